@@ -1,0 +1,54 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The options of every module that may reach a package index; the argument spec is uv.INDEX_ARGUMENTS."""
+
+    DOCUMENTATION = r"""
+options:
+  index:
+    description:
+      - Where packages come from. Without it, uv's own default, the Python Package Index.
+      - URLs may carry credentials. They reach uv in its environment, never on a command line, and no lock or manifest.
+    type: dict
+    suboptions:
+      default:
+        description: URL of the default index, in place of the Python Package Index.
+        type: str
+      extra:
+        description: URLs of further indexes, which win over the default one.
+        type: list
+        elements: str
+        default: []
+      find_links:
+        description: Directories (on the builder) or URLs of pages that list more distributions.
+        type: list
+        elements: str
+        default: []
+      offline:
+        description: Whether to use nothing but the cache and local files.
+        type: bool
+        default: false
+      strategy:
+        description: What to do when several indexes have a package, as for uv's C(--index-strategy).
+        type: str
+        choices: [first-index, unsafe-first-match, unsafe-best-match]
+      keyring:
+        description: Whether to ask the C(keyring) command for credentials.
+        type: bool
+        default: false
+      torch_backend:
+        description: The PyTorch backend to choose, as for uv's C(--torch-backend), such as V(cpu) or V(cu126).
+        type: str
+  environment:
+    description:
+      - Environment variables for uv, such as proxies or certificates.
+      - C(*_PROXY), C(SSL_CERT_*), C(NETRC), C(TMPDIR), C(UV_HTTP_*), C(UV_CONCURRENT_*) and C(UV_INDEX_*) are inherited from
+        the environment of the module anyway, so the keyword C(environment) of a task or play works too.
+    type: dict
+    default: {}
+"""

@@ -1,0 +1,30 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The options of every module that works on a share; the argument spec is adapter.SHARE_ARGUMENTS."""
+
+    DOCUMENTATION = r"""
+options:
+  share:
+    description:
+      - Root directory of the share, as an absolute path.
+    type: path
+    required: true
+  owner:
+    description:
+      - The user that owns the share. Connected as V(root), the module does all its work as this user;
+        connected as anybody else than this user, it fails.
+      - Without it the module works as the user it is connected as.
+    type: str
+  lock_timeout:
+    description:
+      - How long to wait, in seconds, for another process that works on the same share.
+      - A module that finds nothing to do does not wait.
+    type: float
+    default: 600.0
+"""

@@ -1,0 +1,87 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Between AnsibleModule and the rest of the collection. The only file of module_utils that sees Ansible."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from urllib.parse import unquote, urlsplit
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .errors import UvnasError
+from .process import User, call_as, explain_os_error, find_user
+
+# Options of every module that works on a share. Documented in the doc fragment uvnas.cluster.share.
+SHARE_ARGUMENTS: dict[str, t.Any] = {
+    "share": {"type": "path", "required": True},
+    "owner": {"type": "str"},
+    "lock_timeout": {"type": "float", "default": 600.0},
+}
+
+
+def run(module: AnsibleModule, work: t.Callable[[], dict[str, t.Any]], *, owner: t.Optional[str]) -> t.NoReturn:
+    """Do ``work`` as the share's owner and end the module with its result.
+
+    ``work`` returns the module's result: plain data, with ``changed``, and perhaps ``warnings`` (list of str) and
+    ``failed`` (bool) with ``msg``. A UvnasError or an OSError that it raises becomes ``fail_json``.
+    """
+    try:
+        user = user_to_become(owner)
+        result = call_as(user, work) if user is not None else work()
+    except UvnasError as error:
+        fail(module, error)
+    except OSError as error:
+        fail(module, explain_os_error(error))
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
+    if result.get("failed"):
+        module.fail_json(**{"msg": "failed", **result})
+    module.exit_json(**result)
+
+
+def user_to_become(owner: t.Optional[str]) -> t.Optional[User]:
+    """The user to become in order to work as ``owner``; None where this process is it already.
+
+    Raises UvnasError where it is neither the owner nor root.
+    """
+    if owner is None:
+        return None
+    user = find_user(owner)
+    if user.uid == os.geteuid():
+        return None
+    if os.geteuid() != 0:
+        raise UvnasError(
+            f"connected as uid {os.geteuid()}, but the share belongs to {owner} (uid {user.uid})",
+            hint=f"Connect as {owner} or as root, or become one of them (ansible_become).",
+        )
+    return user
+
+
+def fail(module: AnsibleModule, error: UvnasError, **result: t.Any) -> t.NoReturn:
+    """End the module with ``error``: what happened, then what the tool said, then what to do."""
+    module.fail_json(**{**error.as_dict(), **result, "msg": explain(error)})
+
+
+def explain(error: UvnasError) -> str:
+    """``error`` as a message of a few lines."""
+    said = str(getattr(error, "stderr", "")).strip()
+    return "\n".join(part for part in (str(error), said, error.hint) if part)
+
+
+def hide_secrets(module: AnsibleModule, urls: t.Iterable[str]) -> None:
+    """Keep the credentials in ``urls`` out of every output, and let the rest of each URL be seen.
+
+    The options that carry them are ``no_log``, which keeps them out of the system log. That would also blot out the
+    plain address of an index wherever an error names it, which is what an admin needs to see.
+    """
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.password is None and parts.username is None:
+            module.no_log_values.discard(url)
+            continue
+        for secret in (parts.password, parts.username if parts.password is None else None):
+            if secret:
+                module.no_log_values.update({secret, unquote(secret)})

@@ -1,0 +1,50 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The exception family of the collection: what went wrong, in words for an admin."""
+
+from __future__ import annotations
+
+import typing as t
+
+
+class UvnasError(Exception):
+    """Something an admin has to know. ``str(error)`` is the first line, ``hint`` says what to do about it."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def as_dict(self) -> dict[str, t.Any]:
+        """The error as plain data, to cross a process boundary and to become ``fail_json`` arguments."""
+        return {"msg": str(self), "hint": self.hint}
+
+
+class CommandError(UvnasError):
+    """A command failed. Carries what ran and what it said."""
+
+    def __init__(
+        self, message: str, *, cmd: t.Sequence[str], rc: int, stdout: str, stderr: str, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.cmd = list(cmd)
+        self.rc = rc
+        self.stdout = stdout
+        self.stderr = stderr
+
+    def as_dict(self) -> dict[str, t.Any]:
+        return {
+            **super().as_dict(),
+            "cmd": self.cmd,
+            "rc": self.rc,
+            "stdout": self.stdout,
+            "stderr": self.stderr,
+        }
+
+
+class SpecError(UvnasError):
+    """The inventory asks for something that cannot be meant. Nothing has been written."""
+
+
+class LockHeldError(UvnasError):
+    """Another process works on this share, and did not finish within the time allowed."""
