@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import typing as t
 from urllib.parse import unquote, urlsplit
 
@@ -13,6 +14,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .errors import UvnasError
 from .process import User, call_as, explain_os_error, find_user
+
+# Names of environment variables whose values are secrets: UV_INDEX_INTERNAL_PASSWORD, AWS_SECRET_ACCESS_KEY, …
+_SECRET_VARIABLE = re.compile(r"PASS|TOKEN|SECRET|CREDENTIAL|USERNAME|(KEY|AUTH)$", re.IGNORECASE)
 
 # Options of every module that works on a share. Documented in the doc fragment uvnas.cluster.share.
 SHARE_ARGUMENTS: dict[str, t.Any] = {
@@ -62,13 +66,15 @@ def user_to_become(owner: t.Optional[str]) -> t.Optional[User]:
 
 def fail(module: AnsibleModule, error: UvnasError, **result: t.Any) -> t.NoReturn:
     """End the module with ``error``: what happened, then what the tool said, then what to do."""
-    module.fail_json(**{**error.as_dict(), **result, "msg": explain(error)})
+    module.fail_json(**{**error.as_dict(), **result, "msg": error.explain()})
 
 
-def explain(error: UvnasError) -> str:
-    """``error`` as a message of a few lines."""
-    said = str(getattr(error, "stderr", "")).strip()
-    return "\n".join(part for part in (str(error), said, error.hint) if part)
+def hide_environment(module: AnsibleModule, environment: t.Mapping[str, t.Any]) -> None:
+    """Keep what is secret among environment variables for uv out of every output, and let the rest be seen.
+
+    The option is ``no_log``. Without this, every ``0`` of a checksum would be blotted out where UV_HTTP_RETRIES is 0.
+    """
+    hide_secrets(module, [str(value) for name, value in environment.items() if not _SECRET_VARIABLE.search(name)])
 
 
 def hide_secrets(module: AnsibleModule, urls: t.Iterable[str]) -> None:

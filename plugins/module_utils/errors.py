@@ -15,6 +15,11 @@ class UvnasError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    def explain(self) -> str:
+        """The error as a message of a few lines: what happened, what the tool said, what to do."""
+        said = str(getattr(self, "stderr", "")).strip()
+        return "\n".join(part for part in (str(self), said, self.hint) if part)
+
     def as_dict(self) -> dict[str, t.Any]:
         """The error as plain data, to cross a process boundary and to become ``fail_json`` arguments."""
         return {"msg": str(self), "hint": self.hint}
@@ -48,3 +53,12 @@ class SpecError(UvnasError):
 
 class LockHeldError(UvnasError):
     """Another process works on this share, and did not finish within the time allowed."""
+
+
+def failure(errors: t.Sequence[UvnasError], count: int, noun: str) -> dict[str, t.Any]:
+    """The part of a module's result that says which of its environments failed; empty where none did."""
+    if not errors:
+        return {}
+    said = [error.explain() for error in errors]
+    head = [f"{len(errors)} of {count} environments failed to {noun}; the others are done"] if count > 1 else []
+    return {"failed": True, "msg": "\n".join(head + said), "errors": [error.as_dict() for error in errors]}

@@ -79,13 +79,13 @@ class SystemRunner:
         stdin: t.Optional[str] = None,
     ) -> Completed:
         try:
-            done = subprocess.run(  # pylint: disable=subprocess-run-check,subprocess-popen-preexec-fn
+            done = subprocess.run(  # pylint: disable=ansible-bad-function,subprocess-popen-preexec-fn
                 list(cmd),
+                check=False,
                 env=None if env is None else dict(env),
                 cwd=cwd,
                 input=stdin or "",
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                capture_output=True,
                 encoding="utf-8",
                 errors="replace",
                 preexec_fn=_prepare_child,

@@ -1,0 +1,105 @@
+# uvnas.cluster: everything happens inside this checkout. `make help` says what there is.
+#
+# Needs make, git and Python 3.11 or newer; the rest is installed into .venv* (pinned and hashed in requirements/), and,
+# for the tests and as root on Debian, from the distribution. PYTHON=… names a Python instead of looking for the newest.
+
+VENV        := .venv
+VENV_DEV    := .venv-dev
+VENV_COMPAT := .venv-compat
+RESULTS     := build/results
+export PATH := $(CURDIR)/$(VENV_DEV)/bin:$(PATH)
+
+# ansible-core 2.21 wants Python 3.12 to 3.14. With nothing but 3.11, requirements/ have ansible-core 2.19 for it.
+FIND_PYTHON = $(or $(PYTHON),$(shell tests/tools/find-python.sh 3.11 3.14))
+# ansible-core 2.19, the oldest supported, takes 3.11 to 3.13.
+FIND_OLDEST = $(shell tests/tools/find-python.sh 3.11 3.13 --oldest)
+
+# $(call pytest,NAME) runs tests and keeps the counts as NAME. PYTEST_ARGS='-k word -x' picks some.
+pytest = python -m pytest --junit-xml=$(RESULTS)/$(1).xml $(PYTEST_ARGS)
+
+ANTSIBULL_DOCS = antsibull-docs --config-file docs/docsite/antsibull-docs.cfg
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint lint-python lint-ansible lint-docs lint-shell test-unit test-sanity test-integration \
+	test-compat test-deps bench docs readme requirements clean
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+## Using it
+
+demo: $(VENV)/.ready ## One share under ./.demo, from nothing to two environments, and what to type next
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tests/tools/demo.sh
+
+## Testing it
+
+test: test-deps lint docs test-unit test-sanity test-integration test-compat ## All of the tests, and what they need
+	@python tests/tools/summary.py $(addprefix $(RESULTS)/,unit.xml integration.xml compat-unit.xml compat-integration.xml)
+
+lint: lint-python lint-ansible lint-docs lint-shell ## Style, types, docs and changelog
+
+lint-python: $(VENV_DEV)/.ready
+	ruff check .
+	ruff format --check .
+	mypy
+
+lint-ansible: $(VENV_DEV)/.ready
+	ansible-lint --nocolor
+
+lint-docs: $(VENV_DEV)/.ready
+	antsibull-changelog lint
+	$(ANTSIBULL_DOCS) lint-collection-docs --plugin-docs .
+
+lint-shell:
+	for script in .ci/run tests/tools/*.sh; do bash -n "$$script" || exit 1; done
+
+test-unit: $(VENV_DEV)/.ready ## Fast tests of the code, without Ansible runs
+	$(call pytest,unit) tests/unit
+
+test-sanity: $(VENV_DEV)/.ready ## ansible-test sanity, nothing ignored
+	tests/tools/sanity.sh $(VENV_DEV)
+
+test-integration: $(VENV_DEV)/.ready test-deps ## Roles and playbooks on real files
+	$(call pytest,integration) tests/integration
+
+test-compat: $(VENV_COMPAT)/.ready test-deps ## Unit tests and some integration tests with the oldest ansible-core
+	PATH="$(CURDIR)/$(VENV_COMPAT)/bin:$$PATH" $(call pytest,compat-unit) tests/unit
+	PATH="$(CURDIR)/$(VENV_COMPAT)/bin:$$PATH" $(call pytest,compat-integration) -m compat tests/integration
+
+test-deps: ## What the tests use of the operating system
+	tests/tools/os-packages.sh
+
+bench: $(VENV_DEV)/.ready test-deps ## The benchmark: a table of medians and ratios
+	python tests/bench/bench.py
+
+## Working on it
+
+docs: $(VENV_DEV)/.ready ## HTML documentation in build/docs/html
+	rm -rf build/docs
+	mkdir -p build/docs/rst
+	$(ANTSIBULL_DOCS) collection --use-current --squash-hierarchy --fail-on-error --dest-dir build/docs/rst uvnas.cluster
+	sphinx-build --quiet --nitpicky --fail-on-warning --keep-going -c docs/docsite build/docs/rst build/docs/html
+
+readme: $(VENV_DEV)/.ready ## Write README's table of variables from the roles' argument specs
+	python tests/tools/readme_variables.py --write
+
+requirements: $(VENV_DEV)/.ready ## Pin the newest versions of what requirements/*.in name
+	cd requirements && for name in run dev compat; do \
+		uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+			--no-emit-index-url --no-header --output-file $$name.txt $$name.in >/dev/null || exit 1; \
+	done
+
+clean: ## Remove what was built and installed here, the demo too
+	[ ! -d .demo ] || chmod -R u+rwX .demo
+	rm -rf build .demo .venv .venv-dev .venv-compat .ansible .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A virtual environment holds what its requirements say: it is made anew when they change.
+$(VENV)/.ready: requirements/run.txt
+	@tests/tools/venv.sh "$(FIND_PYTHON)" $(VENV) $<
+
+$(VENV_DEV)/.ready: requirements/dev.txt
+	@tests/tools/venv.sh "$(FIND_PYTHON)" $(VENV_DEV) $<
+
+$(VENV_COMPAT)/.ready: requirements/compat.txt
+	@tests/tools/venv.sh "$(FIND_OLDEST)" $(VENV_COMPAT) $<

@@ -1,0 +1,109 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The part of uv_python that runs on the controller: it brings archives of site-supplied interpreters, when needed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+from urllib.parse import urlsplit
+
+from ansible.plugins.action import ActionBase
+
+from ..module_utils.adapter import SHARE_ARGUMENTS
+from ..module_utils.errors import UvnasError
+from ..module_utils.process import explain_os_error
+from ..module_utils.provision import ARGUMENTS, wanted_from_params
+from ..module_utils.release import check_archive, sha256_of
+from ..module_utils.site_python import SitePython
+from ..plugin_utils.download import UrlSource
+from ..plugin_utils.download_cache import DownloadCache, default_directory
+
+
+@dataclasses.dataclass(frozen=True)
+class Archive:
+    """The archive of a site-supplied interpreter, before anybody knows whether it is needed."""
+
+    # A path on the controller, or a URL.
+    source: str
+    sha256: str
+
+    @property
+    def is_url(self) -> bool:
+        return "://" in self.source
+
+    @property
+    def name(self) -> str:
+        return os.path.basename(urlsplit(self.source).path if self.is_url else self.source)
+
+
+class ActionModule(ActionBase):
+    """Run the module; if it wants archives, get those, transfer them, and run the module again."""
+
+    TRANSFERS_FILES = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        super().run(tmp, task_vars)
+        _result, args = self.validate_argument_spec({**SHARE_ARGUMENTS, **ARGUMENTS})
+        try:
+            wanted = wanted_from_params(args)
+            archives = {
+                site.name: self._archive(site, site.archive, args["files_dir"] or "")
+                for site in wanted.sites
+                if site.archive
+            }
+            result = self._on_host(task_vars, self._args_for_host(args, archives, {}))
+            names = result.pop("archives_wanted", [])
+            if not names:
+                return result
+            brought = {name: self._bring(archives[name], args["lock_timeout"]) for name in names}
+            return self._on_host(task_vars, self._args_for_host(args, archives, brought))
+        except UvnasError as error:
+            return {**error.as_dict(), "failed": True, "changed": False, "msg": error.explain()}
+        except OSError as error:
+            return {"failed": True, "changed": False, "msg": f"on the controller: {explain_os_error(error).explain()}"}
+
+    def _on_host(self, task_vars: dict[str, t.Any] | None, args: dict[str, t.Any]) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = self._execute_module("uvnas.cluster.uv_python", args, task_vars=task_vars)
+        return result
+
+    def _args_for_host(
+        self, args: dict[str, t.Any], archives: dict[str, Archive], brought: dict[str, str]
+    ) -> dict[str, t.Any]:
+        """The module's options, given archives that are on its host by now: path by name of the interpreter.
+
+        Of the others it learns the file name only: an address may have credentials in it.
+        """
+        sites = []
+        for item in args["site_pythons"]:
+            site = {key: value for key, value in item.items() if value is not None}
+            archive = archives.get(site["name"])
+            if archive is not None:
+                site.update(archive=brought.get(site["name"], archive.name), sha256=archive.sha256)
+            sites.append(site)
+        return {**self._task.args, **({"site_pythons": sites} if sites else {})}
+
+    def _archive(self, site: SitePython, source: str, directory: str) -> Archive:
+        """The archive of an interpreter with its checksum, which must be the declared one if there is one."""
+        if "://" in source:
+            return Archive(source, site.sha256 or "")
+        path = self._find_needle("files", os.path.join(directory, os.path.expanduser(source)))
+        with open(path, "rb") as stream:
+            if site.sha256:
+                check_archive(stream, site.sha256, f"{site.name}: {source}")
+            return Archive(path, sha256_of(stream))
+
+    def _bring(self, archive: Archive, timeout: float) -> str:
+        """Bring an archive to where the module can read it; its path there. Ansible removes it after the task."""
+        source = archive.source
+        if archive.is_url:
+            cache = DownloadCache(default_directory())
+            source = cache.obtain(UrlSource(archive.source, archive.sha256), lock_timeout=timeout).path
+        shell = self._connection._shell
+        directory = shell.tmpdir or self._make_tmp_path()
+        path = shell.join_path(directory, f"{archive.sha256[:16]}-{archive.name}")
+        self._transfer_file(source, path)
+        self._fixup_perms2((directory, path))
+        return str(path)

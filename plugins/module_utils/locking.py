@@ -1,0 +1,235 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The locks of a share: which of them stay, which are copied from the controller, which are resolved."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+from . import fs
+from . import lock as locks
+from .errors import UvnasError, failure
+from .interpreter import load_record
+from .interpreter import resolve as resolve_interpreter
+from .layout import Layout
+from .process import call_many
+from .resolution import Request, resolve
+from .spec import EnvironmentSpec, Sources
+from .uv import Uv
+
+KEEP = "keep"
+COPY = "copy"
+RESOLVE = "resolve"
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """A lock in uvnas_lock_dir on the controller. ``text`` is None as long as nobody needs it."""
+
+    text_digest: str
+    spec_digest: t.Optional[str]
+    text: t.Optional[str] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """What the controller knows of one environment. ``sources`` is None as long as nobody needs them."""
+
+    spec_digest: str
+    sources: t.Optional[Sources] = None
+    kept: t.Optional[Kept] = None
+    # Whether the controller wants the text of the lock in any case, having no copy of it.
+    want_text: bool = False
+
+    @classmethod
+    def from_dict(cls, data: t.Mapping[str, t.Any]) -> Input:
+        sources, kept = data.get("sources"), data.get("kept")
+        return cls(
+            data["spec_digest"],
+            Sources.from_dict(sources) if sources else None,
+            Kept(**kept) if kept else None,
+            bool(data.get("want_text")),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Upgrade:
+    """What shall be resolved anew: environments by name (or ``all``), packages by name, or both (both together:
+    these packages in these environments)."""
+
+    environments: frozenset[str] = frozenset()
+    packages: frozenset[str] = frozenset()
+
+    def of(self, spec: EnvironmentSpec, on_share: t.Optional[str]) -> tuple[bool, tuple[str, ...]]:
+        """For one environment: whether to upgrade everything in it, and which single packages."""
+        if spec.requirements is None and not spec.requirements_files:
+            return False, ()  # Its project, or whoever wrote its lock, upgrades it.
+        named = bool({spec.name, "all"} & self.environments)
+        if not self.packages:
+            return named, ()
+        if self.environments and not named:
+            return False, ()
+        locked = set(locks.parse(on_share, what="the lock").versions) if on_share else set()
+        return False, tuple(sorted({locks.normalize(package) for package in self.packages} & locked))
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What is to be done for the lock of one environment, given its text on the share."""
+
+    spec: EnvironmentSpec
+    given: Input
+    on_share: t.Optional[str]
+    action: str
+    upgrade: bool = False
+    upgrade_packages: tuple[str, ...] = ()
+
+    @property
+    def lacks(self) -> bool:
+        """Whether it cannot be done without a text that the controller has not sent yet."""
+        if self.action == COPY:
+            return self.given.kept is None or self.given.kept.text is None
+        return self.action == RESOLVE and self.given.sources is None
+
+    @property
+    def prior(self) -> t.Optional[str]:
+        """The lock so far, whose versions are preferred."""
+        kept = self.given.kept
+        return kept.text if kept is not None and kept.text is not None else self.on_share
+
+
+def plan(layout: Layout, specs: t.Sequence[EnvironmentSpec], inputs: t.Mapping[str, Input], upgrade: Upgrade) -> list[Step]:
+    """What is to be done, one step per environment. A converged lock costs one open, read and close."""
+    steps = []
+    for spec in specs:
+        content = fs.read_bytes(layout.lock(spec.name))
+        on_share = None if content is None else content.decode(errors="replace")
+        everything, packages = upgrade.of(spec, on_share)
+        given = inputs[spec.name]
+        action = RESOLVE if everything or packages else decide(given, on_share)
+        steps.append(Step(spec, given, on_share, action, everything, packages))
+    return steps
+
+
+def decide(given: Input, on_share: t.Optional[str]) -> str:
+    """KEEP, COPY or RESOLVE, where no upgrade is asked for.
+
+    A lock on the controller wins over the share's. Neither is resolved again unless what it was resolved from has
+    changed.
+    """
+    if given.kept is not None and given.kept.spec_digest == given.spec_digest:
+        same = on_share is not None and locks.text_digest(on_share) == given.kept.text_digest
+        return KEEP if same else COPY
+    if given.kept is None and on_share is not None and locks.read_header(on_share).get("spec") == given.spec_digest:
+        return KEEP
+    return RESOLVE
+
+
+@dataclasses.dataclass(frozen=True)
+class Locking:
+    """The locks of one share at work."""
+
+    layout: Layout
+    uv: Uv
+    specs: t.Sequence[EnvironmentSpec]
+    inputs: t.Mapping[str, Input]
+    upgrade: Upgrade
+    jobs: int = 1
+    lock_timeout: float = 600.0
+
+    def run(self, *, check_mode: bool) -> dict[str, t.Any]:
+        """Bring the locks up to date; the module's result.
+
+        Where texts are lacking, the result names the environments in ``needs`` and nothing is done.
+        """
+        steps = self._plan()
+        needs = [step.spec.name for step in steps if step.lacks]
+        if needs:
+            return {"changed": False, "needs": needs, "locks": {}}
+        if check_mode or all(step.action == KEEP for step in steps):
+            return self._result(steps, self._texts(steps))
+        with fs.share_lock(self.layout.lock_file, timeout=self.lock_timeout, purpose="locking environments"):
+            # Somebody else may have done it meanwhile, or something else: the plan is made anew.
+            steps = self._plan()
+            texts = self._texts(steps)
+            for step in steps:
+                text = texts[step.spec.name].get("text")
+                if text is not None and text != step.on_share:
+                    fs.write_durable(self.layout.lock(step.spec.name), text)
+        return self._result(steps, texts)
+
+    def _plan(self) -> list[Step]:
+        return plan(self.layout, self.specs, self.inputs, self.upgrade)
+
+    def _texts(self, steps: t.Sequence[Step]) -> dict[str, dict[str, t.Any]]:
+        """For each step, by name: the wanted ``text`` (None where a check cannot know it), ``warnings``, or ``error``."""
+        texts: dict[str, dict[str, t.Any]] = {}
+        for step in steps:
+            if step.action == KEEP:
+                texts[step.spec.name] = {"text": step.on_share}
+            elif step.action == COPY and step.given.kept is not None:
+                texts[step.spec.name] = {"text": step.given.kept.text}
+        resolving = [step for step in steps if step.action == RESOLVE]
+        answers = call_many([lambda step=step: self._resolve(step) for step in resolving], jobs=self.jobs)
+        for step, answer in zip(resolving, answers):
+            try:
+                texts[step.spec.name] = answer()
+            except UvnasError as error:
+                texts[step.spec.name] = {"error": error}
+        return texts
+
+    def _resolve(self, step: Step) -> dict[str, t.Any]:
+        if not os.path.exists(self.layout.uv):
+            return {"text": None}  # A check before there is a uv on the share.
+        interpreter = resolve_interpreter(load_record(self.layout), step.spec.python)
+        request = Request(
+            step.spec,
+            step.given.spec_digest,
+            step.given.sources or Sources(),
+            step.upgrade,
+            step.upgrade_packages,
+        )
+        executable = self.layout.interpreter_bin(interpreter.key, interpreter.minor)
+        text, warnings = resolve(self.uv, request, executable, step.prior)
+        return {"text": text, "warnings": warnings}
+
+    def _result(self, steps: t.Sequence[Step], texts: t.Mapping[str, dict[str, t.Any]]) -> dict[str, t.Any]:
+        facts, diffs, errors, warnings = {}, [], [], []
+        for step in steps:
+            answer = texts[step.spec.name]
+            if "error" in answer:
+                errors.append(answer["error"])
+                continue
+            warnings += answer.get("warnings", [])
+            facts[step.spec.name] = fact = self._fact(step, answer["text"])
+            if fact["changed"]:
+                diffs.append({"prepared": "\n".join([f"lock {step.spec.name}:", *fact["packages_changed"]])})
+        result: dict[str, t.Any] = {
+            "changed": any(fact["changed"] for fact in facts.values()),
+            "locks": facts,
+            "diff": diffs,
+            "warnings": warnings,
+        }
+        return {**result, **failure(errors, len(steps), "lock")}
+
+    def _fact(self, step: Step, text: t.Optional[str]) -> dict[str, t.Any]:
+        """What the module returns about one lock."""
+        if text is None:
+            return {"action": step.action, "changed": True, "digest": None, "packages_changed": ["not known yet"]}
+        before = locks.parse(step.on_share, what="the lock so far").versions if step.on_share else {}
+        lock = locks.parse(text, what=f"environment {step.spec.name}: its lock")
+        changed = text != step.on_share
+        fact: dict[str, t.Any] = {
+            "action": step.action,
+            "changed": changed,
+            "digest": lock.digest,
+            "packages_changed": locks.changes(before, lock.versions) if changed else [],
+        }
+        if changed:
+            fact["versions"] = lock.versions
+        if changed or step.given.want_text:
+            fact["text"] = text
+        return fact

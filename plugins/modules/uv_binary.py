@@ -1,0 +1,226 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: uv_binary
+short_description: Install an exact version of uv
+version_added: 0.1.0
+description:
+  - Has C(uv) and C(uvx) of an exact version in a directory such as C(bin) of a share (the directory that uv calls
+    E(UV_INSTALL_DIR)), or C(/usr/local/bin) of one host.
+  - Versions lie side by side in C(lib/uv/<version>); what is in C(bin) are symlinks to one of them. They are
+    switched in one step, also while uv is running, and back to an older version that is still there without a download.
+  - The archive is downloaded on the controller, once for all hosts, its checksum is verified, and it is pushed to the
+    host, which needs no network.
+  - Before it gets its name, the new uv is run once, and must report exactly the version asked for.
+  - Where the version is in place already, one look at the host is all that is done.
+author:
+  - uvnas.cluster contributors (@uvnas)
+extends_documentation_fragment:
+  - uvnas.cluster.attributes
+attributes:
+  action:
+    description: Has a part that runs on the controller.
+    support: full
+options:
+  version:
+    description:
+      - The version of uv, exactly, with all three numbers.
+    type: str
+    required: true
+  share:
+    description:
+      - Root directory of the share to install uv on, as an absolute path. It goes to C(bin) and C(lib/uv) there.
+      - The share must have been laid out, see M(uvnas.cluster.uv_share).
+      - Exactly one of O(share) and O(bin_dir) is required.
+    type: path
+  bin_dir:
+    description:
+      - Directory for the symlinks C(uv) and C(uvx), on a host rather than on a share. It is created if need be.
+      - A C(uv) that is there already and was not put there by this module is an error. It is not touched.
+    type: path
+  lib_dir:
+    description:
+      - Directory for the versions that O(bin_dir) links to. It is created if need be.
+      - The default is C(lib/uv) beside O(bin_dir), so C(/usr/local/lib/uv) for C(/usr/local/bin).
+    type: path
+  owner:
+    description:
+      - The user to work as. Connected as V(root), the module becomes this user; connected as anybody else than this
+        user, it fails.
+      - Without it the module works as the user it is connected as.
+    type: str
+  lock_timeout:
+    description:
+      - How long to wait, in seconds, for another process that works on the same share or directory, or that downloads
+        the same archive.
+      - A module that finds nothing to do does not wait.
+    type: float
+    default: 600.0
+  source:
+    description:
+      - Where the archive comes from, if the version is not in place yet.
+      - V(index) is the package index that C(pip) is configured for on the controller, with its C(pip.conf), mirrors and
+        proxies. uv's wheel has the binary.
+      - V(release) is one of the files of uv's releases, with its checksum file beside it, from O(release_url).
+      - V(archive) is a wheel or a release archive of your own, see O(archive).
+    type: str
+    choices: [index, release, archive]
+    default: index
+  archive:
+    description:
+      - Path on the controller, or URL, of a wheel (C(.whl)) or a release archive (C(.tar.gz)) of uv for the host.
+      - Required if O(source=archive).
+    type: str
+  sha256:
+    description:
+      - The checksum that the archive must have, whatever its source. Required if O(archive) is a URL.
+    type: str
+  release_url:
+    description:
+      - Base URL of uv's releases, or of a mirror of them. A C(file://) URL is a directory on the controller.
+      - Below it are files such as C(<version>/uv-x86_64-unknown-linux-gnu.tar.gz). Each has a checksum file beside it,
+        whose name ends in C(.sha256).
+    type: str
+    default: https://github.com/astral-sh/uv/releases/download
+  download_dir:
+    description:
+      - Directory on the controller that keeps downloaded archives.
+      - The default is C(uvnas) in E(XDG_CACHE_HOME), or in C(~/.cache).
+    type: str
+notes:
+  - Archives for C(x86_64) and C(aarch64) with glibc or musl are found by their names. For other machines give an
+    O(archive).
+  - In check mode nothing is downloaded, so that the archive can be had and does run is not part of the prediction.
+  - Credentials in O(archive) and O(release_url) are used on the controller only. They are not sent to the host.
+seealso:
+  - module: uvnas.cluster.uv_share
+"""
+
+EXAMPLES = r"""
+- name: Install uv on a share
+  uvnas.cluster.uv_binary:
+    share: /mnt/nas-a/uv
+    owner: uvadmin
+    version: "0.13.9"
+
+- name: Install uv from a mirror of its releases for everybody on this host
+  uvnas.cluster.uv_binary:
+    bin_dir: /usr/local/bin
+    version: "0.13.9"
+    source: release
+    release_url: https://mirror.example.org/uv
+  become: true
+
+- name: Install uv from an archive that lies beside the playbook
+  uvnas.cluster.uv_binary:
+    share: /mnt/nas-a/uv
+    owner: uvadmin
+    version: "0.13.9"
+    source: archive
+    archive: files/uv-x86_64-unknown-linux-gnu.tar.gz
+    sha256: "{{ uv_sha256 }}"
+"""
+
+RETURN = r"""
+version:
+  description: The version asked for.
+  returned: success
+  type: str
+  sample: 0.13.9
+previous_version:
+  description: The version that C(bin/uv) was a link to before; null where there was none.
+  returned: success
+  type: str
+  sample: 0.8.22
+executable:
+  description: The C(uv) to run.
+  returned: success
+  type: str
+  sample: /mnt/nas-a/uv/bin/uv
+actions:
+  description: What was done, or would be.
+  returned: success
+  type: list
+  elements: str
+  sample: ["install uv 0.13.9", "link uv to 0.13.9", "link uvx to 0.13.9"]
+archive:
+  description: The archive that uv was installed from.
+  returned: when one was needed, and not in check mode
+  type: dict
+  contains:
+    name:
+      description: The file name.
+      type: str
+      returned: always
+      sample: uv-x86_64-unknown-linux-gnu.tar.gz
+    sha256:
+      description: The checksum.
+      type: str
+      returned: always
+      sample: 2b4a0a4e8dd4a5c6f1a8f5b2d1b6ff4a0a7c9d0c5f4ad8e7b8d9a3c2e1f00112
+    downloaded:
+      description: Whether it was downloaded just now, rather than found on the controller.
+      type: bool
+      returned: always
+      sample: true
+"""
+
+import contextlib
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils import adapter, binary, fs
+from ..module_utils.errors import UvnasError
+from ..module_utils.layout import Layout
+from ..module_utils.process import SystemRunner
+from ..module_utils.release import check_version
+
+
+def converge(params: dict[str, t.Any], archive: t.Optional[binary.Archive], *, check_mode: bool) -> dict[str, t.Any]:
+    version = params["version"]
+    check_version(version)
+    if params["share"] is None:
+        place = binary.Place.local(params["bin_dir"], params["lib_dir"])
+    else:
+        place = binary.Place.on_share(params["share"])
+        if fs.read_json(Layout(params["share"]).identity) is None:
+            if check_mode:  # It may be about to be laid out.
+                return binary.plan(place, version).result(place)
+            raise UvnasError(
+                f"{params['share']} is not a share",
+                hint="Is its filesystem mounted on this host? The role share (module uv_share) lays it out.",
+            )
+    return binary.converge(
+        place,
+        version,
+        archive,
+        runner=SystemRunner(),
+        lock_timeout=params["lock_timeout"],
+        check_mode=check_mode,
+    )
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(argument_spec=binary.ARGUMENTS, supports_check_mode=True, **binary.RULES)
+    with contextlib.ExitStack() as stack:
+        archive = None
+        # Here it is what the action plugin brought to this host, together with its checksum.
+        if module.params["archive"]:
+            # Opened now: whom the module becomes may not look into the directory that it was brought to.
+            stream = stack.enter_context(open(module.params["archive"], "rb"))
+            archive = binary.Archive(stream, module.params["sha256"])
+        adapter.run(
+            module,
+            lambda: converge(module.params, archive, check_mode=module.check_mode),
+            owner=module.params["owner"],
+        )
+
+
+if __name__ == "__main__":
+    main()

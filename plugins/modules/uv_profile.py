@@ -1,0 +1,183 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: uv_profile
+short_description: Have login shells use uv on a share
+version_added: 0.1.0
+description:
+  - Writes the files that shells read at start-up on a member, so that C(uv) uses the cache and the interpreters of a
+    share. C(uvnas.sh) is for sh, bash, zsh and ksh, C(uvnas.csh) for csh and tcsh, C(uvnas.fish) for fish.
+  - They set E(UV_INSTALL_DIR), E(UV_CACHE_DIR), E(UV_PYTHON_INSTALL_DIR), C(UV_PYTHON_DOWNLOADS=manual) and the
+    variables that you add, append the share's C(bin) to E(PATH), and define a function C(uvnas_use) that changes the
+    home share of a session.
+  - They look at nothing on a share and run no command, so that a NAS that hangs does not hang a login. They print
+    nothing, and leave V(root) alone.
+  - A variable that a user has set is left as it is. One that these files have set, on this host or on the one that a
+    Slurm job inherited its environment from, follows the home share of the host and of the session.
+author:
+  - uvnas.cluster contributors (@uvnas)
+extends_documentation_fragment:
+  - uvnas.cluster.attributes
+options:
+  shares:
+    description:
+      - The shares that this host uses. The first one is the home share.
+      - Required if O(state=present).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The share's name, as users give it to C(uvnas_use).
+        type: str
+        required: true
+      root:
+        description:
+          - The share's root directory. It need not be there, and is not looked at.
+          - It must not have a colon in it, since it becomes a part of E(PATH).
+        type: str
+        required: true
+  directory:
+    description:
+      - Directory for C(uvnas.sh) and C(uvnas.csh), not on a share. It is created if need be.
+    type: path
+    default: /etc/profile.d
+  fish_directory:
+    description:
+      - Directory for C(uvnas.fish), not on a share. It is created if need be.
+      - If empty, there is no file for fish.
+    type: path
+    default: /etc/fish/conf.d
+  user_cache:
+    description:
+      - Whether people share one cache on a share (V(group)), or each has a directory of their own in it (V(private)).
+    type: str
+    choices: [group, private]
+    default: group
+  variables:
+    description:
+      - Further variables to export, such as E(UV_PYTHON_INSTALL_MIRROR) or E(UV_DEFAULT_INDEX), with their values.
+      - Settings of uv and pip (C(UV_*) and C(PIP_*)), proxies and certificates may be given. Those without a value
+        are left out.
+      - A value with credentials in it is an error, since everybody can read the files.
+    type: dict
+    default: {}
+  withheld:
+    description:
+      - Names of variables that are not among O(variables), or only in part, because there are credentials in their
+        values. The module gives a warning that names them.
+    type: list
+    elements: str
+    default: []
+  state:
+    description:
+      - Whether the files are to be there. V(absent) removes them, and leaves the directories.
+    type: str
+    choices: [present, absent]
+    default: present
+notes:
+  - csh, tcsh and ksh93 look into every directory of E(PATH) at start-up. There E(PATH) is left alone, and C(uv) and
+    C(uvx) are aliases or functions.
+  - Connected as V(root), the files belong to V(root); otherwise to the user connected as. Their mode is C(0644).
+  - Each file is replaced in one step. A shell that starts meanwhile reads the old one or the new one.
+  - Which of these files a shell reads depends on the system and the kind of shell, see the role
+    C(uvnas.cluster.profile).
+"""
+
+EXAMPLES = r"""
+- name: Have login shells use the share nas_a, and nas_b for those who ask for it
+  uvnas.cluster.uv_profile:
+    shares:
+      - name: nas_a
+        root: /mnt/nas-a/uv
+      - name: nas_b
+        root: /mnt/nas-b/uv
+    variables:
+      UV_DEFAULT_INDEX: https://mirror.example.org/simple
+  become: true
+
+- name: Write the files elsewhere, to look at them first
+  uvnas.cluster.uv_profile:
+    shares:
+      - name: nas_a
+        root: /mnt/nas-a/uv
+    directory: /tmp/look
+    fish_directory: /tmp/look
+
+- name: Remove the files
+  uvnas.cluster.uv_profile:
+    state: absent
+  become: true
+"""
+
+RETURN = r"""
+files:
+  description: The files that are there, or would be, or are to be there no longer if O(state=absent).
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/profile.d/uvnas.sh, /etc/profile.d/uvnas.csh, /etc/fish/conf.d/uvnas.fish]
+home_share:
+  description: The name of the share that login shells use; null if O(state=absent).
+  returned: success
+  type: str
+  sample: nas_a
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.uvnas.cluster.plugins.module_utils import adapter, process, profile
+
+ARGUMENTS: dict[str, t.Any] = {
+    "shares": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"name": {"type": "str", "required": True}, "root": {"type": "str", "required": True}},
+    },
+    "directory": {"type": "path", "default": "/etc/profile.d"},
+    "fish_directory": {"type": "path", "default": "/etc/fish/conf.d"},
+    "user_cache": {"type": "str", "choices": ["group", "private"], "default": "group"},
+    "variables": {"type": "dict", "default": {}, "no_log": True},
+    "withheld": {"type": "list", "elements": "str", "default": []},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+
+
+def reconcile(params: t.Mapping[str, t.Any], *, check: bool, diff: bool) -> dict[str, t.Any]:
+    """Have the files as ``params`` say, or only find out what that takes (``check``). The module's result."""
+    files = profile.paths(params["directory"], params["fish_directory"])
+    wanted: dict[str, t.Optional[str]] = dict.fromkeys(files.values())
+    home = None
+    if params["state"] == "present":
+        exports = profile.Profile.from_params(params["shares"], params["user_cache"], params["variables"])
+        wanted = profile.contents(exports, files)
+        home = exports.shares[0].name
+    changes = profile.plan(wanted)
+    if not check:
+        profile.apply(changes)
+    result: dict[str, t.Any] = {"changed": bool(changes), "files": list(wanted), "home_share": home}
+    if params["withheld"] and home:
+        withheld = ", ".join(params["withheld"])
+        result["warnings"] = [f"{withheld}: URLs with credentials are not exported, since everybody could read them"]
+    if diff:
+        result["diff"] = [change.diff() for change in changes]
+    return result
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    # Values are hidden in case one has credentials in it. The others are what an admin wants to see in a diff.
+    values = [str(value) for value in module.params["variables"].values()]
+    module.no_log_values.difference_update(value for value in values if process.scrub(value) == value)
+    adapter.run(module, lambda: reconcile(module.params, check=module.check_mode, diff=module._diff), owner=None)
+
+
+if __name__ == "__main__":
+    main()

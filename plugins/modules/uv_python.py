@@ -1,0 +1,240 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: uv_python
+short_description: Install interpreters on a share
+version_added: 0.1.0
+description:
+  - Has exact versions of CPython in C(python) of a share (the directory that uv calls E(UV_PYTHON_INSTALL_DIR)),
+    installed by the share's uv.
+  - A request such as V(3.12) is resolved to an exact version once, and remembered in C(locks/pythons.json) on the
+    share. It stays at that version until O(upgrade) names it. The old one stays on the share then, for what was
+    built with it.
+  - Interpreters are downloaded by uv on the builder, or supplied by the site, see O(site_pythons). A Python of the
+    operating system never satisfies a request.
+  - A new interpreter is run from its new place before it counts. What it needs there of the host, or lacks, is a
+    warning.
+  - Where everything is in place already, nothing is run, and nothing is asked of any network.
+author:
+  - uvnas.cluster contributors (@uvnas)
+extends_documentation_fragment:
+  - uvnas.cluster.attributes
+  - uvnas.cluster.share
+attributes:
+  action:
+    description: Has a part that runs on the controller.
+    support: full
+options:
+  pythons:
+    description:
+      - The interpreters to have, by version. V(3.12) is the newest version 3.12 there is at the time, V(3.12.4)
+        just that one. A V(t) at the end, as in V(3.13t), asks for the free-threaded build.
+      - Final releases of CPython only.
+    type: list
+    elements: str
+    default: []
+  site_pythons:
+    description:
+      - Interpreters that the site supplies. All of them are put on the share, and requests prefer them to downloads.
+      - There is one interpreter of an exact version on a share. One that is in use is never replaced by another
+        content.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: What the site calls it, in messages.
+        type: str
+        required: true
+      version:
+        description: Its exact version, such as V(3.11.9). It must be what the interpreter says of itself.
+        type: str
+        required: true
+      archive:
+        description:
+          - A C(.tar.gz) with one directory at its top that has C(bin) and C(lib) in it, and that works wherever it
+            is unpacked, such as those of python-build-standalone.
+          - A path on the controller, or a URL that the controller downloads, once, to C(uvnas) in E(XDG_CACHE_HOME) or
+            in C(~/.cache).
+          - Exactly one of O(site_pythons[].archive) and O(site_pythons[].prefix) is required.
+        type: str
+      prefix:
+        description:
+          - The directory on the builder that a Python is installed in, such as V(/opt/python/3.11.9), a version of
+            pyenv, or V(/usr). The share's owner must be able to read it.
+          - Its program, standard library, header files, and shared libraries are copied, without installed
+            packages, tests and bytecode. They are changed to find each other on the share.
+          - It is copied once. To have it copied again, remove it first, see O(remove).
+        type: path
+      sha256:
+        description:
+          - For O(site_pythons[].archive), its checksum. Required if that is a URL.
+          - For O(site_pythons[].prefix), the C(digest) that this module returned for it before.
+        type: str
+  mirror:
+    description:
+      - URL in place of C(https://github.com/astral-sh/python-build-standalone/releases/download), as for uv's
+        E(UV_PYTHON_INSTALL_MIRROR). May be a C(file://) URL of a directory on the builder.
+    type: str
+  downloads_json_url:
+    description:
+      - URL or path on the builder of a list of downloads that is used in place of the one built into uv, as for uv's
+        E(UV_PYTHON_DOWNLOADS_JSON_URL).
+    type: str
+  offline:
+    description:
+      - Whether to use nothing but what is on the share (also in C(python-archives)), and O(site_pythons).
+      - Requests that have not been resolved yet prefer interpreters on the share then.
+    type: bool
+    default: false
+  upgrade:
+    description:
+      - Requests in O(pythons) to resolve anew, to the newest version there is now. V(all) names all of them.
+    type: list
+    elements: str
+    default: []
+  remove:
+    description:
+      - Exact versions to remove from the share, such as V(3.11.9), or uv's keys of them.
+      - One that a generation of an environment uses, or that something still asks for, is an error. It stays.
+    type: list
+    elements: str
+    default: []
+  compile_bytecode:
+    description:
+      - Whether to compile the standard library to bytecode. Without that, every process of everybody who cannot
+        write to the share compiles what it imports.
+    type: bool
+    default: true
+  files_dir:
+    description:
+      - Directory on the controller where a relative path of O(site_pythons[].archive) starts.
+      - Without it such a path is searched for as for other actions, in C(files) of a role or beside the playbook.
+    type: str
+  environment:
+    description:
+      - Environment variables for uv, such as proxies or certificates.
+      - C(*_PROXY), C(SSL_CERT_*), C(NETRC), C(TMPDIR), C(UV_HTTP_*) and C(UV_CONCURRENT_*) are inherited from
+        the environment of the module anyway, so the keyword C(environment) of a task or play works too.
+    type: dict
+    default: {}
+notes:
+  - uv's links to the newest version of a minor series, such as C(python/cpython-3.12-linux-x86_64-gnu), are not
+    kept. A virtual environment made through one would change its Python at an upgrade, under running processes too.
+    People's own virtual environments are tied to an exact version this way, as generations are.
+  - In check mode nothing is downloaded by uv, so that a download can be reached is not part of the prediction.
+    Archives of O(site_pythons) are brought to the builder and checked in check mode, too.
+  - An installed Python can be packed on C(x86_64) and C(aarch64).
+seealso:
+  - module: uvnas.cluster.uv_share
+  - module: uvnas.cluster.uv_binary
+"""
+
+EXAMPLES = r"""
+- name: Have two interpreters on a share
+  uvnas.cluster.uv_python:
+    share: /mnt/nas-a/uv
+    owner: uvadmin
+    pythons: ["3.12", "3.11.9"]
+
+- name: Have the newest 3.12 from now on
+  uvnas.cluster.uv_python:
+    share: /mnt/nas-a/uv
+    owner: uvadmin
+    pythons: ["3.12"]
+    upgrade: ["3.12"]
+
+- name: Have interpreters of the site, and nothing from the Internet
+  uvnas.cluster.uv_python:
+    share: /mnt/nas-a/uv
+    owner: uvadmin
+    pythons: ["3.11", "3.12"]
+    site_pythons:
+      - name: built-here
+        version: 3.11.9
+        prefix: /opt/python/3.11.9
+      - name: standalone
+        version: 3.12.4
+        archive: https://mirror.example.org/cpython-3.12.4-x86_64-unknown-linux-gnu-install_only.tar.gz
+        sha256: "{{ standalone_sha256 }}"
+    offline: true
+"""
+
+RETURN = r"""
+pythons:
+  description: What each request means.
+  returned: success
+  type: dict
+  contains:
+    key:
+      description: uv's name of the interpreter, and of its directory in C(python).
+      returned: always
+      type: str
+    version:
+      description: Its exact version.
+      returned: always
+      type: str
+    executable:
+      description: The path of its executable.
+      returned: always
+      type: str
+    digest:
+      description:
+        - What identifies its content, the same on every share. Of a download or a given archive, the sha256 of the
+          archive.
+        - Null for one that check mode would install.
+      returned: always
+      type: str
+  sample:
+    "3.12":
+      key: cpython-3.12.13-linux-x86_64-gnu
+      version: 3.12.13
+      executable: /mnt/nas-a/uv/python/cpython-3.12.13-linux-x86_64-gnu/bin/python3.12
+      digest: 1b0a4d0c4ac9b1ed3e8f3e0d2a9d3c1c3a3ef6a7b0e8f4f2b1a6d5c4e3f20111
+actions:
+  description: What was done, or would be.
+  returned: success
+  type: list
+  elements: str
+  sample: ["install cpython-3.12.13-linux-x86_64-gnu", "3.12 is 3.12.11 -> 3.12.13"]
+"""
+
+import contextlib
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils import adapter
+from ..module_utils.provision import ARGUMENTS, from_params
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(argument_spec={**adapter.SHARE_ARGUMENTS, **ARGUMENTS}, supports_check_mode=True)
+    params = module.params
+    adapter.hide_environment(module, params["environment"])
+    adapter.hide_secrets(module, [url for url in (params["mirror"], params["downloads_json_url"]) if url])
+    with contextlib.ExitStack() as stack:
+        # Here an archive is what the action plugin brought to this host, or only its name, as long as nobody needs it.
+        # Opened now: whom the module becomes may not look into the directory that it was brought to.
+        brought = {
+            site["name"]: stack.enter_context(open(site["archive"], "rb"))
+            for site in params["site_pythons"]
+            if os.path.isabs(site["archive"] or "")
+        }
+        adapter.run(
+            module,
+            lambda: from_params(params, brought).converge(
+                lock_timeout=params["lock_timeout"], check_mode=module.check_mode
+            ),
+            owner=params["owner"],
+        )
+
+
+if __name__ == "__main__":
+    main()

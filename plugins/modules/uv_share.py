@@ -1,0 +1,281 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: uv_share
+short_description: Lay out a share, and find out what its filesystem can do
+version_added: 0.1.0
+description:
+  - Makes a directory on a NAS a share, which is the place for uv, its cache, interpreters and environments. Or checks
+    that it is one, and makes good what is missing or has a wrong owner, group or mode.
+  - To be run on the share's builder, the one host that writes to it.
+  - Tries as the share's owner what the filesystem can do, such as hard links and reflinks, and says how uv will get
+    files from its cache into environments.
+  - Writes nothing where the share does not belong. It fails before the first write where the filesystem is not mounted,
+    is mounted read-only or C(noexec), has too little room, or is another one than it should be, and where the owner may
+    not write.
+  - Nothing of this needs C(root) if the owner is who Ansible connects as, may write to the directory above the share's
+    root, and is in the share's group.
+  - Connected as C(root), everything is tried as the owner first, because on NFS C(root) may be nobody. Only what the
+    owner is denied, such as to make the root directory, or directories for other people, is then tried as C(root).
+author:
+  - uvnas.cluster contributors (@uvnas)
+extends_documentation_fragment:
+  - uvnas.cluster.attributes
+  - uvnas.cluster.share
+options:
+  name:
+    description:
+      - Name of the share, as 1 to 64 letters, digits, V(_) and V(-). It is written to the share's C(share.json).
+      - A share that has another name in its C(share.json) is an error.
+    type: str
+    required: true
+  id:
+    description:
+      - The id that the share has to have, from its C(share.json). A new share gets it.
+      - Without it a new share gets a random one (a UUID, version 4), and the id of an existing share is not looked at.
+    type: str
+  mount:
+    description:
+      - The mount point of the filesystem that the share is on. O(share) has to be the same directory or lie below.
+      - It is an error if nothing is mounted there. An automounter is given the chance to.
+      - Missing directories between O(mount) and O(share) are made, like O(share) itself.
+      - Without it the share may be any directory whose parent exists, and nobody notices a missing mount. Leave it
+        out for plain directories only.
+    type: path
+  group:
+    description:
+      - The group of the share's directories, which matters for O(user_cache=group) and for modes such as V(0750).
+      - The default is the owner's primary group.
+    type: str
+  mode:
+    description:
+      - Mode of the share's directories, as a quoted octal number. Only the owner may write, so modes that let group
+        or others write are an error.
+      - What is in the directories is not touched.
+    type: str
+    default: "0755"
+  user_cache:
+    description:
+      - What C(user-cache), the place for the uv caches of people, is for.
+      - V(group) lets the O(group) write there. It is setgid, and has a default ACL so that people can write what
+        others of the group made, whatever their umask; where the filesystem has no POSIX ACLs, people need umask 002.
+        People get hard links, and have to trust each other, because who can write to a cache can change what others
+        install from it.
+      - V(private) has a directory there for each of O(user_cache_users), which nobody else can read.
+      - The cache that environments are built from is another one, which only the owner writes to.
+    type: str
+    choices: [group, private]
+    default: group
+  user_cache_users:
+    description:
+      - Users to make a private cache directory for, if O(user_cache=private).
+      - Only C(root) can do that for others than itself.
+      - Directories of users that are no longer listed are left alone.
+    type: list
+    elements: str
+    default: []
+  min_free_bytes:
+    description:
+      - Fail if the filesystem has fewer bytes left for the owner.
+      - Use V(0) in a run that is to make room, by removing environments.
+    type: int
+    default: 104857600
+  min_free_inodes:
+    description:
+      - Fail if the filesystem has fewer inodes left. Filesystems that do not count them are taken to have enough.
+    type: int
+    default: 1000
+  declared_shares:
+    description:
+      - All shares of the inventory, as dictionaries with C(name), C(root), and perhaps C(mount), C(mode) and C(id).
+      - It is an error if two of them have the same name, root or id, or one lies inside another.
+    type: list
+    elements: dict
+    default: []
+notes:
+  - To try what the filesystem can do takes a few dozen file operations in a hidden directory of the share, which is
+    removed again. That does not count as a change.
+  - In check mode nothing is written at all, so what has to be tried is not known then.
+  - A module that is killed leaves nothing that needs to be repaired by hand. The next run completes the share.
+seealso:
+  - module: uvnas.cluster.uv_binary
+"""
+
+EXAMPLES = r"""
+- name: Lay out a share on a NAS
+  uvnas.cluster.uv_share:
+    share: /mnt/nas-a/uv
+    name: nas_a
+    mount: /mnt/nas-a
+    owner: uvadmin
+    group: research
+
+- name: Lay out a share for a group only, with a cache for each of two people
+  uvnas.cluster.uv_share:
+    share: /mnt/nas-b/uv
+    name: nas_b
+    mount: /mnt/nas-b
+    owner: uvadmin
+    group: research
+    mode: "0750"
+    user_cache: private
+    user_cache_users: [ada, grace]
+  become: true
+
+- name: Make sure that this share, and no copy of it, is mounted, and has room for a big build
+  uvnas.cluster.uv_share:
+    share: /mnt/nas-a/uv
+    name: nas_a
+    id: 6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a
+    mount: /mnt/nas-a
+    owner: uvadmin
+    group: research
+    min_free_bytes: 53687091200
+"""
+
+RETURN = r"""
+name:
+  description: Name of the share.
+  returned: success
+  type: str
+  sample: nas_a
+id:
+  description: Id of the share; null in check mode, where a new share would get a random one.
+  returned: success
+  type: str
+  sample: 6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a
+root:
+  description: Root directory of the share.
+  returned: success
+  type: str
+  sample: /mnt/nas-a/uv
+filesystem:
+  description: Type of the filesystem that the share is on, as the kernel calls it.
+  returned: success
+  type: str
+  sample: nfs4
+link_mode:
+  description:
+    - How uv gets a file from its cache into an environment here, at best.
+    - V(clone) is by reflink, V(hardlink) by hard link, V(copy) by copying it.
+    - Null where it is not known, as in check mode.
+  returned: success
+  type: str
+  sample: hardlink
+probe:
+  description:
+    - What the owner can do on the filesystem.
+    - What has to be tried is null in check mode, and where the filesystem was too full to try.
+  returned: success
+  type: dict
+  contains:
+    hard_link:
+      description: Whether a file can have a second name in another directory.
+      type: bool
+    reflink:
+      description: Whether a file can share its data with another one until one of them is written to.
+      type: bool
+    symlink:
+      description: Whether there are symlinks. There have to be.
+      type: bool
+    rename:
+      description: Whether a file can take the name of another one. It has to be able to.
+      type: bool
+    exec:
+      description: Whether programs can be run from it. They have to run.
+      type: bool
+    posix_lock:
+      description: Whether POSIX record locks can be had. They have to be.
+      type: bool
+    free_bytes:
+      description: Bytes left for the owner.
+      type: int
+    free_inodes:
+      description: Inodes left; null where the filesystem does not count them.
+      type: int
+  sample:
+    hard_link: true
+    reflink: false
+    symlink: true
+    rename: true
+    exec: true
+    posix_lock: true
+    free_bytes: 5000000000000
+    free_inodes: 120000000
+platform:
+  description: What binaries have to be made for to run on this host.
+  returned: success
+  type: dict
+  contains:
+    arch:
+      description: Architecture of the machine, such as V(x86_64) or V(aarch64).
+      type: str
+    libc:
+      description: The C library, V(gnu) or V(musl).
+      type: str
+    libc_version:
+      description: Version of the C library.
+      type: str
+  sample:
+    arch: x86_64
+    libc: gnu
+    libc_version: "2.36"
+created:
+  description: Directories that were made, and C(share.json) if that was; or would be.
+  returned: success
+  type: list
+  elements: str
+  sample: [/mnt/nas-a/uv, /mnt/nas-a/uv/bin, /mnt/nas-a/uv/share.json]
+corrected:
+  description: Directories, perhaps with C(share.json), whose owner, group, mode or ACL was set right; or would be.
+  returned: success
+  type: list
+  elements: str
+  sample: [/mnt/nas-a/uv/cache]
+"""
+
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.uvnas.cluster.plugins.module_utils import adapter
+from ansible_collections.uvnas.cluster.plugins.module_utils.establish import Settings, establish, share_from_params
+from ansible_collections.uvnas.cluster.plugins.module_utils.process import SystemRunner
+from ansible_collections.uvnas.cluster.plugins.module_utils.share import check_shares
+
+ARGUMENTS: dict[str, t.Any] = {
+    **adapter.SHARE_ARGUMENTS,
+    "name": {"type": "str", "required": True},
+    "id": {"type": "str"},
+    "mount": {"type": "path"},
+    "group": {"type": "str"},
+    "mode": {"type": "str", "default": "0755"},
+    "user_cache": {"type": "str", "choices": ["group", "private"], "default": "group"},
+    "user_cache_users": {"type": "list", "elements": "str", "default": []},
+    "min_free_bytes": {"type": "int", "default": 100 << 20},
+    "min_free_inodes": {"type": "int", "default": 1000},
+    "declared_shares": {"type": "list", "elements": "dict", "default": []},
+}
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    params = module.params
+
+    def work() -> dict[str, t.Any]:
+        check_shares(params["declared_shares"])
+        user = adapter.user_to_become(params["owner"])
+        settings = Settings(SystemRunner(), params["lock_timeout"], module.check_mode, root=os.geteuid() == 0)
+        return establish(share_from_params(params, user), settings, user=user)
+
+    # As whoever we are: establish() decides what is done as the owner and what is not.
+    adapter.run(module, work, owner=None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""On the controller: archives that were downloaded once, for all hosts and all later runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+
+from ..module_utils import fs
+from ..module_utils.errors import UvnasError
+from ..module_utils.release import sha256_of
+from .download import Source
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalArchive:
+    """An archive on the controller."""
+
+    path: str
+    name: str
+    sha256: str
+    downloaded: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class DownloadCache:
+    """A directory with archives by checksum, and records of what was downloaded as what.
+
+    ``<sha256>-<name>`` is an archive, ``<key>.json`` a record with the name and checksum of one. What is on disk counts
+    only if its checksum is that of the record; whatever was killed, truncated or edited is downloaded anew.
+    """
+
+    directory: str
+
+    def obtain(self, source: Source, *, lock_timeout: float) -> LocalArchive:
+        """The archive of ``source``, downloaded unless it is here. Whoever else wants the same one meanwhile waits."""
+        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        lock = os.path.join(self.directory, f"{source.key}.lock")
+        with fs.share_lock(lock, timeout=lock_timeout, purpose="download"):
+            return self._find(source) or self._download(source)
+
+    def _find(self, source: Source) -> LocalArchive | None:
+        try:
+            record = fs.read_json(self._record(source))
+        except UvnasError:
+            return None
+        if record is None or not isinstance(record.get("name"), str) or not isinstance(record.get("sha256"), str):
+            return None
+        name, sha256 = record["name"], record["sha256"]
+        archive = LocalArchive(self._path(sha256, name), name, sha256, downloaded=False)
+        try:
+            with open(archive.path, "rb") as stream:
+                return archive if sha256_of(stream) == archive.sha256 else None
+        except FileNotFoundError:
+            return None
+
+    def _download(self, source: Source) -> LocalArchive:
+        # Of one name, so that what a killed process left there goes too.
+        directory = os.path.join(self.directory, f".{source.key}.download")
+        shutil.rmtree(directory, ignore_errors=True)
+        os.mkdir(directory)
+        try:
+            downloaded = source.fetch(directory)
+            name = os.path.basename(downloaded)
+            with open(downloaded, "rb") as stream:
+                sha256 = sha256_of(stream)
+            archive = LocalArchive(self._path(sha256, name), name, sha256, downloaded=True)
+            os.rename(downloaded, archive.path)
+        finally:
+            shutil.rmtree(directory)
+        fs.write_json(self._record(source), {"name": name, "sha256": sha256})
+        return archive
+
+    def _record(self, source: Source) -> str:
+        return os.path.join(self.directory, f"{source.key}.json")
+
+    def _path(self, sha256: str, name: str) -> str:
+        return os.path.join(self.directory, f"{sha256}-{name}")
+
+
+def default_directory() -> str:
+    """Where downloads are kept unless somebody says otherwise."""
+    return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "uvnas")

@@ -1,0 +1,43 @@
+#!/bin/sh
+# Have what the tests use of the operating system. As root on Debian or Ubuntu: install what is missing. Otherwise: say it.
+set -eu
+
+# A command that the tests run, and the Debian package it comes from.
+wanted='
+bsd-csh     csh
+busybox     busybox
+dash        dash
+fish        fish
+git         git
+ip          iproute2
+ksh93       ksh93u+m
+mkfs.ext4   e2fsprogs
+mkfs.xfs    xfsprogs
+mksh        mksh
+mount       mount
+shellcheck  shellcheck
+strace      strace
+sudo        sudo
+tcsh        tcsh
+unshare     util-linux
+xz          xz-utils
+zsh         zsh
+'
+
+PATH=$PATH:/usr/sbin:/sbin
+missing=$(echo "$wanted" | while read -r command package; do
+    [ -z "$command" ] || command -v "$command" >/dev/null || echo "$package"
+done | sort -u | tr '\n' ' ')
+[ -z "$missing" ] && exit 0
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "The tests need these Debian packages, or what your system calls them: $missing" >&2
+    echo "Install them first, for example:  sudo apt-get install --no-install-recommends $missing" >&2
+    exit 1
+fi
+
+echo "Installing $missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086  # A list of words.
+apt-get install -qq --no-install-recommends $missing
