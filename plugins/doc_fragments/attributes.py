@@ -15,7 +15,7 @@ attributes:
     description: Can run in C(check_mode) and return changed status prediction without modifying the target.
     support: full
   diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+    description: Returns details on what has changed (or would change, in C(check_mode)), when in diff mode.
     support: full
   idempotent:
     description: When run twice in a row outside check mode, with the same arguments, the second run reports no change.
@@ -40,7 +40,7 @@ attributes:
     details:
       - This module does not modify anything.
   diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+    description: Returns details on what has changed (or would change, in C(check_mode)), when in diff mode.
     support: N/A
     details:
       - This module does not modify anything.

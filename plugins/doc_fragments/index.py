@@ -47,8 +47,8 @@ options:
   environment:
     description:
       - Environment variables for uv, such as proxies or certificates.
-      - C(*_PROXY), C(SSL_CERT_*), C(NETRC), C(TMPDIR), C(UV_HTTP_*), C(UV_CONCURRENT_*) and C(UV_INDEX_*) are inherited from
-        the environment of the module anyway, so the keyword C(environment) of a task or play works too.
+      - C(*_PROXY), C(SSL_CERT_*), C(NETRC), C(TMPDIR), C(UV_HTTP_*), C(UV_CONCURRENT_*) and C(UV_INDEX_*) are inherited
+        from the environment of the module anyway, so the keyword C(environment) of a task or play works too.
     type: dict
     default: {}
 """

@@ -18,8 +18,8 @@ import typing as t
 
 from .errors import LockHeldError, UvnasError
 
-# One process holds at most one lock on a share and works in one thread, so its pid makes a temporary name unique on this
-# host; the host name makes it unique among the clients of a NAS.
+# One process holds at most one lock on a share and works in one thread, so its pid makes a temporary name unique on
+# this host; the host name makes it unique among the clients of a NAS.
 _UNIQUE = f"{socket.gethostname()}-{{pid}}"
 
 
@@ -166,7 +166,7 @@ def share_lock(path: str, *, timeout: float, purpose: str) -> t.Iterator[None]:
                     ) from error
             if time.monotonic() >= deadline:
                 raise LockHeldError(
-                    f"another process works on this share: {_holder(descriptor)}; waited {timeout:g} s",
+                    f"another process works on {os.path.dirname(path)}: {_holder(descriptor)}; waited {timeout:g} s",
                     hint="Run again when it is done, or allow a longer wait (uvnas_lock_timeout, seconds).",
                 )
             time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))

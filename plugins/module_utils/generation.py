@@ -23,6 +23,7 @@ import typing as t
 
 from . import fs
 from .errors import CommandError, UvnasError
+from .interpreter import Interpreter
 from .layout import Layout
 from .lock import Lock, normalize
 from .plan import Ingredients
@@ -33,7 +34,7 @@ from .uv import Uv
 MANIFEST_FORMAT = 1
 
 # Run inside the new environment: import each module by itself, so that the one that fails has a name.
-_IMPORTS = """
+IMPORTS = """
 import importlib, sys, traceback
 failed = 0
 for name in sys.argv[1:]:
@@ -67,7 +68,7 @@ class Build:
     spec: EnvironmentSpec
     ingredients: Ingredients
     lock: Lock
-    python_version: str
+    interpreter: Interpreter
     share_name: str
     link_mode: t.Optional[str] = None
 
@@ -117,7 +118,7 @@ def build(layout: Layout, uv: Uv, what: Build) -> dict[str, t.Any]:
             "uv": _uv_version(layout),
             "python": {
                 "key": what.ingredients.interpreter_key,
-                "version": what.python_version,
+                "version": what.interpreter.version,
                 "digest": what.ingredients.interpreter_digest,
             },
             "lock": {"digest": what.ingredients.lock_digest, "spec": what.lock.spec_digest},
@@ -188,17 +189,15 @@ def seal(path: str) -> Size:
     return Size(files, total, own, inodes)
 
 
-def site_packages(path: str, python_version: str) -> str:
-    """The directory of a generation that packages are installed into."""
-    minor = ".".join(re.sub(r"[^0-9.].*", "", python_version).split(".")[:2])
-    suffix = "t" if python_version.endswith("t") else ""
-    return os.path.join(path, "lib", f"python{minor}{suffix}", "site-packages")
+def site_packages(path: str, minor: str) -> str:
+    """The directory of a generation that packages are installed into; ``minor`` is ``3.12`` or ``3.13t``."""
+    return os.path.join(path, "lib", f"python{minor}", "site-packages")
 
 
 def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
     """A virtual environment at ``path`` with exactly the packages of the lock."""
     name = what.spec.name
-    interpreter = layout.interpreter_bin(what.ingredients.interpreter_key, _minor(what.python_version))
+    interpreter = layout.interpreter_bin(what.ingredients.interpreter_key, what.interpreter.minor)
     options = ["--system-site-packages"] if what.spec.system_site_packages else []
     uv.check(
         "venv", "--quiet", "--no-project", "--python", interpreter, "--prompt", name, *options, path,
@@ -230,7 +229,7 @@ def resolver_environment(spec: EnvironmentSpec) -> dict[str, str]:
 
 def _check_interpreter(layout: Layout, what: Build, path: str) -> None:
     """The environment rests on the exact interpreter, not on a link that will move."""
-    directory = os.path.dirname(layout.interpreter_bin(what.ingredients.interpreter_key, _minor(what.python_version)))
+    directory = os.path.dirname(layout.interpreter_bin(what.ingredients.interpreter_key, what.interpreter.minor))
     with open(os.path.join(path, "pyvenv.cfg"), encoding="utf-8") as config:
         home = next((line.partition("=")[2].strip() for line in config if line.split("=")[0].strip() == "home"), "")
     target = os.path.dirname(os.readlink(os.path.join(path, "bin", "python")))
@@ -241,7 +240,7 @@ def _check_interpreter(layout: Layout, what: Build, path: str) -> None:
 
 def _check_packages(what: Build, path: str) -> dict[str, str]:
     """The installed packages, which must be those of the lock."""
-    installed = installed_packages(site_packages(path, _minor(what.python_version)))
+    installed = installed_packages(site_packages(path, what.interpreter.minor))
     wanted = {name: version for name, version in what.lock.versions.items() if not version.startswith("@")}
     # A package whose marker does not hold here is rightly missing.
     conditional = {package.name for package in what.lock.packages if package.marker}
@@ -270,7 +269,7 @@ def _smoke_test(uv: Uv, spec: EnvironmentSpec, path: str) -> None:
         "PATH": os.path.join(path, "bin") + os.pathsep + uv.environment()["PATH"],
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    commands = [[python, "-I", "-B", "-c", _IMPORTS, *spec.imports]] if spec.imports else []
+    commands = [[python, "-I", "-B", "-c", IMPORTS, *spec.imports]] if spec.imports else []
     commands += [["/bin/sh", "-c", command] for command in spec.checks]
     if not commands:
         return
@@ -298,11 +297,6 @@ def _room(layout: Layout) -> str:
             "Nothing was published; the environment stays as it was."
         )
     return ""
-
-
-def _minor(version: str) -> str:
-    """``3.12`` of ``3.12.4``."""
-    return ".".join(version.split(".")[:2])
 
 
 def _uv_version(layout: Layout) -> str:

@@ -16,11 +16,16 @@ import re
 import typing as t
 
 from .errors import UvnasError
+from .process import scrub
 from .spec import digest
 
 _HEADER = "# uvnas.cluster lock: "
-_PINNED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*==\s*(?P<version>[^\s;*,]+)\s*(;\s*(?P<marker>.+))?\Z")
-_DIRECT = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*@\s*(?P<url>\S+)\s*(;\s*(?P<marker>.+))?\Z")
+_PINNED = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*==\s*(?P<version>[^\s;*,]+)\s*(;\s*(?P<marker>.+))?\Z"
+)
+_DIRECT = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*@\s*(?P<url>\S+)\s*(;\s*(?P<marker>.+))?\Z"
+)
 _HASH = re.compile(r"--hash[= ](?P<hash>[a-z0-9]+:[0-9a-fA-F]+)")
 
 
@@ -70,17 +75,19 @@ def parse(text: str, *, what: str) -> Lock:
         match = _PINNED.match(requirement) or _DIRECT.match(requirement)
         hashes = tuple(found.group("hash").lower() for found in _HASH.finditer(logical))
         if not match:
-            problems.append(f"{requirement!r} is not pinned (name==version)")
+            problems.append(f"{scrub(requirement)!r} is not pinned (name==version)")
             continue
         if not hashes:
-            problems.append(f"{requirement!r} has no --hash")
+            problems.append(f"{scrub(requirement)!r} has no --hash")
             continue
         groups = match.groupdict()
         version = groups.get("version") or f"@ {groups['url']}"
         packages.append(Package(normalize(groups["name"]), version, groups["marker"] or "", hashes, entry))
     if problems:
         shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
-        raise UvnasError(f"{what} is not a lock: {shown}", hint="uv pip compile --generate-hashes writes what is needed.")
+        raise UvnasError(
+            f"{what} is not a lock: {shown}", hint="uv pip compile --generate-hashes writes what is needed."
+        )
     return Lock(tuple(packages), header.get("spec"))
 
 
@@ -183,9 +190,7 @@ def from_pylock(data: t.Mapping[str, t.Any], *, what: str) -> str:
         reference = f"=={package.get('version')}"
         if "archive" in package:
             files, reference = [package["archive"]], f" @ {package['archive'].get('url')}"
-        hashes = sorted(
-            f"{algorithm}:{value}" for file in files for algorithm, value in file.get("hashes", {}).items()
-        )
+        hashes = sorted(f"{algorithm}:{value}" for file in files for algorithm, value in file.get("hashes", {}).items())
         if not hashes or "None" in reference:
             raise UvnasError(f"{what}: package {name} has no version or no hash")
         lines.append(f"{name}{reference}{marker} \\\n" + " \\\n".join(f"    --hash={value}" for value in hashes))

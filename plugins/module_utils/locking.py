@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import typing as t
 
@@ -17,12 +18,24 @@ from .interpreter import resolve as resolve_interpreter
 from .layout import Layout
 from .process import call_many
 from .resolution import Request, resolve
-from .spec import EnvironmentSpec, Sources
+from .spec import ENVIRONMENT_ARGUMENTS, EnvironmentSpec, Sources
 from .uv import Uv
 
 KEEP = "keep"
 COPY = "copy"
 RESOLVE = "resolve"
+
+# The options of uv_lock, besides those of every module that works on a share and reaches an index.
+ARGUMENTS: dict[str, t.Any] = {
+    "share_name": {"type": "str", "required": True},
+    "environments": {"type": "list", "elements": "dict", "required": True, "options": ENVIRONMENT_ARGUMENTS},
+    "upgrade": {"type": "list", "elements": "str", "default": []},
+    "upgrade_packages": {"type": "list", "elements": "str", "default": []},
+    "files_dir": {"type": "path"},
+    "lock_dir": {"type": "path"},
+    "jobs": {"type": "int", "default": 4},
+    "inputs": {"type": "dict", "default": {}},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +186,7 @@ class Locking:
             elif step.action == COPY and step.given.kept is not None:
                 texts[step.spec.name] = {"text": step.given.kept.text}
         resolving = [step for step in steps if step.action == RESOLVE]
-        answers = call_many([lambda step=step: self._resolve(step) for step in resolving], jobs=self.jobs)
+        answers = call_many([functools.partial(self._resolve, step) for step in resolving], jobs=self.jobs)
         for step, answer in zip(resolving, answers):
             try:
                 texts[step.spec.name] = answer()

@@ -30,7 +30,7 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 # What a user name and a password look like inside a URL (RFC 3986, 3.2.1).
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +117,8 @@ def find_user(name: str) -> User:
         entry = pwd.getpwnam(name)
     except KeyError:
         raise UvnasError(
-            f"this host has no user {name}", hint="Create the user (the share's owner) first, with the same uid everywhere."
+            f"this host has no user {name}",
+            hint="Create the user (the share's owner) first, with the same uid everywhere.",
         ) from None
     groups = tuple(os.getgrouplist(name, entry.pw_gid))
     return User(name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
@@ -242,7 +243,7 @@ def _finish(reader: int, pid: int) -> dict[str, t.Any]:
         name = signal.Signals(os.WTERMSIG(status)).name
         hint = "Was it killed for lack of memory? See the kernel's log." if name == "SIGKILL" else ""
         return {"error": UvnasError(f"the process doing the work was ended by {name}", hint=hint).as_dict()}
-    if not text:
+    if os.WEXITSTATUS(status) != 0:  # Even if it has said something: that may be half an answer.
         raise RuntimeError("the process doing the work failed; its traceback is in the standard error output")
     answer: dict[str, t.Any] = json.loads(text)
     return answer

@@ -7,19 +7,34 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import time
 import typing as t
 
 from . import fs, generation
-from . import lock as locks
 from . import plan as planning
 from .errors import UvnasError, failure
 from .interpreter import Interpreter, load_record, resolve
 from .layout import Layout
+from .lock import Lock, parse
+from .lock import changes as package_changes
 from .process import call_many
-from .spec import EnvironmentSpec
+from .spec import ENVIRONMENT_ARGUMENTS, EnvironmentSpec
 from .uv import Uv
+
+
+# The options of uv_env, besides those of every module that works on a share and reaches an index.
+ARGUMENTS: dict[str, t.Any] = {
+    "share_name": {"type": "str", "required": True},
+    "environments": {"type": "list", "elements": "dict", "required": True, "options": ENVIRONMENT_ARGUMENTS},
+    "locks": {"type": "dict"},
+    "purge": {"type": "bool", "default": False},
+    "jobs": {"type": "int", "default": 4},
+    "link_mode": {"type": "str", "choices": ["clone", "hardlink", "copy"]},
+    "min_free_bytes": {"type": "int", "default": 0},
+    "min_free_inodes": {"type": "int", "default": 0},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +75,7 @@ class Reconciliation:
             # Described before anything is done: what a run says and what a check says must be the same words.
             described = {change.name: self._describe(change) for change in changes}
             acting = [change for change in changes if change.changes]
-            answers = call_many([lambda change=change: self._act(change) for change in acting], jobs=self.jobs)
+            answers = call_many([functools.partial(self._act, change) for change in acting], jobs=self.jobs)
             done: dict[str, dict[str, t.Any]] = {}
             for change, answer in zip(acting, answers):
                 try:
@@ -103,14 +118,14 @@ class Reconciliation:
             return self.locks[env].digest
         return self._read_lock(env).digest
 
-    def _read_lock(self, env: str) -> locks.Lock:
+    def _read_lock(self, env: str) -> Lock:
         content = fs.read_bytes(self.layout.lock(env))
         if content is None:
             raise UvnasError(
                 f"environment {env} has no lock on this share",
                 hint="uvnas.cluster.uv_lock makes it; run that first, as the role envs does.",
             )
-        return locks.parse(content.decode(errors="replace"), what=self.layout.lock(env))
+        return parse(content.decode(errors="replace"), what=self.layout.lock(env))
 
     def _interpreter(self, spec: EnvironmentSpec, record: t.Any) -> t.Optional[Interpreter]:
         """The interpreter for an environment; None where a check comes before it is on the share."""
@@ -142,8 +157,9 @@ class Reconciliation:
         if change.action == planning.REMOVE:
             generation.remove(self.layout, change.name)
             return {"seconds": round(time.monotonic() - started, 2)}
-        assert change.wanted is not None and change.wanted.ingredients is not None
-        ingredients = change.wanted.ingredients
+        ingredients = change.wanted.ingredients if change.wanted else None
+        if change.wanted is None or ingredients is None:
+            raise UvnasError(f"environment {change.name}: its lock or its interpreter is not on the share")
         manifest = None
         if change.action == planning.BUILD:
             self._check_room(change)
@@ -152,9 +168,9 @@ class Reconciliation:
                 raise UvnasError(
                     f"environment {change.name}: its lock changed while this was running", hint="Run again."
                 )
-            version = resolve(load_record(self.layout), change.wanted.spec.python).version
+            interpreter = resolve(load_record(self.layout), change.wanted.spec.python)
             what = generation.Build(
-                change.wanted.spec, ingredients, lock, version, self.share_name, self.link_mode
+                change.wanted.spec, ingredients, lock, interpreter, self.share_name, self.link_mode
             )
             manifest = generation.build(self.layout, self.uv, what)
         generation.publish(self.layout, change.name, ingredients.generation_id)
@@ -196,7 +212,7 @@ class Reconciliation:
             "packages_changed": [],
         }
         if change.changes:
-            fact["packages_changed"] = locks.changes(self._manifest(change).get("packages", {}), self._versions(change))
+            fact["packages_changed"] = package_changes(self._manifest(change).get("packages", {}), self._versions(change))
         return fact
 
     def _versions(self, change: planning.Change) -> t.Mapping[str, str]:
@@ -230,7 +246,7 @@ class Reconciliation:
             "environments": facts,
             "diff": diff,
         }
-        return {**result, **failure(errors, len([spec for spec in self.specs]), "build")}
+        return {**result, **failure(errors, len(self.specs), "build")}
 
 
 def _diff_text(fact: t.Mapping[str, t.Any]) -> str:

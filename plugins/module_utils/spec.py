@@ -19,6 +19,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\Z")
 _NAME_MAX = 64
 _PYTHON = re.compile(r"[0-9]+\.[0-9]+(\.[0-9]+)?t?\Z")
 _MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
+# A password in a URL. A user without one is none: git+ssh://git@host.
+_PASSWORD = re.compile(r"://[^/@:\s]*:[^/\s]*@")
 # What uv's --exclude-newer takes, less its relative forms, whose meaning changes from day to day.
 _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9]{2}:?[0-9]{2}))?\Z")
 
@@ -119,9 +121,7 @@ class Sources:
         def files(key: str) -> tuple[tuple[str, str], ...]:
             return tuple((str(name), str(text)) for name, text in data.get(key) or ())
 
-        return cls(
-            files("requirements"), files("constraints"), files("overrides"), files("project"), data.get("lock")
-        )
+        return cls(files("requirements"), files("constraints"), files("overrides"), files("project"), data.get("lock"))
 
 
 def parse_environments(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[EnvironmentSpec]:
@@ -206,6 +206,11 @@ def significant_lines(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
+def has_credentials(line: str) -> bool:
+    """Whether there is a URL with a user name and a password in ``line``."""
+    return re.search(r"://[^/@\s:]*:[^/@\s]+@", line) is not None
+
+
 def _frozen(value: t.Any) -> t.Any:
     return tuple(value) if isinstance(value, (list, tuple)) else value
 
@@ -229,10 +234,20 @@ def _problems(spec: EnvironmentSpec) -> t.Iterator[str]:
         if not _MODULE_NAME.match(module):
             yield f"imports: {module!r} is no name of a module"
     if spec.exclude_newer and not _TIMESTAMP.match(spec.exclude_newer):
-        yield f"exclude_newer is {spec.exclude_newer!r}; it must be a date (2026-01-31) or a time with its zone (RFC 3339)"
+        yield f"exclude_newer is {spec.exclude_newer!r}; it must be a date (2026-01-31) or a time with zone (RFC 3339)"
     for line in spec.requirements or ():
         if not line.strip() or "\n" in line or line.lstrip().startswith("-"):
-            yield f"requirements: {line!r} is no requirement; files go to requirements_files, indexes to uvnas_index"
+            shown = _without_password(line)
+            yield f"requirements: {shown!r} is no requirement; files go to requirements_files, indexes to uvnas_index"
+    for key in ("requirements", "constraints", "overrides"):
+        for line in getattr(spec, key) or ():
+            shown = _without_password(line)
+            if shown != line:
+                yield f"{key}: {shown!r} holds a password, which the lock would show to everybody; use netrc for it"
+
+
+def _without_password(line: str) -> str:
+    return _PASSWORD.sub("://****@", line)
 
 
 def _source_problems(spec: EnvironmentSpec) -> t.Iterator[str]:

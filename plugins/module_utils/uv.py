@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How uv is called on a share: one environment, one place for index settings, and credentials only where nobody sees them.
+"""How uv is called on a share: one environment, one place for index settings, credentials only where nobody sees them.
 
 Facts about uv 0.13 used here (uv's CLI reference): every setting that can carry a credential has an environment
 variable, which, unlike an argument, other users cannot read from the process list.
@@ -119,7 +119,7 @@ class Uv:
             key: value for key, value in os.environ.items() if key.upper() in _INHERITED or key.startswith("UV_INDEX_")
         }
         return {
-            # No shims, no user's tools: uv searches PATH for interpreters, and a build finds only the system's compilers.
+            # No shims, no user's tools: uv searches PATH for interpreters; a build finds only the system's compilers.
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "HOME": os.environ.get("HOME", "/"),
             "LC_ALL": "C",

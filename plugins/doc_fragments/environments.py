@@ -1,0 +1,121 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The option ``environments``; the argument spec is spec.ENVIRONMENT_ARGUMENTS."""
+
+    DOCUMENTATION = r"""
+options:
+  share_name:
+    description: The share's name. Environments that are declared for other shares only are left alone.
+    type: str
+    required: true
+  environments:
+    description:
+      - The environments, as declared in C(uvnas_envs). One with O(environments[].state=present) has exactly one source;
+        C(requirements) and C(requirements_files) together, C(project), or C(lock).
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: The environment's name. Letters, digits and C(. _ + -), at most 64.
+        type: str
+        required: true
+      state:
+        description: Whether it is to be there. V(absent) removes its generations and its lock on the share too.
+        type: str
+        choices: [present, absent]
+        default: present
+      shares:
+        description: The names of the shares to have it on. By default every share.
+        type: list
+        elements: str
+      python:
+        description: The Python it is for, such as V(3.12) or V(3.12.4), in quotes. Required for one that is present.
+        type: str
+      requirements:
+        description: What is to be installed, as requirements (PEP 508). An empty list is an environment without packages.
+        type: list
+        elements: str
+      requirements_files:
+        description: Files with requirements, on the controller. They may include others (C(-r), C(-c)).
+        type: list
+        elements: str
+        default: []
+      constraints:
+        description: Constraints on versions.
+        type: list
+        elements: str
+        default: []
+      constraints_files:
+        description: Files with constraints, on the controller.
+        type: list
+        elements: str
+        default: []
+      overrides:
+        description: Requirements that replace those that packages declare.
+        type: list
+        elements: str
+        default: []
+      overrides_files:
+        description: Files with overrides, on the controller.
+        type: list
+        elements: str
+        default: []
+      project:
+        description:
+          - Directory of a project with C(pyproject.toml) and C(uv.lock), on the controller.
+          - Its locked dependencies are installed, not its own code.
+        type: str
+      extras:
+        description: Extras of the project.
+        type: list
+        elements: str
+        default: []
+      groups:
+        description: Dependency groups of the project. None by default.
+        type: list
+        elements: str
+        default: []
+      lock:
+        description: A ready-made lock on the controller, in requirements format with hashes, or a C(pylock.toml).
+        type: str
+      exclude_newer:
+        description: Ignore what was uploaded after this date or time (RFC 3339).
+        type: str
+      no_binary:
+        description: Packages to build from source.
+        type: list
+        elements: str
+        default: []
+      torch_backend:
+        description: The PyTorch backend, such as V(cpu) or V(cu126). It wins over that of O(index).
+        type: str
+      imports:
+        description: Modules that must be importable before the environment is published.
+        type: list
+        elements: str
+        default: []
+      checks:
+        description: Commands, run by C(/bin/sh) in the environment, that must succeed before it is published.
+        type: list
+        elements: str
+        default: []
+      seed:
+        description: Whether C(pip) is to be in it, locked like any other package.
+        type: bool
+        default: false
+      system_site_packages:
+        description: Whether packages that are installed in the interpreter are seen.
+        type: bool
+        default: false
+      compile_bytecode:
+        description: Whether to compile what is installed to bytecode, as people who use it cannot.
+        type: bool
+        default: true
+"""

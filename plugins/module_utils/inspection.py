@@ -1,0 +1,126 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is on a share, as seen from one host: facts of environments, and whether they run here. Writes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+import typing as t
+
+from . import fs, generation
+from .errors import UvnasError
+from .layout import Layout
+from .plan import published_id
+from .process import Runner
+from .spec import EnvironmentSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspection:
+    """One share, looked at."""
+
+    layout: Layout
+    share_name: str
+    runner: Runner
+
+    def check_share(self, share_id: t.Optional[str], mount: t.Optional[str]) -> t.Optional[str]:
+        """The share's id. Raises UvnasError where this host does not see that share, before anything else is touched."""
+        if mount and not os.path.ismount(mount):
+            raise UvnasError(f"{mount} is not mounted on this host", hint=f"Share {self.share_name} lies on it.")
+        identity = fs.read_json(self.layout.identity)
+        if identity is None:
+            raise UvnasError(
+                f"there is no share at {self.layout.root}",
+                hint="Is its filesystem mounted here? Has site.yml been run?",
+            )
+        if identity.get("name") != self.share_name or (share_id and identity.get("id") != share_id):
+            raise UvnasError(
+                f"{self.layout.root} is share {identity.get('name')} with id {identity.get('id')}, "
+                f"not {self.share_name}{f' with id {share_id}' if share_id else ''}",
+                hint="Another filesystem is mounted here than on the builder.",
+            )
+        return identity.get("id")
+
+    def environments(self) -> list[str]:
+        """The names of all published environments."""
+        try:
+            return sorted(name for name in os.listdir(self.layout.envs) if not name.startswith("."))
+        except FileNotFoundError:
+            return []
+
+    def facts(self, env: str, *, sizes: bool) -> dict[str, t.Any]:
+        """All there is to know of a published environment. Raises UvnasError where it is not complete."""
+        current = published_id(fs.read_link(self.layout.env(env)), env)
+        if current is None:
+            raise UvnasError(f"environment {env} is not published on share {self.share_name}")
+        manifest = generation.read_manifest(self.layout, env, current)
+        if manifest is None:
+            raise UvnasError(
+                f"environment {env}: its generation {current} is not complete", hint="Run site.yml to build it anew."
+            )
+        created = datetime.datetime.fromisoformat(manifest["created"])
+        age = datetime.datetime.now(datetime.timezone.utc) - created
+        generations = [name for name in os.listdir(self.layout.generations_of(env)) if not name.startswith(".")]
+        facts = {
+            "name": env,
+            "path": self.layout.env(env),
+            "id": current,
+            "created": manifest["created"],
+            "age_seconds": int(age.total_seconds()),
+            "python": manifest["python"],
+            "uv": manifest["uv"],
+            "packages": manifest["packages"],
+            "size": manifest["size"],
+            "source": manifest["source"],
+            "generations": sorted(generations),
+        }
+        if sizes:
+            facts["true_size"] = true_size(self.layout.generation(env, current))
+        return facts
+
+    def problem(self, spec: EnvironmentSpec) -> t.Optional[str]:
+        """Why a declared environment cannot be used on this host; None where it can."""
+        try:
+            facts = self.facts(spec.name, sizes=False)
+        except UvnasError as error:
+            return error.explain()
+        python = os.path.join(facts["path"], "bin", "python")
+        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+        try:
+            done = self.runner.run(
+                [python, "-I", "-B", "-c", generation.IMPORTS, *spec.imports], env=environment, cwd="/"
+            )
+        except UvnasError as error:
+            return f"environment {spec.name}: {error.explain()}"
+        if done.rc != 0:
+            what = f"importing {', '.join(spec.imports)}" if spec.imports else "starting its Python"
+            return f"environment {spec.name}: {what} failed on this host:\n{done.stderr.strip()}"
+        return None
+
+
+def true_size(path: str) -> dict[str, int]:
+    """Of a tree: ``bytes`` of its files, ``own_bytes`` and ``shared_bytes`` as allocated, without and with hard links
+    to elsewhere."""
+    own = shared = apparent = 0
+    links: dict[tuple[int, int], list[int]] = {}
+    pending = [path]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                    own += status.st_blocks * 512
+                    continue
+                apparent += status.st_size
+                seen = links.setdefault((status.st_dev, status.st_ino), [0, status.st_nlink, status.st_blocks * 512])
+                seen[0] += 1
+    for seen_here, all_links, size in links.values():
+        if seen_here < all_links:
+            shared += size
+        else:
+            own += size
+    return {"bytes": apparent, "own_bytes": own, "shared_bytes": shared}

@@ -1,0 +1,177 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: uv_env
+short_description: Build and publish environments on a share
+version_added: 0.1.0
+author: [uvnas.cluster contributors (@uvnas)]
+description:
+  - Makes a list of environments be on a share, as their locks say. Each is built beside what is there, tested, and
+    published by renaming one symlink. What fails leaves the environment as it was.
+  - A generation is named by what goes into it; the same lock, interpreter and build options have the same name on every
+    share. One that is there already is not built again. Older ones stay.
+  - Environments that fail do not keep the others from being built. The task then fails and names them.
+  - A converged environment costs two file operations. There is no network access, and no process.
+extends_documentation_fragment:
+  - uvnas.cluster.attributes
+  - uvnas.cluster.share
+  - uvnas.cluster.index
+  - uvnas.cluster.environments
+options:
+  locks:
+    description:
+      - What M(uvnas.cluster.uv_lock) returned as RV(uvnas.cluster.uv_lock#module:locks). Environments that are not in it
+        are left as they are.
+      - Without it, the locks on the share are read.
+    type: dict
+  purge:
+    description: Whether to remove environments that are on the share and not in O(environments).
+    type: bool
+    default: false
+  jobs:
+    description: How many environments to build at once.
+    type: int
+    default: 4
+  link_mode:
+    description: How uv takes files from the cache. By default, uv finds out.
+    type: str
+    choices: [clone, hardlink, copy]
+  min_free_bytes:
+    description: How much must be free before an environment is built, in bytes.
+    type: int
+    default: 0
+  min_free_inodes:
+    description: How many inodes must be free before an environment is built.
+    type: int
+    default: 0
+seealso:
+  - module: uvnas.cluster.uv_lock
+  - module: uvnas.cluster.uv_env_info
+"""
+
+EXAMPLES = r"""
+- name: Lock environments
+  uvnas.cluster.uv_lock:
+    share: /mnt/nas-a/uv
+    share_name: nas_a
+    owner: uvadmin
+    environments: "{{ uvnas_envs }}"
+  register: locked
+
+- name: Build and publish them
+  uvnas.cluster.uv_env:
+    share: /mnt/nas-a/uv
+    share_name: nas_a
+    owner: uvadmin
+    environments: "{{ uvnas_envs }}"
+    locks: "{{ locked.locks }}"
+"""
+
+RETURN = r"""
+environments:
+  description: The environments, in the order in which they are declared.
+  returned: success, or when some failed
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The environment.
+      returned: always
+      type: str
+    action:
+      description: What was done; V(keep), V(build), V(publish) of a generation that was there, V(remove), or V(failed).
+      returned: always
+      type: str
+    id:
+      description: The generation that is wanted. Null where check mode cannot know it.
+      returned: always
+      type: str
+    previous_id:
+      description: The generation that was in force before. Null where there was none.
+      returned: always
+      type: str
+    packages_changed:
+      description: The changes, a line per package.
+      returned: always
+      type: list
+      elements: str
+    python:
+      description: Key, version and digest of the interpreter.
+      returned: when it was built or published
+      type: dict
+    packages:
+      description: Version by package.
+      returned: when it was built or published
+      type: dict
+    size:
+      description: Files, their bytes, and the bytes and inodes that are not shared by hard links.
+      returned: when it was built or published
+      type: dict
+    seconds:
+      description: How long it took.
+      returned: when something was done
+      type: float
+  sample:
+    - name: train
+      action: build
+      id: 3f9a0c2b71de
+      previous_id: 91be02cc7a1f
+      packages_changed: ["numpy 2.0.1 -> 2.1.0"]
+      seconds: 3.2
+errors:
+  description: Of each environment that failed, the message, and what uv or the check said.
+  returned: when environments failed
+  type: list
+  elements: dict
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils import adapter
+from ..module_utils.layout import Layout
+from ..module_utils.process import SystemRunner
+from ..module_utils.reconcile import ARGUMENTS, LockFact, Reconciliation
+from ..module_utils.spec import parse_environments
+from ..module_utils.uv import INDEX_ARGUMENTS, Index, Uv
+
+
+def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
+    """Reconcile the environments of ``params``; the module's result."""
+    layout = Layout(params["share"])
+    specs = parse_environments(params["environments"])
+    environment = {name: str(value) for name, value in params["environment"].items()}
+    known = params["locks"]
+    reconciliation = Reconciliation(
+        layout,
+        Uv(layout, SystemRunner(), Index.from_params(params["index"]), environment),
+        params["share_name"],
+        [spec for spec in specs if spec.on_share(params["share_name"])],
+        None if known is None else {k: LockFact(v["digest"], v.get("versions")) for k, v in known.items()},
+        params["purge"],
+        params["jobs"],
+        params["link_mode"],
+        params["min_free_bytes"],
+        params["min_free_inodes"],
+        params["lock_timeout"],
+    )
+    return reconciliation.run(check_mode=check_mode)
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={**adapter.SHARE_ARGUMENTS, **INDEX_ARGUMENTS, **ARGUMENTS}, supports_check_mode=True
+    )
+    adapter.hide_environment(module, module.params["environment"])
+    adapter.hide_secrets(module, Index.from_params(module.params["index"]).urls())
+    adapter.run(module, lambda: work(module.params, check_mode=module.check_mode), owner=module.params["owner"])
+
+
+if __name__ == "__main__":
+    main()

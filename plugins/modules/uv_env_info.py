@@ -1,0 +1,181 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: uv_env_info
+short_description: Tell what environments are on a share, and whether they run
+version_added: 0.1.0
+author: [uvnas.cluster contributors (@uvnas)]
+description:
+  - Returns facts about the environments that are published on a share, as seen from the host it runs on.
+  - With O(verify), it also sees that the host has the right share mounted, and that every environment that is declared for
+    the share starts and imports what it should here.
+  - It works as the user it is connected as, writes nothing, and can be run on every member.
+extends_documentation_fragment:
+  - uvnas.cluster.attributes.info
+options:
+  share:
+    description: Root directory of the share.
+    type: path
+    required: true
+  share_name:
+    description: The share's name.
+    type: str
+    required: true
+  share_id:
+    description: The id that the share must have. By default any.
+    type: str
+  mount:
+    description: The mount point that the share is on. It must be mounted.
+    type: path
+  environments:
+    description: The environments, as declared in C(uvnas_envs). Used with O(verify).
+    type: list
+    elements: dict
+    default: []
+  verify:
+    description: Whether to try the environments that are declared for the share.
+    type: bool
+    default: false
+  sizes:
+    description: Whether to measure what each environment takes on the disk, which looks at every file of it.
+    type: bool
+    default: false
+seealso:
+  - module: uvnas.cluster.uv_env
+"""
+
+EXAMPLES = r"""
+- name: See what is on a share
+  uvnas.cluster.uv_env_info:
+    share: /mnt/nas-a/uv
+    share_name: nas_a
+    sizes: true
+"""
+
+RETURN = r"""
+share_id:
+  description: The share's id.
+  returned: success
+  type: str
+environments:
+  description: The published environments.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The environment.
+      returned: always
+      type: str
+    path:
+      description: What people activate.
+      returned: always
+      type: str
+    id:
+      description: The generation in force.
+      returned: always
+      type: str
+    generations:
+      description: All of its generations.
+      returned: always
+      type: list
+      elements: str
+    created:
+      description: When the generation was built (ISO 8601).
+      returned: always
+      type: str
+    age_seconds:
+      description: How long ago that was, in seconds.
+      returned: always
+      type: int
+    python:
+      description: Key, version and digest of the interpreter.
+      returned: always
+      type: dict
+    uv:
+      description: The version of uv that built it.
+      returned: always
+      type: str
+    packages:
+      description: Version by package.
+      returned: always
+      type: dict
+    source:
+      description: What it was built from, in the words of the inventory.
+      returned: always
+      type: dict
+    size:
+      description: Files, their bytes, and the bytes and inodes not shared by hard links, as of the build.
+      returned: always
+      type: dict
+    true_size:
+      description: Bytes now; of all files, and as allocated without and with hard links to elsewhere.
+      returned: with O(sizes=true)
+      type: dict
+problems:
+  description: What is wrong on this host, a text per environment.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils import adapter
+from ..module_utils.errors import UvnasError
+from ..module_utils.inspection import Inspection
+from ..module_utils.layout import Layout
+from ..module_utils.process import SystemRunner
+from ..module_utils.spec import parse_environments
+
+
+def work(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Look at the share of ``params``; the module's result."""
+    inspection = Inspection(Layout(params["share"]), params["share_name"], SystemRunner())
+    share_id = inspection.check_share(params["share_id"], params["mount"])
+    facts, problems = [], []
+    for name in inspection.environments():
+        try:
+            facts.append(inspection.facts(name, sizes=params["sizes"]))
+        except UvnasError as error:
+            problems.append(error.explain())
+    if params["verify"]:
+        declared = [spec for spec in parse_environments(params["environments"]) if spec.on_share(params["share_name"])]
+        found = [inspection.problem(spec) for spec in declared if spec.present]
+        problems += [problem for problem in found if problem is not None and problem not in problems]
+    result: dict[str, t.Any] = {
+        "changed": False,
+        "share_id": share_id,
+        "environments": facts,
+        "problems": problems,
+    }
+    if params["verify"] and problems:
+        result.update(failed=True, msg="\n".join(problems))
+    return result
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            "share": {"type": "path", "required": True},
+            "share_name": {"type": "str", "required": True},
+            "share_id": {"type": "str"},
+            "mount": {"type": "path"},
+            "environments": {"type": "list", "elements": "dict", "default": []},
+            "verify": {"type": "bool", "default": False},
+            "sizes": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    adapter.run(module, lambda: work(module.params), owner=None)
+
+
+if __name__ == "__main__":
+    main()

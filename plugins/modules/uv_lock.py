@@ -1,0 +1,170 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: uv_lock
+short_description: Lock environments on a share
+version_added: 0.1.0
+author: [uvnas.cluster contributors (@uvnas)]
+description:
+  - Resolves what each environment declares to a lock, in which every package is pinned and hashed, once.
+  - A lock is resolved again only if what the environment declares has changed, or an upgrade is asked for. Even then
+    versions stay that still satisfy what is wanted. Where packages are fetched from does not count.
+  - Files that environments name are read on the controller.
+  - Environments that cannot be locked do not keep the others from it. The task then fails and names them.
+extends_documentation_fragment:
+  - uvnas.cluster.attributes
+  - uvnas.cluster.share
+  - uvnas.cluster.index
+  - uvnas.cluster.environments
+options:
+  upgrade:
+    description: Environments whose locks are to take the newest versions, by name. V(all) means all of them.
+    type: list
+    elements: str
+    default: []
+  upgrade_packages:
+    description:
+      - Packages that are to be upgraded, with the least change elsewhere; in the environments of O(upgrade), or,
+        without that, in all that have them.
+    type: list
+    elements: str
+    default: []
+  files_dir:
+    description: Where relative paths of files on the controller start. By default the directory of the playbook.
+    type: path
+  lock_dir:
+    description:
+      - A directory on the controller, where the locks are kept too. They win over those on the share.
+      - Without it, only the share keeps them.
+    type: path
+  jobs:
+    description: How many environments to resolve at once.
+    type: int
+    default: 4
+  inputs:
+    description: What the controller knows of the environments. The action plugin of this module sets it.
+    type: dict
+    default: {}
+seealso:
+  - module: uvnas.cluster.uv_env
+  - module: uvnas.cluster.uv_python
+"""
+
+EXAMPLES = r"""
+- name: Lock an environment
+  uvnas.cluster.uv_lock:
+    share: /mnt/nas-a/uv
+    share_name: nas_a
+    owner: uvadmin
+    environments:
+      - name: train
+        python: "3.12"
+        requirements: ["numpy>=2", pandas]
+
+- name: Have the newest numpy wherever it is used
+  uvnas.cluster.uv_lock:
+    share: /mnt/nas-a/uv
+    share_name: nas_a
+    owner: uvadmin
+    environments: "{{ uvnas_envs }}"
+    upgrade_packages: [numpy]
+"""
+
+RETURN = r"""
+locks:
+  description: The locks, by environment.
+  returned: success, and on failure for those environments that did not fail
+  type: dict
+  contains:
+    action:
+      description: What was done; V(keep), V(copy) from the controller, or V(resolve).
+      returned: always
+      type: str
+    changed:
+      description: Whether the lock on the share changed.
+      returned: always
+      type: bool
+    digest:
+      description: SHA-256 of what is locked. Null where check mode cannot know it, as there is no uv on the share yet.
+      returned: always
+      type: str
+    packages_changed:
+      description: The changes, a line per package.
+      returned: always
+      type: list
+      elements: str
+    versions:
+      description: Version by package.
+      returned: when the lock changed
+      type: dict
+  sample:
+    train:
+      action: resolve
+      changed: true
+      digest: 5f0c29e1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d
+      packages_changed: ["numpy 2.0.1 -> 2.1.0"]
+      versions: {numpy: 2.1.0}
+errors:
+  description: Of each environment that failed, the message, and what uv said.
+  returned: when environments failed
+  type: list
+  elements: dict
+"""
+
+import tempfile
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils import adapter
+from ..module_utils.layout import Layout
+from ..module_utils.locking import ARGUMENTS, Input, Locking, Upgrade
+from ..module_utils.process import SystemRunner
+from ..module_utils.spec import parse_environments
+from ..module_utils.uv import INDEX_ARGUMENTS, Index, Uv
+
+
+def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
+    """Lock the environments of ``params``; the module's result."""
+    layout = Layout(params["share"])
+    specs = [
+        spec
+        for spec in parse_environments(params["environments"])
+        if spec.present and spec.on_share(params["share_name"])
+    ]
+    with tempfile.TemporaryDirectory(prefix="uvnas-") as scratch:
+        uv = Uv(
+            layout,
+            SystemRunner(),
+            Index.from_params(params["index"]),
+            {name: str(value) for name, value in params["environment"].items()},
+            cache_dir=scratch if check_mode else None,
+        )
+        locking = Locking(
+            layout,
+            uv,
+            specs,
+            {name: Input.from_dict(data) for name, data in params["inputs"].items()},
+            Upgrade(frozenset(params["upgrade"]), frozenset(params["upgrade_packages"])),
+            params["jobs"],
+            params["lock_timeout"],
+        )
+        return locking.run(check_mode=check_mode)
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={**adapter.SHARE_ARGUMENTS, **INDEX_ARGUMENTS, **ARGUMENTS}, supports_check_mode=True
+    )
+    adapter.hide_environment(module, module.params["environment"])
+    adapter.hide_secrets(module, Index.from_params(module.params["index"]).urls())
+    adapter.run(module, lambda: work(module.params, check_mode=module.check_mode), owner=module.params["owner"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What lies on the controller: the files that environments are declared with, and the locks that are kept there."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import os
+import re
+import tomllib
+import typing as t
+
+from ..module_utils import lock as locks
+from ..module_utils.errors import SpecError, UvnasError
+from ..module_utils.locking import Input, Kept
+from ..module_utils.spec import EnvironmentSpec, Sources, has_credentials, significant_lines, spec_digest
+
+# What may stand in a requirements file besides requirements, with what it means here.
+_INCLUDE = re.compile(r"(-r|--requirement)[ =]?\s*(?P<file>\S+)\Z")
+_CONSTRAIN = re.compile(r"(-c|--constraint)[ =]?\s*(?P<file>\S+)\Z")
+
+
+@dataclasses.dataclass(frozen=True)
+class Declaration:
+    """The files of an inventory. Relative paths start at ``files_dir``; ``lock_dir`` is None where no locks are kept."""
+
+    files_dir: str
+    lock_dir: t.Optional[str] = None
+
+    def inputs(self, specs: t.Iterable[EnvironmentSpec], index_settings: t.Mapping[str, str]) -> dict[str, Input]:
+        """All that the controller knows of each environment, by name. Raises SpecError naming all missing files."""
+        inputs, problems = {}, []
+        for spec in specs:
+            try:
+                sources = self.sources(spec)
+                kept = self.kept(spec.name)
+            except UvnasError as error:
+                problems.append(f"environment {spec.name}: {error}")
+                continue
+            inputs[spec.name] = Input(
+                spec_digest(spec, sources, index_settings),
+                sources,
+                kept,
+                want_text=self.lock_dir is not None and kept is None,
+            )
+        if problems:
+            raise SpecError(
+                "; ".join(problems), hint=f"Nothing has been changed. Relative paths start at {self.files_dir}."
+            )
+        return inputs
+
+    def sources(self, spec: EnvironmentSpec) -> Sources:
+        """The texts that ``spec`` names. Raises SpecError for one that cannot be read."""
+        if spec.project is not None:
+            return Sources(project=self._project(spec.project))
+        if spec.lock is not None:
+            return Sources(lock=self._ready_lock(spec.lock))
+        requirements = [("requirements.in", _lines(spec.requirements))] if spec.requirements else []
+        constraints = [("constraints.in", _lines(spec.constraints))] if spec.constraints else []
+        overrides = [("overrides.in", _lines(spec.overrides))] if spec.overrides else []
+        for path in spec.requirements_files:
+            requirements.append((os.path.basename(path), self._requirements(self._path(path), constraints, ())))
+        constraints += [(os.path.basename(path), self._plain(self._path(path))) for path in spec.constraints_files]
+        overrides += [(os.path.basename(path), self._plain(self._path(path))) for path in spec.overrides_files]
+        return Sources(tuple(requirements), tuple(constraints), tuple(overrides))
+
+    def kept(self, env: str) -> t.Optional[Kept]:
+        """The lock of an environment as it is kept on the controller; None where there is none."""
+        if self.lock_dir is None:
+            return None
+        path = self._lock_path(env)
+        if not os.path.exists(path):
+            return None
+        text = _read(path)
+        return Kept(locks.text_digest(text), locks.parse(text, what=path).spec_digest, text)
+
+    def keep(self, env: str, text: str) -> bool:
+        """Keep the text of a lock on the controller; whether that changed anything."""
+        kept = self.kept(env)
+        if self.lock_dir is None or (kept is not None and kept.text == text):
+            return False
+        os.makedirs(self.lock_dir, exist_ok=True)
+        temporary = f"{self._lock_path(env)}.{os.getpid()}.tmp"
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, self._lock_path(env))
+        return True
+
+    def _lock_path(self, env: str) -> str:
+        return os.path.join(self.lock_dir or "", f"{env}.txt")
+
+    def _path(self, path: str) -> str:
+        return os.path.join(self.files_dir, os.path.expanduser(path))
+
+    def _requirements(self, path: str, constraints: list[tuple[str, str]], including: tuple[str, ...]) -> str:
+        """A requirements file with what it includes in place; what it constrains by is added to ``constraints``."""
+        if path in including:
+            raise SpecError(f"{path} includes itself")
+        lines = []
+        for line in significant_lines(_read(path)):
+            include, constrain = _INCLUDE.match(line), _CONSTRAIN.match(line)
+            if include:
+                nested = os.path.join(os.path.dirname(path), include.group("file"))
+                lines.append(self._requirements(nested, constraints, (*including, path)))
+            elif constrain:
+                nested = os.path.join(os.path.dirname(path), constrain.group("file"))
+                constraints.append((os.path.basename(nested), self._plain(nested)))
+            else:
+                lines.append(_requirement(line, path))
+        return "\n".join(lines) + "\n"
+
+    def _plain(self, path: str) -> str:
+        """A file of requirements and nothing else."""
+        return "\n".join(_requirement(line, path) for line in significant_lines(_read(path))) + "\n"
+
+    def _project(self, path: str) -> tuple[tuple[str, str], ...]:
+        """pyproject.toml and uv.lock of a project, and pyproject.toml of the members of its workspace."""
+        root = self._path(path)
+        if not os.path.isdir(root):
+            raise SpecError(f"{root} is no directory with a project")
+        files = [(name, _read(os.path.join(root, name))) for name in ("pyproject.toml", "uv.lock")]
+        project = _toml(files[0][1], os.path.join(root, "pyproject.toml"))
+        workspace = project.get("tool", {}).get("uv", {}).get("workspace", {})
+        for member in _members(root, workspace.get("members", []), workspace.get("exclude", [])):
+            files.append((os.path.join(member, "pyproject.toml"), _read(os.path.join(root, member, "pyproject.toml"))))
+        return tuple(files)
+
+    def _ready_lock(self, path: str) -> str:
+        """A lock that somebody made, in requirements format."""
+        path = self._path(path)
+        text = _read(path)
+        if path.endswith(".toml"):
+            text = locks.from_pylock(_toml(text, path), what=path)
+        locks.parse(text, what=path)
+        return text
+
+
+def _members(root: str, patterns: t.Iterable[str], excluded: t.Iterable[str]) -> list[str]:
+    """The directories of a workspace's members, relative to ``root``."""
+
+    def found(some: t.Iterable[str]) -> set[str]:
+        return {os.path.normpath(match) for pattern in some for match in glob.glob(pattern, root_dir=root)}
+
+    members = found(patterns) - found(excluded) - {"."}
+    return sorted(member for member in members if os.path.exists(os.path.join(root, member, "pyproject.toml")))
+
+
+def _requirement(line: str, path: str) -> str:
+    if line.startswith("-"):
+        raise SpecError(f"{path}: {line.split()[0]} cannot be used here; indexes go to uvnas_index")
+    if has_credentials(line):
+        raise SpecError(f"{path}: a requirement has credentials in its URL; use a netrc file or an index with a name")
+    return line
+
+
+def _lines(lines: t.Optional[t.Iterable[str]]) -> str:
+    return "".join(f"{line}\n" for line in lines or ())
+
+
+def _toml(text: str, path: str) -> dict[str, t.Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path} is not valid TOML: {error}") from error
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SpecError(f"cannot read {path}: {reason}") from error

@@ -1,0 +1,233 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a benchmark happens: a directory with a share, inventories, playbooks, and ansible-playbook timed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import pwd
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+BIN = Path(sys.prefix) / "bin"
+SERIES = ".".join(platform.python_version_tuple()[:2])
+BUILDER = "builder"
+
+# Stands in for the Python of the modules: notes how long each takes, and traces it where asked to.
+WRAPPER = """\
+#!/bin/sh
+case "$1" in
+    *AnsiballZ_*) ;;
+    *) exec {python} "$@" ;;
+esac
+name=$(basename "$1" .py)
+begin=$(date +%s.%N)
+if [ -n "${{BENCH_TRACES:-}}" ]; then
+    strace -f -y -s 4096 -qq -e trace=%file,getdents64,read,close -o "$BENCH_TRACES/$name.$$" {python} "$@"
+else
+    {python} "$@"
+fi
+rc=$?
+echo "${{name#AnsiballZ_}} $begin $(date +%s.%N)" >>"$BENCH_MODULES"
+exit $rc
+"""
+
+
+class BenchError(Exception):
+    """Something did not work, so that there is nothing to measure."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One ansible-playbook: its seconds, and those of its tasks and modules by name."""
+
+    seconds: float
+    tasks: list[dict[str, t.Any]]
+    modules: dict[str, float]
+    traces: list[Path]
+
+    def task(self, action: str) -> float:
+        return sum(task["seconds"] for task in self.tasks if task["action"].endswith(action))
+
+    def module(self, name: str) -> float:
+        return sum(seconds for module, seconds in self.modules.items() if module.endswith(name))
+
+    @property
+    def changed(self) -> bool:
+        return any(task["changed"] for task in self.tasks)
+
+
+class Arena:
+    """A directory for one benchmark. The share in it, with uv and an interpreter, comes with the first use."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.share = directory / "share"
+        self._runs = 0
+        self._ready = False
+        self.wrapper = self._file("python", WRAPPER.format(python=shlex.quote(sys.executable)))
+        self.wrapper.chmod(0o755)
+
+    def prepare(self) -> None:
+        """The share with uv and an interpreter, which all of the contestants use."""
+        if not self._ready:
+            roles = [f"uvnas.cluster.{role}" for role in ("share", "uv", "python")]
+            self.play([{"hosts": "all", "gather_facts": False, "roles": roles}], [])
+            self._ready = True
+
+    @property
+    def uv(self) -> Path:
+        return self.share / "bin" / "uv"
+
+    @property
+    def python(self) -> Path:
+        """The interpreter on the share."""
+        found = list((self.share / "python").glob(f"cpython-{platform.python_version()}-*/bin/python{SERIES}"))
+        if len(found) != 1:
+            raise BenchError(f"one interpreter {platform.python_version()} was to be on the share, not {len(found)}")
+        return found[0]
+
+    def lock(self, name: str) -> Path:
+        return self.share / "locks" / f"{name}.txt"
+
+    def converge(self, environments: list[dict[str, t.Any]], *, trace: bool = False, **variables: t.Any) -> Run:
+        """Run the role envs."""
+        self.prepare()
+        play = {"hosts": "all", "gather_facts": False, "roles": ["uvnas.cluster.envs"]}
+        return self.play([play], environments, trace=trace, **variables)
+
+    def ping(self, environments: list[dict[str, t.Any]]) -> Run:
+        """The same inventory and ansible.builtin.ping: what ansible-playbook and a module cost in any case."""
+        tasks = [{"name": "Ping", "ansible.builtin.ping": {}}]
+        return self.play([{"hosts": "all", "gather_facts": False, "tasks": tasks}], environments)
+
+    def site(self, environments: list[dict[str, t.Any]]) -> Run:
+        """Run the whole site.yml."""
+        return self._ansible_playbook(ROOT / "playbooks" / "site.yml", self._inventory(environments))
+
+    def play(
+        self,
+        plays: list[dict[str, t.Any]],
+        environments: list[dict[str, t.Any]],
+        *,
+        trace: bool = False,
+        **variables: t.Any,
+    ) -> Run:
+        playbook = self._file("play.yml", json.dumps(plays))
+        return self._ansible_playbook(playbook, self._inventory(environments, **variables), trace=trace)
+
+    def unpublish(self) -> None:
+        """Take the environments away, and leave locks, cache and interpreter: the next converge builds all, warm."""
+        for path in (self.share / "envs", self.share / "generations"):
+            for entry in path.iterdir():
+                remove(entry)
+
+    def bare_uv(self, name: str, target: Path, *, cwd: Path | None = None) -> None:
+        """What people do by hand, with the same lock, interpreter and cache."""
+        environment = {**self.environment(), "UV_CACHE_DIR": str(self.share / "cache"), "UV_NO_CONFIG": "1"}
+        environment |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "VIRTUAL_ENV": str(target)}
+        run([self.uv, "venv", "--quiet", "-p", self.python, target], environment)
+        sync = ["pip", "sync", "--quiet", "--require-hashes", "--compile-bytecode", "-p", target / "bin" / "python"]
+        run([self.uv, *sync, self.lock(name)], environment)
+
+    def environment(self) -> dict[str, str]:
+        """Of every process: nobody's settings but the checkout's, and nothing written outside of the directory."""
+        return {
+            **{key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")},
+            "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
+            "ANSIBLE_LOCAL_TEMP": str(self.directory / "tmp-controller"),
+            "ANSIBLE_REMOTE_TMP": str(self.directory / "tmp"),
+            "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback"),
+            "ANSIBLE_CALLBACKS_ENABLED": "bench_tasks",
+            "ANSIBLE_NOCOLOR": "1",
+            "XDG_CACHE_HOME": str(self.directory / "xdg-cache"),
+            "PIP_CACHE_DIR": str(self.directory / "pip-cache"),
+            "PIP_NO_INPUT": "1",
+        }
+
+    def _inventory(self, environments: list[dict[str, t.Any]], **variables: t.Any) -> Path:
+        """The site of the benchmark, with nothing outside of its directory."""
+        owner = pwd.getpwuid(os.geteuid()).pw_name
+        site = {"name": "site", "version": platform.python_version(), "prefix": sys.base_prefix}
+        site_variables = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": str(self.wrapper),
+            "uvnas_shares": [{"name": "bench", "root": str(self.share), "builder": BUILDER, "owner": owner}],
+            "uvnas_pythons": [SERIES],
+            "uvnas_site_pythons": [site],
+            "uvnas_profile_dir": str(self.directory / "profile.d"),
+            "uvnas_profile_fish_dir": str(self.directory / "fish"),
+            "uvnas_envs": environments,
+            **variables,
+        }
+        for name in ("profile.d", "fish"):
+            (self.directory / name).mkdir(exist_ok=True)
+        self._file("inventory/hosts.json", json.dumps({"all": {"hosts": {BUILDER: None}}}))
+        self._file("inventory/group_vars/all.json", json.dumps(site_variables))
+        return self.directory / "inventory"
+
+    def _ansible_playbook(self, playbook: Path, inventory: Path, *, trace: bool = False) -> Run:
+        self._runs += 1
+        notes = self.directory / f"run{self._runs}"
+        notes.mkdir()
+        environment = {
+            **self.environment(),
+            "BENCH_TASKS": str(notes / "tasks"),
+            "BENCH_MODULES": str(notes / "modules"),
+            "BENCH_TRACES": str(notes) if trace else "",
+        }
+        begin = time.monotonic()
+        run([BIN / "ansible-playbook", "-i", inventory, playbook], environment, cwd=self.directory)
+        seconds = time.monotonic() - begin
+        tasks = [json.loads(line) for line in _lines(notes / "tasks")]
+        modules: dict[str, float] = {}
+        for line in _lines(notes / "modules"):
+            name, started, ended = line.split()
+            modules[name] = modules.get(name, 0.0) + float(ended) - float(started)
+        return Run(seconds, tasks, modules, sorted(notes.glob("AnsiballZ_*")))
+
+    def _file(self, name: str, text: str) -> Path:
+        path = self.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+
+def run(cmd: t.Sequence[str | Path], environment: dict[str, str], cwd: Path | None = None) -> None:
+    done = subprocess.run(cmd, env=environment, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-40:])
+        raise BenchError(f"{shlex.join(str(word) for word in cmd)} ended with {done.returncode}:\n{tail}")
+
+
+def timed(work: t.Callable[[], t.Any]) -> float:
+    begin = time.monotonic()
+    work()
+    return time.monotonic() - begin
+
+
+def remove(path: Path) -> None:
+    """Remove a tree, read-only directories in it too."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    for directory, _names, _files in os.walk(path):
+        os.chmod(directory, 0o700)
+    shutil.rmtree(path)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []

@@ -1,0 +1,77 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The benchmark: one run, everything side by side, one table of medians and ratios.
+
+    make bench                                        all of it (minutes: ansible.builtin.pip takes most of them)
+    python tests/bench/bench.py --quick               the same on small sets
+    python tests/bench/bench.py --only noop disk      some parts
+    python tests/bench/bench.py --directory /mnt/nas  on another filesystem
+
+Speed never fails it: it ends with a return code other than 0 where something did not work, or a read failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import typing as t
+from pathlib import Path
+
+import builds
+import disk
+import noop
+import publishing
+import scale
+from arena import Arena, BenchError, remove
+from table import Table
+
+PARTS: dict[str, t.Callable[[Arena, scale.Scale, Table], None]] = {
+    "publish": publishing.measure,
+    "build": builds.measure,
+    "big": builds.measure_big,
+    "disk": disk.measure,
+    "pip": builds.measure_pip,
+    "noop": noop.measure,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small sets, few repetitions")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), metavar="PART", help=f"of: {', '.join(PARTS)}")
+    parser.add_argument("--environments", type=int, metavar="N", help="how many overlapping environments to build")
+    parser.add_argument("--repeats", type=int, metavar="N", help="how often to repeat what is measured")
+    parser.add_argument("--publishes", type=int, metavar="N", help="how many publishes under a reading loop")
+    parser.add_argument("--directory", type=Path, help="where to work: a directory of the filesystem to measure")
+    parser.add_argument("--keep", action="store_true", help="leave the share and all else there")
+    args = parser.parse_args()
+
+    sizes = scale.chosen(args.quick, args.environments, args.repeats, args.publishes)
+    directory = Path(tempfile.mkdtemp(prefix="uvnas-bench-", dir=args.directory)).resolve()
+    table = Table()
+    failed = []
+    try:
+        arena = Arena(directory)
+        for name in args.only or PARTS:
+            print(f"== {name}", file=sys.stderr, flush=True)
+            try:
+                PARTS[name](arena, sizes, table)
+            except (BenchError, OSError) as error:
+                failed.append(name)
+                print(f"{name}: {error}", file=sys.stderr)
+    finally:
+        if args.keep:
+            print(f"Kept: {directory}", file=sys.stderr)
+        else:
+            remove(directory)
+    print(table.text(f"{os.cpu_count()} cores, {sizes.describe()}"))
+    if failed:
+        print(f"Did not work: {', '.join(failed)}. What they measured until then is in the table.", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Builds with a warm cache: ours, bare uv, and ansible.builtin.pip; all with the same locks and interpreter."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import typing as t
+from pathlib import Path
+
+import disk
+import scale
+from arena import SERIES, Arena, BenchError, remove, timed
+from table import Table
+
+
+def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
+    environments = scale.overlapping(sizes.environments, SERIES)
+    warm_up(arena, environments)
+    cores = max(2, os.cpu_count() or 2)
+    bare: list[float] = []
+    one: list[tuple[float, float]] = []
+    many: list[tuple[float, float]] = []
+    # In turns, so that what else the machine does meanwhile hits all alike.
+    for _ in range(sizes.repeats):
+        bare.append(bare_loop(arena, environments))
+        one.append(build(arena, environments, jobs=1))
+        many.append(build(arena, environments, jobs=cores))
+    table.section(f"Build of {len(environments)} environments of {scale.PER_ENVIRONMENT} packages, warm cache")
+    base = table.add("bare uv venv + uv pip sync, one by one", bare)
+    rows(table, "ours, jobs=1", one, base, target="<= 1.1x", limit=1.1)
+    rows(table, f"ours, jobs={cores}", many, base, target="< 1x", limit=1.0)
+
+
+def measure_big(arena: Arena, sizes: scale.Scale, table: Table) -> None:
+    environments = [scale.big(SERIES)]
+    warm_up(arena, environments)
+    count = sum("==" in line for line in arena.lock("big").read_text().splitlines() if line[:1].isalnum())
+    if count <= 100:
+        raise BenchError(f"the environment that is to be big has {count} packages")
+    bare: list[float] = []
+    ours: list[tuple[float, float]] = []
+    for _ in range(sizes.repeats):
+        bare.append(bare_loop(arena, environments))
+        ours.append(build(arena, environments, jobs=1))
+    table.section(f"Build of one environment of {count} packages, warm cache")
+    base = table.add("bare uv venv + uv pip sync", bare)
+    rows(table, "ours", ours, base, target="<= 1.1x", limit=1.1)
+
+
+def measure_pip(arena: Arena, sizes: scale.Scale, table: Table) -> None:
+    """ansible.builtin.pip, on a few environments, its seconds scaled to all of them."""
+    environments = scale.overlapping(sizes.environments, SERIES)
+    few = environments[: sizes.pip_environments]
+    if not all(arena.lock(environment["name"]).exists() for environment in environments):
+        warm_up(arena, environments)
+    factor = len(environments) / len(few)
+    base = bare_loop(arena, few) * factor
+    table.section(f"ansible.builtin.pip for {len(environments)} environments, warm cache ({len(few)} made, scaled)")
+    table.add("bare uv venv + uv pip sync, one by one", base)
+    ping = statistics.median(arena.ping(few).seconds for _ in range(2))
+    # With a virtualenv_command that is no "-m venv", the module says itself which Python it wants.
+    commands: dict[str, dict[str, str]] = {
+        "python -m venv": {"virtualenv_command": f"{arena.python} -m venv"},
+        "uv venv --seed": {"virtualenv_command": f"{arena.uv} venv --seed", "virtualenv_python": str(arena.python)},
+    }
+    for name, how in commands.items():
+        target = arena.directory / "pip-venvs"
+        play = _pip_play(arena, few, target, how)
+        arena.play(play, few)  # Fills pip's cache.
+        remove(target)
+        seconds = arena.play(play, few).task("pip") * factor
+        table.add(f"ansible.builtin.pip, {name}: tasks", seconds, base=base, of="bare")
+        again = arena.play(play, few).seconds
+        table.add(f"ansible.builtin.pip, {name}: no-op, beyond ping", max(0.0, again - ping) * factor)
+        size, inodes = disk.usage(target)
+        table.add(f"ansible.builtin.pip, {name}: size", size * factor / 1_000_000, "MB")
+        table.add(f"ansible.builtin.pip, {name}: inodes", inodes * factor, "inodes")
+        remove(target)
+
+
+def warm_up(arena: Arena, environments: list[dict[str, t.Any]]) -> None:
+    """Lock, and fill the cache."""
+    arena.converge(environments)
+
+
+def build(arena: Arena, environments: list[dict[str, t.Any]], *, jobs: int) -> tuple[float, float]:
+    """Build all of them anew. Seconds of the module uv_env, and of the whole ansible-playbook."""
+    arena.unpublish()
+    run = arena.converge(environments, uvnas_jobs=jobs)
+    published = sorted(path.name for path in (arena.share / "envs").iterdir())
+    if published != sorted(environment["name"] for environment in environments):
+        raise BenchError(f"published are {published}")
+    return run.module("uv_env"), run.seconds
+
+
+def bare_loop(arena: Arena, environments: list[dict[str, t.Any]]) -> float:
+    target = arena.directory / "bare"
+    remove(target)
+    target.mkdir()
+    seconds = timed(lambda: [arena.bare_uv(item["name"], target / item["name"]) for item in environments])
+    remove(target)
+    return seconds
+
+
+def rows(table: Table, name: str, runs: list[tuple[float, float]], base: float, *, target: str, limit: float) -> None:
+    modules = [module for module, _whole in runs]
+    ratio = statistics.median(modules) / base
+    met = ratio < limit if target.startswith("< ") else ratio <= limit
+    table.add(f"{name}: module uv_env", modules, base=base, of="bare", target=target, met=met)
+    table.add(f"{name}: whole ansible-playbook", [whole for _module, whole in runs], base=base, of="bare")
+
+
+def _pip_play(
+    arena: Arena, environments: list[dict[str, t.Any]], target: Path, how: dict[str, str]
+) -> list[dict[str, t.Any]]:
+    tasks = [
+        {
+            "name": f"Environment {environment['name']}",
+            "ansible.builtin.pip": {
+                "requirements": str(arena.lock(environment["name"])),
+                "virtualenv": str(target / environment["name"]),
+                **how,
+            },
+        }
+        for environment in environments
+    ]
+    return [{"hosts": "all", "gather_facts": False, "tasks": tasks}]

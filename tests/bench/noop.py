@@ -1,0 +1,82 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A converge that has nothing to do: its seconds beyond ping, and its file operations on the share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import scale
+from arena import SERIES, Arena, BenchError, Run
+from table import Table
+
+LIMIT_SECONDS = 0.5
+LIMIT_OPERATIONS = 6
+
+
+def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
+    arena.prepare()
+    # They alone: whatever another part of the benchmark built is not declared here.
+    arena.unpublish()
+    environments = scale.tiny(max(sizes.noop), SERIES)
+    arena.site(environments)
+    counted = {}
+    for count in sizes.noop:
+        some = environments[:count]
+        ping: list[float] = []
+        role: list[Run] = []
+        site: list[Run] = []
+        for _ in range(sizes.noop_repeats):
+            ping.append(arena.ping(some).seconds)
+            role.append(_unchanged(arena.converge(some)))
+            site.append(_unchanged(arena.site(some)))
+        table.section(f"No-op converge of {count} environments" if count > 1 else "No-op converge of 1 environment")
+        base = table.add("ansible.builtin.ping: whole ansible-playbook", ping)
+        whole = table.add("role envs: whole ansible-playbook", [run.seconds for run in role], base=base, of="ping")
+        is_target = count == max(sizes.noop)
+        table.add(
+            "role envs: beyond ping",
+            whole - base,
+            target=f"<= {LIMIT_SECONDS} s" if is_target else "",
+            met=whole - base <= LIMIT_SECONDS if is_target else None,
+        )
+        table.add("role envs: module uv_env alone", [run.module("uv_env") for run in role])
+        table.add("site.yml: whole ansible-playbook", [run.seconds for run in site], base=base, of="ping")
+        counted[count] = _operations(arena, _unchanged(arena.converge(some, trace=True)))
+    fewer, more = sizes.noop[-2:]
+    table.section(f"File operations on the share for one converged environment ({more} less {fewer} environments)")
+    paths = (counted[more][0] - counted[fewer][0]) / (more - fewer)
+    every = (counted[more][1] - counted[fewer][1]) / (more - fewer)
+    table.add("system calls that take a path", paths, "calls")
+    table.add(
+        "those, and reads and closes", every, "calls", target=f"<= {LIMIT_OPERATIONS}", met=every <= LIMIT_OPERATIONS
+    )
+
+
+def _unchanged(run: Run) -> Run:
+    if run.changed:
+        culprits = sorted({task["action"] for task in run.tasks if task["changed"]})
+        raise BenchError(f"a converge that had nothing to do changed something: {', '.join(culprits)}")
+    return run
+
+
+def _operations(arena: Arena, run: Run) -> tuple[int, int]:
+    """System calls on the share: those that take a path, and all that were traced. Of all modules of the role."""
+    if not run.traces:
+        raise BenchError("no module was traced")
+    calls = [call for trace in run.traces for call in _calls(trace, arena.share)]
+    return sum(call not in ("read", "close", "getdents64") for call in calls), len(calls)
+
+
+def _calls(trace: Path, share: Path) -> list[str]:
+    """Names of the calls on paths, or on descriptors of files, below the share (strace -f -y)."""
+    found = []
+    for line in trace.read_text(errors="replace").splitlines():
+        call = line.split(maxsplit=1)[-1]
+        name, separator, arguments = call.partition("(")
+        # What a call was interrupted in is told twice: the second time as "<... name resumed>".
+        below = f'"{share}' in arguments or f"<{share}" in arguments
+        if separator and name.isidentifier() and below:
+            found.append(name)
+    return found

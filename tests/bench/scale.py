@@ -1,0 +1,61 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How much is measured, and on which environments."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+# What the overlapping environments are picked from, five packages each.
+POOL = ("numpy", "rich", "requests", "attrs", "pyyaml", "click", "jinja2", "pandas", "httpx", "packaging")
+PER_ENVIRONMENT = 5
+# Resolves to well over a hundred packages.
+BIG = ("jupyterlab", "scikit-learn", "sphinx", "pandas", "matplotlib", "sqlalchemy", "httpx[http2]", "pytest", "black")
+# Of the environments of which a no-op is measured: what counts there is their number.
+TINY = (("six",), ("idna",), ("six", "idna"), ("attrs",))
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    environments: int = 10
+    repeats: int = 3
+    # How many environments ansible.builtin.pip makes; its seconds are scaled to all of them.
+    pip_environments: int = 2
+    # Ascending. File operations per environment are the difference between the last two.
+    noop: tuple[int, ...] = (1, 10, 100)
+    noop_repeats: int = 5
+    publishes: int = 20_000
+
+    def describe(self) -> str:
+        return f"{self.environments} overlapping environments, builds repeated {self.repeats} times"
+
+
+QUICK = Scale(environments=4, repeats=2, pip_environments=1, noop=(1, 5, 20), noop_repeats=2, publishes=2_000)
+
+
+def chosen(quick: bool, environments: int | None, repeats: int | None, publishes: int | None) -> Scale:
+    wanted = {"environments": environments, "repeats": repeats, "noop_repeats": repeats, "publishes": publishes}
+    return dataclasses.replace(QUICK if quick else Scale(), **{key: n for key, n in wanted.items() if n is not None})
+
+
+def overlapping(count: int, python: str) -> list[dict[str, t.Any]]:
+    """Environments of five packages each: neighbours share most of them."""
+    return [
+        _environment(f"mix{i:02}", python, [POOL[(i * 3 + j) % len(POOL)] for j in range(PER_ENVIRONMENT)])
+        for i in range(count)
+    ]
+
+
+def big(python: str) -> dict[str, t.Any]:
+    return _environment("big", python, BIG)
+
+
+def tiny(count: int, python: str) -> list[dict[str, t.Any]]:
+    return [_environment(f"tiny{i:03}", python, TINY[i % len(TINY)]) for i in range(count)]
+
+
+def _environment(name: str, python: str, requirements: t.Sequence[str]) -> dict[str, t.Any]:
+    # No imports to test: the same work as that of the bare uv beside it.
+    return {"name": name, "python": python, "requirements": list(requirements)}
