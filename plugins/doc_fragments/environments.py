@@ -39,7 +39,7 @@ options:
         description: The Python it is for, such as V(3.12) or V(3.12.4), in quotes. Required for one that is present.
         type: str
       requirements:
-        description: What is to be installed, as requirements (PEP 508). An empty list is an environment without packages.
+        description: What is to be installed, as requirements (PEP 508). An empty list means no packages at all.
         type: list
         elements: str
       requirements_files:

@@ -10,7 +10,7 @@ short_description: Check what an inventory declares
 version_added: 0.1.0
 author: [uvnas.cluster contributors (@uvnas)]
 description:
-  - Sees, on the controller and before anything is written, that the environments and shares of an inventory can be meant;
+  - Sees, on the controller and before anything is written, that the environments and shares of an inventory make sense;
     keys, names, sources, files, locks that are kept, and what is to be upgraded.
 positional: _input
 options:

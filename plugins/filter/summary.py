@@ -10,7 +10,7 @@ short_description: Tell of the environments of a share, a line each
 version_added: 0.1.0
 author: [uvnas.cluster contributors (@uvnas)]
 description:
-  - Makes lines for people of what M(uvnas.cluster.uv_env_info) returned, and of what M(uvnas.cluster.uv_env) did before.
+  - Makes lines for people of what M(uvnas.cluster.uv_env_info) returned, and of what M(uvnas.cluster.uv_env) did.
 positional: _input
 options:
   _input:
@@ -43,9 +43,7 @@ import typing as t
 _WORDS = {"build": "built", "publish": "published", "keep": "unchanged", "remove": "removed", "failed": "FAILED"}
 
 
-def summary(
-    environments: t.Sequence[t.Mapping[str, t.Any]], done: t.Sequence[t.Mapping[str, t.Any]] = ()
-) -> list[str]:
+def summary(environments: t.Sequence[t.Mapping[str, t.Any]], done: t.Sequence[t.Mapping[str, t.Any]] = ()) -> list[str]:
     """A line for each environment: what was done, Python, packages, size, seconds."""
     acts = {fact["name"]: fact for fact in done}
     width = max((len(name) for name in [*acts, *(e["name"] for e in environments)]), default=0)

@@ -99,7 +99,7 @@ def build(layout: Layout, uv: Uv, what: Build) -> dict[str, t.Any]:
     """
     path = layout.generation(what.spec.name, what.id)
     started = time.monotonic()
-    clean_up(layout, what.spec.name, what.id)
+    clean_up(layout, what.spec.name)
     os.makedirs(layout.generations_of(what.spec.name), mode=0o755, exist_ok=True)
     try:
         _install(layout, uv, what, path)
@@ -128,7 +128,7 @@ def build(layout: Layout, uv: Uv, what: Build) -> dict[str, t.Any]:
             "packages": packages,
             "size": dataclasses.asdict(size),
         }
-        fs.write_json(os.path.join(path, os.path.basename(layout.manifest("", ""))), manifest)
+        fs.write_json(layout.manifest(what.spec.name, what.id), manifest)
     except BaseException:
         with contextlib.suppress(OSError):
             fs.remove_tree(path)
@@ -152,14 +152,11 @@ def remove(layout: Layout, env: str) -> None:
         os.unlink(layout.lock(env))
 
 
-def clean_up(layout: Layout, env: str, generation_id: str) -> None:
-    """Remove what killed builds of this environment left: hidden names, and the given generation if it is not sealed."""
-    if not os.path.exists(layout.manifest(env, generation_id)):
-        fs.remove_tree(layout.generation(env, generation_id))
+def clean_up(layout: Layout, env: str) -> None:
+    """Remove what killed builds of this environment left: hidden names, and generations that were never sealed."""
     with contextlib.suppress(FileNotFoundError):
         for entry in os.listdir(layout.generations_of(env)):
-            unsealed = not os.path.exists(layout.manifest(env, entry))
-            if entry.startswith(".") or unsealed:
+            if entry.startswith(".") or not os.path.exists(layout.manifest(env, entry)):
                 fs.remove_tree(os.path.join(layout.generations_of(env), entry))
 
 

@@ -27,7 +27,7 @@ class Inspection:
     runner: Runner
 
     def check_share(self, share_id: t.Optional[str], mount: t.Optional[str]) -> t.Optional[str]:
-        """The share's id. Raises UvnasError where this host does not see that share, before anything else is touched."""
+        """The share's id. Raises UvnasError where this host does not see that share."""
         if mount and not os.path.ismount(mount):
             raise UvnasError(f"{mount} is not mounted on this host", hint=f"Share {self.share_name} lies on it.")
         identity = fs.read_json(self.layout.identity)

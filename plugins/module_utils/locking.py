@@ -85,8 +85,7 @@ class Upgrade:
             return named, ()
         if self.environments and not named:
             return False, ()
-        locked = set(locks.parse(on_share, what="the lock").versions) if on_share else set()
-        return False, tuple(sorted({locks.normalize(package) for package in self.packages} & locked))
+        return False, tuple(sorted({locks.normalize(package) for package in self.packages} & set(_versions(on_share))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +113,9 @@ class Step:
         return kept.text if kept is not None and kept.text is not None else self.on_share
 
 
-def plan(layout: Layout, specs: t.Sequence[EnvironmentSpec], inputs: t.Mapping[str, Input], upgrade: Upgrade) -> list[Step]:
+def plan(
+    layout: Layout, specs: t.Sequence[EnvironmentSpec], inputs: t.Mapping[str, Input], upgrade: Upgrade
+) -> list[Step]:
     """What is to be done, one step per environment. A converged lock costs one open, read and close."""
     steps = []
     for spec in specs:
@@ -178,14 +179,17 @@ class Locking:
         return plan(self.layout, self.specs, self.inputs, self.upgrade)
 
     def _texts(self, steps: t.Sequence[Step]) -> dict[str, dict[str, t.Any]]:
-        """For each step, by name: the wanted ``text`` (None where a check cannot know it), ``warnings``, or ``error``."""
+        """For each step, by name: the wanted ``text`` (None: a check cannot know it), ``warnings``, or ``error``."""
         texts: dict[str, dict[str, t.Any]] = {}
         for step in steps:
-            if step.action == KEEP:
+            if step.lacks:  # Nothing was lacking before the lock of the share was taken.
+                changed = f"environment {step.spec.name}: its lock changed while this was running"
+                texts[step.spec.name] = {"error": UvnasError(changed, hint="Run again.")}
+            elif step.action == KEEP:
                 texts[step.spec.name] = {"text": step.on_share}
             elif step.action == COPY and step.given.kept is not None:
                 texts[step.spec.name] = {"text": step.given.kept.text}
-        resolving = [step for step in steps if step.action == RESOLVE]
+        resolving = [step for step in steps if step.action == RESOLVE and not step.lacks]
         answers = call_many([functools.partial(self._resolve, step) for step in resolving], jobs=self.jobs)
         for step, answer in zip(resolving, answers):
             try:
@@ -216,8 +220,13 @@ class Locking:
             if "error" in answer:
                 errors.append(answer["error"])
                 continue
+            try:
+                fact = self._fact(step, answer["text"])
+            except UvnasError as error:
+                errors.append(error)
+                continue
             warnings += answer.get("warnings", [])
-            facts[step.spec.name] = fact = self._fact(step, answer["text"])
+            facts[step.spec.name] = fact
             if fact["changed"]:
                 diffs.append({"prepared": "\n".join([f"lock {step.spec.name}:", *fact["packages_changed"]])})
         result: dict[str, t.Any] = {
@@ -232,7 +241,7 @@ class Locking:
         """What the module returns about one lock."""
         if text is None:
             return {"action": step.action, "changed": True, "digest": None, "packages_changed": ["not known yet"]}
-        before = locks.parse(step.on_share, what="the lock so far").versions if step.on_share else {}
+        before = _versions(step.on_share)
         lock = locks.parse(text, what=f"environment {step.spec.name}: its lock")
         changed = text != step.on_share
         fact: dict[str, t.Any] = {
@@ -246,3 +255,11 @@ class Locking:
         if changed or step.given.want_text:
             fact["text"] = text
         return fact
+
+
+def _versions(text: t.Optional[str]) -> dict[str, str]:
+    """Version by package of a lock so far; empty where there is none, or it is no lock any more."""
+    try:
+        return locks.parse(text or "", what="the lock so far").versions
+    except UvnasError:
+        return {}

@@ -23,7 +23,6 @@ from .process import call_many
 from .spec import ENVIRONMENT_ARGUMENTS, EnvironmentSpec
 from .uv import Uv
 
-
 # The options of uv_env, besides those of every module that works on a share and reaches an index.
 ARGUMENTS: dict[str, t.Any] = {
     "share_name": {"type": "str", "required": True},
@@ -99,11 +98,16 @@ class Reconciliation:
                 errors.append(error)
                 continue
             wanted.append(want)
-        absent = self._absent()
-        for name in absent:
-            link = planning.published_id(fs.read_link(self.layout.env(name)), name)
+        absent = []
+        for name in self._absent():
+            try:
+                link = planning.published_id(fs.read_link(self.layout.env(name)), name)
+            except UvnasError as error:
+                errors.append(error)
+                continue
             paths = (self.layout.generations_of(name), self.layout.lock(name))
             found[name] = planning.Found(link, exists=link is not None or any(map(os.path.lexists, paths)))
+            absent.append(name)
         return planning.plan(wanted, found, absent), errors
 
     def _ingredients(self, spec: EnvironmentSpec, record: t.Any) -> t.Optional[planning.Ingredients]:
@@ -169,13 +173,12 @@ class Reconciliation:
                     f"environment {change.name}: its lock changed while this was running", hint="Run again."
                 )
             interpreter = resolve(load_record(self.layout), change.wanted.spec.python)
-            what = generation.Build(
-                change.wanted.spec, ingredients, lock, interpreter, self.share_name, self.link_mode
-            )
+            what = generation.Build(change.wanted.spec, ingredients, lock, interpreter, self.share_name, self.link_mode)
             manifest = generation.build(self.layout, self.uv, what)
         generation.publish(self.layout, change.name, ingredients.generation_id)
         manifest = manifest or generation.read_manifest(self.layout, change.name, ingredients.generation_id) or {}
-        facts = {key: manifest[key] for key in ("python", "packages", "size") if key in manifest}
+        keys = ("python", "packages", "size")
+        facts: dict[str, t.Any] = {key: manifest[key] for key in keys if key in manifest}
         return {**facts, "seconds": round(time.monotonic() - started, 2)}
 
     def _check_room(self, change: planning.Change) -> None:
@@ -212,7 +215,9 @@ class Reconciliation:
             "packages_changed": [],
         }
         if change.changes:
-            fact["packages_changed"] = package_changes(self._manifest(change).get("packages", {}), self._versions(change))
+            fact["packages_changed"] = package_changes(
+                self._manifest(change).get("packages", {}), self._versions(change)
+            )
         return fact
 
     def _versions(self, change: planning.Change) -> t.Mapping[str, str]:
@@ -238,9 +243,7 @@ class Reconciliation:
             {**(described[change.name] if described else self._describe(change)), **done.get(change.name, {})}
             for change in changes
         ]
-        diff = [
-            {"prepared": _diff_text(fact)} for fact in facts if fact["action"] in ("build", "publish", "remove")
-        ]
+        diff = [{"prepared": _diff_text(fact)} for fact in facts if fact["action"] in ("build", "publish", "remove")]
         result: dict[str, t.Any] = {
             "changed": any(fact["action"] in ("build", "publish", "remove") for fact in facts),
             "environments": facts,

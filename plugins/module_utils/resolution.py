@@ -56,9 +56,7 @@ def resolve(uv: Uv, request: Request, interpreter: str, prior: t.Optional[str]) 
     return text, warnings
 
 
-def _compile(
-    uv: Uv, request: Request, sources: Sources, interpreter: str, scratch: str, prior: t.Optional[str]
-) -> str:
+def _compile(uv: Uv, request: Request, sources: Sources, interpreter: str, scratch: str, prior: t.Optional[str]) -> str:
     """``uv pip compile`` of requirements; empty text for no requirements at all."""
     spec = request.spec
     if not any(significant_lines(text) for _name, text in sources.requirements):
@@ -116,7 +114,7 @@ def _export(
 
 
 def _applying(uv: Uv, packages: list[locks.Package], interpreter: str, scratch: str) -> list[locks.Package]:
-    """Those of ``packages`` whose marker holds for the interpreter. uv decides; what has no marker is not asked about."""
+    """Those of ``packages`` whose marker holds for the interpreter. uv decides, where there is a marker."""
     conditional = [package for package in packages if package.marker]
     if not conditional:
         return packages

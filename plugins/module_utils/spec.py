@@ -208,7 +208,7 @@ def significant_lines(text: str) -> list[str]:
 
 def has_credentials(line: str) -> bool:
     """Whether there is a URL with a user name and a password in ``line``."""
-    return re.search(r"://[^/@\s:]*:[^/@\s]+@", line) is not None
+    return _PASSWORD.search(line) is not None
 
 
 def _frozen(value: t.Any) -> t.Any:

@@ -25,8 +25,8 @@ extends_documentation_fragment:
 options:
   locks:
     description:
-      - What M(uvnas.cluster.uv_lock) returned as RV(uvnas.cluster.uv_lock#module:locks). Environments that are not in it
-        are left as they are.
+      - What M(uvnas.cluster.uv_lock) returned as RV(uvnas.cluster.uv_lock#module:locks). Environments that are not in
+        it are left as they are.
       - Without it, the locks on the share are read.
     type: dict
   purge:

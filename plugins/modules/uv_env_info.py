@@ -12,8 +12,8 @@ version_added: 0.1.0
 author: [uvnas.cluster contributors (@uvnas)]
 description:
   - Returns facts about the environments that are published on a share, as seen from the host it runs on.
-  - With O(verify), it also sees that the host has the right share mounted, and that every environment that is declared for
-    the share starts and imports what it should here.
+  - With O(verify), it also sees that the host has the right share mounted, and that every environment that is declared
+    for the share starts and imports what it should here.
   - It works as the user it is connected as, writes nothing, and can be run on every member.
 extends_documentation_fragment:
   - uvnas.cluster.attributes.info

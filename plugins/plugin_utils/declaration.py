@@ -24,10 +24,10 @@ _CONSTRAIN = re.compile(r"(-c|--constraint)[ =]?\s*(?P<file>\S+)\Z")
 
 @dataclasses.dataclass(frozen=True)
 class Declaration:
-    """The files of an inventory. Relative paths start at ``files_dir``; ``lock_dir`` is None where no locks are kept."""
+    """The files of an inventory. Relative paths start at ``files_dir``; ``lock_dir`` is None if no locks are kept."""
 
     files_dir: str
-    lock_dir: t.Optional[str] = None
+    lock_dir: str | None = None
 
     def inputs(self, specs: t.Iterable[EnvironmentSpec], index_settings: t.Mapping[str, str]) -> dict[str, Input]:
         """All that the controller knows of each environment, by name. Raises SpecError naming all missing files."""
@@ -66,7 +66,7 @@ class Declaration:
         overrides += [(os.path.basename(path), self._plain(self._path(path))) for path in spec.overrides_files]
         return Sources(tuple(requirements), tuple(constraints), tuple(overrides))
 
-    def kept(self, env: str) -> t.Optional[Kept]:
+    def kept(self, env: str) -> Kept | None:
         """The lock of an environment as it is kept on the controller; None where there is none."""
         if self.lock_dir is None:
             return None
@@ -96,6 +96,7 @@ class Declaration:
 
     def _requirements(self, path: str, constraints: list[tuple[str, str]], including: tuple[str, ...]) -> str:
         """A requirements file with what it includes in place; what it constrains by is added to ``constraints``."""
+        path = os.path.normpath(path)  # So that a circle through "../" is seen as one.
         if path in including:
             raise SpecError(f"{path} includes itself")
         lines = []
@@ -149,13 +150,13 @@ def _members(root: str, patterns: t.Iterable[str], excluded: t.Iterable[str]) ->
 
 def _requirement(line: str, path: str) -> str:
     if line.startswith("-"):
-        raise SpecError(f"{path}: {line.split()[0]} cannot be used here; indexes go to uvnas_index")
+        raise SpecError(f"{path}: {line.split(maxsplit=1)[0]} cannot be used here; indexes go to uvnas_index")
     if has_credentials(line):
         raise SpecError(f"{path}: a requirement has credentials in its URL; use a netrc file or an index with a name")
     return line
 
 
-def _lines(lines: t.Optional[t.Iterable[str]]) -> str:
+def _lines(lines: t.Iterable[str] | None) -> str:
     return "".join(f"{line}\n" for line in lines or ())
 
 

@@ -24,7 +24,7 @@ def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
     one: list[tuple[float, float]] = []
     many: list[tuple[float, float]] = []
     # In turns, so that what else the machine does meanwhile hits all alike.
-    for _ in range(sizes.repeats):
+    for _turn in range(sizes.repeats):
         bare.append(bare_loop(arena, environments))
         one.append(build(arena, environments, jobs=1))
         many.append(build(arena, environments, jobs=cores))
@@ -42,7 +42,7 @@ def measure_big(arena: Arena, sizes: scale.Scale, table: Table) -> None:
         raise BenchError(f"the environment that is to be big has {count} packages")
     bare: list[float] = []
     ours: list[tuple[float, float]] = []
-    for _ in range(sizes.repeats):
+    for _turn in range(sizes.repeats):
         bare.append(bare_loop(arena, environments))
         ours.append(build(arena, environments, jobs=1))
     table.section(f"Build of one environment of {count} packages, warm cache")
@@ -60,7 +60,7 @@ def measure_pip(arena: Arena, sizes: scale.Scale, table: Table) -> None:
     base = bare_loop(arena, few) * factor
     table.section(f"ansible.builtin.pip for {len(environments)} environments, warm cache ({len(few)} made, scaled)")
     table.add("bare uv venv + uv pip sync, one by one", base)
-    ping = statistics.median(arena.ping(few).seconds for _ in range(2))
+    ping = statistics.median(arena.ping(few).seconds for _turn in range(2))
     # With a virtualenv_command that is no "-m venv", the module says itself which Python it wants.
     commands: dict[str, dict[str, str]] = {
         "python -m venv": {"virtualenv_command": f"{arena.python} -m venv"},

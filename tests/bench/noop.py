@@ -27,7 +27,7 @@ def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
         ping: list[float] = []
         role: list[Run] = []
         site: list[Run] = []
-        for _ in range(sizes.noop_repeats):
+        for _turn in range(sizes.noop_repeats):
             ping.append(arena.ping(some).seconds)
             role.append(_unchanged(arena.converge(some)))
             site.append(_unchanged(arena.site(some)))

@@ -1,0 +1,271 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which locks stay, which are copied, which are resolved; and the module's work around that."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils import fs
+from ansible_collections.uvnas.cluster.plugins.module_utils import lock as locks
+from ansible_collections.uvnas.cluster.plugins.module_utils.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.locking import (
+    COPY,
+    KEEP,
+    RESOLVE,
+    Input,
+    Kept,
+    Locking,
+    Upgrade,
+    decide,
+    plan,
+)
+from ansible_collections.uvnas.cluster.plugins.module_utils.process import Completed
+from ansible_collections.uvnas.cluster.plugins.module_utils.spec import EnvironmentSpec, Sources
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv import Uv
+
+SPEC = "5" * 64
+OTHER_SPEC = "6" * 64
+ENV = EnvironmentSpec("analysis", python="3.12", requirements=("iniconfig",))
+SOURCES = Sources(requirements=(("requirements.in", "iniconfig\n"),))
+KEY = "cpython-3.12.4-linux-x86_64-gnu"
+
+
+def entry(name: str, version: str) -> str:
+    return f"{name}=={version} \\\n    --hash=sha256:{version.replace('.', '') * 8}\n"
+
+
+def lock(version: str = "2.0", spec: str = SPEC, name: str = "analysis") -> str:
+    packages = locks.parse(entry("iniconfig", version), what="it").packages
+    return locks.render(packages, environment=name, spec_digest=spec, python="3.12")
+
+
+def kept(text: str, spec: str | None = SPEC, *, with_text: bool = True) -> Kept:
+    return Kept(locks.text_digest(text), spec, text if with_text else None)
+
+
+class FakeUv:
+    """Answers like ``uv pip compile``: one pin, or uv's refusal of what cannot be resolved."""
+
+    def run(
+        self,
+        cmd: t.Sequence[str],
+        *,
+        env: t.Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        stdin: str | None = None,
+    ) -> Completed:
+        assert cwd is not None
+        if "impossible" in Path(cwd, "requirements.in").read_text(encoding="utf-8"):
+            return Completed(1, "", "  x No solution found when resolving dependencies\n")
+        Path(cwd, "lock.txt").write_text(entry("iniconfig", "2.1"), encoding="utf-8")
+        return Completed(0, "", "")
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    found = Layout(str(tmp_path))
+    os.makedirs(found.locks)
+    os.makedirs(found.bin_dir)
+    Path(found.uv).touch()
+    interpreter = {"version": "3.12.4", "digest": "1" * 64}
+    fs.write_json(found.pythons_record, {"format": 1, "requests": {"3.12": KEY}, "interpreters": {KEY: interpreter}})
+    return found
+
+
+def locking(layout: Layout, inputs: t.Mapping[str, Input], upgrade: Upgrade = Upgrade()) -> Locking:
+    specs = [dataclasses.replace(ENV, name=name) for name in inputs]
+    return Locking(layout, Uv(layout, FakeUv()), specs, inputs, upgrade, 2, 5.0)
+
+
+def put(layout: Layout, text: str, name: str = "analysis") -> None:
+    Path(layout.lock(name)).write_text(text, encoding="utf-8")
+
+
+def on_share(layout: Layout, name: str = "analysis") -> str | None:
+    content = fs.read_bytes(layout.lock(name))
+    return None if content is None else content.decode()
+
+
+@pytest.mark.parametrize(
+    ("given", "here", "action"),
+    [
+        (Input(SPEC), None, RESOLVE),
+        (Input(SPEC), lock(), KEEP),
+        (Input(SPEC), lock(spec=OTHER_SPEC), RESOLVE),
+        (Input(SPEC), entry("iniconfig", "2.0"), RESOLVE),
+        (Input(SPEC, kept=kept(lock())), None, COPY),
+        (Input(SPEC, kept=kept(lock())), lock(), KEEP),
+        (Input(SPEC, kept=kept(lock())), lock("2.1"), COPY),
+        (Input(SPEC, kept=kept(lock(), with_text=False)), lock(), KEEP),
+        (Input(SPEC, kept=kept(lock(), OTHER_SPEC)), lock(), RESOLVE),
+        (Input(SPEC, kept=kept(lock(), None)), lock(), RESOLVE),
+    ],
+)
+def test_what_is_decided(given: Input, here: str | None, action: str) -> None:
+    assert decide(given, here) == action
+
+
+@pytest.mark.parametrize(
+    ("upgrade", "expected"),
+    [
+        (Upgrade(), (False, ())),
+        (Upgrade(frozenset({"all"})), (True, ())),
+        (Upgrade(frozenset({"analysis"})), (True, ())),
+        (Upgrade(frozenset({"other"})), (False, ())),
+        (Upgrade(packages=frozenset({"INIconfig"})), (False, ("iniconfig",))),
+        (Upgrade(packages=frozenset({"numpy"})), (False, ())),
+        (Upgrade(frozenset({"analysis"}), frozenset({"iniconfig"})), (False, ("iniconfig",))),
+        (Upgrade(frozenset({"other"}), frozenset({"iniconfig"})), (False, ())),
+        (Upgrade(frozenset({"all"}), frozenset({"numpy"})), (False, ())),
+    ],
+)
+def test_what_an_upgrade_means_for_one_environment(upgrade: Upgrade, expected: tuple[bool, tuple[str, ...]]) -> None:
+    assert upgrade.of(ENV, lock()) == expected
+
+
+@pytest.mark.parametrize("here", [None, "", "numpy>=2\n"])
+def test_packages_of_no_lock_are_not_upgraded(here: str | None) -> None:
+    assert Upgrade(packages=frozenset({"iniconfig"})).of(ENV, here) == (False, ())
+
+
+@pytest.mark.parametrize("source", [{"project": "analysis"}, {"lock": "analysis.txt"}])
+def test_what_is_resolved_elsewhere_is_not_upgraded(source: dict[str, str]) -> None:
+    spec = EnvironmentSpec("analysis", python="3.12", **source)  # type: ignore[arg-type]
+    assert Upgrade(frozenset({"all"})).of(spec, lock()) == (False, ())
+
+
+def test_an_upgrade_is_a_resolution(layout: Layout) -> None:
+    put(layout, lock())
+    (step,) = plan(layout, [ENV], {"analysis": Input(SPEC)}, Upgrade(frozenset({"all"})))
+    assert (step.action, step.upgrade, step.upgrade_packages, step.lacks) == (RESOLVE, True, (), True)
+
+
+def test_the_lock_on_the_controller_is_the_one_so_far(layout: Layout) -> None:
+    put(layout, lock("1.0"))
+    inputs = {"analysis": Input(OTHER_SPEC, SOURCES, kept(lock("2.0")))}
+    (step,) = plan(layout, [ENV], inputs, Upgrade())
+    assert (step.action, step.prior) == (RESOLVE, lock("2.0"))
+
+
+@pytest.mark.parametrize(
+    "lacking", [Input(SPEC), Input(SPEC, kept=kept(lock(), with_text=False)), Input(OTHER_SPEC, kept=kept(lock()))]
+)
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_what_is_lacking_is_asked_for_before_anything_is_done(lacking: Input, check_mode: bool, layout: Layout) -> None:
+    inputs = {"analysis": lacking, "ready": Input(SPEC, SOURCES)}
+    result = locking(layout, inputs).run(check_mode=check_mode)
+    assert result == {"changed": False, "needs": ["analysis"], "locks": {}}
+    assert os.listdir(layout.locks) == ["pythons.json"]
+
+
+def test_nothing_to_do_takes_no_lock_and_needs_no_text(layout: Layout) -> None:
+    put(layout, lock())
+    result = locking(layout, {"analysis": Input(SPEC)}).run(check_mode=False)
+    assert (result["changed"], result["diff"]) == (False, [])
+    assert set(result["locks"]["analysis"]) == {"action", "changed", "digest", "packages_changed"}
+    assert not os.path.exists(layout.lock_file)
+
+
+def test_the_controller_gets_the_text_it_wants(layout: Layout) -> None:
+    put(layout, lock())
+    result = locking(layout, {"analysis": Input(SPEC, want_text=True)}).run(check_mode=False)
+    assert (result["changed"], result["locks"]["analysis"]["text"]) == (False, lock())
+
+
+def test_copying(layout: Layout) -> None:
+    put(layout, lock("2.0"))
+    result = locking(layout, {"analysis": Input(SPEC, SOURCES, kept(lock("2.1")))}).run(check_mode=False)
+    assert on_share(layout) == lock("2.1")
+    assert (result["changed"], result["locks"]["analysis"]["packages_changed"]) == (True, ["iniconfig 2.0 -> 2.1"])
+    assert result["diff"] == [{"prepared": "lock analysis:\niniconfig 2.0 -> 2.1"}]
+
+
+def test_resolving_then_nothing_to_do(layout: Layout) -> None:
+    inputs = {"analysis": Input(SPEC, SOURCES)}
+    first = locking(layout, inputs).run(check_mode=False)
+    assert on_share(layout) == lock("2.1")
+    assert (first["locks"]["analysis"]["action"], first["locks"]["analysis"]["versions"]) == (
+        RESOLVE,
+        {"iniconfig": "2.1"},
+    )
+    assert not locking(layout, inputs).run(check_mode=False)["changed"]
+
+
+def test_an_upgrade_to_what_is_there_changes_nothing(layout: Layout) -> None:
+    put(layout, lock("2.1"))
+    inputs = {"analysis": Input(SPEC, SOURCES)}
+    assert not locking(layout, inputs, Upgrade(frozenset({"all"}))).run(check_mode=False)["changed"]
+
+
+def test_check_mode_predicts_and_writes_nothing(layout: Layout) -> None:
+    inputs = {"analysis": Input(SPEC, SOURCES)}
+    predicted = locking(layout, inputs).run(check_mode=True)
+    assert on_share(layout) is None
+    assert not os.path.exists(layout.lock_file)
+    assert predicted == locking(layout, inputs).run(check_mode=False)
+
+
+def test_check_mode_before_there_is_a_uv(layout: Layout) -> None:
+    os.unlink(layout.uv)
+    result = locking(layout, {"analysis": Input(SPEC, SOURCES)}).run(check_mode=True)
+    fact = {"action": RESOLVE, "changed": True, "digest": None, "packages_changed": ["not known yet"]}
+    assert (result["changed"], result["locks"]) == (True, {"analysis": fact})
+
+
+def test_one_that_fails_does_not_stop_the_others(layout: Layout) -> None:
+    bad = Input(SPEC, Sources(requirements=(("requirements.in", "impossible==1\n"),)))
+    put(layout, lock("1.0", OTHER_SPEC, "bad"), "bad")
+    result = locking(layout, {"bad": bad, "analysis": Input(SPEC, SOURCES)}).run(check_mode=False)
+    assert (result["failed"], list(result["locks"]), on_share(layout)) == (True, ["analysis"], lock("2.1"))
+    assert result["msg"].startswith("1 of 2 environments failed to lock; the others are done\nenvironment bad:")
+    assert "No solution found" in result["errors"][0]["stderr"]
+    assert on_share(layout, "bad") == lock("1.0", OTHER_SPEC, "bad")
+
+
+def test_a_python_that_is_not_on_the_share(layout: Layout) -> None:
+    os.unlink(layout.pythons_record)
+    result = locking(layout, {"analysis": Input(SPEC, SOURCES)}).run(check_mode=False)
+    assert "Python 3.12 is not on this share" in result["msg"]
+    assert on_share(layout) is None
+
+
+def test_a_lock_that_was_damaged_is_resolved_anew(layout: Layout) -> None:
+    put(layout, "iniconfig>=2\n")
+    result = locking(layout, {"analysis": Input(SPEC, SOURCES)}).run(check_mode=False)
+    assert (result["changed"], on_share(layout)) == (True, lock("2.1"))
+
+
+def test_a_damaged_lock_that_still_says_what_it_is_does_not_stop_the_others(layout: Layout) -> None:
+    put(layout, lock().replace("==2.0", ">=2.0"))
+    result = locking(layout, {"analysis": Input(SPEC), "other": Input(SPEC, SOURCES)}).run(check_mode=False)
+    assert "environment analysis: its lock is not a lock" in result["msg"]
+    assert list(result["locks"]) == ["other"]
+
+
+def test_a_lock_that_goes_while_another_is_made_is_not_resolved_from_nothing(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(layout, lock())
+
+    @contextlib.contextmanager
+    def somebody_else_was_here(*_args: t.Any, **_more: t.Any) -> t.Iterator[None]:
+        os.unlink(layout.lock("analysis"))
+        yield
+
+    monkeypatch.setattr(fs, "share_lock", somebody_else_was_here)
+    result = locking(layout, {"analysis": Input(SPEC), "other": Input(SPEC, SOURCES)}).run(check_mode=False)
+    assert "environment analysis: its lock changed while this was running" in result["msg"]
+    assert (on_share(layout), on_share(layout, "other")) == (None, lock("2.1", name="other"))
+
+
+def test_an_input_comes_through_as_plain_data() -> None:
+    given = Input(SPEC, SOURCES, kept(lock()), want_text=True)
+    assert Input.from_dict(dataclasses.asdict(given)) == given
+    assert Input.from_dict({"spec_digest": SPEC, "sources": None, "kept": None}) == Input(SPEC)
