@@ -52,10 +52,11 @@ _value:
 """
 
 import typing as t
+from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils.errors import UvnasError
+from ..module_utils.errors import SpecError, UvnasError
 from ..module_utils.share import check_shares
 from ..module_utils.spec import check_shares_exist, parse_environments
 from ..plugin_utils.declaration import Declaration
@@ -71,6 +72,9 @@ def declared(
 ) -> list[str]:
     """The names of the environments. Raises AnsibleFilterError that says all that is wrong."""
     try:
+        for name, value in (("uvnas_shares", shares), ("uvnas_envs", environments)):
+            if isinstance(value, (str, Mapping)) or not all(isinstance(item, Mapping) for item in value):
+                raise SpecError(f"{name} must be a list of dictionaries", hint="Nothing has been changed.")
         check_shares(shares)
         specs = parse_environments(environments)
         check_shares_exist(specs, {share["name"] for share in shares})
@@ -83,7 +87,7 @@ def declared(
             )
         Declaration(files_dir, lock_dir or None).inputs([spec for spec in specs if spec.present], {})
     except UvnasError as error:
-        raise AnsibleFilterError(error.explain()) from error
+        raise AnsibleFilterError(error.explain()) from None
     return names
 
 

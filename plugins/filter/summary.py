@@ -6,29 +6,28 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: summary
-short_description: Tell of the environments of a share, a line each
+short_description: Tell of the environments on shares, a line each
 version_added: 0.1.0
 author: [uvnas.cluster contributors (@uvnas)]
 description:
-  - Makes lines for people of what M(uvnas.cluster.uv_env_info) returned, and of what M(uvnas.cluster.uv_env) did.
+  - Makes lines for people of what M(uvnas.cluster.uv_env_info) returned, and M(uvnas.cluster.uv_env) before it.
 positional: _input
 options:
   _input:
-    description: What M(uvnas.cluster.uv_env_info) returned as C(environments).
+    description: Results of M(uvnas.cluster.uv_env_info). Of several for one share, the first counts.
     type: list
     elements: dict
     required: true
   done:
-    description: What M(uvnas.cluster.uv_env) returned as C(environments).
-    type: list
-    elements: dict
-    default: []
+    description: What M(uvnas.cluster.uv_env) returned as C(environments), by share.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
 - name: Say what is on the share
   ansible.builtin.debug:
-    msg: "{{ info.environments | uvnas.cluster.summary }}"
+    msg: "{{ [info] | uvnas.cluster.summary }}"
 """
 
 RETURN = r"""
@@ -42,29 +41,40 @@ import typing as t
 
 _WORDS = {"build": "built", "publish": "published", "keep": "unchanged", "remove": "removed", "failed": "FAILED"}
 
+Facts = t.Mapping[str, t.Any]
 
-def summary(environments: t.Sequence[t.Mapping[str, t.Any]], done: t.Sequence[t.Mapping[str, t.Any]] = ()) -> list[str]:
+
+def summary(results: t.Iterable[Facts], done: t.Mapping[str, t.Sequence[Facts]] | None = None) -> list[str]:
     """A line for each environment: what was done, Python, packages, size, seconds."""
-    acts = {fact["name"]: fact for fact in done}
-    width = max((len(name) for name in [*acts, *(e["name"] for e in environments)]), default=0)
+    acts = {share: {fact["name"]: fact for fact in facts} for share, facts in (done or {}).items()}
+    shares = {result["share_name"]: result["environments"] for result in reversed(list(results))}
+    labels = [f"{share}: {environment['name']}" for share in shares for environment in shares[share]]
+    width = max((len(label) for label in labels), default=0)
     lines = []
-    for environment in environments:
-        act = acts.pop(environment["name"], {})
-        size = environment["size"]
-        parts = [
-            environment["name"].ljust(width),
-            _WORDS.get(act.get("action", ""), "present").ljust(9),
-            f"Python {environment['python']['version']}".ljust(14),
-            f"{len(environment['packages'])} packages".rjust(12),
-            f"{size['bytes'] / 1e6:.1f} MB ({size['own_bytes'] / 1e6:.1f} MB not shared)".rjust(33),
+    for share in sorted(shares):
+        for environment in shares[share]:
+            act = acts.get(share, {}).pop(environment["name"], {})
+            lines.append(_line(f"{share}: {environment['name']}".ljust(width), environment, act))
+        lines += [
+            f"{share}: {name}".ljust(width) + f"  {_WORDS[act['action']]}"
+            for name, act in acts.get(share, {}).items()
+            if act["action"] in ("remove", "failed")
         ]
-        if "seconds" in act:
-            parts.append(f"{act['seconds']:.1f} s".rjust(8))
-        lines.append("  ".join(parts))
-    for name, act in acts.items():
-        if act["action"] in ("remove", "failed"):
-            lines.append(f"{name.ljust(width)}  {_WORDS[act['action']]}")
     return lines
+
+
+def _line(label: str, environment: Facts, act: Facts) -> str:
+    size = environment["size"]
+    parts = [
+        label,
+        _WORDS.get(act.get("action", ""), "present").ljust(9),
+        f"Python {environment['python']['version']}".ljust(14),
+        f"{len(environment['packages'])} packages".rjust(12),
+        f"{size['bytes'] / 1e6:.1f} MB ({size['own_bytes'] / 1e6:.1f} MB not shared)".rjust(33),
+    ]
+    if "seconds" in act:
+        parts.append(f"{act['seconds']:.1f} s".rjust(8))
+    return "  ".join(parts)
 
 
 class FilterModule:

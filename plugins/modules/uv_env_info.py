@@ -58,6 +58,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+share_name:
+  description: The share's name.
+  returned: success
+  type: str
 share_id:
   description: The share's id.
   returned: success
@@ -152,6 +156,7 @@ def work(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         problems += [problem for problem in found if problem is not None and problem not in problems]
     result: dict[str, t.Any] = {
         "changed": False,
+        "share_name": params["share_name"],
         "share_id": share_id,
         "environments": facts,
         "problems": problems,

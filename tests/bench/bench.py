@@ -52,6 +52,8 @@ def main() -> int:
     sizes = scale.chosen(args.quick, args.environments, args.repeats, args.publishes)
     directory = Path(tempfile.mkdtemp(prefix="uvnas-bench-", dir=args.directory)).resolve()
     table = Table()
+    # What else the machine is doing: with a load before it all, seconds say little and ratios not much more.
+    load = os.getloadavg()[0]
     failed = []
     try:
         arena = Arena(directory)
@@ -67,7 +69,7 @@ def main() -> int:
             print(f"Kept: {directory}", file=sys.stderr)
         else:
             remove(directory)
-    print(table.text(f"{os.cpu_count()} cores, {sizes.describe()}"))
+    print(table.text(f"{os.cpu_count()} cores, load before {load:.1f}, {sizes.describe()}"))
     if failed:
         print(f"Did not work: {', '.join(failed)}. What they measured until then is in the table.", file=sys.stderr)
     return 1 if failed else 0

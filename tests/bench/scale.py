@@ -29,10 +29,10 @@ class Scale:
     publishes: int = 20_000
 
     def describe(self) -> str:
-        return f"{self.environments} overlapping environments, builds repeated {self.repeats} times"
+        return f"{self.environments} overlapping environments, builds measured {self.repeats} x"
 
 
-QUICK = Scale(environments=4, repeats=2, pip_environments=1, noop=(1, 5, 20), noop_repeats=2, publishes=2_000)
+QUICK = Scale(environments=3, repeats=1, pip_environments=1, noop=(1, 5, 20), noop_repeats=2, publishes=2_000)
 
 
 def chosen(quick: bool, environments: int | None, repeats: int | None, publishes: int | None) -> Scale:

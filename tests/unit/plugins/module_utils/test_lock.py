@@ -123,6 +123,11 @@ def test_the_digest_is_of_what_is_locked() -> None:
     assert parse("\n".join(bare)).digest == read.digest
 
 
+def test_the_digest_does_not_depend_on_the_order_of_hashes() -> None:
+    one, other = (f"--hash=sha256:{digit * 64}" for digit in "ab")
+    assert parse(f"a==1 {one} {other}").digest == parse(f"a==1 {other} {one}").digest != parse(f"a==1 {one}").digest
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -32,6 +32,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.uv import Uv
 
 SPEC = "5" * 64
 OTHER_SPEC = "6" * 64
+NO_UPGRADE = Upgrade()
 ENV = EnvironmentSpec("analysis", python="3.12", requirements=("iniconfig",))
 SOURCES = Sources(requirements=(("requirements.in", "iniconfig\n"),))
 KEY = "cpython-3.12.4-linux-x86_64-gnu"
@@ -79,7 +80,7 @@ def layout(tmp_path: Path) -> Layout:
     return found
 
 
-def locking(layout: Layout, inputs: t.Mapping[str, Input], upgrade: Upgrade = Upgrade()) -> Locking:
+def locking(layout: Layout, inputs: t.Mapping[str, Input], upgrade: Upgrade = NO_UPGRADE) -> Locking:
     specs = [dataclasses.replace(ENV, name=name) for name in inputs]
     return Locking(layout, Uv(layout, FakeUv()), specs, inputs, upgrade, 2, 5.0)
 

@@ -1,0 +1,159 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A site of one host and one share in a directory, and ansible-playbook on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+# The results of a task, as the default callback prints them at -v.
+RESULT = re.compile(r"^(?:ok|changed|failed|fatal): \[[^]]*\].*? => (?P<data>\{.*\})$", re.MULTILINE)
+_numbers = itertools.count()
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """How an ansible-playbook ended."""
+
+    rc: int
+    output: str
+
+    @property
+    def changed(self) -> int:
+        """How many tasks changed something."""
+        return sum(int(number) for number in re.findall(r"\bchanged=(\d+)", self.output))
+
+    @property
+    def environments(self) -> dict[str, dict[str, t.Any]]:
+        """What uv_env returned, by environment."""
+        found: dict[str, dict[str, t.Any]] = {}
+        for match in RESULT.finditer(self.output):
+            data = json.loads(match["data"])
+            if isinstance(data.get("environments"), list):
+                found.update({item["name"]: item for item in data["environments"] if "action" in item})
+        return found
+
+    @property
+    def diff(self) -> list[str]:
+        """The lines of diff mode."""
+        lines = self.output.splitlines()
+        return [line for line in lines if re.match(r"environment \S+: \S+ -> |lock \S+:$|(  )?[a-z]\S* \S+ -> ", line)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """A site below ``path``. Each run has an inventory of its own, so that several may run at once."""
+
+    path: Path
+    # The series of the share's interpreter, as environments name it.
+    python: str
+    variables: t.Mapping[str, t.Any]
+
+    @property
+    def share(self) -> Path:
+        return self.path / "nas" / "uv"
+
+    @property
+    def files(self) -> Path:
+        """Where relative files of the inventory are."""
+        return self.path / "files"
+
+    @property
+    def remote_tmp(self) -> Path:
+        return self.path / "tmp"
+
+    def start(
+        self, envs: t.Sequence[t.Mapping[str, t.Any]], *options: str, play: str = "", **variables: t.Any
+    ) -> subprocess.Popen[str]:
+        """Start site.yml, or ``play``, a role, with these environments, each of which gets the site's Python."""
+        directory = self.path / f"run-{next(_numbers)}"
+        directory.mkdir(parents=True)
+        wanted = [env if env.get("state") == "absent" else {"python": self.python, **env} for env in envs]
+        values = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "uvnas_shares": [{"name": "nas_a", "root": str(self.share), "builder": "builder"}],
+            "uvnas_envs": wanted,
+            "uvnas_files_dir": str(self.files),
+            "uvnas_uv_download_dir": str(self.path / "downloads"),
+            "uvnas_profile_dir": str(self.path / "profile.d"),
+            "uvnas_profile_fish_dir": str(self.path / "fish"),
+            "uvnas_python_compile_bytecode": False,
+            **self.variables,
+            **variables,
+        }
+        inventory = directory / "hosts.yml"
+        inventory.write_text(yaml.safe_dump({"all": {"hosts": {"builder": None}, "vars": values}}))
+        playbook = ROOT / "playbooks" / "site.yml"
+        if play:
+            playbook = directory / "play.yml"
+            playbook.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "roles": [play]}]))
+        environment = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
+            "ANSIBLE_REMOTE_TMP": str(self.remote_tmp),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+            "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
+        }
+        return subprocess.Popen(
+            [BIN / "ansible-playbook", "-v", "-i", inventory, playbook, *options],
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, envs: t.Sequence[t.Mapping[str, t.Any]], *options: str, **variables: t.Any) -> Run:
+        """Run site.yml."""
+        return finish(self.start(envs, *options, **variables))
+
+    def envs(self, envs: t.Sequence[t.Mapping[str, t.Any]], *options: str, **variables: t.Any) -> Run:
+        """Run the role envs alone."""
+        return finish(self.start(envs, *options, play="uvnas.cluster.envs", **variables))
+
+    def link(self, env: str) -> str | None:
+        """What ``envs/<env>`` points to; None where it is not there."""
+        path = self.share / "envs" / env
+        return os.readlink(path) if path.is_symlink() else None
+
+    def manifest(self, env: str) -> dict[str, t.Any]:
+        data: dict[str, t.Any] = json.loads((self.share / "envs" / env / ".uvnas.json").read_text())
+        return data
+
+    def packages(self, env: str) -> dict[str, str]:
+        packages: dict[str, str] = self.manifest(env)["packages"]
+        return packages
+
+    def python_says(self, env: str, code: str) -> str:
+        """What the Python of an environment says."""
+        program = self.share / "envs" / env / "bin" / "python"
+        return subprocess.check_output([program, "-I", "-B", "-c", code], env={}, text=True).strip()
+
+    def unsealed(self, env: str) -> list[Path]:
+        """Generations of an environment that are not complete."""
+        found = (self.share / "generations" / env).glob("*")
+        return [path for path in found if not (path / ".uvnas.json").exists()]
+
+
+def finish(started: subprocess.Popen[str]) -> Run:
+    """Wait for a run."""
+    output, _nothing = started.communicate()
+    return Run(started.returncode, output)
