@@ -117,9 +117,14 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def without_packages(packages: t.Iterable[Package], applying: t.Collection[str]) -> list[Package]:
-    """Those of ``packages`` whose name is in ``applying``, with their markers taken off: they have been decided."""
-    return [_without_marker(package) for package in packages if package.name in applying]
+def applying(packages: t.Iterable[Package], chosen: t.Collection[tuple[str, str]]) -> list[Package]:
+    """Those of ``packages`` without a marker, and those that are ``chosen`` by name and version, less their markers.
+
+    A lock may have several versions of a package, for different Pythons. What is chosen by its address has version
+    ``@`` in ``chosen``.
+    """
+    kept = [p for p in packages if not p.marker or (p.name, "@" if p.version[0] == "@" else p.version) in chosen]
+    return [_without_marker(package) for package in kept]
 
 
 def _without_marker(package: Package) -> Package:

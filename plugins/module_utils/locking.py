@@ -228,7 +228,8 @@ class Locking:
             warnings += answer.get("warnings", [])
             facts[step.spec.name] = fact
             if fact["changed"]:
-                diffs.append({"prepared": "\n".join([f"lock {step.spec.name}:", *fact["packages_changed"]])})
+                lines = [f"lock {step.spec.name}:", *(f"  {line}" for line in fact["packages_changed"])]
+                diffs.append({"prepared": "".join(f"{line}\n" for line in lines)})
         result: dict[str, t.Any] = {
             "changed": any(fact["changed"] for fact in facts.values()),
             "locks": facts,

@@ -258,4 +258,4 @@ def _diff_text(fact: t.Mapping[str, t.Any]) -> str:
         head = f"environment {fact['name']}: removed"
     else:
         head = f"environment {fact['name']}: {fact['previous_id'] or 'absent'} -> {fact['id'] or 'not known yet'}"
-    return "\n".join([head, *(f"  {line}" for line in fact["packages_changed"])])
+    return "".join(f"{line}\n" for line in (head, *(f"  {line}" for line in fact["packages_changed"])))

@@ -125,9 +125,11 @@ def _applying(uv: Uv, packages: list[locks.Package], interpreter: str, scratch: 
         message="uv cannot tell which packages of the lock are meant for this interpreter",
         cwd=scratch,
     )  # fmt: skip
-    names = {locks.normalize(line.split("==")[0].split(" @ ")[0]) for line in significant_lines(done.stdout)}
-    names |= {package.name for package in packages if not package.marker}
-    return locks.without_packages(packages, names)
+    chosen = set()
+    for line in significant_lines(done.stdout):
+        name, _equal, version = line.partition("==")
+        chosen.add((locks.normalize(name), version) if version else (locks.normalize(line.split(" @ ")[0]), "@"))
+    return locks.applying(packages, chosen)
 
 
 def _pin(package: locks.Package) -> str:

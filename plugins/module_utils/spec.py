@@ -134,6 +134,10 @@ def parse_environments(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Environ
         if unknown:
             problems.append(f"{label}: unknown key {', '.join(unknown)}")
             continue
+        wrong_types = list(_type_problems(item))
+        if wrong_types:
+            problems += [f"{label}: {problem}" for problem in wrong_types]
+            continue
         spec = EnvironmentSpec(**{key: _frozen(value) for key, value in item.items() if value is not None})
         specs.append(spec)
         problems += [f"{label}: {problem}" for problem in _problems(spec)]
@@ -213,6 +217,20 @@ def has_credentials(line: str) -> bool:
 
 def _frozen(value: t.Any) -> t.Any:
     return tuple(value) if isinstance(value, (list, tuple)) else value
+
+
+def _type_problems(item: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    """What YAML made of a value that was meant otherwise, such as a number of a version without quotes."""
+    if item.get("name") is None:
+        yield "the name is missing"
+    for key, value in item.items():
+        kind = ENVIRONMENT_ARGUMENTS[key]["type"]
+        if value is None or kind == "bool":
+            continue
+        if kind == "str" and not isinstance(value, str):
+            yield f"{key} is {value}, which is no text; put it in quotes"
+        elif kind == "list" and not (isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)):
+            yield f"{key} is {value!r}, which is no list of texts"
 
 
 def _problems(spec: EnvironmentSpec) -> t.Iterator[str]:

@@ -172,8 +172,11 @@ def test_text_digest_is_of_the_text() -> None:
 
 def test_packages_that_apply_lose_their_markers() -> None:
     read = parse(COMPILED)
-    kept = lock.without_packages(read.packages, {"colorama", "idna", "absent"})
-    assert [(package.name, package.marker) for package in kept] == [("colorama", ""), ("idna", "")]
+    colorama = by_name(COMPILED)["colorama"]
+    kept = lock.applying(read.packages, {("colorama", colorama.version), ("absent", "1")})
+    assert {package.name for package in kept} == {p.name for p in read.packages if not p.marker} | {"colorama"}
+    assert not any(package.marker for package in kept)
+    kept = [package for package in kept if package.name in ("colorama", "idna")]
     text = lock.render(kept, environment="analysis", spec_digest="abc", python="3.12")
     assert "win32" not in text
     assert parse(text).packages == tuple(kept)
@@ -237,3 +240,10 @@ def test_pylock_with_an_archive() -> None:
 def test_pylock_refused(data: dict[str, t.Any], problem: str) -> None:
     with pytest.raises(UvnasError, match=problem):
         lock.from_pylock(data, what="pylock.toml")
+
+
+def test_of_several_versions_only_the_chosen_one_applies() -> None:
+    hashes = "--hash=sha256:" + "0" * 64
+    text = f"numpy==1.26.4 ; python_version < '3.12' {hashes}\nnumpy==2.2.0 ; python_version >= '3.12' {hashes}\n"
+    kept = lock.applying(parse(text).packages, {("numpy", "2.2.0")})
+    assert [(package.name, package.version, package.marker) for package in kept] == [("numpy", "2.2.0", "")]

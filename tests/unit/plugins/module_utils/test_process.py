@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -180,6 +181,8 @@ def test_a_killed_parent_takes_its_grandchildren_along(tmp_path: Path) -> None:
     try:
         assert select.select([grandchild], [], [], 60)[0], "the grandchild lives"
     finally:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(grandchild, signal.SIGKILL)
         os.close(grandchild)
 
 

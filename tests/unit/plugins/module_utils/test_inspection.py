@@ -1,0 +1,157 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Looking at a share, on real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils import fs
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.inspection import Inspection, true_size
+from ansible_collections.uvnas.cluster.plugins.module_utils.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.process import SystemRunner
+from ansible_collections.uvnas.cluster.plugins.module_utils.spec import EnvironmentSpec
+
+ID = "0123456789ab"
+MANIFEST = {
+    "created": "2026-01-31T12:00:00+00:00",
+    "python": {"key": "cpython-3.12.4-linux-x86_64-gnu", "version": "3.12.4", "digest": "1"},
+    "uv": "0.13.9",
+    "packages": {"iniconfig": "2.1"},
+    "size": {"files": 1, "bytes": 10, "own_bytes": 10, "inodes": 2},
+    "source": {"requirements": ["iniconfig"]},
+}
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    found = Layout(str(tmp_path))
+    fs.write_json(found.identity, {"layout": 1, "name": "nas_a", "id": "b2f0"})
+    os.makedirs(found.envs)
+    return found
+
+
+@pytest.fixture
+def inspection(layout: Layout) -> Inspection:
+    return Inspection(layout, "nas_a", SystemRunner())
+
+
+def publish(layout: Layout, name: str = "analysis", **more: t.Any) -> Path:
+    """Publish a generation whose Python is that of the tests."""
+    generation = Path(layout.generation(name, ID))
+    (generation / "bin").mkdir(parents=True)
+    (generation / "bin" / "python").symlink_to(sys.executable)
+    Path(layout.manifest(name, ID)).write_text(json.dumps({**MANIFEST, **more}), encoding="utf-8")
+    os.symlink(layout.env_link_target(name, ID), layout.env(name))
+    return generation
+
+
+def spec(*imports: str, name: str = "analysis") -> EnvironmentSpec:
+    return EnvironmentSpec(name, python="3.12", requirements=("iniconfig",), imports=imports)
+
+
+def test_the_right_share(inspection: Inspection) -> None:
+    assert inspection.check_share("b2f0", None) == inspection.check_share(None, None) == "b2f0"
+
+
+@pytest.mark.parametrize(
+    ("name", "share_id", "said"), [("nas_b", None, "not nas_b$"), ("nas_a", "c3f1", "not nas_a with id c3f1")]
+)
+def test_another_share(name: str, share_id: str | None, said: str, layout: Layout) -> None:
+    with pytest.raises(UvnasError, match=f"is share nas_a with id b2f0, {said}"):
+        Inspection(layout, name, SystemRunner()).check_share(share_id, None)
+
+
+def test_no_share(inspection: Inspection, layout: Layout) -> None:
+    os.unlink(layout.identity)
+    with pytest.raises(UvnasError, match="there is no share at"):
+        inspection.check_share(None, None)
+
+
+def test_a_share_whose_filesystem_is_not_mounted(inspection: Inspection, layout: Layout) -> None:
+    with pytest.raises(UvnasError, match="is not mounted on this host"):
+        inspection.check_share(None, layout.root)
+    assert inspection.check_share(None, "/") == "b2f0"
+
+
+def test_the_names_of_environments(inspection: Inspection, layout: Layout) -> None:
+    assert inspection.environments() == []
+    for name in ("train", "analysis", ".analysis.host.17.tmp"):
+        os.symlink("nowhere", layout.env(name))
+    assert inspection.environments() == ["analysis", "train"]
+    assert Inspection(Layout("/nowhere"), "nas_a", SystemRunner()).environments() == []
+
+
+def test_facts(inspection: Inspection, layout: Layout) -> None:
+    publish(layout)
+    for name in ("aaaaaaaaaaaa", ".0123.host.17.tmp"):
+        os.makedirs(layout.generation("analysis", name))
+    facts = inspection.facts("analysis", sizes=False)
+    assert facts.pop("age_seconds") > 0
+    assert facts == {
+        **MANIFEST,
+        "name": "analysis",
+        "path": layout.env("analysis"),
+        "id": ID,
+        "generations": [ID, "aaaaaaaaaaaa"],
+    }
+    assert inspection.facts("analysis", sizes=True)["true_size"]["bytes"] > 0
+
+
+def test_there_are_no_facts_of_what_is_not_there(inspection: Inspection, layout: Layout) -> None:
+    with pytest.raises(UvnasError, match="environment analysis is not published on share nas_a"):
+        inspection.facts("analysis", sizes=False)
+    publish(layout)
+    os.unlink(layout.manifest("analysis", ID))
+    with pytest.raises(UvnasError, match=f"its generation {ID} is not complete"):
+        inspection.facts("analysis", sizes=False)
+    os.symlink("/opt/elsewhere", layout.env("foreign"))
+    with pytest.raises(UvnasError, match="its link points to /opt/elsewhere"):
+        inspection.facts("foreign", sizes=False)
+
+
+def test_an_environment_that_runs_has_no_problem(inspection: Inspection, layout: Layout) -> None:
+    publish(layout)
+    assert inspection.problem(spec()) is None
+    assert inspection.problem(spec("json", "xml.dom")) is None
+
+
+def test_problems(inspection: Inspection, layout: Layout) -> None:
+    assert "is not published" in str(inspection.problem(spec()))
+    generation = publish(layout)
+    problem = str(inspection.problem(spec("json", "no_such_module")))
+    assert problem.startswith("environment analysis: importing json, no_such_module failed on this host:\n")
+    assert "import no_such_module failed:" in problem
+    assert "import json failed" not in problem
+    (generation / "bin" / "python").unlink()
+    assert "environment analysis: cannot run " in str(inspection.problem(spec()))
+    (generation / "bin" / "python").symlink_to("/bin/false")
+    assert "starting its Python failed on this host" in str(inspection.problem(spec()))
+
+
+def test_looking_writes_nothing(inspection: Inspection, layout: Layout) -> None:
+    publish(layout)
+    before = sorted(Path(layout.root).rglob("*"))
+    assert inspection.problem(spec("json")) is None
+    assert sorted(Path(layout.root).rglob("*")) == before
+
+
+def test_true_sizes_tell_what_is_linked_from_elsewhere(tmp_path: Path) -> None:
+    tree, outside = tmp_path / "tree", tmp_path / "cache"
+    tree.mkdir()
+    outside.write_bytes(b"x" * 100_000)
+    (tree / "linked").hardlink_to(outside)
+    (tree / "own").write_bytes(b"x" * 50_000)
+    (tree / "twice").hardlink_to(tree / "own")
+    sizes = true_size(str(tree))
+    assert sizes["bytes"] == 200_000
+    assert sizes["shared_bytes"] == outside.stat().st_blocks * 512
+    own = (tree / "own").stat().st_blocks * 512
+    assert sizes["own_bytes"] == own  # The directory at the top is not counted, those below it are.

@@ -1,0 +1,93 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module uv_env_info, from its arguments to its result, on real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.uvnas.cluster.plugins.module_utils import fs
+from ansible_collections.uvnas.cluster.plugins.module_utils.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.modules import uv_env_info
+
+ID = "0123456789ab"
+TRAIN = {"name": "train", "python": "3.12", "requirements": ["numpy"], "imports": ["json"]}
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """A share with one environment, whose Python is that of the tests."""
+    found = Layout(str(tmp_path))
+    fs.write_json(found.identity, {"layout": 1, "name": "nas_a", "id": "b2f0"})
+    os.makedirs(found.envs)
+    os.makedirs(os.path.join(found.generation("train", ID), "bin"))
+    os.symlink(sys.executable, os.path.join(found.generation("train", ID), "bin", "python"))
+    manifest = {"created": "2026-01-31T12:00:00+00:00", "python": {}, "uv": "0.13.9"}
+    fs.write_json(found.manifest("train", ID), {**manifest, "packages": {}, "size": {}, "source": {}})
+    os.symlink(found.env_link_target("train", ID), found.env("train"))
+    return found
+
+
+@pytest.fixture
+def run(layout: Layout, capsys: pytest.CaptureFixture[str]) -> t.Callable[..., dict[str, t.Any]]:
+    def run(*, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
+        given = {"share": layout.root, "share_name": "nas_a", **more, "_ansible_check_mode": check}
+        with patch_module_args(given), pytest.raises(SystemExit) as ended:
+            uv_env_info.main()
+        result: dict[str, t.Any] = json.loads(capsys.readouterr().out)
+        assert bool(result.get("failed")) == bool(ended.value.code)
+        return result
+
+    return run
+
+
+Run = t.Callable[..., dict[str, t.Any]]
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_what_is_there(check: bool, run: Run) -> None:
+    result = run(check=check, verify=True, environments=[TRAIN, {"name": "old", "state": "absent"}])
+    assert (result["changed"], result["share_id"], result["problems"]) == (False, "b2f0", [])
+    (fact,) = result["environments"]
+    assert (fact["name"], fact["id"], "true_size" in fact) == ("train", ID, False)
+
+
+def test_sizes(run: Run) -> None:
+    assert run(sizes=True)["environments"][0]["true_size"]["bytes"] > 0
+
+
+def test_what_is_declared_but_cannot_be_used_is_a_failure(run: Run) -> None:
+    environments = [{**TRAIN, "imports": ["no_such_module"]}, {**TRAIN, "name": "missing"}]
+    result = run(verify=True, environments=environments)
+    assert result["failed"]
+    assert "environment train: importing no_such_module failed on this host" in result["msg"]
+    assert "environment missing is not published on share nas_a" in result["msg"]
+    assert len(result["problems"]) == 2
+    assert "failed" not in run(environments=environments)
+
+
+def test_what_is_declared_for_another_share_is_not_missed_here(run: Run) -> None:
+    assert run(verify=True, environments=[{**TRAIN, "name": "other", "shares": ["nas_b"]}])["problems"] == []
+
+
+def test_what_is_incomplete_is_one_problem(run: Run, layout: Layout) -> None:
+    os.unlink(layout.manifest("train", ID))
+    result = run(verify=True, environments=[TRAIN])
+    assert (result["environments"], len(result["problems"])) == ([], 1)
+
+
+def test_another_filesystem_mounted_here(run: Run) -> None:
+    result = run(share_id="c3f1")
+    assert "is share nas_a with id b2f0, not nas_a with id c3f1" in result["msg"]
+    assert "Another filesystem is mounted here" in result["msg"]
+
+
+def test_an_environment_that_cannot_be_meant(run: Run) -> None:
+    assert "unknown key colour" in run(verify=True, environments=[{**TRAIN, "colour": "red"}])["msg"]

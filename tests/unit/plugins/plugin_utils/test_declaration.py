@@ -1,0 +1,227 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is read on the controller, from real files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils import lock as locks
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError, UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.spec import EnvironmentSpec, Sources, spec_digest
+from ansible_collections.uvnas.cluster.plugins.plugin_utils.declaration import Declaration
+
+PYLOCK = Path(__file__).parent.parent / "module_utils" / "golden" / "pylock.toml"
+LOCK = "iniconfig==2.1 \\\n    --hash=sha256:" + "2" * 64 + "\n"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> t.Callable[..., Declaration]:
+    """Write files; the declaration that reads them."""
+
+    def files(**texts: str) -> Declaration:
+        for name, text in texts.items():
+            path = tmp_path / name.replace("__", "/").replace("_", ".")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return Declaration(str(tmp_path), str(tmp_path / "kept"))
+
+    return files
+
+
+Files = t.Callable[..., Declaration]
+
+
+def spec(**fields: t.Any) -> EnvironmentSpec:
+    return EnvironmentSpec("analysis", python="3.12", **fields)
+
+
+def of_file(name: str = "a.txt", **fields: t.Any) -> EnvironmentSpec:
+    return spec(requirements_files=(name,), **fields)
+
+
+def test_what_stands_in_the_inventory(files: Files) -> None:
+    given = spec(requirements=("alpha", "beta>=2"), constraints=("beta<3",), overrides=("gamma==1",))
+    assert files().sources(given) == Sources(
+        requirements=(("requirements.in", "alpha\nbeta>=2\n"),),
+        constraints=(("constraints.in", "beta<3\n"),),
+        overrides=(("overrides.in", "gamma==1\n"),),
+    )
+
+
+def test_what_stands_in_files(files: Files) -> None:
+    here = files(a_txt="# why\nalpha  # because\n\n", c_txt="beta<3\n", o_txt="gamma==1\n")
+    given = of_file(requirements=("delta",), constraints_files=("c.txt",), overrides_files=("o.txt",))
+    assert here.sources(given) == Sources(
+        requirements=(("requirements.in", "delta\n"), ("a.txt", "alpha\n")),
+        constraints=(("c.txt", "beta<3\n"),),
+        overrides=(("o.txt", "gamma==1\n"),),
+    )
+
+
+@pytest.mark.parametrize("word", ["-r ", "-r", "--requirement ", "--requirement="])
+def test_includes_stand_where_they_are_and_start_at_their_file(word: str, files: Files) -> None:
+    here = files(a_txt=f"alpha\n{word}sub/b.txt\ndelta\n", sub__b_txt="-r c.txt\n", sub__c_txt="gamma\n")
+    ((name, text),) = here.sources(of_file()).requirements
+    assert (name, text.split()) == ("a.txt", ["alpha", "gamma", "delta"])
+
+
+@pytest.mark.parametrize("word", ["-c ", "-c", "--constraint ", "--constraint="])
+def test_constraints_of_a_file(word: str, files: Files) -> None:
+    here = files(a_txt="-r sub/b.txt\n", sub__b_txt=f"alpha\n{word}limits.txt\n", sub__limits_txt="alpha<3\n")
+    sources = here.sources(of_file(constraints=("beta<2",)))
+    assert sources.constraints == (("constraints.in", "beta<2\n"), ("limits.txt", "alpha<3\n"))
+    assert [text.split() for _name, text in sources.requirements] == [["alpha"]]
+
+
+def test_a_file_may_be_included_twice(files: Files) -> None:
+    here = files(a_txt="-r b.txt\n-r c.txt\n", b_txt="-r c.txt\n", c_txt="gamma\n")
+    assert here.sources(of_file()).requirements[0][1].split() == ["gamma", "gamma"]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"a_txt": "-r a.txt\n"},
+        {"a_txt": "-r b.txt\n", "b_txt": "-r a.txt\n"},
+        {"a_txt": "-r sub/b.txt\n", "sub__b_txt": "-r ../a.txt\n"},
+    ],
+)
+def test_circles(texts: dict[str, str], files: Files) -> None:
+    with pytest.raises(SpecError, match=r"a\.txt includes itself"):
+        files(**texts).sources(of_file())
+
+
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("--index-url https://index.example.org/simple", "--index-url"),
+        ("-i https://index.example.org/simple", "-i"),
+        ("--extra-index-url https://index.example.org/simple", "--extra-index-url"),
+        ("--find-links /srv/wheels", "--find-links"),
+        ("-e .", "-e"),
+    ],
+)
+@pytest.mark.parametrize("where", ["requirements_files", "constraints_files", "overrides_files"])
+def test_options_have_no_place_in_a_file(line: str, option: str, where: str, files: Files) -> None:
+    with pytest.raises(SpecError, match=rf"a\.txt: {option} cannot be used here; indexes go to uvnas_index"):
+        files(a_txt=f"alpha\n{line}\n").sources(spec(**{where: ("a.txt",)}))
+
+
+def test_credentials_have_no_place_in_a_file_and_are_not_repeated(files: Files) -> None:
+    with pytest.raises(SpecError, match="has credentials in its URL") as caught:
+        files(a_txt="alpha @ https://alice:geheim@example.org/alpha.whl\n").sources(of_file())
+    assert "geheim" not in caught.value.explain()
+
+
+def test_all_that_is_missing_is_said_at_once(files: Files, tmp_path: Path) -> None:
+    specs = [
+        EnvironmentSpec("one", python="3.12", requirements_files=("one.txt",)),
+        EnvironmentSpec("two", python="3.12", lock="two.txt"),
+        EnvironmentSpec("three", python="3.12", project="three"),
+        EnvironmentSpec("fine", python="3.12", requirements=("alpha",)),
+    ]
+    with pytest.raises(SpecError) as caught:
+        files().inputs(specs, {})
+    said = caught.value.explain()
+    assert f"environment one: cannot read {tmp_path}/one.txt: No such file or directory" in said
+    assert f"environment two: cannot read {tmp_path}/two.txt" in said
+    assert f"environment three: {tmp_path}/three is no directory with a project" in said
+    assert "fine" not in said
+    assert f"Relative paths start at {tmp_path}" in said
+
+
+def test_what_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(SpecError, match=r"a\.txt: it is not UTF-8 text"):
+        Declaration(str(tmp_path)).sources(of_file())
+
+
+def test_an_absolute_path_is_one(files: Files, tmp_path: Path) -> None:
+    files(a_txt="alpha\n")
+    assert Declaration("/nowhere").sources(of_file(str(tmp_path / "a.txt"))).requirements == (("a.txt", "alpha\n"),)
+
+
+WORKSPACE = '[project]\nname = "ours"\n[tool.uv.workspace]\nmembers = ["packages/*"]\nexclude = ["packages/old"]\n'
+
+
+def test_a_project_and_the_members_of_its_workspace(files: Files) -> None:
+    here = files(
+        p__pyproject_toml=WORKSPACE,
+        p__uv_lock="version = 1\n",
+        p__packages__one__pyproject_toml="[project]\n",
+        p__packages__old__pyproject_toml="[project]\n",
+        p__packages__notes__README="no member\n",
+        p__src__main_py="",
+    )
+    sources = here.sources(spec(project="p"))
+    assert sources.project == (
+        ("pyproject.toml", WORKSPACE),
+        ("uv.lock", "version = 1\n"),
+        ("packages/one/pyproject.toml", "[project]\n"),
+    )
+
+
+def test_a_project_without_a_lock(files: Files) -> None:
+    with pytest.raises(SpecError, match=r"cannot read .*/p/uv\.lock"):
+        files(p__pyproject_toml="[project]\n").sources(spec(project="p"))
+
+
+def test_a_project_that_is_no_toml(files: Files) -> None:
+    with pytest.raises(SpecError, match=r"pyproject\.toml is not valid TOML"):
+        files(p__pyproject_toml="[project\n", p__uv_lock="").sources(spec(project="p"))
+
+
+def test_a_ready_lock(files: Files) -> None:
+    assert files(ready_txt=LOCK).sources(spec(lock="ready.txt")) == Sources(lock=LOCK)
+
+
+def test_a_ready_lock_that_is_none(files: Files) -> None:
+    with pytest.raises(UvnasError, match=r"ready\.txt is not a lock"):
+        files(ready_txt="iniconfig\n").sources(spec(lock="ready.txt"))
+
+
+def test_a_ready_lock_in_the_standard_format(files: Files, tmp_path: Path) -> None:
+    shutil.copy(PYLOCK, tmp_path / "pylock.toml")
+    text = files().sources(spec(lock="pylock.toml")).lock
+    assert text is not None
+    assert locks.parse(text, what="it").versions["iniconfig"] == "2.1.0"
+
+
+def test_keeping_and_reading_what_is_kept(files: Files, tmp_path: Path) -> None:
+    here = files()
+    text = locks.render([], environment="analysis", spec_digest="5" * 64, python="3.12")
+    assert here.kept("analysis") is None
+    assert [here.keep("analysis", text) for _time in range(2)] == [True, False]
+    kept = here.kept("analysis")
+    assert kept is not None
+    assert (kept.text, kept.spec_digest, kept.text_digest) == (text, "5" * 64, locks.text_digest(text))
+    assert os.listdir(tmp_path / "kept") == ["analysis.txt"]
+
+
+def test_nothing_is_kept_where_no_locks_are_kept(tmp_path: Path) -> None:
+    here = Declaration(str(tmp_path))
+    assert not here.keep("analysis", LOCK)
+    assert here.kept("analysis") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_inputs(files: Files) -> None:
+    here, given = files(), spec(requirements=("alpha",))
+    settings = {"strategy": "unsafe-best-match"}
+    found = here.inputs([given], settings)["analysis"]
+    assert found.spec_digest == spec_digest(given, here.sources(given), settings)
+    assert (found.sources, found.kept, found.want_text) == (here.sources(given), None, True)
+    here.keep("analysis", LOCK)
+    again = here.inputs([given], settings)["analysis"]
+    assert (again.kept, again.want_text) == (here.kept("analysis"), False)
+
+
+def test_a_kept_lock_that_was_spoilt_is_named(files: Files) -> None:
+    with pytest.raises(SpecError, match=r"environment analysis: .*kept/analysis\.txt is not a lock"):
+        files(kept__analysis_txt="<<<<<<< HEAD\n").inputs([spec(requirements=("alpha",))], {})
