@@ -230,7 +230,7 @@ def _type_problems(item: t.Mapping[str, t.Any]) -> t.Iterator[str]:
         if kind == "str" and not isinstance(value, str):
             yield f"{key} is {value}, which is no text; put it in quotes"
         elif kind == "list" and not (isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)):
-            yield f"{key} is {value!r}, which is no list of texts"
+            yield f"{key} is {_without_password(repr(value))}, which is no list of texts"
 
 
 def _problems(spec: EnvironmentSpec) -> t.Iterator[str]:

@@ -50,7 +50,7 @@ class Run:
     def diff(self) -> list[str]:
         """The lines of diff mode."""
         lines = self.output.splitlines()
-        return [line for line in lines if re.match(r"environment \S+: \S+ -> |lock \S+:$|(  )?[a-z]\S* \S+ -> ", line)]
+        return [line for line in lines if re.match(r"environment \S+: \S+ -> |lock \S+:$|  \S+ \S+ (-> |\()", line)]
 
 
 @dataclasses.dataclass(frozen=True)

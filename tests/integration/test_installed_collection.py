@@ -95,6 +95,7 @@ def test_playbooks_are_found_by_name(installed: Installed, name: str) -> None:
 def test_site_runs_and_a_second_run_changes_nothing(installed: Installed) -> None:
     inventory = installed.directory / "inventories" / "quickstart"
     shutil.copytree(installed.collection / "inventories" / "quickstart", inventory)
+    (installed.directory / ".demo" / "nas").mkdir(parents=True)  # What stands for the mounted filesystem.
     command = ("ansible-playbook", "uvnas.cluster.site", "-i", inventory)
     installed.run(*command)
     assert "changed=0" in installed.run(*command)

@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 demo=${UVNAS_DEMO_DIR:-$PWD/.demo}
+echo "+ mkdir -p $demo/nas"
 mkdir -p "$demo/nas"
 echo "The share is in $demo/nas/uv. Its interpreter is packed from $(python -c 'import sys; print(sys.base_prefix)'),"
 echo "as a site-supplied one, so that no interpreter download is needed."

@@ -6,6 +6,7 @@ set -eu
 wanted='
 bsd-csh     csh
 busybox     busybox
+cc          gcc
 dash        dash
 fish        fish
 git         git
@@ -17,6 +18,7 @@ mksh        mksh
 mount       mount
 shellcheck  shellcheck
 strace      strace
+strip       binutils
 sudo        sudo
 tcsh        tcsh
 unshare     util-linux

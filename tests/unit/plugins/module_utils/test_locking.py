@@ -185,7 +185,7 @@ def test_copying(layout: Layout) -> None:
     result = locking(layout, {"analysis": Input(SPEC, SOURCES, kept(lock("2.1")))}).run(check_mode=False)
     assert on_share(layout) == lock("2.1")
     assert (result["changed"], result["locks"]["analysis"]["packages_changed"]) == (True, ["iniconfig 2.0 -> 2.1"])
-    assert result["diff"] == [{"prepared": "lock analysis:\niniconfig 2.0 -> 2.1"}]
+    assert result["diff"] == [{"prepared": "lock analysis:\n  iniconfig 2.0 -> 2.1\n"}]
 
 
 def test_resolving_then_nothing_to_do(layout: Layout) -> None:

@@ -146,7 +146,7 @@ def test_what_is_not_there_is_built(layout: Layout) -> None:
     result = reconciliation(layout).run(check_mode=False)
     (fact,) = result["environments"]
     assert (fact["action"], fact["packages"], fact["python"]["key"]) == ("build", PACKAGES, KEY)
-    assert result["diff"] == [{"prepared": f"environment analysis: absent -> {ID}\n  iniconfig 2.1 (new)"}]
+    assert result["diff"] == [{"prepared": f"environment analysis: absent -> {ID}\n  iniconfig 2.1 (new)\n"}]
     assert os.path.exists(os.path.join(layout.env("analysis"), ".uvnas.json"))
     assert not reconciliation(layout).run(check_mode=False)["changed"]
 
@@ -175,7 +175,7 @@ def test_check_mode_predicts_and_writes_nothing(layout: Layout) -> None:
 def test_check_mode_where_a_lock_cannot_be_known_yet(layout: Layout) -> None:
     result = reconciliation(layout, locks={"analysis": LockFact(None)}).run(check_mode=True)
     assert (actions(result), result["changed"]) == ({"analysis": "build"}, True)
-    assert result["diff"] == [{"prepared": "environment analysis: absent -> not known yet"}]
+    assert result["diff"] == [{"prepared": "environment analysis: absent -> not known yet\n"}]
 
 
 def test_check_mode_with_a_lock_that_is_not_written_yet(layout: Layout) -> None:

@@ -1,0 +1,106 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module uv_env, from its arguments to its result, on real files. Building is for the integration tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.uvnas.cluster.plugins.module_utils import fs
+from ansible_collections.uvnas.cluster.plugins.module_utils import lock as locks
+from ansible_collections.uvnas.cluster.plugins.module_utils.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.plan import Ingredients
+from ansible_collections.uvnas.cluster.plugins.module_utils.spec import EnvironmentSpec
+from ansible_collections.uvnas.cluster.plugins.modules import uv_env
+
+KEY = "cpython-3.12.4-linux-x86_64-gnu"
+LOCK = "alpha==2.1 \\\n    --hash=sha256:" + "2" * 64 + "\n"
+DIGEST = locks.parse(LOCK, what="it").digest
+TRAIN = {"name": "train", "python": "3.12", "requirements": ["alpha"]}
+ID = Ingredients(DIGEST, KEY, "1" * 64, EnvironmentSpec("train").build_options()).generation_id
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """A share where the environment train is locked and built, but not published. Its uv fails."""
+    found = Layout(str(tmp_path))
+    for directory in (found.bin_dir, found.locks, found.envs, found.generation("train", ID)):
+        os.makedirs(directory)
+    Path(found.uv).write_text("#!/bin/sh\necho 'error: no route to the index' >&2\nexit 2\n", encoding="utf-8")
+    os.chmod(found.uv, 0o755)
+    interpreter = {"version": "3.12.4", "digest": "1" * 64}
+    fs.write_json(found.pythons_record, {"format": 1, "requests": {"3.12": KEY}, "interpreters": {KEY: interpreter}})
+    Path(found.lock("train")).write_text(LOCK, encoding="utf-8")
+    fs.write_json(found.manifest("train", ID), {"packages": {"alpha": "2.1"}, "size": {}, "python": {"key": KEY}})
+    return found
+
+
+@pytest.fixture
+def run(layout: Layout, capsys: pytest.CaptureFixture[str]) -> t.Callable[..., dict[str, t.Any]]:
+    def run(*environments: dict[str, t.Any], check: bool = False, **more: t.Any) -> dict[str, t.Any]:
+        given = {"share": layout.root, "share_name": "nas_a", "environments": environments or [TRAIN], **more}
+        with patch_module_args({**given, "_ansible_check_mode": check}), pytest.raises(SystemExit) as ended:
+            uv_env.main()
+        result: dict[str, t.Any] = json.loads(capsys.readouterr().out)
+        assert bool(result.get("failed")) == bool(ended.value.code)
+        return result
+
+    return run
+
+
+Run = t.Callable[..., dict[str, t.Any]]
+
+
+def test_publishing_then_nothing_to_do(run: Run, layout: Layout) -> None:
+    predicted, done = run(check=True), run()
+    assert os.readlink(layout.env("train")) == f"../generations/train/{ID}"
+    assert (predicted["changed"], predicted["diff"]) == (done["changed"], done["diff"])
+    (fact,) = done["environments"]
+    assert (fact["action"], fact["id"], fact["packages"]) == ("publish", ID, {"alpha": "2.1"})
+    again = run()
+    assert (again["changed"], again["diff"], again["environments"][0]["action"]) == (False, [], "keep")
+
+
+@pytest.mark.parametrize("known", [None, {}, {"train": {"digest": DIGEST}}])
+def test_what_uv_lock_said_counts(known: dict[str, t.Any] | None, run: Run) -> None:
+    result = run(locks=known)
+    assert [fact["action"] for fact in result["environments"]] == ([] if known == {} else ["publish"])
+
+
+def test_check_mode_writes_nothing(run: Run, layout: Layout) -> None:
+    before = sorted(Path(layout.root).rglob("*"))
+    assert run(check=True)["changed"]
+    assert sorted(Path(layout.root).rglob("*")) == before
+
+
+def test_removing(run: Run, layout: Layout) -> None:
+    run()
+    gone = run({"name": "train", "state": "absent"})
+    assert (gone["changed"], gone["environments"][0]["action"]) == (True, "remove")
+    assert [os.listdir(path) for path in (layout.envs, layout.generations)] == [[], []]
+    assert not run({"name": "train", "state": "absent"})["changed"]
+
+
+def test_purge_keeps_what_is_declared_here(run: Run, layout: Layout) -> None:
+    run()
+    assert not run(TRAIN, purge=True)["changed"]
+    elsewhere = {**TRAIN, "shares": ["nas_b"]}
+    assert not run(elsewhere)["changed"]
+    assert run(elsewhere, purge=True)["changed"]
+    assert os.listdir(layout.envs) == []
+
+
+def test_a_build_that_fails_leaves_what_is_published(run: Run, layout: Layout) -> None:
+    run()
+    Path(layout.lock("train")).write_text(LOCK.replace("2.1", "2.2"), encoding="utf-8")
+    result = run()
+    assert result["msg"].startswith("environment train: cannot create a virtual environment\nerror: no route")
+    assert (result["changed"], result["environments"][0]["action"]) == (False, "failed")
+    assert os.readlink(layout.env("train")) == f"../generations/train/{ID}"
+    assert os.listdir(layout.generations_of("train")) == [ID]
