@@ -1,0 +1,18 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Modules run on hosts, but in these tests within a process that may have loaded the controller's side of Ansible."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def as_on_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Ansible put warnings into the result of a module; on a controller, it would show them itself."""
+    internal = sys.modules.get("ansible.module_utils._internal")
+    if internal is not None:  # Since ansible-core 2.19.
+        monkeypatch.setattr(internal, "is_controller", False, raising=False)
