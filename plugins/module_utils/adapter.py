@@ -32,6 +32,7 @@ def run(module: AnsibleModule, work: t.Callable[[], dict[str, t.Any]], *, owner:
     ``work`` returns the module's result: plain data, with ``changed``, and perhaps ``warnings`` (list of str) and
     ``failed`` (bool) with ``msg``. A UvnasError or an OSError that it raises becomes ``fail_json``.
     """
+    os.umask(0o022)  # An admin's own must not decide who can use a share.
     try:
         user = user_to_become(owner)
         result = call_as(user, work) if user is not None else work()

@@ -1,0 +1,105 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A disk that fills up in the middle of a build, an index that does not answer: nothing is lost, and it is said why.
+
+The share is a small tmpfs, so these tests are run as root.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.uvnas.cluster.tests.integration.sites import Site
+from ansible_collections.uvnas.cluster.tests.unit.plugins.pythons import PREFIX, VERSION
+
+SMALL = {"name": "small", "requirements": ["six"], "imports": ["six"]}
+LARGE = {"name": "small", "requirements": ["six", "numpy"], "imports": ["six", "numpy"]}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Site]:
+    """A site with one environment, whose NAS is a filesystem of its own."""
+    supplied = {"name": "site", "version": VERSION, "prefix": str(PREFIX)}
+    made = Site(
+        tmp_path_factory.mktemp("adversity"),
+        VERSION.rpartition(".")[0],
+        {"uvnas_site_pythons": [supplied], "uvnas_min_free_bytes": 0},
+    )
+    made.files.mkdir()
+    nas = made.share.parent
+    nas.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g", "tmpfs", nas], check=True)
+    try:
+        first = made.run([SMALL])
+        assert first.rc == 0, first.output
+        yield made
+    finally:
+        subprocess.run(["umount", nas], check=True)
+
+
+def resize(nas: Path, free: int) -> None:
+    """Have ``free`` bytes free on the filesystem at ``nas``."""
+    state = os.statvfs(nas)
+    used = (state.f_blocks - state.f_bfree) * state.f_frsize
+    subprocess.run(["mount", "-o", f"remount,size={used + free}", nas], check=True)
+
+
+def generations(site: Site) -> set[str]:
+    return set(os.listdir(site.share / "generations" / "small"))
+
+
+def works(site: Site) -> bool:
+    python = site.share / "envs" / "small" / "bin" / "python"
+    return subprocess.run([python, "-c", "import six"], check=False).returncode == 0
+
+
+def test_full_disk_leaves_the_old_generation_in_force_and_the_next_run_heals(site: Site) -> None:
+    before, link = generations(site), site.link("small")
+    resize(site.share.parent, 8 << 20)
+    failed = site.envs([LARGE])
+    assert failed.rc != 0
+    assert "environment small: cannot install its lock" in failed.output
+    assert "No space left on device" in failed.output
+    assert (generations(site), site.link("small")) == (before, link)
+    assert works(site)
+    resize(site.share.parent, 1 << 30)
+    healed = site.envs([LARGE])
+    assert healed.rc == 0, healed.output
+    assert site.link("small") != link
+    assert before < generations(site)
+
+
+def test_too_little_room_is_said_before_anything_is_built(site: Site) -> None:
+    link = site.link("small")
+    failed = site.envs([{**SMALL, "requirements": ["six", "idna"]}], uvnas_min_free_bytes=1 << 40)
+    assert failed.rc != 0
+    assert "no room to build it" in failed.output
+    assert site.link("small") == link
+
+
+def test_unreachable_index_is_named_and_nothing_changes(site: Site) -> None:
+    before, link = generations(site), site.link("small")
+    index = {"default": "http://127.0.0.1:9/simple"}
+    failed = site.envs([{**SMALL, "requirements": ["six", "attrs"]}], uvnas_index=index)
+    assert failed.rc != 0
+    assert "its requirements cannot be resolved" in failed.output
+    assert "http://127.0.0.1:9/simple" in failed.output
+    assert (generations(site), site.link("small")) == (before, link)
+    assert works(site)
+
+
+def test_umask_of_the_admin_does_not_shut_people_out(site: Site) -> None:
+    before = os.umask(0o077)
+    try:
+        done = site.envs([{"name": "masked", "requirements": ["six"]}])
+    finally:
+        os.umask(before)
+    assert done.rc == 0, done.output
+    generation = (site.share / "envs" / "masked").resolve()
+    for path in (generation, generation.parent, generation / "lib", site.share / "locks" / "masked.txt"):
+        assert path.stat().st_mode & 0o055 in (0o055, 0o044), path
