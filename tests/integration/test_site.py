@@ -242,7 +242,7 @@ def test_killed_build_is_healed_by_the_next_run(
 
 def test_two_at_once_both_finish(site: Site) -> None:
     envs = [{"name": f"both_{part}", "requirements": [part], "imports": [part]} for part in ("idna", "six")]
-    runs = [finish(started) for started in [site.start(envs, play="uvnas.cluster.envs") for _ in range(2)]]
+    runs = [finish(started) for started in [site.start(envs, play="uvnas.cluster.envs") for _run in range(2)]]
     assert [run.rc for run in runs] == [0, 0], "\n".join(run.output for run in runs)
     for part in ("idna", "six"):
         assert set(site.packages(f"both_{part}")) == {part}

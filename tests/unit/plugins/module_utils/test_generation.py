@@ -91,7 +91,7 @@ def test_what_the_spec_asks_for_is_what_uv_is_asked_for(layout: Layout) -> None:
     runner = FakeUv("iniconfig-2.1")
     options: dict[str, t.Any] = {"no_binary": ("iniconfig",), "system_site_packages": True, "torch_backend": "cpu"}
     generation.build(layout, Uv(layout, runner), what(**options, imports=("iniconfig",), checks=("true",)))
-    (venv, _), (sync, environment), (imports, _), (check, checking) = runner.calls
+    (venv, _venv_env), (sync, environment), (imports, _imports_env), (check, checking) = runner.calls
     assert "--system-site-packages" in venv
     assert sync[sync.index("--no-binary") + 1] == "iniconfig"
     assert {"--require-hashes", "--compile-bytecode"} <= set(sync)

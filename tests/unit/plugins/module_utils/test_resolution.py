@@ -83,18 +83,18 @@ def test_the_newest_of_all_that_is_wanted_and_needed(uv: Uv) -> None:
 
 
 def test_resolving_again_gives_the_same_text(uv: Uv) -> None:
-    first, _ = resolve(uv, request(wants("alpha")), sys.executable, None)
+    first, _warnings = resolve(uv, request(wants("alpha")), sys.executable, None)
     assert resolve(uv, request(wants("alpha")), sys.executable, first)[0] == first
 
 
 def test_versions_so_far_are_kept(uv: Uv) -> None:
-    prior, _ = resolve(uv, request(wants("alpha==1.0", "beta==1.0")), sys.executable, None)
+    prior, _warnings = resolve(uv, request(wants("alpha==1.0", "beta==1.0")), sys.executable, None)
     assert resolved(uv, request(wants("alpha")), prior) == {"alpha": "1.0", "beta": "1.0"}
     assert resolved(uv, request(wants("alpha>=2")), prior) == {"alpha": "3.0", "beta": "1.0"}
 
 
 def test_upgrades(uv: Uv) -> None:
-    prior, _ = resolve(uv, request(wants("alpha==1.0", "beta==1.0")), sys.executable, None)
+    prior, _warnings = resolve(uv, request(wants("alpha==1.0", "beta==1.0")), sys.executable, None)
     assert resolved(uv, request(wants("alpha"), upgrade=True), prior) == {"alpha": "3.0", "beta": "2.0"}
     one = request(wants("alpha"), upgrade_packages=("beta",))
     assert resolved(uv, one, prior) == {"alpha": "1.0", "beta": "2.0"}
@@ -136,7 +136,7 @@ def test_markers_of_a_ready_lock_are_decided(uv: Uv) -> None:
             "delta==1.0 ; python_version < '3.0'",
         )
     )
-    found, _ = resolve(uv, request(Sources(lock=text), lock="analysis.txt"), sys.executable, None)
+    found, _warnings = resolve(uv, request(Sources(lock=text), lock="analysis.txt"), sys.executable, None)
     assert versions(found) == {"alpha": "1.0", "beta": "1.0"}
     assert not any(package.marker for package in locks.parse(found, what="it").packages)
 
