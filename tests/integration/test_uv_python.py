@@ -148,7 +148,9 @@ def test_installed_pythons_from_nothing_then_nothing(site: Site) -> None:
     """Those of this machine, as root or whoever runs the tests, since nobody else may be able to read them."""
     if os.geteuid() == 0:
         subprocess.check_call(["chown", "-R", "root", site.share])
-    found = installed_pythons()
+    # One of each series, the newest, which is what the series then means.
+    by_series = {v.rpartition(".")[0]: v for v in sorted(installed_pythons(), key=lambda v: int(v.rpartition(".")[2]))}
+    found = {version: prefix for version, prefix in installed_pythons().items() if version in by_series.values()}
     variables = {
         "uvnas_site_pythons": [
             {"name": f"site-{version}", "version": version, "prefix": prefix} for version, prefix in found.items()
