@@ -25,16 +25,27 @@ KEEP = "keep"
 COPY = "copy"
 RESOLVE = "resolve"
 
-# The options of uv_lock, besides those of every module that works on a share and reaches an index.
-ARGUMENTS: dict[str, t.Any] = {
-    "share_name": {"type": "str", "required": True},
-    "environments": {"type": "list", "elements": "dict", "required": True, "options": ENVIRONMENT_ARGUMENTS},
+# What uv_lock takes to bring locks up to date, and uv_env too. Documented in the doc fragment uvnas.cluster.locks.
+LOCK_ARGUMENTS: dict[str, t.Any] = {
     "upgrade": {"type": "list", "elements": "str", "default": []},
     "upgrade_packages": {"type": "list", "elements": "str", "default": []},
     "files_dir": {"type": "path"},
     "lock_dir": {"type": "path"},
-    "jobs": {"type": "int", "default": 4},
+    "earlier_shares": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"name": {"type": "str", "required": True}, "root": {"type": "path", "required": True}},
+    },
     "inputs": {"type": "dict", "default": {}},
+}
+
+# The options of uv_lock, besides those of every module that works on a share and reaches an index.
+ARGUMENTS: dict[str, t.Any] = {
+    **LOCK_ARGUMENTS,
+    "share_name": {"type": "str", "required": True},
+    "environments": {"type": "list", "elements": "dict", "required": True, "options": ENVIRONMENT_ARGUMENTS},
+    "jobs": {"type": "int", "default": 4},
 }
 
 
@@ -69,6 +80,19 @@ class Input:
 
 
 @dataclasses.dataclass(frozen=True)
+class EarlierShare:
+    """Another share that this host builds, and whose locks have been brought up to date before."""
+
+    name: str
+    layout: Layout
+
+    @classmethod
+    def from_params(cls, params: t.Iterable[t.Mapping[str, str]]) -> tuple[EarlierShare, ...]:
+        """From the value of a module's ``earlier_shares`` option."""
+        return tuple(cls(share["name"], Layout(share["root"])) for share in params)
+
+
+@dataclasses.dataclass(frozen=True)
 class Upgrade:
     """What shall be resolved anew: environments by name (or ``all``), packages by name, or both (both together:
     these packages in these environments)."""
@@ -98,13 +122,24 @@ class Step:
     action: str
     upgrade: bool = False
     upgrade_packages: tuple[str, ...] = ()
+    # The lock of the same environment on an earlier share, where it is one for what is declared now.
+    earlier: t.Optional[str] = None
 
     @property
     def lacks(self) -> bool:
         """Whether it cannot be done without a text that the controller has not sent yet."""
         if self.action == COPY:
-            return self.given.kept is None or self.given.kept.text is None
+            return self.copied is None
         return self.action == RESOLVE and self.given.sources is None
+
+    @property
+    def copied(self) -> t.Optional[str]:
+        """What is to be the lock here if the action is COPY: the controller's, or that of an earlier share."""
+        return self.given.kept.text if self.given.kept is not None and not self.upgrades else self.earlier
+
+    @property
+    def upgrades(self) -> bool:
+        return self.upgrade or bool(self.upgrade_packages)
 
     @property
     def prior(self) -> t.Optional[str]:
@@ -114,32 +149,73 @@ class Step:
 
 
 def plan(
-    layout: Layout, specs: t.Sequence[EnvironmentSpec], inputs: t.Mapping[str, Input], upgrade: Upgrade
+    layout: Layout,
+    specs: t.Sequence[EnvironmentSpec],
+    inputs: t.Mapping[str, Input],
+    upgrade: Upgrade,
+    earlier_shares: t.Sequence[EarlierShare] = (),
 ) -> list[Step]:
-    """What is to be done, one step per environment. A converged lock costs one open, read and close."""
+    """What is to be done, one step per environment. A converged lock costs one open, read and close per share."""
     steps = []
     for spec in specs:
-        content = fs.read_bytes(layout.lock(spec.name))
-        on_share = None if content is None else content.decode(errors="replace")
+        on_share = _text(layout, spec.name)
         everything, packages = upgrade.of(spec, on_share)
         given = inputs[spec.name]
-        action = RESOLVE if everything or packages else decide(given, on_share)
-        steps.append(Step(spec, given, on_share, action, everything, packages))
+        earlier = _earlier(earlier_shares, spec, given)
+        action = decide(given, on_share, earlier, upgrades=everything or bool(packages))
+        steps.append(Step(spec, given, on_share, action, everything, packages, earlier))
     return steps
 
 
-def decide(given: Input, on_share: t.Optional[str]) -> str:
-    """KEEP, COPY or RESOLVE, where no upgrade is asked for.
+def current(
+    layout: Layout,
+    specs: t.Sequence[EnvironmentSpec],
+    inputs: t.Mapping[str, Input],
+    earlier_shares: t.Sequence[EarlierShare] = (),
+) -> t.Optional[dict[str, str]]:
+    """The digests of the locks by environment; None where one is not up to date, or its text is wanted."""
+    digests = {}
+    for step in plan(layout, specs, inputs, Upgrade(), earlier_shares):
+        if step.action != KEEP or step.given.want_text:
+            return None
+        try:
+            digests[step.spec.name] = locks.parse(step.on_share or "", what="its lock").digest
+        except UvnasError:
+            return None  # Locking tells what is wrong with it.
+    return digests
 
-    A lock on the controller wins over the share's. Neither is resolved again unless what it was resolved from has
-    changed.
+
+def _text(layout: Layout, env: str) -> t.Optional[str]:
+    content = fs.read_bytes(layout.lock(env))
+    return None if content is None else content.decode(errors="replace")
+
+
+def _earlier(shares: t.Sequence[EarlierShare], spec: EnvironmentSpec, given: Input) -> t.Optional[str]:
+    """The lock on the first of ``shares`` that the environment is declared for, if it is one for what is declared."""
+    share = next((share for share in shares if spec.on_share(share.name)), None)
+    if share is None:
+        return None
+    try:
+        text = _text(share.layout, spec.name)
+    except PermissionError:  # It belongs to others.
+        return None
+    return text if text is not None and locks.read_header(text).get("spec") == given.spec_digest else None
+
+
+def decide(given: Input, on_share: t.Optional[str], earlier: t.Optional[str] = None, *, upgrades: bool = False) -> str:
+    """KEEP, COPY or RESOLVE.
+
+    A lock on the controller wins over those on shares, that of an earlier share over the one here, so that an
+    environment is the same on all shares. None is resolved again unless what it was resolved from has changed, or it
+    is to be upgraded; which an earlier share's has been, if it was to be.
     """
-    if given.kept is not None and given.kept.spec_digest == given.spec_digest:
+    if given.kept is not None and given.kept.spec_digest == given.spec_digest and not upgrades:
         same = on_share is not None and locks.text_digest(on_share) == given.kept.text_digest
         return KEEP if same else COPY
-    if given.kept is None and on_share is not None and locks.read_header(on_share).get("spec") == given.spec_digest:
-        return KEEP
-    return RESOLVE
+    if earlier is not None and (given.kept is None or upgrades):
+        return KEEP if on_share == earlier else COPY
+    fits = on_share is not None and locks.read_header(on_share).get("spec") == given.spec_digest
+    return KEEP if given.kept is None and fits and not upgrades else RESOLVE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +229,7 @@ class Locking:
     upgrade: Upgrade
     jobs: int = 1
     lock_timeout: float = 600.0
+    earlier_shares: t.Sequence[EarlierShare] = ()
 
     def run(self, *, check_mode: bool) -> dict[str, t.Any]:
         """Bring the locks up to date; the module's result.
@@ -176,7 +253,7 @@ class Locking:
         return self._result(steps, texts)
 
     def _plan(self) -> list[Step]:
-        return plan(self.layout, self.specs, self.inputs, self.upgrade)
+        return plan(self.layout, self.specs, self.inputs, self.upgrade, self.earlier_shares)
 
     def _texts(self, steps: t.Sequence[Step]) -> dict[str, dict[str, t.Any]]:
         """For each step, by name: the wanted ``text`` (None: a check cannot know it), ``warnings``, or ``error``."""
@@ -187,8 +264,8 @@ class Locking:
                 texts[step.spec.name] = {"error": UvnasError(changed, hint="Run again.")}
             elif step.action == KEEP:
                 texts[step.spec.name] = {"text": step.on_share}
-            elif step.action == COPY and step.given.kept is not None:
-                texts[step.spec.name] = {"text": step.given.kept.text}
+            elif step.action == COPY:
+                texts[step.spec.name] = {"text": step.copied}
         resolving = [step for step in steps if step.action == RESOLVE and not step.lacks]
         answers = call_many([functools.partial(self._resolve, step) for step in resolving], jobs=self.jobs)
         for step, answer in zip(resolving, answers):

@@ -19,12 +19,15 @@ from .interpreter import Interpreter, load_record, resolve
 from .layout import Layout
 from .lock import Lock, parse
 from .lock import changes as package_changes
+from .locking import LOCK_ARGUMENTS
 from .process import call_many
 from .spec import ENVIRONMENT_ARGUMENTS, EnvironmentSpec
 from .uv import Uv
 
 # The options of uv_env, besides those of every module that works on a share and reaches an index.
 ARGUMENTS: dict[str, t.Any] = {
+    **LOCK_ARGUMENTS,
+    "lock": {"type": "bool", "default": False},
     "share_name": {"type": "str", "required": True},
     "environments": {"type": "list", "elements": "dict", "required": True, "options": ENVIRONMENT_ARGUMENTS},
     "locks": {"type": "dict"},

@@ -16,18 +16,28 @@ description:
   - A generation is named by what goes into it; the same lock, interpreter and build options have the same name on every
     share. One that is there already is not built again. Older ones stay.
   - Environments that fail do not keep the others from being built. The task then fails and names them.
-  - A converged environment costs two file operations. There is no network access, and no process.
+  - With O(lock=true) locks are brought up to date first, as M(uvnas.cluster.uv_lock) does. Where they all are, and all
+    environments too, one call of this module is all that it takes.
+  - A converged environment costs two file operations, and one to read its lock. There is no network access, and no
+    process.
 extends_documentation_fragment:
   - uvnas.cluster.attributes
   - uvnas.cluster.share
   - uvnas.cluster.index
   - uvnas.cluster.environments
+  - uvnas.cluster.locks
 options:
+  lock:
+    description:
+      - Whether to bring locks up to date first. The options of M(uvnas.cluster.uv_lock) apply then.
+      - Environments that cannot be locked are left as they are, and named as having failed.
+    type: bool
+    default: false
   locks:
     description:
       - What M(uvnas.cluster.uv_lock) returned as RV(uvnas.cluster.uv_lock#module:locks). Environments that are not in
         it are left as they are.
-      - Without it, the locks on the share are read.
+      - Without it, the locks on the share are read. Not used with O(lock=true).
     type: dict
   purge:
     description: Whether to remove environments that are on the share and not in O(environments).
@@ -55,21 +65,20 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Lock environments
-  uvnas.cluster.uv_lock:
-    share: /mnt/nas-a/uv
-    share_name: nas_a
-    owner: uvadmin
-    environments: "{{ uvnas_envs }}"
-  register: locked
-
-- name: Build and publish them
+- name: Lock, build and publish environments
   uvnas.cluster.uv_env:
     share: /mnt/nas-a/uv
     share_name: nas_a
     owner: uvadmin
     environments: "{{ uvnas_envs }}"
-    locks: "{{ locked.locks }}"
+    lock: true
+
+- name: Build and publish what the locks on the share say
+  uvnas.cluster.uv_env:
+    share: /mnt/nas-a/uv
+    share_name: nas_a
+    owner: uvadmin
+    environments: "{{ uvnas_envs }}"
 """
 
 RETURN = r"""
@@ -123,6 +132,10 @@ environments:
       previous_id: 91be02cc7a1f
       packages_changed: ["numpy 2.0.1 -> 2.1.0"]
       seconds: 3.2
+locks:
+  description: What M(uvnas.cluster.uv_lock) returned as RV(uvnas.cluster.uv_lock#module:locks).
+  returned: with O(lock=true), where locks were not up to date
+  type: dict
 errors:
   description: Of each environment that failed, the message, and what uv or the check said.
   returned: when environments failed
@@ -136,6 +149,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
 from ..module_utils.layout import Layout
+from ..module_utils.locking import EarlierShare, Input, current
 from ..module_utils.process import SystemRunner
 from ..module_utils.reconcile import ARGUMENTS, LockFact, Reconciliation
 from ..module_utils.spec import parse_environments
@@ -143,17 +157,28 @@ from ..module_utils.uv import INDEX_ARGUMENTS, Index, Uv
 
 
 def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
-    """Reconcile the environments of ``params``; the module's result."""
+    """Reconcile the environments of ``params``; the module's result.
+
+    Where locks are to be up to date and are not, the result names it as ``needs`` and nothing is done.
+    """
     layout = Layout(params["share"])
-    specs = parse_environments(params["environments"])
+    specs = [spec for spec in parse_environments(params["environments"]) if spec.on_share(params["share_name"])]
     environment = {name: str(value) for name, value in params["environment"].items()}
     known = params["locks"]
+    facts = None if known is None else {k: LockFact(v["digest"], v.get("versions")) for k, v in known.items()}
+    if params["lock"]:
+        inputs = {name: Input.from_dict(data) for name, data in params["inputs"].items()}
+        earlier = EarlierShare.from_params(params["earlier_shares"])
+        digests = current(layout, [spec for spec in specs if spec.present], inputs, earlier)
+        if digests is None:
+            return {"changed": False, "needs": "locks", "environments": []}
+        facts = {name: LockFact(digest) for name, digest in digests.items()}
     reconciliation = Reconciliation(
         layout,
         Uv(layout, SystemRunner(), Index.from_params(params["index"]), environment),
         params["share_name"],
-        [spec for spec in specs if spec.on_share(params["share_name"])],
-        None if known is None else {k: LockFact(v["digest"], v.get("versions")) for k, v in known.items()},
+        specs,
+        facts,
         params["purge"],
         params["jobs"],
         params["link_mode"],

@@ -21,35 +21,12 @@ extends_documentation_fragment:
   - uvnas.cluster.share
   - uvnas.cluster.index
   - uvnas.cluster.environments
+  - uvnas.cluster.locks
 options:
-  upgrade:
-    description: Environments whose locks are to take the newest versions, by name. V(all) means all of them.
-    type: list
-    elements: str
-    default: []
-  upgrade_packages:
-    description:
-      - Packages that are to be upgraded, with the least change elsewhere; in the environments of O(upgrade), or,
-        without that, in all that have them.
-    type: list
-    elements: str
-    default: []
-  files_dir:
-    description: Where relative paths of files on the controller start. By default the directory of the playbook.
-    type: path
-  lock_dir:
-    description:
-      - A directory on the controller, where the locks are kept too. They win over those on the share.
-      - Without it, only the share keeps them.
-    type: path
   jobs:
     description: How many environments to resolve at once.
     type: int
     default: 4
-  inputs:
-    description: What the controller knows of the environments. The action plugin of this module sets it.
-    type: dict
-    default: {}
 seealso:
   - module: uvnas.cluster.uv_env
   - module: uvnas.cluster.uv_python
@@ -123,7 +100,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
 from ..module_utils.layout import Layout
-from ..module_utils.locking import ARGUMENTS, Input, Locking, Upgrade
+from ..module_utils.locking import ARGUMENTS, EarlierShare, Input, Locking, Upgrade
 from ..module_utils.process import SystemRunner
 from ..module_utils.spec import parse_environments
 from ..module_utils.uv import INDEX_ARGUMENTS, Index, Uv
@@ -153,6 +130,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]
             Upgrade(frozenset(params["upgrade"]), frozenset(params["upgrade_packages"])),
             params["jobs"],
             params["lock_timeout"],
+            EarlierShare.from_params(params["earlier_shares"]),
         )
         return locking.run(check_mode=check_mode)
 

@@ -19,10 +19,12 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.locking import (
     COPY,
     KEEP,
     RESOLVE,
+    EarlierShare,
     Input,
     Kept,
     Locking,
     Upgrade,
+    current,
     decide,
     plan,
 )
@@ -114,6 +116,23 @@ def test_what_is_decided(given: Input, here: str | None, action: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "here", "upgrades", "action"),
+    [
+        (Input(SPEC), None, False, COPY),
+        (Input(SPEC), lock("2.1"), False, KEEP),
+        (Input(SPEC), lock("2.0"), False, COPY),
+        (Input(SPEC), lock("2.0"), True, COPY),
+        (Input(SPEC), lock("2.1"), True, KEEP),
+        # What is kept on the controller wins, unless the earlier share has just been upgraded.
+        (Input(SPEC, kept=kept(lock("2.0"))), lock("2.0"), False, KEEP),
+        (Input(SPEC, kept=kept(lock("2.0"))), lock("2.0"), True, COPY),
+    ],
+)
+def test_a_lock_of_an_earlier_share_is_taken(given: Input, here: str | None, upgrades: bool, action: str) -> None:
+    assert decide(given, here, lock("2.1"), upgrades=upgrades) == action
+
+
+@pytest.mark.parametrize(
     ("upgrade", "expected"),
     [
         (Upgrade(), (False, ())),
@@ -186,6 +205,52 @@ def test_copying(layout: Layout) -> None:
     assert on_share(layout) == lock("2.1")
     assert (result["changed"], result["locks"]["analysis"]["packages_changed"]) == (True, ["iniconfig 2.0 -> 2.1"])
     assert result["diff"] == [{"prepared": "lock analysis:\n  iniconfig 2.0 -> 2.1\n"}]
+
+
+@pytest.fixture
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> EarlierShare:
+    """A share that has a newer lock than one that is resolved now would be."""
+    other = Layout(str(tmp_path_factory.mktemp("earlier")))
+    os.makedirs(other.locks)
+    put(other, lock("2.2"))
+    return EarlierShare("nas_a", other)
+
+
+@pytest.mark.parametrize("upgrade", [NO_UPGRADE, Upgrade(frozenset({"all"}))])
+def test_an_environment_on_two_shares_has_one_lock(layout: Layout, earlier: EarlierShare, upgrade: Upgrade) -> None:
+    inputs = {"analysis": Input(SPEC, SOURCES)}
+    second = dataclasses.replace(locking(layout, inputs, upgrade), earlier_shares=(earlier,))
+    result = second.run(check_mode=False)
+    assert (on_share(layout), result["locks"]["analysis"]["action"]) == (lock("2.2"), COPY)
+    assert not second.run(check_mode=False)["changed"]
+
+
+@pytest.mark.parametrize("shares", [("nas_b",), None])
+def test_an_earlier_share_counts_if_the_environment_is_declared_for_it(
+    layout: Layout, earlier: EarlierShare, shares: tuple[str, ...] | None
+) -> None:
+    spec = dataclasses.replace(ENV, shares=shares)
+    (step,) = plan(layout, [spec], {"analysis": Input(SPEC, SOURCES)}, NO_UPGRADE, (earlier,))
+    assert step.action == (RESOLVE if shares else COPY)
+
+
+def test_an_earlier_share_whose_lock_is_of_another_declaration_does_not_count(
+    layout: Layout, earlier: EarlierShare
+) -> None:
+    put(layout, lock("2.0", OTHER_SPEC))
+    (step,) = plan(layout, [ENV], {"analysis": Input(OTHER_SPEC, SOURCES)}, NO_UPGRADE, (earlier,))
+    assert step.action == KEEP
+
+
+def test_locks_that_are_all_up_to_date_are_known_without_work(layout: Layout, earlier: EarlierShare) -> None:
+    inputs = {"analysis": Input(SPEC)}
+    assert current(layout, [ENV], inputs) is None
+    put(layout, lock("2.0"))
+    assert current(layout, [ENV], inputs) == {"analysis": locks.parse(lock("2.0"), what="it").digest}
+    assert current(layout, [ENV], inputs, (earlier,)) is None
+    assert current(layout, [ENV], {"analysis": Input(SPEC, want_text=True)}) is None
+    put(layout, lock("2.0").replace("==2.0", ">=2.0"))
+    assert current(layout, [ENV], inputs) is None
 
 
 def test_resolving_then_nothing_to_do(layout: Layout) -> None:

@@ -1,0 +1,58 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The part of uv_env that runs on the controller: locks first, where they are to be brought up to date.
+
+Where there is nothing to do, the module is run once, with digests, and says so.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..module_utils import locking, reconcile
+from ..module_utils.adapter import SHARE_ARGUMENTS
+from ..module_utils.uv import INDEX_ARGUMENTS
+from ..plugin_utils.lock_action import LockAction, Result, for_host
+
+# What the module uv_env is not told a second time, when uv_lock has done it.
+_ONLY_FOR_LOCKS = {*locking.LOCK_ARGUMENTS, "lock"}
+_FOR_LOCKS = {*SHARE_ARGUMENTS, *INDEX_ARGUMENTS, *locking.ARGUMENTS}
+
+
+class ActionModule(LockAction):
+    """Run the module; where it says that locks are not up to date, uv_lock and then the module again."""
+
+    ARGUMENTS: t.ClassVar[dict[str, t.Any]] = {**SHARE_ARGUMENTS, **INDEX_ARGUMENTS, **reconcile.ARGUMENTS}
+
+    def work(self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> Result:
+        given = self._task.args
+        if not args["lock"]:
+            return self._reconcile(given, task_vars)
+        if not args["upgrade"] and not args["upgrade_packages"]:
+            result = self._reconcile({**given, "inputs": for_host(self.inputs(args))}, task_vars)
+            if "needs" not in result:
+                return result
+        locked = self.locked(args, task_vars, {key: value for key, value in given.items() if key in _FOR_LOCKS})
+        if "locks" not in locked:
+            return locked
+        options = {key: value for key, value in given.items() if key not in _ONLY_FOR_LOCKS}
+        done = self._reconcile({**options, "locks": locked["locks"]}, task_vars)
+        return _merged(locked, done)
+
+    def _reconcile(self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> Result:
+        result: Result = self._execute_module("uvnas.cluster.uv_env", args, task_vars=task_vars)
+        return result
+
+
+def _merged(locked: Result, done: Result) -> Result:
+    """One result of both: what either changed, said, or could not do."""
+    result = {**done, "locks": locked["locks"], "changed": bool(locked.get("changed") or done.get("changed"))}
+    for key in ("diff", "errors", "warnings"):
+        both = [item for part in (locked, done) for item in part.get(key) or []]
+        if both:
+            result[key] = both
+    if locked.get("failed"):
+        result["failed"] = True
+        result["msg"] = "\n".join(part["msg"] for part in (locked, done) if part.get("failed"))
+    return result

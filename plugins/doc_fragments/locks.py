@@ -1,0 +1,53 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Options of modules that bring locks up to date; the argument spec is locking.LOCK_ARGUMENTS."""
+
+    DOCUMENTATION = r"""
+options:
+  upgrade:
+    description: Environments whose locks are to take the newest versions, by name. V(all) means all of them.
+    type: list
+    elements: str
+    default: []
+  upgrade_packages:
+    description:
+      - Packages that are to be upgraded, with the least change elsewhere; in the environments of O(upgrade), or,
+        without that, in all that have them.
+    type: list
+    elements: str
+    default: []
+  files_dir:
+    description: Where relative paths of files on the controller start. By default the directory of the playbook.
+    type: path
+  lock_dir:
+    description:
+      - A directory on the controller, where the locks are kept too. They win over those on the share.
+      - Without it, only the share keeps them.
+    type: path
+  earlier_shares:
+    description:
+      - Shares on this host that were brought up to date before this one. An environment that is declared for one of
+        them too gets the lock that it has there, so that it is the same on all of them.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The share's name.
+        type: str
+        required: true
+      root:
+        description: Its root directory.
+        type: path
+        required: true
+  inputs:
+    description: What the controller knows of the environments. The action plugin of this module sets it.
+    type: dict
+    default: {}
+"""
