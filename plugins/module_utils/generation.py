@@ -21,7 +21,7 @@ import tempfile
 import time
 import typing as t
 
-from . import fs
+from . import fs, pin
 from .errors import CommandError, UvnasError
 from .interpreter import Interpreter
 from .layout import Layout
@@ -105,6 +105,7 @@ def build(layout: Layout, uv: Uv, what: Build) -> dict[str, t.Any]:
         _install(layout, uv, what, path)
         _check_interpreter(layout, what, path)
         packages = _check_packages(what, path)
+        pin.write(path, site_packages(path, what.interpreter.minor))
         _smoke_test(uv, what.spec, path)
         size = seal(path)
         manifest = {

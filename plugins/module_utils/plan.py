@@ -17,6 +17,9 @@ PUBLISH = "publish"
 KEEP = "keep"
 REMOVE = "remove"
 
+# What a build adds by itself, as a number: to be raised when that becomes something else, so that it gets a new name.
+_RECIPE = 1
+
 
 @dataclasses.dataclass(frozen=True)
 class Ingredients:
@@ -35,6 +38,7 @@ class Ingredients:
                 "interpreter": [self.interpreter_key, self.interpreter_digest],
                 "lock": self.lock_digest,
                 "options": dict(self.options),
+                "recipe": _RECIPE,
             }
         )[:12]
 
