@@ -16,7 +16,7 @@ from ..module_utils.uv import INDEX_ARGUMENTS
 from ..plugin_utils.lock_action import LockAction, Result, for_host
 
 # What the module uv_env is not told a second time, when uv_lock has done it.
-_ONLY_FOR_LOCKS = {*locking.LOCK_ARGUMENTS, "lock"}
+_ONLY_FOR_LOCKS = {*locking.LOCK_ARGUMENTS, "lock"} - {"earlier_shares"}
 _FOR_LOCKS = {*SHARE_ARGUMENTS, *INDEX_ARGUMENTS, *locking.ARGUMENTS}
 
 

@@ -22,6 +22,7 @@ import time
 import typing as t
 
 from . import fs, pin
+from .borrow import borrow
 from .errors import CommandError, UvnasError
 from .interpreter import Interpreter
 from .layout import Layout
@@ -71,6 +72,8 @@ class Build:
     interpreter: Interpreter
     share_name: str
     link_mode: t.Optional[str] = None
+    # Of other shares on this host, for packages that this one's cache lacks.
+    caches: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -208,7 +211,14 @@ def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
         sync += ["--link-mode", what.link_mode]
     for package in what.spec.no_binary:
         sync += ["--no-binary", package]
-    done = uv.run("pip", "sync", "--quiet", *sync, layout.lock(name), env=resolver_environment(what.spec))
+    environment = resolver_environment(what.spec)
+    versions = what.lock.versions
+    done = None
+    if any(borrow(cache, layout.cache, versions, what.interpreter.minor) for cache in what.caches):
+        offline = {**environment, "UV_OFFLINE": "1"}
+        done = uv.run("pip", "sync", "--quiet", *sync, layout.lock(name), env=offline)
+    if done is None or done.rc != 0:
+        done = uv.run("pip", "sync", "--quiet", *sync, layout.lock(name), env=environment)
     if done.rc != 0:
         raise CommandError(
             f"environment {name}: cannot install its lock",

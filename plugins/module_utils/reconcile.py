@@ -19,7 +19,7 @@ from .interpreter import Interpreter, load_record, resolve
 from .layout import Layout
 from .lock import Lock, parse
 from .lock import changes as package_changes
-from .locking import LOCK_ARGUMENTS
+from .locking import LOCK_ARGUMENTS, EarlierShare
 from .process import call_many
 from .spec import ENVIRONMENT_ARGUMENTS, EnvironmentSpec
 from .uv import Uv
@@ -65,6 +65,7 @@ class Reconciliation:
     min_free_bytes: int = 0
     min_free_inodes: int = 0
     lock_timeout: float = 600.0
+    earlier_shares: t.Sequence[EarlierShare] = ()
 
     def run(self, *, check_mode: bool) -> dict[str, t.Any]:
         """Bring the environments to what is wanted; the module's result."""
@@ -176,7 +177,9 @@ class Reconciliation:
                     f"environment {change.name}: its lock changed while this was running", hint="Run again."
                 )
             interpreter = resolve(load_record(self.layout), change.wanted.spec.python)
-            what = generation.Build(change.wanted.spec, ingredients, lock, interpreter, self.share_name, self.link_mode)
+            spec = change.wanted.spec
+            caches = tuple(share.layout.cache for share in self.earlier_shares if spec.on_share(share.name))
+            what = generation.Build(spec, ingredients, lock, interpreter, self.share_name, self.link_mode, caches)
             manifest = generation.build(self.layout, self.uv, what)
         generation.publish(self.layout, change.name, ingredients.generation_id)
         manifest = manifest or generation.read_manifest(self.layout, change.name, ingredients.generation_id) or {}

@@ -166,9 +166,9 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]
     environment = {name: str(value) for name, value in params["environment"].items()}
     known = params["locks"]
     facts = None if known is None else {k: LockFact(v["digest"], v.get("versions")) for k, v in known.items()}
+    earlier = EarlierShare.from_params(params["earlier_shares"])
     if params["lock"]:
         inputs = {name: Input.from_dict(data) for name, data in params["inputs"].items()}
-        earlier = EarlierShare.from_params(params["earlier_shares"])
         digests = current(layout, [spec for spec in specs if spec.present], inputs, earlier)
         if digests is None:
             return {"changed": False, "needs": "locks", "environments": []}
@@ -185,6 +185,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]
         params["min_free_bytes"],
         params["min_free_inodes"],
         params["lock_timeout"],
+        earlier,
     )
     return reconciliation.run(check_mode=check_mode)
 
