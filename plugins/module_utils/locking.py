@@ -15,7 +15,7 @@ from . import lock as locks
 from .errors import UvnasError, failure
 from .interpreter import load_record
 from .interpreter import resolve as resolve_interpreter
-from .layout import Layout
+from .layout import EARLIER_SHARES, Layout
 from .process import call_many
 from .resolution import Request, resolve
 from .spec import ENVIRONMENT_ARGUMENTS, EnvironmentSpec, Sources
@@ -31,12 +31,7 @@ LOCK_ARGUMENTS: dict[str, t.Any] = {
     "upgrade_packages": {"type": "list", "elements": "str", "default": []},
     "files_dir": {"type": "path"},
     "lock_dir": {"type": "path"},
-    "earlier_shares": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {"name": {"type": "str", "required": True}, "root": {"type": "path", "required": True}},
-    },
+    "earlier_shares": EARLIER_SHARES,
     "inputs": {"type": "dict", "default": {}},
 }
 
@@ -236,7 +231,7 @@ class Locking:
 
         Where texts are lacking, the result names the environments in ``needs`` and nothing is done.
         """
-        steps = self._plan()
+        steps = self._plan(check_mode=check_mode)
         needs = [step.spec.name for step in steps if step.lacks]
         if needs:
             return {"changed": False, "needs": needs, "locks": {}}
@@ -244,7 +239,7 @@ class Locking:
             return self._result(steps, self._texts(steps))
         with fs.share_lock(self.layout.lock_file, timeout=self.lock_timeout, purpose="locking environments"):
             # Somebody else may have done it meanwhile, or something else: the plan is made anew.
-            steps = self._plan()
+            steps = self._plan(check_mode=False)
             texts = self._texts(steps)
             for step in steps:
                 text = texts[step.spec.name].get("text")
@@ -252,8 +247,10 @@ class Locking:
                     fs.write_durable(self.layout.lock(step.spec.name), text)
         return self._result(steps, texts)
 
-    def _plan(self) -> list[Step]:
-        return plan(self.layout, self.specs, self.inputs, self.upgrade, self.earlier_shares)
+    def _plan(self, *, check_mode: bool) -> list[Step]:
+        # In a check, the earlier shares have not been upgraded before this one. It will come to the same.
+        alone = check_mode and bool(self.upgrade.environments or self.upgrade.packages)
+        return plan(self.layout, self.specs, self.inputs, self.upgrade, () if alone else self.earlier_shares)
 
     def _texts(self, steps: t.Sequence[Step]) -> dict[str, dict[str, t.Any]]:
         """For each step, by name: the wanted ``text`` (None: a check cannot know it), ``warnings``, or ``error``."""

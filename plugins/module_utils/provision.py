@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -13,7 +14,7 @@ import typing as t
 from . import fs
 from .errors import CommandError, UvnasError
 from .interpreter import DOWNLOAD, SITE, Download, Interpreter, Record, Version, load_record, not_available
-from .layout import Layout
+from .layout import EARLIER_SHARES, Layout
 from .process import SystemRunner
 from .python_install import Installer
 from .python_plan import Install, Plan, Wanted, check_wanted, plan
@@ -33,6 +34,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "remove": {"type": "list", "elements": "str", "default": []},
     "compile_bytecode": {"type": "bool", "default": True},
     "files_dir": {"type": "str"},
+    "earlier_shares": EARLIER_SHARES,
     "environment": {"type": "dict", "default": {}, "no_log": True},
 }
 
@@ -51,6 +53,8 @@ class Provision:
     installer: Installer
     downloads: Downloads
     archives: SiteArchives
+    # Other shares on this host, which were brought up to date before.
+    earlier: tuple[Layout, ...] = ()
     warnings: list[str] = dataclasses.field(default_factory=list)
 
     def converge(self, *, lock_timeout: float, check_mode: bool) -> dict[str, t.Any]:
@@ -84,7 +88,22 @@ class Provision:
             downloads=offered,
             is_there=lambda key: os.path.isfile(self.installer.executable(key)),
             users_of=functools.partial(generations_on, self.layout),
+            earlier=self._earlier(check_mode=check_mode),
         )
+
+    def _earlier(self, *, check_mode: bool) -> Record:
+        """What the earlier shares have; of several, the first one counts.
+
+        A check does not know what requests mean there that are to be upgraded: they have not been.
+        """
+        found = Record()
+        for layout in reversed(self.earlier):
+            with contextlib.suppress(PermissionError):  # It belongs to others.
+                record = load_record(layout)
+                found = Record({**found.requests, **record.requests}, {**found.interpreters, **record.interpreters})
+        unknown = self.wanted.upgrade if check_mode else frozenset()
+        requests = {request: key for request, key in found.requests.items() if request not in unknown}
+        return Record(requests, found.interpreters)
 
     def _offered(self, *, check_mode: bool) -> t.Optional[list[Download]]:
         """What uv offers to download. None where a check comes before there is a uv on the share."""
@@ -205,6 +224,7 @@ def from_params(params: t.Mapping[str, t.Any], brought: t.Mapping[str, t.IO[byte
     """The work that the options of uv_python describe. ``brought``: archives that are on this host, by name."""
     wanted = wanted_from_params(params)
     layout, runner = Layout(params["share"]), SystemRunner()
+    earlier = tuple(Layout(share["root"]) for share in params["earlier_shares"])
     uv = Uv(layout, runner, extra_environment={name: str(value) for name, value in params["environment"].items()})
     return Provision(
         layout,
@@ -212,7 +232,8 @@ def from_params(params: t.Mapping[str, t.Any], brought: t.Mapping[str, t.IO[byte
         Installer(layout, runner, wanted.compile_bytecode),
         Downloads.by(uv, mirror=params["mirror"], json_url=params["downloads_json_url"], offline=wanted.offline),
         # Bytecode takes about as much room as what it is compiled from.
-        SiteArchives.by(uv, Target.here(), brought, room=2 if wanted.compile_bytecode else 1),
+        SiteArchives.by(uv, Target.here(), brought, room=2 if wanted.compile_bytecode else 1, earlier=earlier),
+        earlier,
     )
 
 

@@ -17,6 +17,7 @@ from .interpreter import SITE, Download, Interpreter, Record, Version, choose, n
 from .site_python import SitePython
 
 NEW, MISSING, OTHER_CONTENT = "new", "missing", "other content"
+_NOTHING = Record()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Install:
 
     key: str
     why: str
-    # As declared; or, of one that is not declared any more, as recorded.
+    # As declared; or, of one that is not declared any more, as recorded: here, or on an earlier share.
     site: t.Optional[SitePython] = None
     recorded: t.Optional[Interpreter] = None
 
@@ -140,9 +141,12 @@ def plan(
     downloads: t.Callable[[], t.Optional[t.Sequence[Download]]],
     is_there: t.Callable[[str], bool],
     users_of: t.Callable[[str], t.Sequence[str]],
+    earlier: Record = _NOTHING,
 ) -> Plan:
     """What has to be done for a share to have what is ``wanted``, given its ``record``.
 
+    ``earlier`` is the record of shares that were brought up to date before. A request means here what it means there,
+    so that environments are the same on all of them.
     ``downloads`` says what uv offers, or None where there is no uv to ask yet. Not called where the record answers.
     ``is_there`` looks whether the interpreter of a key can be run; ``users_of`` names the generations that it carries.
     Raises UvnasError where something is wanted that cannot be.
@@ -150,7 +154,7 @@ def plan(
     sites = {site.version.key(platform): site for site in wanted.sites}
     requests, unknown = {}, []
     for request in wanted.pythons:
-        key = _resolve(request, wanted, record, sites, downloads)
+        key = earlier.requests.get(request) or _resolve(request, wanted, record, sites, downloads)
         if key is None:
             unknown.append(request)
         else:
@@ -161,7 +165,8 @@ def plan(
         why = _why_install(sites.get(key), record.interpreters.get(key), is_there, key)
         if why:
             _check_replaceable(key, why, users_of)
-            installs.append(Install(key, why, sites.get(key), record.interpreters.get(key)))
+            recorded = record.interpreters.get(key) or _same(sites.get(key), earlier.interpreters.get(key))
+            installs.append(Install(key, why, sites.get(key), recorded))
         elif wanted.compile_bytecode and not record.interpreters[key].compiled:
             compiles.append(key)
     removals = _removals(wanted, record, platform, needed, is_there)
@@ -200,6 +205,13 @@ def _resolve(
     if current is not None and Version.of_key(found) < Version.of_key(current.key):
         return current.key
     return found
+
+
+def _same(site: t.Optional[SitePython], found: t.Optional[Interpreter]) -> t.Optional[Interpreter]:
+    """An interpreter of an earlier share, if it is what is to be here too."""
+    if found is None or (site is None) != (found.source != SITE):
+        return None
+    return None if site and site.sha256 and site.sha256 != found.digest else found
 
 
 def _newest(request: Version, keys: t.Iterable[str]) -> t.Optional[str]:

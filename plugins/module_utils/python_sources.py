@@ -115,22 +115,35 @@ class SiteArchives:
     brought: t.Mapping[str, t.IO[bytes]]
     # How much more room is needed than what an archive unpacks to: a factor.
     room: int
+    # Of other shares on this host, which may have the archive too.
+    earlier: tuple[Layout, ...] = ()
 
     @classmethod
-    def by(cls, uv: Uv, target: Target, brought: t.Mapping[str, t.IO[bytes]], *, room: int) -> SiteArchives:
+    def by(
+        cls,
+        uv: Uv,
+        target: Target,
+        brought: t.Mapping[str, t.IO[bytes]],
+        *,
+        room: int,
+        earlier: tuple[Layout, ...] = (),
+    ) -> SiteArchives:
         """What ``uv`` installs from archives on its share."""
         plain = {name: value for name, value in uv.extra_environment.items() if not name.startswith("UV_PYTHON_")}
         # They are in python-archives already; uv need not keep another copy.
         told = {"UV_PYTHON_DOWNLOADS_JSON_URL": _site_json(uv.layout), "UV_PYTHON_CACHE_DIR": ""}
-        return cls(uv.layout, _telling(uv, {**plain, **told}), target, brought, room)
+        return cls(uv.layout, _telling(uv, {**plain, **told}), target, brought, room, earlier)
 
     def kept(self, install: Install) -> t.Optional[str]:
-        """The archive on the share that an interpreter was installed from before, if it is what is wanted still."""
+        """The archive that an interpreter was installed from before, if it is what is wanted still.
+
+        On this share, or on an earlier one.
+        """
         recorded = install.recorded
         if recorded is None or recorded.archive is None or install.why == OTHER_CONTENT:
             return None
-        path = os.path.join(self.layout.python_archives, recorded.archive)
-        return path if os.path.exists(path) else None
+        paths = (os.path.join(layout.python_archives, recorded.archive) for layout in (self.layout, *self.earlier))
+        return next((path for path in paths if os.access(path, os.R_OK)), None)
 
     def lacks(self, install: Install) -> bool:
         """Whether the controller has to bring the archive first."""
@@ -153,6 +166,7 @@ class SiteArchives:
         if kept and recorded:
             with open(kept, "rb") as stream:
                 check_archive(stream, recorded.archive_sha256 or "", kept)
+            self._copy(kept, os.path.join(self.layout.python_archives, os.path.basename(kept)))
             return dataclasses.replace(recorded, name=install.site.name if install.site else recorded.name)
         site = _declared(install)
         os.makedirs(self.layout.python_archives, exist_ok=True)
@@ -171,6 +185,21 @@ class SiteArchives:
                 os.unlink(temporary)
             raise
         return Interpreter(install.key, str(site.version), digest, SITE, False, site.name, name, sha256)
+
+    def _copy(self, kept: str, path: str) -> None:
+        """Have an archive of an earlier share at ``path`` on this one."""
+        if os.path.exists(path):
+            return
+        os.makedirs(self.layout.python_archives, exist_ok=True)
+        temporary = fs.temporary_name(path)
+        try:
+            shutil.copyfile(kept, temporary)
+            os.chmod(temporary, 0o644)
+            os.rename(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
 
     def publish(self, interpreters: t.Iterable[Interpreter]) -> None:
         """Write uv's list of those of ``interpreters`` that have an archive here."""

@@ -225,6 +225,15 @@ def test_an_environment_on_two_shares_has_one_lock(layout: Layout, earlier: Earl
     assert not second.run(check_mode=False)["changed"]
 
 
+def test_a_check_of_an_upgrade_does_not_take_an_earlier_share_for_upgraded(
+    layout: Layout, earlier: EarlierShare
+) -> None:
+    put(layout, lock("2.2"))
+    upgrading = locking(layout, {"analysis": Input(SPEC, SOURCES)}, Upgrade(frozenset({"all"})))
+    (fact,) = dataclasses.replace(upgrading, earlier_shares=(earlier,)).run(check_mode=True)["locks"].values()
+    assert (fact["action"], fact["packages_changed"]) == (RESOLVE, ["iniconfig 2.2 -> 2.1"])
+
+
 @pytest.mark.parametrize("shares", [("nas_b",), None])
 def test_an_earlier_share_counts_if_the_environment_is_declared_for_it(
     layout: Layout, earlier: EarlierShare, shares: tuple[str, ...] | None

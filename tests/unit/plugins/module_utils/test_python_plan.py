@@ -61,7 +61,7 @@ class World:
     asked: list[str] = dataclasses.field(default_factory=list)
 
     def plan(self, pythons: t.Sequence[str] = (), found: Record = CONVERGED, **wanted: t.Any) -> python_plan.Plan:
-        sites = wanted.pop("sites", [])
+        sites, earlier = wanted.pop("sites", []), wanted.pop("earlier", Record())
         return python_plan.plan(
             python_plan.check_wanted(pythons, sites, **wanted),
             found,
@@ -69,6 +69,7 @@ class World:
             downloads=self.downloads,
             is_there=lambda name: name in found.interpreters and name not in self.missing,
             users_of=self.users_of,
+            earlier=earlier,
         )
 
     def downloads(self) -> list[Download] | None:
@@ -230,3 +231,31 @@ def test_every_problem_is_named_at_once() -> None:
         python_plan.check_wanted(["three", "3.12", "pypy3.10"], [], upgrade=["3.13"], remove=["3.12", "x"])
     for said in ("'three'", "'pypy3.10'", "upgrade names '3.13'", "'3.12' cannot be removed", "'x'"):
         assert said in str(error.value)
+
+
+@pytest.mark.parametrize("upgrade", [[], ["all"]])
+@pytest.mark.parametrize("found", [Record(), record({"3.12": "3.12.5"}, there("3.12.5"), there("3.12.3"))])
+def test_a_request_means_what_it_means_on_an_earlier_share(found: Record, upgrade: list[str]) -> None:
+    world = World()
+    planned = world.plan(["3.12"], found, upgrade=upgrade, earlier=record({"3.12": "3.12.3"}, there("3.12.3")))
+    assert planned.requests == {"3.12": key("3.12.3")}
+    assert "downloads" not in world.asked
+    assert [install.key for install in planned.installs] == ([] if found.interpreters else [key("3.12.3")])
+
+
+def test_what_an_earlier_share_does_not_know_is_resolved_here() -> None:
+    planned = World().plan(["3.12", "3.13"], Record(), earlier=record({"3.13": "3.13.0"}, there("3.13.0")))
+    assert planned.requests == {"3.12": key("3.12.5"), "3.13": key("3.13.0")}
+
+
+@pytest.mark.parametrize(
+    ("declared", "recorded"),
+    [({}, SHA), ({"sha256": SHA}, SHA), ({"sha256": "b" * 64}, None)],
+)
+def test_the_archive_of_an_earlier_share_is_used_if_it_is_what_is_declared(
+    declared: dict[str, str], recorded: str | None
+) -> None:
+    supplied = there("3.12.4", source=SITE, archive="it.tar.gz", archive_sha256=SHA)
+    planned = World().plan(["3.12"], Record(), sites=[site("3.12.4", **declared)], earlier=record({}, supplied))
+    (install,) = planned.installs
+    assert (install.recorded and install.recorded.digest) == recorded
