@@ -29,6 +29,11 @@ def temporary_name(path: str) -> str:
     return os.path.join(head, f".{tail[:100]}.{_UNIQUE[:80].format(pid=os.getpid())}.tmp")
 
 
+def is_temporary(name: str) -> bool:
+    """Whether temporary_name() gave this name to something in its directory."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
 def read_link(path: str) -> t.Optional[str]:
     """Where the symlink ``path`` points; None where there is nothing. Raises UvnasError where it is no symlink."""
     try:

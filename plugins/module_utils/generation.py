@@ -164,6 +164,20 @@ def clean_up(layout: Layout, env: str) -> None:
                 fs.remove_tree(os.path.join(layout.generations_of(env), entry))
 
 
+def clean_up_names(layout: Layout) -> None:
+    """Remove what was being published or removed when its process was killed. The share's lock has to be held."""
+    for directory in (layout.envs, layout.generations, layout.locks):
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.listdir(directory):
+                path = os.path.join(directory, entry)
+                if not fs.is_temporary(entry):
+                    continue
+                if os.path.isdir(path) and not os.path.islink(path):
+                    fs.remove_tree(path)
+                else:
+                    os.unlink(path)
+
+
 def seal(path: str) -> Size:
     """Take write permission for group and others off everything below ``path``, and measure it on the way."""
     files = total = own = inodes = 0

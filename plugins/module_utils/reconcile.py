@@ -73,6 +73,7 @@ class Reconciliation:
         if check_mode or not any(change.changes for change in changes):
             return self._result(changes, {}, errors)
         with fs.share_lock(self.layout.lock_file, timeout=self.lock_timeout, purpose="building environments"):
+            generation.clean_up_names(self.layout)
             # Somebody else may have done it meanwhile, or something else: the plan is made anew.
             changes, errors = self._plan()
             # Described before anything is done: what a run says and what a check says must be the same words.

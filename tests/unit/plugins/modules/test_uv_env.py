@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 import typing as t
 from pathlib import Path
 
@@ -19,6 +22,33 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.plan import Ingredie
 from ansible_collections.uvnas.cluster.plugins.module_utils.spec import EnvironmentSpec
 from ansible_collections.uvnas.cluster.plugins.modules import uv_env
 
+COLLECTIONS = str(Path(uv_env.__file__).parents[5])
+# Runs the module in a process of its own, which can be killed.
+DRIVER = """
+import json, sys
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.uvnas.cluster.plugins.modules import uv_env
+with patch_module_args(json.loads(sys.argv[1])):
+    uv_env.main()
+"""
+# Stands in for uv: makes what uv makes of an environment with one package.
+BUILDING_UV = """\
+#!/bin/sh
+set -e
+case "$*" in
+*" venv "*)
+    for path; do :; done
+    python=$(echo "$*" | sed 's/.* --python \\([^ ]*\\) .*/\\1/')
+    mkdir -p "$path/bin" "$path/lib/python3.12/site-packages"
+    ln -s "$python" "$path/bin/python"
+    echo "home = $(dirname "$python")" >"$path/pyvenv.cfg"
+    ;;
+*" sync "*)
+    python=$(echo "$*" | sed 's/.* --python \\([^ ]*\\) .*/\\1/')
+    mkdir "$(dirname "$python")/../lib/python3.12/site-packages/alpha-2.1.dist-info"
+    ;;
+esac
+"""
 KEY = "cpython-3.12.4-linux-x86_64-gnu"
 LOCK = "alpha==2.1 \\\n    --hash=sha256:" + "2" * 64 + "\n"
 DIGEST = locks.parse(LOCK, what="it").digest
@@ -111,3 +141,85 @@ def test_a_build_that_fails_leaves_what_is_published(run: Run, layout: Layout) -
     assert (result["changed"], result["environments"][0]["action"]) == (False, "failed")
     assert os.readlink(layout.env("train")) == f"../generations/train/{ID}"
     assert os.listdir(layout.generations_of("train")) == [ID]
+
+
+@pytest.fixture
+def upgrade(run: Run, layout: Layout) -> t.Callable[..., str]:
+    """Puts the share back to where an upgrade of train is due, and is ``built`` already or not; its generation."""
+    Path(layout.uv).write_text(BUILDING_UV, encoding="utf-8")
+    assert run()["changed"]
+    newer = LOCK.replace("2" * 64, "3" * 64)
+    Path(layout.lock("train")).write_text(newer, encoding="utf-8")
+    new = Ingredients(locks.parse(newer, what="it").digest, KEY, "1" * 64, EnvironmentSpec("train").build_options())
+
+    def upgrade(*, built: bool) -> str:
+        fs.replace_symlink(f"../generations/train/{ID}", layout.env("train"))
+        if not built:
+            shutil.rmtree(layout.generation("train", new.generation_id), ignore_errors=True)
+        elif not os.path.exists(layout.manifest("train", new.generation_id)):
+            assert "failed" not in run()
+            return upgrade(built=True)
+        return new.generation_id
+
+    return upgrade
+
+
+@pytest.mark.parametrize(
+    ("operation", "times", "built"),
+    [
+        # In uv, or what stands in for it; and while its processes are made.
+        ("mkdir", 2, False),
+        ("clone|fork|vfork", 2, False),
+        # While the generation is sealed, and between build and publish.
+        ("fsync", 3, False),
+        ("rename", 2, False),
+        # While it is published.
+        ("symlink", 1, True),
+        ("rename", 1, True),
+        ("fsync", 1, True),
+        ("ftruncate|pwrite", 1, True),
+    ],
+)
+def test_killed_at_any_step(
+    run: Run,
+    layout: Layout,
+    upgrade: t.Callable[..., str],
+    tmp_path: Path,
+    operation: str,
+    times: int,
+    built: bool,
+) -> None:
+    """SIGKILL at the first, second, … of all operations of a kind that one process does.
+
+    ``envs/train`` is the old generation or the new one at any time, and the next run heals what is left.
+    """
+    args = {"share": layout.root, "share_name": "nas_a", "environments": [TRAIN]}
+    environment = {**os.environ, "PYTHONPATH": COLLECTIONS, "PYTHONDONTWRITEBYTECODE": "1"}
+    trace = tmp_path.parent / f"{tmp_path.name}.trace"
+    killed = 0
+    while True:
+        new = upgrade(built=built)
+        targets = {generation: f"../generations/train/{generation}" for generation in (ID, new)}
+        cmd = ["strace", "-f", "-o", trace, "-e", f"trace=/^({operation})"]
+        cmd += ["-e", f"inject=/^({operation}):signal=KILL:when={killed + 1}"]
+        cmd += [sys.executable, "-c", DRIVER, json.dumps(args)]
+        subprocess.run(cmd, env=environment, check=False, capture_output=True)
+        if "SIGKILL" not in trace.read_text():
+            break
+        killed += 1
+        assert os.readlink(layout.env("train")) in targets.values()
+        assert os.path.exists(os.path.join(layout.env("train"), ".uvnas.json"))
+        healed = run()
+        assert "failed" not in healed, healed
+        assert os.readlink(layout.env("train")) == targets[new]
+        assert sorted(os.listdir(layout.generations_of("train"))) == sorted(targets)
+        assert os.listdir(layout.envs) == ["train"]
+        assert not run()["changed"]
+    assert killed >= times
+
+
+def test_what_a_killed_removal_left_goes_with_the_next_change(run: Run, layout: Layout) -> None:
+    trash = Path(fs.temporary_name(layout.generations_of("gone")))
+    trash.mkdir()
+    run()
+    assert os.listdir(layout.generations) == ["train"]
