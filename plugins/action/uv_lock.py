@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils.adapter import SHARE_ARGUMENTS
 from ..module_utils.errors import UvnasError
 from ..module_utils.locking import ARGUMENTS, Input
+from ..module_utils.platform_needs import for_glibc
 from ..module_utils.spec import parse_environments
 from ..module_utils.uv import INDEX_ARGUMENTS, Index
 from ..plugin_utils.declaration import Declaration
@@ -33,7 +34,7 @@ class ActionModule(ActionBase):
             return {**error.as_dict(), "failed": True, "changed": False, "msg": error.explain()}
 
     def _lock(self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> dict[str, t.Any]:
-        specs = parse_environments(args["environments"])
+        specs = for_glibc(parse_environments(args["environments"]), args["glibc"])
         here = [spec for spec in specs if spec.present and spec.on_share(args["share_name"])]
         declaration = Declaration(args["files_dir"] or self._loader.get_basedir(), args["lock_dir"])
         inputs = declaration.inputs(here, Index.from_params(args["index"]).settings())

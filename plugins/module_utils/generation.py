@@ -21,7 +21,7 @@ import tempfile
 import time
 import typing as t
 
-from . import fs
+from . import fs, platform_needs
 from .errors import CommandError, UvnasError
 from .interpreter import Interpreter
 from .layout import Layout
@@ -105,6 +105,7 @@ def build(layout: Layout, uv: Uv, what: Build) -> dict[str, t.Any]:
         _install(layout, uv, what, path)
         _check_interpreter(layout, what, path)
         packages = _check_packages(what, path)
+        needs = _check_needs(layout, what, path, packages)
         _smoke_test(uv, what.spec, path)
         size = seal(path)
         manifest = {
@@ -126,6 +127,7 @@ def build(layout: Layout, uv: Uv, what: Build) -> dict[str, t.Any]:
             "source": _source(what.spec),
             "imports": list(what.spec.imports),
             "packages": packages,
+            "platform": needs,
             "size": dataclasses.asdict(size),
         }
         fs.write_json(layout.manifest(what.spec.name, what.id), manifest)
@@ -207,6 +209,7 @@ def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
         sync += ["--link-mode", what.link_mode]
     for package in what.spec.no_binary:
         sync += ["--no-binary", package]
+    sync += platform_needs.uv_arguments(name, what.spec.glibc, uv.runner)
     done = uv.run("pip", "sync", "--quiet", *sync, layout.lock(name), env=resolver_environment(what.spec))
     if done.rc != 0:
         raise CommandError(
@@ -250,6 +253,15 @@ def _check_packages(what: Build, path: str) -> dict[str, str]:
             f"missing {missing}, not in the lock {foreign}, other version {different}"
         )
     return installed
+
+
+def _check_needs(layout: Layout, what: Build, path: str, packages: t.Mapping[str, str]) -> dict[str, t.Any]:
+    """What the environment needs of hosts, which must be no more than those of its shares have."""
+    key, minor = what.ingredients.interpreter_key, what.interpreter.minor
+    needs = platform_needs.scan(site_packages(path, minor), layout.interpreter_bin(key, minor), key)
+    if what.spec.glibc:
+        platform_needs.check_floor(what.spec.name, needs, key, packages, what.spec.glibc)
+    return needs
 
 
 def _same_version(locked: str, installed: str) -> bool:

@@ -29,6 +29,7 @@ RESOLVE = "resolve"
 ARGUMENTS: dict[str, t.Any] = {
     "share_name": {"type": "str", "required": True},
     "environments": {"type": "list", "elements": "dict", "required": True, "options": ENVIRONMENT_ARGUMENTS},
+    "glibc": {"type": "dict", "default": {}},
     "upgrade": {"type": "list", "elements": "str", "default": []},
     "upgrade_packages": {"type": "list", "elements": "str", "default": []},
     "files_dir": {"type": "path"},

@@ -27,6 +27,7 @@ from .uv import Uv
 ARGUMENTS: dict[str, t.Any] = {
     "share_name": {"type": "str", "required": True},
     "environments": {"type": "list", "elements": "dict", "required": True, "options": ENVIRONMENT_ARGUMENTS},
+    "glibc": {"type": "dict", "default": {}},
     "locks": {"type": "dict"},
     "purge": {"type": "bool", "default": False},
     "jobs": {"type": "int", "default": 4},

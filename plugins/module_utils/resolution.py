@@ -12,6 +12,7 @@ import typing as t
 
 from . import lock as locks
 from .generation import resolver_environment
+from .platform_needs import uv_arguments
 from .spec import EnvironmentSpec, Sources, significant_lines
 from .uv import Uv
 
@@ -72,6 +73,7 @@ def _compile(uv: Uv, request: Request, sources: Sources, interpreter: str, scrat
         args += ["--exclude-newer", spec.exclude_newer]
     for package in spec.no_binary:
         args += ["--no-binary", package]
+    args += uv_arguments(spec.name, spec.glibc, uv.runner)
     if request.upgrade:
         args.append("--upgrade")
     for package in request.upgrade_packages:

@@ -136,6 +136,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
 from ..module_utils.layout import Layout
+from ..module_utils.platform_needs import for_glibc
 from ..module_utils.process import SystemRunner
 from ..module_utils.reconcile import ARGUMENTS, LockFact, Reconciliation
 from ..module_utils.spec import parse_environments
@@ -145,7 +146,7 @@ from ..module_utils.uv import INDEX_ARGUMENTS, Index, Uv
 def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
     """Reconcile the environments of ``params``; the module's result."""
     layout = Layout(params["share"])
-    specs = parse_environments(params["environments"])
+    specs = for_glibc(parse_environments(params["environments"]), params["glibc"])
     environment = {name: str(value) for name, value in params["environment"].items()}
     known = params["locks"]
     reconciliation = Reconciliation(
