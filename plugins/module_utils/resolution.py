@@ -53,7 +53,13 @@ def resolve(uv: Uv, request: Request, interpreter: str, prior: t.Optional[str]) 
             seed = _compile(uv, request, Sources(requirements=_SEED), interpreter, scratch, prior)
             packages += locks.parse(seed, what="the lock of pip").packages
         packages = _applying(uv, packages, interpreter, scratch)
-    text = locks.render(packages, environment=spec.name, spec_digest=request.spec_digest, python=spec.python)
+    text = locks.render(
+        packages,
+        environment=spec.name,
+        spec_digest=request.spec_digest,
+        python=spec.python,
+        glibc=spec.glibc,
+    )
     return text, warnings
 
 
@@ -64,7 +70,7 @@ def _compile(uv: Uv, request: Request, sources: Sources, interpreter: str, scrat
         return ""
     output = os.path.join(scratch, "lock.txt")
     if prior is not None:
-        _write(output, prior)
+        _write(output, locks.for_platform(prior, python=spec.python, glibc=spec.glibc))
     args = ["--quiet", "--generate-hashes", "--no-header", "--python", interpreter, "--output-file", "lock.txt"]
     for option, files in (("--constraints", sources.constraints), ("--overrides", sources.overrides)):
         for name in _write_all(scratch, files):

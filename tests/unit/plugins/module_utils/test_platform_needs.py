@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.platform_needs impor
 from ansible_collections.uvnas.cluster.plugins.module_utils.probe import Platform, platform
 from ansible_collections.uvnas.cluster.plugins.module_utils.process import SystemRunner
 from ansible_collections.uvnas.cluster.plugins.module_utils.spec import EnvironmentSpec
+from ansible_collections.uvnas.cluster.tests.unit.plugins.libraries import library
 from ansible_collections.uvnas.cluster.tests.unit.plugins.pythons import PREFIX, key
 
 HERE = platform(SystemRunner())
@@ -50,33 +50,6 @@ def test_tags_of_a_wheel(text: str) -> None:
 
 
 # What libraries say.
-
-
-def compile_library(path: Path, code: str, *options: str) -> Path:
-    if shutil.which("cc") is None:
-        pytest.fail("this test needs a C compiler (Debian: gcc)")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    source = path.with_suffix(".c")
-    source.write_text(code)
-    subprocess.check_call(["cc", "-shared", "-fPIC", "-Wno-attributes", "-o", path, source, *options])
-    source.unlink()
-    return path
-
-
-def library(path: Path, *versions: str) -> Path:
-    """A library that needs these versions of symbols, of a libc that the tests make for it: any version will do."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    symbols = {version: f"f{number}" for number, version in enumerate(versions)}
-    script = path.with_suffix(".map")
-    script.write_text("".join(f"{version} {{ global: {name}; }};\n" for version, name in symbols.items()))
-    functions = "".join(f"void {name}(void) {{}}\n" for name in symbols.values())
-    libc = compile_library(path.with_name("libother.so"), functions, f"-Wl,--version-script={script}", "-nostdlib")
-    calls = "".join(f"void {name}(void);\n" for name in symbols.values())
-    calls += f"void run(void) {{ {' '.join(f'{name}();' for name in symbols.values())} }}\n"
-    compile_library(path, calls, "-nostdlib", libc)
-    script.unlink()
-    libc.unlink()
-    return path
 
 
 @pytest.mark.parametrize(
