@@ -14,6 +14,14 @@ options:
     description: The share's name. Environments that are declared for other shares only are left alone.
     type: str
     required: true
+  glibc:
+    description:
+      - The oldest glibc among the hosts that use a share, by the share's name, in quotes. For other shares than this
+        one too, as an environment that is declared for several shares has one lock.
+      - An environment is locked and built for the oldest of the shares that it is declared for. Without any, it is for
+        hosts like the builder.
+    type: dict
+    default: {}
   environments:
     description:
       - The environments, as declared in C(uvnas_envs). One with O(environments[].state=present) has exactly one source;

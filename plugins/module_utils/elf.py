@@ -11,6 +11,7 @@ hosts have it, and what is needed of it is little: one string, added in a new se
 from __future__ import annotations
 
 import dataclasses
+import mmap
 import struct
 import typing as t
 
@@ -22,13 +23,20 @@ _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _ENTRY = struct.Struct("<qQ")
+_VERNEED = struct.Struct("<HHIII")
+_VERNAUX = struct.Struct("<IHHII")
 
 _PT_LOAD, _PT_DYNAMIC, _PT_INTERP, _PT_NOTE = 1, 2, 3, 4
 _PF_R = 4
 _SHT_STRTAB = 3
 _DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_STRSZ, _DT_RPATH, _DT_RUNPATH = 0, 1, 5, 10, 15, 29
+_DT_VERNEED, _DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
+_VER_FLG_WEAK = 2
 # The largest page of the machines above: a segment aligned to it can be mapped on all of them.
 _PAGE = 0x10000
+
+# What a file is read from: of one that is mapped, only the pages that are looked at.
+Data = t.Union[bytes, mmap.mmap]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +76,37 @@ def parse(data: bytes, what: str) -> Elf:
         return _parse(data)
     except (struct.error, IndexError, ValueError) as error:
         raise UvnasError(f"{what} is no program or library of this kind of machine, or is damaged: {error}") from error
+
+
+def versions(data: Data, what: str) -> tuple[str, frozenset[str]]:
+    """The machine that ``data``, read from ``what``, is for, and the versions of symbols, such as ``GLIBC_2.34``, that
+    libraries have to have, or else the loader refuses it."""
+    try:
+        if not is_elf(data[: len(_MAGIC)]):
+            raise ValueError("no 64 bit little-endian ELF file")
+        machine = _HEADER.unpack_from(data)[2]
+        return _MACHINES.get(machine, f"machine {machine}"), frozenset(_versions(data))
+    except (struct.error, IndexError, ValueError) as error:
+        raise UvnasError(f"{what} is no program or library of this kind of machine, or is damaged: {error}") from error
+
+
+def _versions(data: Data) -> t.Iterator[str]:
+    segments = _segments(data)
+    entries = _dynamic(data, segments)
+    values = dict(entries)
+    if _DT_VERNEED not in values:
+        return
+    strings = _strings(data, segments, entries)
+    at = _offset(segments, values[_DT_VERNEED])
+    for _library in range(values.get(_DT_VERNEEDNUM, 0)):
+        _version, count, _file, first, following = _VERNEED.unpack_from(data, at)
+        here = at + first
+        for _symbol_version in range(count):
+            _hash, flags, _other, name, more = _VERNAUX.unpack_from(data, here)
+            if not flags & _VER_FLG_WEAK:  # One that the loader only warns of.
+                yield _string(strings, name)
+            here += more
+        at += following
 
 
 def _parse(data: bytes) -> Elf:
@@ -125,7 +164,7 @@ def searching(elf: Elf, directories: t.Sequence[str], what: str) -> bytes:
     return bytes(data.ljust(offset, b"\0")) + strings
 
 
-def _segments(data: bytes) -> list[_Segment]:
+def _segments(data: Data) -> list[_Segment]:
     header = _HEADER.unpack_from(data)
     start, size, count = header[5], header[9], header[10]
     if count and size != _SEGMENT.size:
@@ -139,7 +178,7 @@ def _segments(data: bytes) -> list[_Segment]:
     return found
 
 
-def _dynamic(data: bytes, segments: t.Sequence[_Segment]) -> list[tuple[int, int]]:
+def _dynamic(data: Data, segments: t.Sequence[_Segment]) -> list[tuple[int, int]]:
     """The entries of the dynamic section, up to the end of the room it has."""
     for segment in segments:
         if segment.type == _PT_DYNAMIC:
@@ -148,17 +187,21 @@ def _dynamic(data: bytes, segments: t.Sequence[_Segment]) -> list[tuple[int, int
     return []
 
 
-def _strings(data: bytes, segments: t.Sequence[_Segment], entries: t.Sequence[tuple[int, int]]) -> bytes:
+def _strings(data: Data, segments: t.Sequence[_Segment], entries: t.Sequence[tuple[int, int]]) -> bytes:
     """The table of strings that the dynamic section refers to."""
     values = dict(entries)
     if _DT_STRTAB not in values:
         return b""
-    address, size = values[_DT_STRTAB], values[_DT_STRSZ]
+    start = _offset(segments, values[_DT_STRTAB])
+    return data[start : start + values[_DT_STRSZ]]
+
+
+def _offset(segments: t.Sequence[_Segment], address: int) -> int:
+    """Where in the file is what will be at ``address``."""
     for segment in segments:
         if segment.type == _PT_LOAD and segment.address <= address < segment.address + segment.file_size:
-            start = segment.offset + address - segment.address
-            return data[start : start + size]
-    raise ValueError("its strings are in no segment")
+            return segment.offset + address - segment.address
+    raise ValueError(f"what is to be at {address:#x} is in no segment")
 
 
 def _string(strings: bytes, offset: int) -> str:

@@ -21,7 +21,7 @@ import tempfile
 import time
 import typing as t
 
-from . import fs, pin
+from . import fs, pin, platform_needs
 from .borrow import borrow
 from .errors import CommandError, UvnasError
 from .interpreter import Interpreter
@@ -109,6 +109,7 @@ def build(layout: Layout, uv: Uv, what: Build) -> dict[str, t.Any]:
         _check_interpreter(layout, what, path)
         packages = _check_packages(what, path)
         pin.write(path, site_packages(path, what.interpreter.minor))
+        needs = _check_needs(layout, what, path, packages)
         _smoke_test(uv, what.spec, path)
         size = seal(path)
         manifest = {
@@ -130,6 +131,7 @@ def build(layout: Layout, uv: Uv, what: Build) -> dict[str, t.Any]:
             "source": _source(what.spec),
             "imports": list(what.spec.imports),
             "packages": packages,
+            "platform": needs,
             "size": dataclasses.asdict(size),
         }
         fs.write_json(layout.manifest(what.spec.name, what.id), manifest)
@@ -225,6 +227,7 @@ def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
         sync += ["--link-mode", what.link_mode]
     for package in what.spec.no_binary:
         sync += ["--no-binary", package]
+    sync += platform_needs.uv_arguments(name, what.spec.glibc, uv.runner)
     environment = resolver_environment(what.spec)
     versions = what.lock.versions
     done = None
@@ -275,6 +278,15 @@ def _check_packages(what: Build, path: str) -> dict[str, str]:
             f"missing {missing}, not in the lock {foreign}, other version {different}"
         )
     return installed
+
+
+def _check_needs(layout: Layout, what: Build, path: str, packages: t.Mapping[str, str]) -> dict[str, t.Any]:
+    """What the environment needs of hosts, which must be no more than those of its shares have."""
+    key, minor = what.ingredients.interpreter_key, what.interpreter.minor
+    needs = platform_needs.scan(site_packages(path, minor), layout.interpreter_bin(key, minor), key)
+    if what.spec.glibc:
+        platform_needs.check_floor(what.spec.name, needs, key, packages, what.spec.glibc)
+    return needs
 
 
 def _same_version(locked: str, installed: str) -> bool:

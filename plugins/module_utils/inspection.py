@@ -8,9 +8,10 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import os
+import socket
 import typing as t
 
-from . import fs, generation
+from . import fs, generation, platform_needs, probe
 from .errors import UvnasError
 from .layout import Layout
 from .plan import published_id
@@ -25,6 +26,8 @@ class Inspection:
     layout: Layout
     share_name: str
     runner: Runner
+    # The oldest glibc that the share is declared for.
+    glibc: t.Optional[str] = None
 
     def check_share(self, share_id: t.Optional[str], mount: t.Optional[str]) -> t.Optional[str]:
         """The share's id. Raises UvnasError where this host does not see that share."""
@@ -73,6 +76,7 @@ class Inspection:
             "python": manifest["python"],
             "uv": manifest["uv"],
             "packages": manifest["packages"],
+            "platform": manifest.get("platform", {}),
             "size": manifest["size"],
             "source": manifest["source"],
             "generations": sorted(generations),
@@ -87,6 +91,13 @@ class Inspection:
             facts = self.facts(spec.name, sizes=False)
         except UvnasError as error:
             return error.explain()
+        needs, host = facts["platform"], probe.platform(self.runner)
+        objection = platform_needs.objection(
+            spec.name, needs, facts["python"].get("key", ""), facts["packages"], host, socket.gethostname()
+        )
+        if objection is not None:
+            return f"{objection}\n{platform_needs.advice(needs, host, self.share_name, self.glibc)}"
+        other_libc = platform_needs.other_libc(needs, host)
         python = os.path.join(facts["path"], "bin", "python")
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
         try:
@@ -94,11 +105,20 @@ class Inspection:
                 [python, "-I", "-B", "-c", generation.IMPORTS, *spec.imports], env=environment, cwd="/"
             )
         except UvnasError as error:
-            return f"environment {spec.name}: {error.explain()}"
+            return f"environment {spec.name}: {error.explain()}{other_libc}"
         if done.rc != 0:
             what = f"importing {', '.join(spec.imports)}" if spec.imports else "starting its Python"
-            return f"environment {spec.name}: {what} failed on this host:\n{done.stderr.strip()}"
+            return f"environment {spec.name}: {what} failed on this host:\n{done.stderr.strip()}{other_libc}"
         return None
+
+    def warnings(self) -> list[str]:
+        """What may go wrong on this host, though nothing has yet."""
+        host = probe.platform(self.runner)
+        if not self.glibc or host.libc != "gnu" or not platform_needs.is_older(host.libc_version, self.glibc):
+            return []
+        here = f"this host ({socket.gethostname()}) has glibc {host.libc_version}"
+        declared = f"share {self.share_name} is declared for {self.glibc} and newer"
+        return [f"{here}, but {declared}; what is built next may not run here"]
 
 
 def true_size(path: str) -> dict[str, int]:

@@ -103,13 +103,26 @@ def read_header(text: str) -> dict[str, t.Any]:
     return header if isinstance(header, dict) else {}
 
 
-def render(packages: t.Iterable[Package], *, environment: str, spec_digest: str, python: str) -> str:
+def render(
+    packages: t.Iterable[Package], *, environment: str, spec_digest: str, python: str, glibc: t.Optional[str] = None
+) -> str:
     """The text of a lock of ``packages``."""
-    header = json.dumps(
-        {"format": 1, "environment": environment, "python": python, "spec": spec_digest}, sort_keys=True
-    )
+    known = {"format": 1, "environment": environment, "python": python, "spec": spec_digest, "glibc": glibc}
+    header = json.dumps({key: value for key, value in known.items() if value is not None}, sort_keys=True)
     body = "\n".join(package.text for package in sorted(packages, key=lambda package: package.name))
     return f"{_HEADER}{header}\n{body}\n" if body else f"{_HEADER}{header}\n"
+
+
+def for_platform(text: str, *, python: str, glibc: t.Optional[str]) -> str:
+    """A lock so far, as the start of one for this platform: without hashes, if it is for another one.
+
+    Where an index does not list hashes, uv knows those of the files that it chose, and keeps them with the versions.
+    For another platform it may choose other files of the same versions.
+    """
+    header = read_header(text)
+    if not header or (header.get("python"), header.get("glibc")) == (python, glibc):
+        return text
+    return re.sub(r"(\s*\\\n)?\s+--hash[= ]\S+", "", text)
 
 
 def text_digest(text: str) -> str:

@@ -40,6 +40,7 @@ ARGUMENTS: dict[str, t.Any] = {
     **LOCK_ARGUMENTS,
     "share_name": {"type": "str", "required": True},
     "environments": {"type": "list", "elements": "dict", "required": True, "options": ENVIRONMENT_ARGUMENTS},
+    "glibc": {"type": "dict", "default": {}},
     "jobs": {"type": "int", "default": 4},
 }
 

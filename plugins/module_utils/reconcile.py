@@ -30,6 +30,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "lock": {"type": "bool", "default": False},
     "share_name": {"type": "str", "required": True},
     "environments": {"type": "list", "elements": "dict", "required": True, "options": ENVIRONMENT_ARGUMENTS},
+    "glibc": {"type": "dict", "default": {}},
     "locks": {"type": "dict"},
     "purge": {"type": "bool", "default": False},
     "jobs": {"type": "int", "default": 4},

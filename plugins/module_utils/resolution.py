@@ -12,6 +12,7 @@ import typing as t
 
 from . import lock as locks
 from .generation import resolver_environment
+from .platform_needs import uv_arguments
 from .spec import EnvironmentSpec, Sources, significant_lines
 from .uv import Uv
 
@@ -52,7 +53,13 @@ def resolve(uv: Uv, request: Request, interpreter: str, prior: t.Optional[str]) 
             seed = _compile(uv, request, Sources(requirements=_SEED), interpreter, scratch, prior)
             packages += locks.parse(seed, what="the lock of pip").packages
         packages = _applying(uv, packages, interpreter, scratch)
-    text = locks.render(packages, environment=spec.name, spec_digest=request.spec_digest, python=spec.python)
+    text = locks.render(
+        packages,
+        environment=spec.name,
+        spec_digest=request.spec_digest,
+        python=spec.python,
+        glibc=spec.glibc,
+    )
     return text, warnings
 
 
@@ -63,7 +70,7 @@ def _compile(uv: Uv, request: Request, sources: Sources, interpreter: str, scrat
         return ""
     output = os.path.join(scratch, "lock.txt")
     if prior is not None:
-        _write(output, prior)
+        _write(output, locks.for_platform(prior, python=spec.python, glibc=spec.glibc))
     args = ["--quiet", "--generate-hashes", "--no-header", "--python", interpreter, "--output-file", "lock.txt"]
     for option, files in (("--constraints", sources.constraints), ("--overrides", sources.overrides)):
         for name in _write_all(scratch, files):
@@ -72,6 +79,7 @@ def _compile(uv: Uv, request: Request, sources: Sources, interpreter: str, scrat
         args += ["--exclude-newer", spec.exclude_newer]
     for package in spec.no_binary:
         args += ["--no-binary", package]
+    args += uv_arguments(spec.name, spec.glibc, uv.runner)
     if request.upgrade:
         args.append("--upgrade")
     for package in request.upgrade_packages:

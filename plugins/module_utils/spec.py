@@ -56,7 +56,7 @@ ENVIRONMENT_ARGUMENTS: dict[str, t.Any] = {
 
 @dataclasses.dataclass(frozen=True)
 class EnvironmentSpec:
-    """One environment as declared. The fields are the keys of an item of ``uvnas_envs``."""
+    """One environment as declared. The fields are the keys of an item of ``uvnas_envs``, but for the last."""
 
     name: str
     state: str = "present"
@@ -80,6 +80,8 @@ class EnvironmentSpec:
     seed: bool = False
     system_site_packages: bool = False
     compile_bytecode: bool = True
+    # The oldest glibc that it has to run with: see for_glibc().
+    glibc: t.Optional[str] = None
 
     @property
     def present(self) -> bool:
@@ -95,6 +97,7 @@ class EnvironmentSpec:
             "compile_bytecode": self.compile_bytecode,
             "no_binary": sorted(self.no_binary),
             "system_site_packages": self.system_site_packages,
+            **({"glibc": self.glibc} if self.glibc else {}),
         }
 
 
@@ -196,6 +199,8 @@ def spec_digest(spec: EnvironmentSpec, sources: Sources, index_settings: t.Mappi
         "requirements": [significant_lines(text) for _name, text in sources.requirements],
         "seed": spec.seed,
     }
+    if spec.glibc and spec.project is None and spec.lock is None:  # Those two are not resolved for any platform.
+        what["glibc"] = spec.glibc
     return digest(what)
 
 

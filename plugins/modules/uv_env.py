@@ -150,6 +150,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils import adapter
 from ..module_utils.layout import Layout
 from ..module_utils.locking import EarlierShare, Input, current
+from ..module_utils.platform_needs import for_glibc
 from ..module_utils.process import SystemRunner
 from ..module_utils.reconcile import ARGUMENTS, LockFact, Reconciliation
 from ..module_utils.spec import parse_environments
@@ -162,7 +163,8 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]
     Where locks are to be up to date and are not, the result names it as ``needs`` and nothing is done.
     """
     layout = Layout(params["share"])
-    specs = [spec for spec in parse_environments(params["environments"]) if spec.on_share(params["share_name"])]
+    declared = for_glibc(parse_environments(params["environments"]), params["glibc"])
+    specs = [spec for spec in declared if spec.on_share(params["share_name"])]
     environment = {name: str(value) for name, value in params["environment"].items()}
     known = params["locks"]
     facts = None if known is None else {k: LockFact(v["digest"], v.get("versions")) for k, v in known.items()}

@@ -32,6 +32,9 @@ options:
   mount:
     description: The mount point that the share is on. It must be mounted.
     type: path
+  glibc:
+    description: The oldest glibc that the share is declared for. With O(verify), there is a warning on an older host.
+    type: str
   environments:
     description: The environments, as declared in C(uvnas_envs). Used with O(verify).
     type: list
@@ -113,6 +116,13 @@ environments:
       description: What it was built from, in the words of the inventory.
       returned: always
       type: dict
+    platform:
+      description:
+        - What it needs of hosts. The machine, the libc, and the oldest version of glibc that will do; for all of it,
+          for the interpreter alone, and for those packages that need more than 2.17.
+        - Empty if it was built by a release that did not look.
+      returned: always
+      type: dict
     size:
       description: Files, their bytes, and the bytes and inodes not shared by hard links, as of the build.
       returned: always
@@ -142,7 +152,7 @@ from ..module_utils.spec import parse_environments
 
 def work(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Look at the share of ``params``; the module's result."""
-    inspection = Inspection(Layout(params["share"]), params["share_name"], SystemRunner())
+    inspection = Inspection(Layout(params["share"]), params["share_name"], SystemRunner(), params["glibc"])
     share_id = inspection.check_share(params["share_id"], params["mount"])
     facts, problems = [], []
     for name in inspection.environments():
@@ -156,6 +166,7 @@ def work(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         problems += [problem for problem in found if problem is not None and problem not in problems]
     result: dict[str, t.Any] = {
         "changed": False,
+        "warnings": inspection.warnings() if params["verify"] else [],
         "share_name": params["share_name"],
         "share_id": share_id,
         "environments": facts,
@@ -173,6 +184,7 @@ def main() -> t.NoReturn:
             "share_name": {"type": "str", "required": True},
             "share_id": {"type": "str"},
             "mount": {"type": "path"},
+            "glibc": {"type": "str"},
             "environments": {"type": "list", "elements": "dict", "default": []},
             "verify": {"type": "bool", "default": False},
             "sizes": {"type": "bool", "default": False},

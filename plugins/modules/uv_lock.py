@@ -101,6 +101,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils import adapter
 from ..module_utils.layout import Layout
 from ..module_utils.locking import ARGUMENTS, EarlierShare, Input, Locking, Upgrade
+from ..module_utils.platform_needs import for_glibc
 from ..module_utils.process import SystemRunner
 from ..module_utils.spec import parse_environments
 from ..module_utils.uv import INDEX_ARGUMENTS, Index, Uv
@@ -111,7 +112,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]
     layout = Layout(params["share"])
     specs = [
         spec
-        for spec in parse_environments(params["environments"])
+        for spec in for_glibc(parse_environments(params["environments"]), params["glibc"])
         if spec.present and spec.on_share(params["share_name"])
     ]
     with tempfile.TemporaryDirectory(prefix="uvnas-") as scratch:

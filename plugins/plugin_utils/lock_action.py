@@ -20,6 +20,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils import fs
 from ..module_utils.errors import UvnasError
 from ..module_utils.locking import Input
+from ..module_utils.platform_needs import for_glibc
 from ..module_utils.spec import parse_environments
 from ..module_utils.uv import Index
 from .declaration import Declaration
@@ -47,7 +48,7 @@ class LockAction(ActionBase):
 
     def inputs(self, args: dict[str, t.Any]) -> dict[str, Input]:
         """What the controller knows of the environments on the share. Raises SpecError."""
-        specs = parse_environments(args["environments"])
+        specs = for_glibc(parse_environments(args["environments"]), args["glibc"])
         here = [spec for spec in specs if spec.present and spec.on_share(args["share_name"])]
         return self._declaration(args).inputs(here, Index.from_params(args["index"]).settings())
 

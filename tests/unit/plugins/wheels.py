@@ -7,25 +7,65 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
+import tarfile
 import typing as t
 import zipfile
 from pathlib import Path
 
 
-def write_small_wheel(directory: Path, name: str, version: str, requires: t.Sequence[str] = ()) -> None:
+def write_small_wheel(
+    directory: Path, name: str, version: str, requires: t.Sequence[str] = (), tag: str = "py3-none-any"
+) -> None:
     """Write a wheel of one empty module."""
     info = f"{name}-{version}.dist-info"
     metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}", *(f"Requires-Dist: {r}" for r in requires)]
     files = {
         f"{name}.py": "",
         f"{info}/METADATA": "\n".join(metadata) + "\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n",
     }
     record = "".join(f"{path},{_record(text)}\n" for path, text in files.items()) + f"{info}/RECORD,,\n"
     directory.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(directory / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+    with zipfile.ZipFile(directory / f"{name}-{version}-{tag}.whl", "w") as wheel:
         for path, text in {**files, f"{info}/RECORD": record}.items():
             wheel.writestr(path, text)
+
+
+# A build backend that needs nothing: what it makes is the files of a directory, tagged as built here.
+_BACKEND = """
+import os, sysconfig, zipfile
+
+NAME, VERSION = {name!r}, {version!r}
+
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    tag = "py3-none-" + sysconfig.get_platform().replace("-", "_")
+    info = f"{{NAME}}-{{VERSION}}.dist-info"
+    files = {{f"{{NAME}}/{{name}}": open(os.path.join(NAME, name), "rb").read() for name in os.listdir(NAME)}}
+    files[f"{{info}}/METADATA"] = f"Metadata-Version: 2.1\\nName: {{NAME}}\\nVersion: {{VERSION}}\\n".encode()
+    files[f"{{info}}/WHEEL"] = f"Wheel-Version: 1.0\\nRoot-Is-Purelib: false\\nTag: {{tag}}\\n".encode()
+    files[f"{{info}}/RECORD"] = "".join(f"{{name}},,\\n" for name in [*files, f"{{info}}/RECORD"]).encode()
+    with zipfile.ZipFile(os.path.join(directory, f"{{NAME}}-{{VERSION}}-{{tag}}.whl"), "w") as wheel:
+        for name, content in files.items():
+            wheel.writestr(name, content)
+    return os.path.basename(wheel.filename)
+"""
+
+
+def write_small_sdist(directory: Path, name: str, version: str, files: t.Mapping[str, bytes]) -> None:
+    """Write a source distribution of a package of these files. It builds as is, without a compiler or an index."""
+    backend = _BACKEND.format(name=name, version=version)
+    project = f'[project]\nname = "{name}"\nversion = "{version}"\n'
+    project += '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    texts = {"PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", "pyproject.toml": project}
+    contents = {path: text.encode() for path, text in {**texts, "backend.py": backend}.items()}
+    contents.update({f"{name}/{path}": content for path, content in {"__init__.py": b"", **files}.items()})
+    directory.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(directory / f"{name}-{version}.tar.gz", "w:gz") as sdist:
+        for path, content in contents.items():
+            member = tarfile.TarInfo(f"{name}-{version}/{path}")
+            member.size = len(content)
+            sdist.addfile(member, io.BytesIO(content))
 
 
 def _record(text: str) -> str:

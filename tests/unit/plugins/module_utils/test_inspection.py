@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import typing as t
 from pathlib import Path
@@ -16,10 +17,12 @@ from ansible_collections.uvnas.cluster.plugins.module_utils import fs
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.inspection import Inspection, true_size
 from ansible_collections.uvnas.cluster.plugins.module_utils.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.probe import platform
 from ansible_collections.uvnas.cluster.plugins.module_utils.process import SystemRunner
 from ansible_collections.uvnas.cluster.plugins.module_utils.spec import EnvironmentSpec
 
 ID = "0123456789ab"
+HERE = platform(SystemRunner())
 MANIFEST = {
     "created": "2026-01-31T12:00:00+00:00",
     "python": {"key": "cpython-3.12.4-linux-x86_64-gnu", "version": "3.12.4", "digest": "1"},
@@ -97,6 +100,7 @@ def test_facts(inspection: Inspection, layout: Layout) -> None:
     assert facts.pop("age_seconds") > 0
     assert facts == {
         **MANIFEST,
+        "platform": {},
         "name": "analysis",
         "path": layout.env("analysis"),
         "id": ID,
@@ -134,6 +138,65 @@ def test_problems(inspection: Inspection, layout: Layout) -> None:
     assert "environment analysis: cannot run " in str(inspection.problem(spec()))
     (generation / "bin" / "python").symlink_to("/bin/false")
     assert "starting its Python failed on this host" in str(inspection.problem(spec()))
+
+
+def needing(glibc: str, interpreter: str = "2.17", **more: t.Any) -> dict[str, t.Any]:
+    """A manifest of an environment for this machine whose package needs a certain glibc."""
+    packages = {"iniconfig": {"glibc": glibc, "tag": f"manylinux_{glibc.replace('.', '_')}_{HERE.arch}"}}
+    needs = {"arch": HERE.arch, "libc": HERE.libc, "glibc": glibc, "interpreter": interpreter, "packages": packages}
+    return {"platform": {**needs, **more}}
+
+
+def test_what_cannot_run_here_is_not_tried(inspection: Inspection, layout: Layout) -> None:
+    generation = publish(layout, **needing("99.9"))
+    (generation / "bin" / "python").unlink()
+    (generation / "bin" / "python").symlink_to("/bin/false")
+    said = (
+        f"environment analysis: cannot run here: iniconfig 2.1 (manylinux_99_9_{HERE.arch}) needs glibc 99.9; "
+        f"this host ({socket.gethostname()}) has {HERE.libc_version}\n"
+    )
+    problem = str(inspection.problem(spec()))
+    assert problem.startswith(said)
+    assert f'Declare glibc: "{HERE.libc_version}" for share nas_a' in problem
+    assert facts_of(inspection)["glibc"] == "99.9"
+
+
+def facts_of(inspection: Inspection) -> dict[str, t.Any]:
+    platform: dict[str, t.Any] = inspection.facts("analysis", sizes=False)["platform"]
+    return platform
+
+
+def test_an_interpreter_that_cannot_run_here_is_not_tried(inspection: Inspection, layout: Layout) -> None:
+    publish(layout, **needing("2.17", "99.9"))
+    problem = str(inspection.problem(spec()))
+    assert "cannot run here: interpreter cpython-3.12.4-linux-x86_64-gnu needs glibc 99.9; this host" in problem
+    assert "iniconfig" not in problem
+    assert "uvnas_site_pythons" in problem
+
+
+def test_another_machine(inspection: Inspection, layout: Layout) -> None:
+    publish(layout, **needing("2.17", arch="s390x"))
+    assert "it is for s390x, this host" in str(inspection.problem(spec()))
+
+
+def test_what_can_run_here_is_tried(inspection: Inspection, layout: Layout) -> None:
+    publish(layout, **needing(HERE.libc_version, HERE.libc_version))
+    assert inspection.problem(spec("json")) is None
+    assert "importing no_such_module failed on this host" in str(inspection.problem(spec("no_such_module")))
+
+
+def test_another_libc_is_named_where_it_failed(inspection: Inspection, layout: Layout) -> None:
+    """Some hosts have both, so that alone is no reason."""
+    publish(layout, **needing("2.17", libc="musl"))
+    assert inspection.problem(spec("json")) is None
+    assert str(inspection.problem(spec("no_such_module"))).endswith("is for hosts with musl; this one has glibc.")
+
+
+@pytest.mark.parametrize(("declared", "warned"), [(None, False), (HERE.libc_version, False), ("2.99", True)])
+def test_a_host_that_is_older_than_declared(declared: str | None, warned: bool, layout: Layout) -> None:
+    found = Inspection(layout, "nas_a", SystemRunner(), declared).warnings()
+    assert bool(found) == warned
+    assert all(f"has glibc {HERE.libc_version}, but share nas_a is declared for 2.99" in text for text in found)
 
 
 def test_looking_writes_nothing(inspection: Inspection, layout: Layout) -> None:

@@ -247,3 +247,19 @@ def test_of_several_versions_only_the_chosen_one_applies() -> None:
     text = f"numpy==1.26.4 ; python_version < '3.12' {hashes}\nnumpy==2.2.0 ; python_version >= '3.12' {hashes}\n"
     kept = lock.applying(parse(text).packages, {("numpy", "2.2.0")})
     assert [(package.name, package.version, package.marker) for package in kept] == [("numpy", "2.2.0", "")]
+
+
+def test_a_lock_for_another_platform_has_other_hashes() -> None:
+    packages = lock.parse(COMPILED, what="it").packages
+    given = lock.render(packages, environment="analysis", spec_digest="5" * 64, python="3.12", glibc="2.31")
+    assert lock.for_platform(given, python="3.12", glibc="2.31") == given
+    for other in (
+        lock.for_platform(given, python="3.13", glibc="2.31"),
+        lock.for_platform(given, python="3.12", glibc=None),
+    ):
+        assert "--hash" not in other
+        assert "\\" not in other
+        assert other.count("==") == given.count("==")
+        assert [line for line in other.splitlines() if "#" in line] == [
+            line for line in given.splitlines() if "#" in line
+        ]

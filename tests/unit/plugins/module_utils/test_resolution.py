@@ -93,6 +93,37 @@ def test_versions_so_far_are_kept(uv: Uv) -> None:
     assert resolved(uv, request(wants("alpha>=2")), prior) == {"alpha": "3.0", "beta": "1.0"}
 
 
+def test_for_an_older_glibc(uv: Uv, links: Path) -> None:
+    """Of one package the newest version is for newer ones only; of another one, one of two files of its version."""
+    for name, version, tag in (
+        ("delta", "1.0", "manylinux2014"),
+        ("delta", "2.0", "manylinux_2_28"),
+        ("epsilon", "1.0", "manylinux2014"),
+        ("epsilon", "1.0", "manylinux_2_28"),
+    ):
+        write_small_wheel(links, name, version, tag=f"py3-none-{tag}_{platform.machine()}")
+    prior, _warnings = resolve(uv, request(wants("delta", "epsilon")), sys.executable, None)
+    assert versions(prior) == {"delta": "2.0", "epsilon": "1.0"}
+    older, _warnings = resolve(uv, request(wants("delta", "epsilon"), glibc="2.17"), sys.executable, prior)
+    assert versions(older) == {"delta": "1.0", "epsilon": "1.0"}
+    assert locks.read_header(older)["glibc"] == "2.17"
+    # uv hashes what it chose, where no index tells it the hashes of all files.
+    assert hashes(older, "epsilon").isdisjoint(hashes(prior, "epsilon"))
+    again, _warnings = resolve(uv, request(wants("delta", "epsilon"), glibc="2.17"), sys.executable, older)
+    assert again == older
+
+
+def hashes(text: str, name: str) -> set[str]:
+    return {value for p in locks.parse(text, what="it").packages if p.name == name for value in p.hashes}
+
+
+def test_hashes_so_far_are_kept_for_the_same_platform(uv: Uv) -> None:
+    """A file that is another one all of a sudden is not trusted."""
+    prior, _warnings = resolve(uv, request(wants("alpha")), sys.executable, None)
+    changed = re.sub(r"sha256:[0-9a-f]{64}", "sha256:" + "3" * 64, prior)
+    assert resolve(uv, request(wants("alpha")), sys.executable, changed)[0] == changed
+
+
 def test_upgrades(uv: Uv) -> None:
     prior, _warnings = resolve(uv, request(wants("alpha==1.0", "beta==1.0")), sys.executable, None)
     assert resolved(uv, request(wants("alpha"), upgrade=True), prior) == {"alpha": "3.0", "beta": "2.0"}

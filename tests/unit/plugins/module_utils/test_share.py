@@ -61,7 +61,8 @@ def test_shares_side_by_side_are_fine() -> None:
         [
             declared(mount="/mnt/a", id=ID, mode="0750"),
             declared("b", "/mnt/a/uv2", mount="/mnt/a"),
-            declared("c", "/mnt/a-uv", id=None, mode=None),
+            declared("c", "/mnt/a-uv", id=None, mode=None, glibc=None),
+            declared("d", "/mnt/d", glibc="2.17"),
         ]
     )
 
@@ -78,6 +79,9 @@ def test_shares_side_by_side_are_fine() -> None:
         (declared("b", "mnt/b"), "share b: its root 'mnt/b' is not an absolute path"),
         (declared("b", "/mnt/b", mount="/mnt/c"), "root /mnt/b is not below its mount /mnt/c"),
         (declared("b", "/mnt/b", mode="0775"), "mode 0775 would let others"),
+        (declared("b", "/mnt/b", glibc=2.31), "share b: 2.31 is no version of glibc"),
+        (declared("b", "/mnt/b", glibc="31"), "share b: '31' is no version of glibc"),
+        (declared("b", "/mnt/b", glibc="2.16"), "share b: nothing can be built for glibc 2.16, only for 2.17"),
         (declared("../b", "/mnt/b"), "cannot be the name of a share"),
         ({"root": "/mnt/b"}, "cannot be the name of a share"),
         ({"name": "b"}, "root None is not an absolute path"),

@@ -32,6 +32,7 @@ def refusal(*items: t.Mapping[str, t.Any]) -> str:
 
 def test_the_options_are_the_fields() -> None:
     fields = {field.name: field.default for field in dataclasses.fields(EnvironmentSpec)}
+    assert fields.pop("glibc") is None  # It comes from the shares.
     assert list(fields) == list(spec.ENVIRONMENT_ARGUMENTS)
     for name, option in spec.ENVIRONMENT_ARGUMENTS.items():
         if "default" in option:
@@ -247,6 +248,22 @@ def test_the_digest_depends_on_what_is_resolved(changed: dict[str, t.Any]) -> No
 def test_an_environments_backend_comes_before_the_sites() -> None:
     site = Index(torch_backend="cpu")
     assert digest_of(index=site, torch_backend="cu128") == digest_of(torch_backend="cu128") != digest_of(index=site)
+
+
+def test_the_digest_depends_on_glibc_where_that_is_resolved_for() -> None:
+    [parsed] = spec.parse_environments([GOOD])
+    floors = [dataclasses.replace(parsed, glibc=glibc) for glibc in ("2.28", "2.31")]
+    assert len({GOLDEN, *(spec.spec_digest(each, SOURCES, {}) for each in floors)}) == 3
+    for source in ({"project": "p"}, {"lock": "l.txt"}):
+        ready = dataclasses.replace(parsed, requirements=None, requirements_files=(), **source)
+        floored = dataclasses.replace(ready, glibc="2.28")
+        assert spec.spec_digest(floored, Sources(lock="x"), {}) == spec.spec_digest(ready, Sources(lock="x"), {})
+
+
+def test_glibc_is_part_of_a_generation_where_it_is_given() -> None:
+    [parsed] = spec.parse_environments([GOOD])
+    assert set(parsed.build_options()) == {"compile_bytecode", "no_binary", "system_site_packages"}
+    assert dataclasses.replace(parsed, glibc="2.28").build_options()["glibc"] == "2.28"
 
 
 def test_the_digest_does_not_depend_on_the_order_of_keys() -> None:
