@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import os
 import typing as t
 
@@ -14,8 +15,11 @@ from . import fs, generation
 from .errors import UvnasError
 from .layout import Layout
 from .plan import published_id
-from .process import Runner
+from .process import Runner, call_many
 from .spec import EnvironmentSpec
+
+# How many environments are started at once. Many a member does so at the same time, with the same NAS.
+JOBS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Inspection:
             "python": manifest["python"],
             "uv": manifest["uv"],
             "packages": manifest["packages"],
+            "package_count": len(manifest["packages"]),
             "size": manifest["size"],
             "source": manifest["source"],
             "generations": sorted(generations),
@@ -80,6 +85,21 @@ class Inspection:
         if sizes:
             facts["true_size"] = true_size(self.layout.generation(env, current))
         return facts
+
+    def problems(self, specs: t.Sequence[EnvironmentSpec]) -> list[str]:
+        """Why declared environments cannot be used on this host, a text for each that cannot. Tries several at once."""
+
+        def work(spec: EnvironmentSpec) -> dict[str, t.Any]:
+            return {"problem": self.problem(spec)}
+
+        answers = call_many([functools.partial(work, spec) for spec in specs], jobs=JOBS)
+        found = []
+        for spec, answer in zip(specs, answers):
+            try:
+                found.append(answer()["problem"])
+            except UvnasError as error:
+                found.append(f"environment {spec.name}: {error.explain()}")
+        return [problem for problem in found if problem is not None]
 
     def problem(self, spec: EnvironmentSpec) -> t.Optional[str]:
         """Why a declared environment cannot be used on this host; None where it can."""

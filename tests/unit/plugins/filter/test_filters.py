@@ -20,7 +20,7 @@ def fact(name: str, version: str, packages: int, size: int, own: int) -> dict[st
     return {
         "name": name,
         "python": {"version": version},
-        "packages": {f"p{number}": "1" for number in range(packages)},
+        "package_count": packages,
         "size": {"bytes": size, "own_bytes": own},
     }
 
