@@ -61,6 +61,8 @@ class Run:
     tasks: list[dict[str, t.Any]]
     modules: dict[str, float]
     traces: list[Path]
+    # Of all its processes, modules too.
+    cpu_seconds: float
     # The most memory of the controller in bytes: its main process, and that with its forks where this was sampled.
     main_memory: int
     all_memory: int
@@ -222,6 +224,7 @@ class Arena:
             tasks,
             modules,
             sorted(notes.glob("AnsiballZ_*")),
+            usage.ru_utime + usage.ru_stime,
             usage.ru_maxrss * 1024,
             sampler.peak if sampler else 0,
         )

@@ -40,12 +40,13 @@ class Measured:
 
     hosts: int
     seconds: float
+    cpu: float
     memory: float
 
     @classmethod
     def of(cls, hosts: int, runs: t.Sequence[Run]) -> Measured:
-        seconds = statistics.median(run.seconds for run in runs)
-        return cls(hosts, seconds, statistics.median(run.all_memory for run in runs))
+        seconds, cpu = (statistics.median(getattr(run, name) for run in runs) for name in ("seconds", "cpu_seconds"))
+        return cls(hosts, seconds, cpu, statistics.median(run.all_memory for run in runs))
 
 
 class Fleet:
@@ -122,6 +123,8 @@ def measure(fleet: Fleet, sizes: t.Sequence[int], repeats: int | None, table: Ta
         table.add("converged site.yml", site.seconds, base=copy.seconds, of="copy")
         table.add("copy: a host", copy.seconds / hosts)
         table.add("site.yml: a host", site.seconds / hosts, base=copy.seconds / hosts, of="copy")
+        table.add("copy: CPU of a host, its modules too", copy.cpu / hosts)
+        table.add("site.yml: the same", site.cpu / hosts, base=copy.cpu / hosts, of="copy")
         table.add("copy: memory of the controller and its forks", copy.memory / MB, "MB")
         table.add("site.yml: the same", site.memory / MB, "MB", base=copy.memory / MB, of="copy")
         table.add("copy: main process alone", [run.main_memory / MB for run, _site in turns], "MB")
@@ -131,7 +134,7 @@ def measure(fleet: Fleet, sizes: t.Sequence[int], repeats: int | None, table: Ta
         table.add("site.yml: tasks that a member executes", executions, "tasks", target=f"<= {LIMIT}", met=met)
     for i in range(1, len(sizes)):
         table.section(f"Each further host, between {sizes[i - 1]} and {sizes[i]}")
-        for unit, field, scaled in (("s", "seconds", 1.0), ("kB", "memory", 1e3)):
+        for unit, field, scaled in (("s", "seconds", 1.0), ("s", "cpu", 1.0), ("kB", "memory", 1e3)):
             copy_slope, site_slope = (_slope(some[i - 1], some[i], field) / scaled for some in (copies, sites))
             table.add(f"copy: {field}", copy_slope, unit)
             table.add(f"site.yml: {field}", site_slope, unit, base=max(copy_slope, 0), of="copy")
