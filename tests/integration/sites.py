@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A site of one share in a directory, its builder and perhaps members, and ansible-playbook on it."""
+"""A site of one host and one share in a directory, and ansible-playbook on it."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class Site:
     # The series of the share's interpreter, as environments name it.
     python: str
     variables: t.Mapping[str, t.Any]
-    # Hosts besides the builder, with their variables. All of them are this machine.
-    members: t.Mapping[str, t.Mapping[str, t.Any]] = dataclasses.field(default_factory=dict)
+    # The hosts of the inventory, with variables of their own.
+    hosts: t.Mapping[str, t.Mapping[str, t.Any] | None] = dataclasses.field(default_factory=lambda: {"builder": None})
 
     @property
     def share(self) -> Path:
@@ -98,7 +98,7 @@ class Site:
             **variables,
         }
         inventory = directory / "hosts.yml"
-        inventory.write_text(yaml.safe_dump({"all": {"hosts": {"builder": None, **self.members}, "vars": values}}))
+        inventory.write_text(yaml.safe_dump({"all": {"hosts": dict(self.hosts), "vars": values}}, sort_keys=False))
         playbook = ROOT / "playbooks" / "site.yml"
         if play:
             playbook = directory / "play.yml"
