@@ -21,7 +21,7 @@ ANTSIBULL_DOCS = antsibull-docs --config-file docs/docsite/antsibull-docs.cfg
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint lint-python lint-ansible lint-docs lint-shell test-unit test-sanity test-integration \
-	test-compat test-deps bench docs readme requirements clean
+	test-compat test-deps bench bench-fleet docs readme requirements clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ test-deps: ## What the tests use of the operating system
 
 bench: $(VENV_DEV)/.ready test-deps ## The benchmark: a table of medians and ratios
 	python tests/bench/bench.py
+
+bench-fleet: $(VENV_DEV)/.ready ## How a converge grows with hosts: 10, 100 and 500
+	python tests/bench/fleet.py
 
 ## Working on it
 

@@ -69,7 +69,7 @@ def _line(label: str, environment: Facts, act: Facts) -> str:
         label,
         _WORDS.get(act.get("action", ""), "present").ljust(9),
         f"Python {environment['python']['version']}".ljust(14),
-        f"{len(environment['packages'])} packages".rjust(12),
+        f"{environment['package_count']} packages".rjust(12),
         f"{size['bytes'] / 1e6:.1f} MB ({size['own_bytes'] / 1e6:.1f} MB not shared)".rjust(33),
     ]
     if "seconds" in act:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import os
 import socket
 import typing as t
@@ -15,8 +16,11 @@ from . import fs, generation, platform_needs, probe
 from .errors import UvnasError
 from .layout import Layout
 from .plan import published_id
-from .process import Runner
+from .process import Runner, call_many
 from .spec import EnvironmentSpec
+
+# How many environments are started at once. Many a member does so at the same time, with the same NAS.
+JOBS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Inspection:
             "uv": manifest["uv"],
             "packages": manifest["packages"],
             "platform": manifest.get("platform", {}),
+            "package_count": len(manifest["packages"]),
             "size": manifest["size"],
             "source": manifest["source"],
             "generations": sorted(generations),
@@ -84,6 +89,21 @@ class Inspection:
         if sizes:
             facts["true_size"] = true_size(self.layout.generation(env, current))
         return facts
+
+    def problems(self, specs: t.Sequence[EnvironmentSpec]) -> list[str]:
+        """Why declared environments cannot be used on this host, a text for each that cannot. Tries several at once."""
+
+        def work(spec: EnvironmentSpec) -> dict[str, t.Any]:
+            return {"problem": self.problem(spec)}
+
+        answers = call_many([functools.partial(work, spec) for spec in specs], jobs=JOBS)
+        found = []
+        for spec, answer in zip(specs, answers):
+            try:
+                found.append(answer()["problem"])
+            except UvnasError as error:
+                found.append(f"environment {spec.name}: {error.explain()}")
+        return [problem for problem in found if problem is not None]
 
     def problem(self, spec: EnvironmentSpec) -> t.Optional[str]:
         """Why a declared environment cannot be used on this host; None where it can."""

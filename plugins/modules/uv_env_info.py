@@ -48,6 +48,12 @@ options:
     description: Whether to measure what each environment takes on the disk, which looks at every file of it.
     type: bool
     default: false
+  details:
+    description:
+      - Whether to return the packages, the source and the generations of each environment.
+      - Without them a result is small, which counts where hundreds of hosts return one.
+    type: bool
+    default: true
 seealso:
   - module: uvnas.cluster.uv_env
 """
@@ -89,7 +95,7 @@ environments:
       type: str
     generations:
       description: All of its generations.
-      returned: always
+      returned: with O(details=true)
       type: list
       elements: str
     created:
@@ -110,11 +116,15 @@ environments:
       type: str
     packages:
       description: Version by package.
-      returned: always
+      returned: with O(details=true)
       type: dict
+    package_count:
+      description: How many packages it has.
+      returned: always
+      type: int
     source:
       description: What it was built from, in the words of the inventory.
-      returned: always
+      returned: with O(details=true)
       type: dict
     platform:
       description:
@@ -149,6 +159,9 @@ from ..module_utils.layout import Layout
 from ..module_utils.process import SystemRunner
 from ..module_utils.spec import parse_environments
 
+# What grows with packages and generations.
+DETAILS = frozenset({"generations", "packages", "source"})
+
 
 def work(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Look at the share of ``params``; the module's result."""
@@ -157,13 +170,14 @@ def work(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     facts, problems = [], []
     for name in inspection.environments():
         try:
-            facts.append(inspection.facts(name, sizes=params["sizes"]))
+            fact = inspection.facts(name, sizes=params["sizes"])
+            facts.append({key: value for key, value in fact.items() if params["details"] or key not in DETAILS})
         except UvnasError as error:
             problems.append(error.explain())
     if params["verify"]:
         declared = [spec for spec in parse_environments(params["environments"]) if spec.on_share(params["share_name"])]
-        found = [inspection.problem(spec) for spec in declared if spec.present]
-        problems += [problem for problem in found if problem is not None and problem not in problems]
+        found = inspection.problems([spec for spec in declared if spec.present])
+        problems += [problem for problem in found if problem not in problems]
     result: dict[str, t.Any] = {
         "changed": False,
         "warnings": inspection.warnings() if params["verify"] else [],
@@ -188,6 +202,7 @@ def main() -> t.NoReturn:
             "environments": {"type": "list", "elements": "dict", "default": []},
             "verify": {"type": "bool", "default": False},
             "sizes": {"type": "bool", "default": False},
+            "details": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )

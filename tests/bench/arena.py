@@ -5,18 +5,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import platform
 import pwd
+import resource
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import typing as t
 from pathlib import Path
+
+import memory
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -56,12 +61,21 @@ class Run:
     tasks: list[dict[str, t.Any]]
     modules: dict[str, float]
     traces: list[Path]
+    # Of all its processes, modules too.
+    cpu_seconds: float
+    # The most memory of the controller in bytes: its main process, and that with its forks where this was sampled.
+    main_memory: int
+    all_memory: int
 
     def task(self, action: str) -> float:
         return sum(task["seconds"] for task in self.tasks if task["action"].endswith(action))
 
     def module(self, name: str) -> float:
         return sum(seconds for module, seconds in self.modules.items() if module.endswith(name))
+
+    def executions(self, host: str) -> int:
+        """How many tasks a host executed, skipped ones too, those that run once for all hosts not."""
+        return sum(task["host"] == host and not task["once"] for task in self.tasks)
 
     @property
     def changed(self) -> bool:
@@ -74,6 +88,10 @@ class Arena:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.share = directory / "share"
+        # All hosts are this machine. Names of further ones, and settings of Ansible (environment variables).
+        self.members: list[str] = []
+        self.settings: dict[str, str] = {}
+        self.sample_memory = False
         self._runs = 0
         self._ready = False
         self.wrapper = self._file("python", WRAPPER.format(python=shlex.quote(sys.executable)))
@@ -112,9 +130,9 @@ class Arena:
         tasks = [{"name": "Ping", "ansible.builtin.ping": {}}]
         return self.play([{"hosts": "all", "gather_facts": False, "tasks": tasks}], environments)
 
-    def site(self, environments: list[dict[str, t.Any]]) -> Run:
+    def site(self, environments: list[dict[str, t.Any]], **variables: t.Any) -> Run:
         """Run the whole site.yml."""
-        return self._ansible_playbook(ROOT / "playbooks" / "site.yml", self._inventory(environments))
+        return self._ansible_playbook(ROOT / "playbooks" / "site.yml", self._inventory(environments, **variables))
 
     def play(
         self,
@@ -156,6 +174,7 @@ class Arena:
             "XDG_CACHE_HOME": str(self.directory / "xdg-cache"),
             "PIP_CACHE_DIR": str(self.directory / "pip-cache"),
             "PIP_NO_INPUT": "1",
+            **self.settings,
         }
 
     def _inventory(self, environments: list[dict[str, t.Any]], **variables: t.Any) -> Path:
@@ -175,7 +194,7 @@ class Arena:
         }
         for name in ("profile.d", "fish"):
             (self.directory / name).mkdir(exist_ok=True)
-        self._file("inventory/hosts.json", json.dumps({"all": {"hosts": {BUILDER: None}}}))
+        self._file("inventory/hosts.json", json.dumps({"all": {"hosts": dict.fromkeys([BUILDER, *self.members])}}))
         self._file("inventory/group_vars/all.json", json.dumps(site_variables))
         return self.directory / "inventory"
 
@@ -190,14 +209,25 @@ class Arena:
             "BENCH_TRACES": str(notes) if trace else "",
         }
         begin = time.monotonic()
-        run([BIN / "ansible-playbook", "-i", inventory, playbook], environment, cwd=self.directory)
+        sampler = memory.Sampler() if self.sample_memory else None
+        watch = sampler.watch if sampler else contextlib.nullcontext
+        command = [BIN / "ansible-playbook", "-i", inventory, playbook]
+        usage = run(command, environment, cwd=self.directory, watch=watch)
         seconds = time.monotonic() - begin
         tasks = [json.loads(line) for line in _lines(notes / "tasks")]
         modules: dict[str, float] = {}
         for line in _lines(notes / "modules"):
             name, started, ended = line.split()
             modules[name] = modules.get(name, 0.0) + float(ended) - float(started)
-        return Run(seconds, tasks, modules, sorted(notes.glob("AnsiballZ_*")))
+        return Run(
+            seconds,
+            tasks,
+            modules,
+            sorted(notes.glob("AnsiballZ_*")),
+            usage.ru_utime + usage.ru_stime,
+            usage.ru_maxrss * 1024,
+            sampler.peak if sampler else 0,
+        )
 
     def _file(self, name: str, text: str) -> Path:
         path = self.directory / name
@@ -206,11 +236,27 @@ class Arena:
         return path
 
 
-def run(cmd: t.Sequence[str | Path], environment: dict[str, str], cwd: Path | None = None) -> None:
-    done = subprocess.run(cmd, env=environment, cwd=cwd, capture_output=True, text=True, check=False)
-    if done.returncode:
-        tail = "\n".join((done.stdout + done.stderr).splitlines()[-40:])
-        raise BenchError(f"{shlex.join(str(word) for word in cmd)} ended with {done.returncode}:\n{tail}")
+def run(
+    cmd: t.Sequence[str | Path],
+    environment: dict[str, str],
+    cwd: Path | None = None,
+    watch: t.Callable[[int], t.ContextManager[object]] = contextlib.nullcontext,
+) -> resource.struct_rusage:
+    """Run a command to its end; what it used. ``watch`` looks at its process meanwhile.
+
+    Raises BenchError with what the command said where it failed.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+        started = subprocess.Popen(cmd, env=environment, cwd=cwd, stdout=output, stderr=subprocess.STDOUT)
+        with watch(started.pid):
+            _pid, status, usage = os.wait4(started.pid, 0)
+        started.returncode = os.waitstatus_to_exitcode(status)
+        if started.returncode:
+            output.seek(0)
+            tail = "\n".join(output.read().splitlines()[-40:])
+            command = shlex.join(str(word) for word in cmd)
+            raise BenchError(f"{command} ended with {started.returncode}:\n{tail}")
+    return usage
 
 
 def timed(work: t.Callable[[], t.Any]) -> float:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible callback of the benchmark: the seconds of each task, as lines of JSON in the file that BENCH_TASKS names."""
+"""Ansible callback: each execution of a task on a host, as a line of JSON in the file that BENCH_TASKS names."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from ansible.plugins.callback import CallbackBase
 DOCUMENTATION = """
 name: bench_tasks
 type: notification
-short_description: Notes the seconds of each task
-description: Writes a line of JSON for each result of a task to the file that E(BENCH_TASKS) names.
+short_description: Notes each execution of a task
+description:
+  - Writes a line of JSON for each task that a host executed, skipped ones too, to the file that E(BENCH_TASKS) names.
 """
 
 
@@ -34,8 +35,24 @@ class CallbackModule(CallbackBase):
         self._began = time.monotonic()
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
+        self._note(result, "ok")
+
+    def v2_runner_on_skipped(self, result: t.Any) -> None:
+        self._note(result, "skipped")
+
+    def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
+        self._note(result, "failed")
+
+    def v2_runner_on_unreachable(self, result: t.Any) -> None:
+        self._note(result, "unreachable")
+
+    def _note(self, result: t.Any, outcome: str) -> None:
         note = {
+            "host": result.host.get_name(),
+            "name": result.task.get_name(),
             "action": result.task.action,
+            "outcome": outcome,
+            "once": bool(result.task.run_once),
             "seconds": time.monotonic() - self._began,
             "changed": bool(result.result.get("changed")),
         }

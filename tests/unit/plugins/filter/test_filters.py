@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.uvnas.cluster.plugins.filter import declared, summary
+from ansible_collections.uvnas.cluster.plugins.filter import declared, summary, validated
 
 SHARES = [{"name": "nas_a", "root": "/mnt/nas-a/uv", "builder": "node1", "owner": "uv"}]
 TRAIN = {"name": "train", "python": "3.12", "requirements": ["numpy"]}
@@ -20,7 +20,7 @@ def fact(name: str, version: str, packages: int, size: int, own: int) -> dict[st
     return {
         "name": name,
         "python": {"version": version},
-        "packages": {f"p{number}": "1" for number in range(packages)},
+        "package_count": packages,
         "size": {"bytes": size, "own_bytes": own},
     }
 
@@ -101,3 +101,4 @@ def test_a_kept_lock_that_was_spoilt_is_said(tmp_path: Path) -> None:
 def test_the_names_of_the_filters() -> None:
     assert summary.FilterModule().filters() == {"summary": summary.summary}
     assert declared.FilterModule().filters() == {"declared": declared.declared}
+    assert validated.FilterModule().filters() == {"validated": validated.validated}

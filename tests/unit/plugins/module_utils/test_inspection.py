@@ -104,6 +104,7 @@ def test_facts(inspection: Inspection, layout: Layout) -> None:
         "name": "analysis",
         "path": layout.env("analysis"),
         "id": ID,
+        "package_count": 1,
         "generations": [ID, "aaaaaaaaaaaa"],
     }
     assert inspection.facts("analysis", sizes=True)["true_size"]["bytes"] > 0
@@ -197,6 +198,36 @@ def test_a_host_that_is_older_than_declared(declared: str | None, warned: bool, 
     found = Inspection(layout, "nas_a", SystemRunner(), declared).warnings()
     assert bool(found) == warned
     assert all(f"has glibc {HERE.libc_version}, but share nas_a is declared for 2.99" in text for text in found)
+
+
+def test_several_are_tried_and_each_problem_is_said_in_order(inspection: Inspection, layout: Layout) -> None:
+    names = [f"env{number}" for number in range(9)]
+    for name in names:
+        publish(layout, name)
+    assert inspection.problems([spec("json", name=name) for name in names]) == []
+    (Path(layout.generation("env3", ID)) / "bin" / "python").unlink()
+    specs = [spec("no_such_module" if name == "env7" else "json", name=name) for name in names]
+    first, second, third = inspection.problems([*specs, spec(name="missing")])
+    assert first.startswith("environment env3: cannot run ")
+    assert second.startswith("environment env7: importing no_such_module failed on this host:\n")
+    assert third.startswith("environment missing is not published")
+
+
+def test_several_are_tried_at_once(inspection: Inspection, layout: Layout) -> None:
+    """Two Pythons that wait for each other: one after the other, neither would end well."""
+    meeting = Path(layout.root) / "meeting"
+    meeting.mkdir()
+    for name in ("one", "two"):
+        python = publish(layout, name) / "bin" / "python"
+        python.unlink()
+        python.write_text(
+            f"#!/bin/sh\ntouch {meeting}/{name}; i=0\n"
+            f"while [ ! -e {meeting}/one -o ! -e {meeting}/two ]; do\n"
+            "  i=$((i+1)); [ $i -lt 200 ] || exit 1; sleep 0.05\n"
+            "done\n"
+        )
+        python.chmod(0o755)
+    assert inspection.problems([spec(name="one"), spec(name="two")]) == []
 
 
 def test_looking_writes_nothing(inspection: Inspection, layout: Layout) -> None:

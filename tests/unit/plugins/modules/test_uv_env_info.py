@@ -63,6 +63,14 @@ def test_sizes(run: Run) -> None:
     assert run(sizes=True)["environments"][0]["true_size"]["bytes"] > 0
 
 
+def test_without_details_a_result_stays_small(run: Run) -> None:
+    details = {"generations", "packages", "source"}
+    assert details < set(run()["environments"][0])
+    (fact,) = run(details=False)["environments"]
+    assert not details & set(fact)
+    assert (fact["name"], fact["package_count"]) == ("train", 0)
+
+
 def test_what_is_declared_but_cannot_be_used_is_a_failure(run: Run) -> None:
     environments = [{**TRAIN, "imports": ["no_such_module"]}, {**TRAIN, "name": "missing"}]
     result = run(verify=True, environments=environments)

@@ -1,0 +1,184 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a converge grows with hosts: a converged site.yml beside one ansible.builtin.copy task on the same hosts.
+
+    make bench-fleet                                10, 100 and 500 hosts (some 20 minutes on 2 cores)
+    python tests/bench/fleet.py --quick             5 and 20 hosts
+    python tests/bench/fleet.py --hosts 10 50       as many as asked for
+    python tests/bench/fleet.py --forks 50          as many at once
+
+All hosts are this machine, which runs the modules of all of them: its cores, not the forks, bound the seconds. What the
+controller does for a host, and the memory it takes, are those of a real site.
+
+Speed never fails it: it ends with a return code other than 0 where a converged run changed something, or a member cost
+more than three tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import statistics
+import sys
+import tempfile
+import typing as t
+from pathlib import Path
+
+import scale
+from arena import SERIES, Arena, BenchError, Run, remove
+from table import Table
+
+LIMIT = 3
+MB = 1e6
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Medians of the runs on one number of hosts."""
+
+    hosts: int
+    seconds: float
+    cpu: float
+    memory: float
+
+    @classmethod
+    def of(cls, hosts: int, runs: t.Sequence[Run]) -> Measured:
+        seconds, cpu = (statistics.median(getattr(run, name) for run in runs) for name in ("seconds", "cpu_seconds"))
+        return cls(hosts, seconds, cpu, statistics.median(run.all_memory for run in runs))
+
+
+class Fleet:
+    """Hosts that are all this machine, and what is measured on them."""
+
+    def __init__(self, arena: Arena, environments: list[dict[str, t.Any]]) -> None:
+        self.arena = arena
+        self.environments = environments
+        self.variables = {
+            # No wrapper around modules here: starting it would count.
+            "ansible_python_interpreter": sys.executable,
+            "uvnas_profile_dir": f"{arena.directory}/hosts/{{{{ inventory_hostname }}}}/profile.d",
+            "uvnas_profile_fish_dir": f"{arena.directory}/hosts/{{{{ inventory_hostname }}}}/fish",
+        }
+
+    def resize(self, hosts: int) -> None:
+        self.arena.members = [f"node{number:04}" for number in range(1, hosts)]
+
+    def prepare(self) -> None:
+        """Converge the members that are there, the share by the builder alone before."""
+        members, self.arena.members = self.arena.members, []
+        self.arena.prepare()
+        self.arena.site(self.environments, **self.variables)
+        self.arena.members = members
+        profile = {"hosts": "all", "gather_facts": False, "roles": ["uvnas.cluster.profile"]}
+        self.arena.play([profile], self.environments, **self.variables)
+        self.copy(converged=False)
+
+    def site(self) -> Run:
+        run = self.arena.site(self.environments, **self.variables)
+        self._unchanged(run)
+        cost = self.cost(run)
+        if not 0 < cost <= LIMIT:
+            raise BenchError(f"members executed {cost} tasks each, and not 1 to {LIMIT}")
+        return run
+
+    def cost(self, run: Run) -> int:
+        """How many tasks a member executed: the most of all, but for one, which may stand in for builders that fail."""
+        costs = sorted(run.executions(member) for member in self.arena.members)
+        return (costs[:-1] or costs)[-1]
+
+    def copy(self, *, converged: bool = True) -> Run:
+        task = {
+            "name": "Copy a file",
+            "ansible.builtin.copy": {
+                "content": "Of the benchmark.\n",
+                "dest": f"{self.arena.directory}/hosts/{{{{ inventory_hostname }}}}/copied",
+                "mode": "0644",
+            },
+        }
+        play = {"hosts": "all", "gather_facts": False, "tasks": [task]}
+        run = self.arena.play([play], self.environments, **self.variables)
+        if converged:
+            self._unchanged(run)
+        return run
+
+    def _unchanged(self, run: Run) -> None:
+        changed = sorted({f"{task['action']} on {task['host']}" for task in run.tasks if task["changed"]})
+        if changed:
+            raise BenchError(f"a converged run changed something: {', '.join(changed[:5])}")
+
+
+def measure(fleet: Fleet, sizes: t.Sequence[int], repeats: int | None, table: Table) -> None:
+    fleet.resize(max(sizes))
+    print("== converge all hosts", file=sys.stderr, flush=True)
+    fleet.prepare()
+    fleet.arena.sample_memory = True
+    sites, copies = [], []
+    for hosts in sizes:
+        fleet.resize(hosts)
+        turns: list[tuple[Run, Run]] = []
+        for turn in range(repeats or (3 if hosts <= 50 else 1)):
+            print(f"== {hosts} hosts, turn {turn + 1}", file=sys.stderr, flush=True)
+            turns.append((fleet.copy(), fleet.site()))
+        copies.append(copy := Measured.of(hosts, [turn[0] for turn in turns]))
+        sites.append(site := Measured.of(hosts, [turn[1] for turn in turns]))
+        table.section(f"{hosts} hosts, measured {len(turns)} x in turns")
+        table.add("one ansible.builtin.copy task", copy.seconds)
+        table.add("converged site.yml", site.seconds, base=copy.seconds, of="copy")
+        table.add("copy: a host", copy.seconds / hosts)
+        table.add("site.yml: a host", site.seconds / hosts, base=copy.seconds / hosts, of="copy")
+        table.add("copy: CPU of a host, its modules too", copy.cpu / hosts)
+        table.add("site.yml: the same", site.cpu / hosts, base=copy.cpu / hosts, of="copy")
+        table.add("copy: memory of the controller and its forks", copy.memory / MB, "MB")
+        table.add("site.yml: the same", site.memory / MB, "MB", base=copy.memory / MB, of="copy")
+        table.add("copy: main process alone", [run.main_memory / MB for run, _site in turns], "MB")
+        table.add("site.yml: main process alone", [run.main_memory / MB for _copy, run in turns], "MB")
+        executions = max(fleet.cost(run) for _copy, run in turns)
+        met = executions <= LIMIT
+        table.add("site.yml: tasks that a member executes", executions, "tasks", target=f"<= {LIMIT}", met=met)
+    for i in range(1, len(sizes)):
+        table.section(f"Each further host, between {sizes[i - 1]} and {sizes[i]}")
+        for unit, field, scaled in (("s", "seconds", 1.0), ("s", "cpu", 1.0), ("kB", "memory", 1e3)):
+            copy_slope, site_slope = (_slope(some[i - 1], some[i], field) / scaled for some in (copies, sites))
+            table.add(f"copy: {field}", copy_slope, unit)
+            table.add(f"site.yml: {field}", site_slope, unit, base=max(copy_slope, 0), of="copy")
+
+
+def _slope(fewer: Measured, more: Measured, field: str) -> float:
+    return float(getattr(more, field) - getattr(fewer, field)) / (more.hosts - fewer.hosts)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hosts", type=int, nargs="+", metavar="N", help="how many hosts, ascending")
+    parser.add_argument("--quick", action="store_true", help="few hosts")
+    parser.add_argument("--forks", type=int, default=5, metavar="N", help="as ansible-playbook's (default: 5, its own)")
+    parser.add_argument("--environments", type=int, default=1, metavar="N", help="how many to verify on each host")
+    parser.add_argument("--repeats", type=int, metavar="N", help="how often (default: 3 up to 50 hosts, then once)")
+    parser.add_argument("--directory", type=Path, help="where to work: a directory of the filesystem to use")
+    args = parser.parse_args()
+    sizes = sorted(set(args.hosts or ([5, 20] if args.quick else [10, 100, 500])))
+    if sizes[0] < 2:
+        parser.error("the builder and one member are the fewest hosts")
+
+    directory = Path(tempfile.mkdtemp(prefix="uvnas-bench-", dir=args.directory)).resolve()
+    table = Table()
+    load = os.getloadavg()[0]
+    failed = False
+    try:
+        arena = Arena(directory)
+        arena.settings["ANSIBLE_FORKS"] = str(args.forks)
+        measure(Fleet(arena, scale.tiny(args.environments, SERIES)), sizes, args.repeats, table)
+    except (BenchError, OSError) as error:
+        failed = True
+        print(error, file=sys.stderr)
+    finally:
+        remove(directory)
+    environments = f"{args.environments} environment{'s' if args.environments > 1 else ''}"
+    print(table.text(f"{os.cpu_count()} cores, load before {load:.1f}, {args.forks} forks, {environments}"))
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
