@@ -45,6 +45,12 @@ options:
     description: Whether to measure what each environment takes on the disk, which looks at every file of it.
     type: bool
     default: false
+  answer_timeout:
+    description:
+      - How long the share's filesystem may take to answer, in seconds, before the module gives up and fails.
+      - That is the time for one small question, and not for the work.
+    type: float
+    default: 30.0
 seealso:
   - module: uvnas.cluster.uv_env
 """
@@ -176,10 +182,11 @@ def main() -> t.NoReturn:
             "environments": {"type": "list", "elements": "dict", "default": []},
             "verify": {"type": "bool", "default": False},
             "sizes": {"type": "bool", "default": False},
+            "answer_timeout": {"type": "float", "default": 30.0},
         },
         supports_check_mode=True,
     )
-    adapter.run(module, lambda: work(module.params), owner=None)
+    adapter.run(module, lambda: work(module.params), owner=None, share=module.params["share"])
 
 
 if __name__ == "__main__":
