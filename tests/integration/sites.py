@@ -61,6 +61,8 @@ class Site:
     # The series of the share's interpreter, as environments name it.
     python: str
     variables: t.Mapping[str, t.Any]
+    # The hosts of the inventory, with variables of their own.
+    hosts: t.Mapping[str, t.Mapping[str, t.Any] | None] = dataclasses.field(default_factory=lambda: {"builder": None})
 
     @property
     def share(self) -> Path:
@@ -96,7 +98,7 @@ class Site:
             **variables,
         }
         inventory = directory / "hosts.yml"
-        inventory.write_text(yaml.safe_dump({"all": {"hosts": {"builder": None}, "vars": values}}))
+        inventory.write_text(yaml.safe_dump({"all": {"hosts": dict(self.hosts), "vars": values}}, sort_keys=False))
         playbook = ROOT / "playbooks" / "site.yml"
         if play:
             playbook = directory / "play.yml"
@@ -153,7 +155,7 @@ class Site:
         return [path for path in found if not (path / ".uvnas.json").exists()]
 
 
-def finish(started: subprocess.Popen[str]) -> Run:
-    """Wait for a run."""
-    output, _nothing = started.communicate()
+def finish(started: subprocess.Popen[str], limit: float | None = None) -> Run:
+    """Wait for a run, no longer than ``limit`` seconds."""
+    output, _nothing = started.communicate(timeout=limit)
     return Run(started.returncode, output)
