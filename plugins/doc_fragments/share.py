@@ -27,4 +27,11 @@ options:
       - A module that finds nothing to do does not wait.
     type: float
     default: 600.0
+  answer_timeout:
+    description:
+      - How long the share's filesystem may take to answer, in seconds, before the module gives up and fails.
+      - That is the time for one small question, and not for the work. Neither a NAS that is slow nor the wait for
+        another process (O(lock_timeout)) ends it.
+    type: float
+    default: 30.0
 """

@@ -14,6 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .errors import UvnasError
 from .process import User, call_as, explain_os_error, find_user
+from .watch import call_watched
 
 # Names of environment variables whose values are secrets: UV_INDEX_INTERNAL_PASSWORD, AWS_SECRET_ACCESS_KEY, …
 _SECRET_VARIABLE = re.compile(r"PASS|TOKEN|SECRET|CREDENTIAL|USERNAME|(KEY|AUTH)$", re.IGNORECASE)
@@ -23,19 +24,32 @@ SHARE_ARGUMENTS: dict[str, t.Any] = {
     "share": {"type": "path", "required": True},
     "owner": {"type": "str"},
     "lock_timeout": {"type": "float", "default": 600.0},
+    "answer_timeout": {"type": "float", "default": 30.0},
 }
 
 
-def run(module: AnsibleModule, work: t.Callable[[], dict[str, t.Any]], *, owner: t.Optional[str]) -> t.NoReturn:
+def run(
+    module: AnsibleModule,
+    work: t.Callable[[], dict[str, t.Any]],
+    *,
+    owner: t.Optional[str],
+    share: t.Optional[str] = None,
+) -> t.NoReturn:
     """Do ``work`` as the share's owner and end the module with its result.
 
+    Where there is a ``share``, its root, this process does not touch it, and ends even if the share's NAS hangs.
     ``work`` returns the module's result: plain data, with ``changed``, and perhaps ``warnings`` (list of str) and
     ``failed`` (bool) with ``msg``. A UvnasError or an OSError that it raises becomes ``fail_json``.
     """
     os.umask(0o022)  # An admin's own must not decide who can use a share.
     try:
         user = user_to_become(owner)
-        result = call_as(user, work) if user is not None else work()
+        if share is not None:
+            params = module.params
+            name = params.get("share_name") or params.get("name") or ""
+            result = call_watched(work, path=share, name=name, timeout=params["answer_timeout"], user=user)
+        else:
+            result = call_as(user, work) if user is not None else work()
     except UvnasError as error:
         fail(module, error)
     except OSError as error:

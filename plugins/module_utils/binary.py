@@ -27,6 +27,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "lib_dir": {"type": "path"},
     "owner": {"type": "str"},
     "lock_timeout": {"type": "float", "default": 600.0},
+    "answer_timeout": {"type": "float", "default": 30.0},
     "source": {"type": "str", "choices": ["index", "release", "archive"], "default": "index"},
     "archive": {"type": "str", "no_log": True},
     "sha256": {"type": "str"},

@@ -10,17 +10,18 @@ Work runs in forked processes, not threads: a thread would make the code between
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import errno
 import json
+import math
 import os
 import pwd
 import re
 import select
 import signal
 import subprocess
-import sys
 import traceback
 import typing as t
 
@@ -137,19 +138,28 @@ def call_many(
     Returns one callable per work, in order: it returns the result, or raises the UvnasError that the work raised.
     """
     waiting = list(enumerate(works))[::-1]
-    running: dict[int, tuple[int, int]] = {}
+    running: dict[int, tuple[int, Child]] = {}
     answers: dict[int, dict[str, t.Any]] = {}
-    sys.stdout.flush()
-    sys.stderr.flush()
     while waiting or running:
         while waiting and len(running) < max(1, jobs):
             index, work = waiting.pop()
-            pid, reader = _start(work, user)
-            running[reader] = (index, pid)
-        for reader in _readable(list(running)):
-            index, pid = running.pop(reader)
-            answers[index] = _finish(reader, pid)
+            child = Child(work, user)
+            running[child.reader] = (index, child)
+        for reader in readable(list(running)):
+            index, child = running[reader]
+            if child.read():
+                del running[reader]
+                child.reap()
+                answers[index] = child.answer()
     return [_Answer(answers[index]) for index in range(len(works))]
+
+
+def result_of(answer: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The result in a child's answer; raises the UvnasError in it if that is what there is."""
+    if "error" in answer:
+        raise _error_from(answer["error"])
+    result: dict[str, t.Any] = answer["result"]
+    return result
 
 
 class _Answer:
@@ -159,10 +169,7 @@ class _Answer:
         self._answer = answer
 
     def __call__(self) -> dict[str, t.Any]:
-        if "error" in self._answer:
-            raise _error_from(self._answer["error"])
-        result: dict[str, t.Any] = self._answer["result"]
-        return result
+        return result_of(self._answer)
 
 
 def _error_from(data: dict[str, t.Any]) -> UvnasError:
@@ -194,17 +201,63 @@ def explain_os_error(error: OSError) -> UvnasError:
     return UvnasError(f"{error.strerror or error}{where}", hint=hints.get(error.errno or 0, ""))
 
 
-def _start(work: t.Callable[[], dict[str, t.Any]], user: t.Optional[User]) -> tuple[int, int]:
-    """Fork a child that does ``work``; its pid and the end of the pipe that its answer comes through."""
-    reader, writer = os.pipe()
-    parent = os.getpid()
-    pid = os.fork()
-    if pid:
+class Child:
+    """A forked process that does ``work``, as ``user`` where one is given. What comes of it is read from a pipe.
+
+    It holds nothing open that this process was started with: whoever reads the output of this process, as ssh does,
+    gets to its end when this process ends, even if the kernel cannot end the child, which waits for a dead NAS.
+    """
+
+    def __init__(self, work: t.Callable[[], dict[str, t.Any]], user: t.Optional[User] = None) -> None:
+        self.reader, writer = os.pipe()
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self.reader)
+            _do(work, user, parent, writer)
         os.close(writer)
-        return pid, reader
+        self._said: list[bytes] = []
+        self._status: t.Optional[int] = None
+
+    def read(self) -> bool:
+        """Take in what it says; True when that was all. Waits where it has nothing to say yet."""
+        part = os.read(self.reader, 1 << 16)
+        if part:
+            self._said.append(part)
+            return False
+        os.close(self.reader)
+        return True
+
+    def reap(self, *, wait: bool = True) -> bool:
+        """Whether it has ended."""
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, 0 if wait else os.WNOHANG)
+            self._status = status if pid else None
+        return self._status is not None
+
+    def kill(self) -> None:
+        """Have it killed as soon as that can be. It has to be there still: not reaped."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def answer(self) -> dict[str, t.Any]:
+        """What came of it, for result_of(), once it has ended. Raises RuntimeError where that was a bug."""
+        status = self._status or 0
+        if os.WIFSIGNALED(status):
+            name = signal.Signals(os.WTERMSIG(status)).name
+            hint = "Was it killed for lack of memory? See the kernel's log." if name == "SIGKILL" else ""
+            return {"error": UvnasError(f"the process doing the work was ended by {name}", hint=hint).as_dict()}
+        said = b"".join(self._said).decode()
+        if os.WEXITSTATUS(status) != 0:
+            raise RuntimeError(f"the process doing the work failed:\n{said}")
+        answer: dict[str, t.Any] = json.loads(said)
+        return answer
+
+
+def _do(work: t.Callable[[], dict[str, t.Any]], user: t.Optional[User], parent: int, writer: int) -> t.NoReturn:
+    """All that a child does."""
     status = 1
     try:
-        os.close(reader)
+        _let_go_of_streams()
         if user is not None:
             _become(user)
         _die_with(parent)
@@ -215,38 +268,38 @@ def _start(work: t.Callable[[], dict[str, t.Any]], user: t.Optional[User]) -> tu
             answer = {"error": error.as_dict()}
         except OSError as error:
             answer = {"error": explain_os_error(error).as_dict()}
-        with os.fdopen(writer, "w", encoding="utf-8") as pipe:
-            json.dump(answer, pipe)
+        _say(writer, json.dumps(answer))
         status = 0
     except BaseException:  # The child must end here, whatever happened: past this frame it would be a second parent.
-        traceback.print_exc()
+        with contextlib.suppress(BaseException):
+            _say(writer, traceback.format_exc())
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(status)  # pylint: disable=protected-access
 
 
-def _readable(readers: list[int]) -> list[int]:
-    """Those of ``readers`` that have something to say. (poll, not select: any number of descriptors.)"""
+def _say(writer: int, text: str) -> None:
+    """Write all of the answer, and close the pipe."""
+    with os.fdopen(writer, "wb") as pipe:
+        pipe.write(text.encode(errors="backslashreplace"))
+
+
+def _let_go_of_streams() -> None:
+    """Have nothing for standard input, output and error."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nothing, stream)
+    if nothing > 2:
+        os.close(nothing)
+
+
+def readable(readers: t.Sequence[int], seconds: t.Optional[float] = None) -> list[int]:
+    """Those of ``readers`` that have something to say, within ``seconds``. (poll, not select: any number of them.)"""
     poll = select.poll()
     for reader in readers:
         poll.register(reader, select.POLLIN)
-    return [reader for reader, _event in poll.poll()]
-
-
-def _finish(reader: int, pid: int) -> dict[str, t.Any]:
-    """The answer of the child ``pid``."""
-    with os.fdopen(reader, "r", encoding="utf-8") as pipe:
-        text = pipe.read()
-    _pid, status = os.waitpid(pid, 0)
-    if os.WIFSIGNALED(status):
-        name = signal.Signals(os.WTERMSIG(status)).name
-        hint = "Was it killed for lack of memory? See the kernel's log." if name == "SIGKILL" else ""
-        return {"error": UvnasError(f"the process doing the work was ended by {name}", hint=hint).as_dict()}
-    if os.WEXITSTATUS(status) != 0:  # Even if it has said something: that may be half an answer.
-        raise RuntimeError("the process doing the work failed; its traceback is in the standard error output")
-    answer: dict[str, t.Any] = json.loads(text)
-    return answer
+    # Rounded up: to wait for less than a millisecond must not mean to not wait.
+    milliseconds = None if seconds is None else max(0, math.ceil(seconds * 1000))
+    return [reader for reader, _event in poll.poll(milliseconds)]
 
 
 def _become(user: User) -> None:

@@ -61,6 +61,13 @@ options:
       - A module that finds nothing to do does not wait.
     type: float
     default: 600.0
+  answer_timeout:
+    description:
+      - How long the filesystem of O(share) may take to answer, in seconds, before the module gives up and fails.
+      - That is the time for one small question, and not for the work. Neither a NAS that is slow nor the wait for
+        another process (O(lock_timeout)) ends it.
+    type: float
+    default: 30.0
   source:
     description:
       - Where the archive comes from, if the version is not in place yet.
@@ -219,6 +226,7 @@ def main() -> t.NoReturn:
             module,
             lambda: converge(module.params, archive, check_mode=module.check_mode),
             owner=module.params["owner"],
+            share=module.params["share"],
         )
 
 

@@ -54,6 +54,12 @@ options:
       - Without them a result is small, which counts where hundreds of hosts return one.
     type: bool
     default: true
+  answer_timeout:
+    description:
+      - How long the share's filesystem may take to answer, in seconds, before the module gives up and fails.
+      - That is the time for one small question, and not for the work.
+    type: float
+    default: 30.0
 seealso:
   - module: uvnas.cluster.uv_env
 """
@@ -203,10 +209,11 @@ def main() -> t.NoReturn:
             "verify": {"type": "bool", "default": False},
             "sizes": {"type": "bool", "default": False},
             "details": {"type": "bool", "default": True},
+            "answer_timeout": {"type": "float", "default": 30.0},
         },
         supports_check_mode=True,
     )
-    adapter.run(module, lambda: work(module.params), owner=None)
+    adapter.run(module, lambda: work(module.params), owner=None, share=module.params["share"])
 
 
 if __name__ == "__main__":

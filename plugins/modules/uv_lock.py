@@ -142,7 +142,12 @@ def main() -> t.NoReturn:
     )
     adapter.hide_environment(module, module.params["environment"])
     adapter.hide_secrets(module, Index.from_params(module.params["index"]).urls())
-    adapter.run(module, lambda: work(module.params, check_mode=module.check_mode), owner=module.params["owner"])
+    adapter.run(
+        module,
+        lambda: work(module.params, check_mode=module.check_mode),
+        owner=module.params["owner"],
+        share=module.params["share"],
+    )
 
 
 if __name__ == "__main__":

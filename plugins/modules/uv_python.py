@@ -250,6 +250,7 @@ def main() -> t.NoReturn:
                 lock_timeout=params["lock_timeout"], check_mode=module.check_mode
             ),
             owner=params["owner"],
+            share=params["share"],
         )
 
 

@@ -274,7 +274,7 @@ def main() -> t.NoReturn:
         return establish(share_from_params(params, user), settings, user=user)
 
     # As whoever we are: establish() decides what is done as the owner and what is not.
-    adapter.run(module, work, owner=None)
+    adapter.run(module, work, owner=None, share=params["share"])
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ class Site:
         return [path for path in found if not (path / ".uvnas.json").exists()]
 
 
-def finish(started: subprocess.Popen[str]) -> Run:
-    """Wait for a run."""
-    output, _nothing = started.communicate()
+def finish(started: subprocess.Popen[str], limit: float | None = None) -> Run:
+    """Wait for a run, no longer than ``limit`` seconds."""
+    output, _nothing = started.communicate(timeout=limit)
     return Run(started.returncode, output)

@@ -4,6 +4,7 @@ set -eu
 
 # A command that the tests run, and the Debian package it comes from.
 wanted='
+bindfs      bindfs
 bsd-csh     csh
 busybox     busybox
 cc          gcc
@@ -16,6 +17,7 @@ mkfs.ext4   e2fsprogs
 mkfs.xfs    xfsprogs
 mksh        mksh
 mount       mount
+setpriv     util-linux
 shellcheck  shellcheck
 strace      strace
 strip       binutils

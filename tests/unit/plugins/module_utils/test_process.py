@@ -152,11 +152,28 @@ def test_a_child_ended_by_a_signal(number: signal.Signals) -> None:
     assert other() == {"number": 2}
 
 
-@pytest.mark.parametrize("work", [raiser(ValueError("a bug")), lambda: {"set": {1}}])
-def test_a_bug_is_no_result(work: Work, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RuntimeError, match="its traceback is in the standard error output"):
-        call_as(None, work)
-    assert "Traceback" in capfd.readouterr().err
+@pytest.mark.parametrize(
+    ("work", "bug"),
+    [(raiser(ValueError("a bug ü \udcff")), "ValueError: a bug"), (lambda: {"set": {1}}, "TypeError: ")],
+)
+def test_a_bug_is_no_result_and_its_traceback_crosses(work: Work, bug: str) -> None:
+    def nested() -> dict[str, t.Any]:
+        return call_as(None, work)
+
+    for outer in (work, nested):
+        with pytest.raises(RuntimeError, match=f"(?s)the process doing the work failed:.*Traceback.*{bug}"):
+            call_as(None, outer)
+
+
+def test_a_child_has_nothing_of_the_streams_of_its_parent(capfd: pytest.CaptureFixture[str]) -> None:
+    def work() -> dict[str, t.Any]:
+        os.write(1, b"said by Python")
+        said = RUNNER.run(["sh", "-c", "echo said by a command >&2; echo $(cat | wc -c)"])
+        os.system("echo said by a command that nobody listens to")
+        return {"streams": [os.readlink(f"/proc/self/fd/{stream}") for stream in range(3)], "command": said.stdout}
+
+    assert call_as(None, work) == {"streams": ["/dev/null"] * 3, "command": "0\n"}
+    assert capfd.readouterr() == ("", "")
 
 
 FAMILY = """
