@@ -102,7 +102,9 @@ def wait(engine: machine.Engine) -> None:
         # "degraded" is up too, and what does not work shows in what follows.
         machine.await_that(
             f"systemd on {host.name} is up",
-            lambda host=host: engine.says("exec", host.name, "sh", "-c", "systemctl is-system-running | grep -Eq 'running|degraded'"),
+            lambda host=host: engine.says(
+                "exec", host.name, "sh", "-c", "systemctl is-system-running | grep -Eq 'running|degraded'"
+            ),
             seconds=60,
         )
         for name in host.nas:
@@ -110,7 +112,10 @@ def wait(engine: machine.Engine) -> None:
     nodes = sum(host.name != "dev1" for host in HOSTS)
     machine.await_that(
         "all nodes are idle in Slurm",
-        lambda: engine("exec", "dev1", "sh", "-c", "sinfo --noheader --Node --format %t || true").split().count("idle") == nodes,
+        lambda: (
+            engine("exec", "dev1", "sh", "-c", "sinfo --noheader --Node --format %t || true").split().count("idle")
+            == nodes
+        ),
         seconds=60,
     )
 
@@ -137,7 +142,9 @@ def _refuse_others(engine: machine.Engine, name: str) -> None:
     """Raises BenchError where a container of this name is not one of the bench."""
     labels = json.loads(engine("inspect", "--type", "container", name))[0]["Config"]["Labels"] or {}
     if LABEL.partition("=")[0] not in labels:
-        raise machine.BenchError(f"There is a container {name} that is none of the bench. Rename it: podman rename {name} …")
+        raise machine.BenchError(
+            f"There is a container {name} that is none of the bench. Rename it: podman rename {name} …"
+        )
 
 
 def _addresses(engine: machine.Engine) -> dict[str, str]:

@@ -63,7 +63,12 @@ class Engine:
     def __call__(self, *argv: str | Path, timeout: float = 300) -> str:
         """What podman says on standard output. Raises CalledProcessError, with its messages as output."""
         done = subprocess.run(
-            ["podman", *argv], timeout=timeout, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+            ["podman", *argv],
+            timeout=timeout,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
         )
         if done.returncode != 0:
             raise subprocess.CalledProcessError(done.returncode, ["podman", *argv], done.stdout + done.stderr)
@@ -72,7 +77,9 @@ class Engine:
     def says(self, *argv: str | Path) -> bool:
         """Whether podman exits with 0."""
         return (
-            subprocess.run(["podman", *argv], env=self.environment, stdin=subprocess.DEVNULL, capture_output=True).returncode
+            subprocess.run(
+                ["podman", *argv], env=self.environment, stdin=subprocess.DEVNULL, capture_output=True
+            ).returncode
             == 0
         )
 
@@ -108,7 +115,9 @@ def certificate_bundle() -> Path:
     for name in (os.environ.get("SSL_CERT_FILE", ""), *BUNDLES):
         if name and Path(name).is_file():
             return Path(name)
-    raise BenchError(f"No bundle of certificates. Name one in SSL_CERT_FILE, or install ca-certificates ({BUNDLES[0]}).")
+    raise BenchError(
+        f"No bundle of certificates. Name one in SSL_CERT_FILE, or install ca-certificates ({BUNDLES[0]})."
+    )
 
 
 def pip_settings() -> dict[str, str]:
@@ -138,7 +147,9 @@ def write_facts(state: Path, python: t.Mapping[str, str]) -> None:
     index: dict[str, t.Any] = {"default": default} if reachable(default) else {}
     facts = {
         "index": {**index, "extra": extra} if extra else index,
-        "proxies": {name: value for name, value in proxies.items() if value and (name == "NO_PROXY" or reachable(value))},
+        "proxies": {
+            name: value for name, value in proxies.items() if value and (name == "NO_PROXY" or reachable(value))
+        },
         "python": {**python, "series": ".".join(python["version"].split(".")[:2])},
     }
     (state / "facts.json").write_text(json.dumps(facts, indent=1))
