@@ -1,0 +1,61 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Create and destroy the hosts of the bench: bench.py create|destroy
+
+Both may be run at any time, and put right what a killed run has left. The last line says ``changed`` or ``unchanged``.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import filesystems
+import hosts
+import images
+import machine
+
+
+def create() -> bool:
+    """Have all hosts running. Whether anything had to be done."""
+    state = machine.state_directory()
+    state.mkdir(parents=True, exist_ok=True)
+    engine = machine.Engine(state)
+    built = images.build_all(engine)
+    done = [filesystem.mount(state) for filesystem in filesystems.FILESYSTEMS]
+    hosts.write_keys(state)
+    done += hosts.start(engine, built)
+    version = images.take_python(engine, built[hosts.INTERPRETER_OF])
+    machine.write_facts(state, {"version": version, "archive": str(state / images.PYTHON)})
+    hosts.wait(engine)
+    return any(done)
+
+
+def destroy() -> bool:
+    """Have nothing left but images and the lock directory. Whether there was anything."""
+    state = machine.state_directory()
+    done = [hosts.remove(machine.Engine(state))]
+    done += [filesystem.remove(state) for filesystem in filesystems.FILESYSTEMS]
+    return any(done)
+
+
+def main(action: str) -> int:
+    if os.geteuid() != 0:
+        print("The bench mounts filesystems and starts hosts, so it has to be root.", file=sys.stderr)
+        return 1
+    try:
+        changed = {"create": create, "destroy": destroy}[action]()
+    except subprocess.CalledProcessError as error:
+        print(f"{' '.join(map(str, error.cmd))}: exit code {error.returncode}\n{error.output}", file=sys.stderr)
+        return 1
+    except machine.BenchError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("changed" if changed else "unchanged")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,65 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The NASes of the bench: filesystems in sparse files, mounted on this machine, so that links across them fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import machine
+
+SIZE = 3 * 1024**3
+# Where people have directories of their own, by user number. Everybody is in group 2000, see image/settings.sh.
+PEOPLE = {"alice": 2001, "bob": 2002}
+GROUP = 2000
+
+
+@dataclasses.dataclass(frozen=True)
+class Filesystem:
+    """One NAS. ``mkfs`` is a command that gets the file."""
+
+    name: str
+    mkfs: tuple[str, ...]
+
+    def image(self, state: Path) -> Path:
+        return state / f"{self.name}.img"
+
+    def mount(self, state: Path) -> bool:
+        """Have it made and mounted, with what people need on it. Whether it was not."""
+        directory = state / "nas" / self.name
+        directory.mkdir(parents=True, exist_ok=True)
+        if directory.is_mount():
+            return False
+        with self.image(state).open("wb") as file:
+            file.truncate(SIZE)
+        machine.run(*self.mkfs, self.image(state))
+        machine.run("mount", "-o", "loop", self.image(state), directory)
+        directory.chmod(0o755)
+        for name, number in PEOPLE.items():
+            own = directory / "people" / name
+            own.mkdir(parents=True)
+            shutil.chown(own, number, GROUP)
+        return True
+
+    def remove(self, state: Path) -> bool:
+        """Have it unmounted and removed, and no loop device left. Whether there was anything."""
+        directory, image = state / "nas" / self.name, self.image(state)
+        found = image.exists()
+        while directory.is_mount():
+            machine.run("umount", directory)
+        if found:
+            for line in machine.run("losetup", "--associated", image).splitlines():
+                machine.run("losetup", "--detach", line.partition(":")[0])
+            image.unlink()
+        return found
+
+
+FILESYSTEMS = (
+    # Reflinks.
+    Filesystem("nas_a", ("mkfs.xfs", "-q", "-m", "reflink=1")),
+    # Hard links only.
+    Filesystem("nas_b", ("mkfs.ext4", "-q", "-F")),
+)

@@ -1,0 +1,23 @@
+#!/bin/sh
+# Install what a host of the bench has. Accounts first, so that they have the same numbers in every release.
+set -eu
+
+account() { # NAME NUMBER
+    groupadd --gid "$2" "$1"
+    useradd --uid "$2" --gid "$2" --home-dir / --shell /usr/sbin/nologin "$1"
+}
+account munge 990
+account slurm 991
+
+export DEBIAN_FRONTEND=noninteractive
+# No service starts while the image is built.
+printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
+# No manual pages.
+printf 'path-exclude=/usr/share/man/*\npath-exclude=/usr/share/doc/*\n' >/etc/dpkg/dpkg.cfg.d/bench
+apt-get update -qq
+apt-get install -qq --no-install-recommends \
+    attr acl dbus e2fsprogs fish iproute2 munge openssh-client openssh-server patchelf procps python3 slurm-client \
+    slurmctld slurmd sudo systemd systemd-sysv tcsh xfsprogs zsh
+apt-get clean
+rm -rf /usr/sbin/policy-rc.d /var/lib/apt/lists/* /var/cache/apt/*.bin

@@ -1,0 +1,47 @@
+#!/bin/sh
+# Make /bench/python.tar.gz: this Debian's Python, to be put on shares as a site-supplied interpreter. It has the shared
+# libraries that it needs with it, all but those of glibc, so that it runs on every newer Debian too.
+set -eu
+
+series=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+work=$(mktemp -d)
+python=$work/python
+mkdir -p "$work/unpacked" "$python/bin" "$python/lib/bench"
+
+cd "$work"
+apt-get update -qq
+packages="python$series-minimal libpython$series-minimal libpython$series-stdlib"
+# Before 3.12, most of distutils, which uv asks for paths, is in a package of its own.
+if [ "$(apt-cache policy python3-distutils | wc -l)" -gt 1 ]; then packages="$packages python3-distutils"; fi
+# shellcheck disable=SC2086  # A list of words.
+apt-get download -qq $packages
+for package in *.deb; do dpkg --extract "$package" unpacked; done
+rm -rf /var/lib/apt/lists/*
+
+cp "unpacked/usr/bin/python$series" "$python/bin/"
+ln -s "python$series" "$python/bin/python3"
+cp -R "unpacked/usr/lib/python$series" "$python/lib/"
+# A link to /etc.
+rm -f "$python/lib/python$series/sitecustomize.py"
+
+bundle() { # FILE RUNPATH
+    ldd "$1" | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | while read -r library; do
+        case ${library##*/} in
+            libc.so* | libm.so* | libpthread.so* | libdl.so* | librt.so* | libutil.so* | libresolv.so* | libnsl.so*) ;;
+            *) cp --dereference --update "$library" "$python/lib/bench/" ;;
+        esac
+    done
+    # RPATH, not RUNPATH: it counts for what the bundled libraries need too.
+    patchelf --force-rpath --set-rpath "$2" "$1"
+}
+# shellcheck disable=SC2016  # The loader replaces $ORIGIN.
+bundle "$python/bin/python$series" '$ORIGIN/../lib/bench'
+for module in "$python/lib/python$series/lib-dynload"/*.so; do
+    # shellcheck disable=SC2016
+    bundle "$module" '$ORIGIN/../../bench'
+done
+
+"$python/bin/python3" -c 'import ctypes, decimal, sqlite3, ssl, zlib'
+"$python/bin/python3" -c 'import platform; print(platform.python_version())' >/bench/python.version
+tar --create --gzip --owner 0 --group 0 --directory "$work" --file /bench/python.tar.gz python
+rm -rf "$work"

@@ -1,0 +1,31 @@
+#!/bin/sh
+# Users, and which service runs on which host.
+set -eu
+
+groupadd --gid 2000 research
+user() { useradd --uid "$2" --gid research --no-create-home --home-dir "/home/$1" --shell /bin/bash "$1"; }
+user uvadmin 2000
+user alice 2001
+user bob 2002
+
+install -d -o munge -g munge -m 0700 /etc/munge
+install -o munge -g munge -m 0400 /bench/munge.key /etc/munge/munge.key
+rm /bench/munge.key
+install -D -m 0644 /bench/slurm.conf /etc/slurm/slurm.conf
+install -d -o slurm -g slurm /var/spool/slurmctld /var/log/slurm
+install -d /var/spool/slurmd
+# An older sshd reads no directory of settings; the first value counts.
+cat /bench/sshd.conf /etc/ssh/sshd_config >/etc/ssh/sshd_config.new
+mv /etc/ssh/sshd_config.new /etc/ssh/sshd_config
+
+only_on() { # SERVICE HOSTS
+    mkdir -p "/etc/systemd/system/$1.service.d"
+    printf '[Unit]\nConditionHost=%s\nAfter=munge.service\n' "$2" >"/etc/systemd/system/$1.service.d/bench.conf"
+    systemctl enable "$1.service"
+}
+only_on slurmctld 'dev*'
+only_on slurmd 'node-*'
+systemctl enable munge.service ssh.service
+# Nothing of this makes sense in a container.
+systemctl mask getty.target console-getty.service systemd-networkd.service systemd-resolved.service \
+    systemd-udevd.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer

@@ -1,0 +1,95 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of all scenarios share: the hosts, and people who log in to them and submit jobs."""
+
+from __future__ import annotations
+
+import shlex
+import time
+import typing as t
+
+import pytest
+import testinfra
+
+NODES_OF = {"a": ("node-a1", "node-a2"), "b": ("node-b1",)}
+
+
+class Bench:
+    """The hosts of the bench. ``bench["dev1"]`` is a testinfra host, where root runs commands."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[str, t.Any] = {}
+
+    def __getitem__(self, name: str) -> t.Any:
+        return self._hosts.setdefault(name, testinfra.get_host(f"podman://{name}"))
+
+    def root(self, host: str, script: str) -> str:
+        """What a script of sh says that root runs. An error of it is one of the test."""
+        done = self[host].run(script)
+        assert done.rc == 0, f"{script}\n{done.stdout}{done.stderr}"
+        return str(done.stdout)
+
+    def as_user(self, host: str, user: str, script: str, *, shell: str = "bash") -> t.Any:
+        """What came of a script that a user ran in a login shell: rc, stdout, stderr."""
+        return self[host].run("su - %s -s /bin/%s -c %s", user, shell, script)
+
+    def user(self, host: str, user: str, script: str, *, shell: str = "bash") -> str:
+        """What a script of a user says. An error of it is one of the test."""
+        done = self.as_user(host, user, script, shell=shell)
+        assert done.rc == 0, f"{script}\n{done.stdout}{done.stderr}"
+        return str(done.stdout).strip()
+
+    def await_that(self, what: str, condition: t.Callable[[], object], *, seconds: float) -> None:
+        """Return when ``condition`` holds; it is an error when it does not after so many seconds."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"{what}: not after {seconds} s"
+            time.sleep(0.2)
+
+
+class Jobs:
+    """Batch jobs of alice, submitted from a login shell on dev1, many at once."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self._running: set[str] = set()
+
+    def submit(self, script: str, *options: str) -> str:
+        """Submit a script, which begins with its ``#!``; the number of the job."""
+        number = self.bench.user(
+            "dev1",
+            "alice",
+            f"mkdir -p jobs && cd jobs && printf %s {shlex.quote(script)} >script && "
+            f"sbatch --parsable --output=%j.out {shlex.join(options)} script",
+        )
+        self._running.add(number)
+        return number
+
+    def output(self, number: str, *, seconds: float = 60) -> str:
+        """What a job said, when it has ended."""
+
+        def ended() -> bool:
+            listed = self.bench.root("dev1", "squeue --noheader --format %i").split()
+            self._running.intersection_update(listed)
+            return number not in self._running
+
+        self.bench.await_that(f"job {number} has ended", ended, seconds=seconds)
+        return self.bench.root("dev1", f"cat /home/alice/jobs/{number}.out")
+
+    def cancel(self) -> None:
+        """End what still runs."""
+        if self._running:
+            self.bench.root("dev1", f"scancel {' '.join(self._running)} || true")
+
+
+@pytest.fixture(scope="session")
+def bench() -> Bench:
+    return Bench()
+
+
+@pytest.fixture(scope="session")
+def jobs(bench: Bench) -> t.Iterator[Jobs]:
+    submitted = Jobs(bench)
+    yield submitted
+    submitted.cancel()

@@ -1,0 +1,140 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What alice finds when she logs in, in every shell and by every way in: what roles/profile/README.md says."""
+
+from __future__ import annotations
+
+import pytest
+
+SHELLS = ("sh", "bash", "zsh", "tcsh", "fish")
+ROOT_OF = {"nas_a": "/mnt/nas-a/uv", "nas_b": "/mnt/nas-b/uv"}
+# Which shells read the settings, by the way in. dev1 has the lines that the README gives, node-a1 is as Debian makes it.
+READ = {
+    "dev1": {"login": SHELLS, "interactive": ("bash", "fish"), "command": ("fish",)},
+    "node-a1": {"login": ("sh", "bash", "fish"), "interactive": ("fish",), "command": ("fish",)},
+}
+ACTIVATE = {"tcsh": "source {}/bin/activate.csh", "fish": "source {}/bin/activate.fish"}
+# Shells in which uv is an alias, and the share's bin is not in PATH.
+ALIASES = ("tcsh",)
+
+
+@pytest.fixture(params=SHELLS, scope="module")
+def shell(request, bench):
+    """The login shell of alice, on all hosts that the tests use."""
+    for host in READ:
+        bench.root(host, f"usermod --shell /bin/{request.param} alice")
+    yield request.param
+    for host in READ:
+        bench.root(host, "usermod --shell /bin/bash alice")
+
+
+def ssh(bench, host, *, typed="", command="", tty=False):
+    """Log in to a host from root of dev1. What is typed goes to a terminal."""
+    return bench["dev1"].run(
+        "printf %s %s | timeout 60 ssh %s -o StrictHostKeyChecking=no -o LogLevel=ERROR alice@%s %s",
+        "%s",
+        typed,
+        "-tt" if tty else "-T",
+        host,
+        command,
+    )
+
+
+def seen(bench, host, way, lines=""):
+    """The environment of a session of alice, after lines that she types."""
+    bench.root(host, "rm -f /home/alice/seen")
+    typed = f"{lines}env > /home/alice/seen\nexit\n"
+    shell = bench.root(host, "getent passwd alice").strip().rpartition(":")[2]
+    if way == "login":
+        done = ssh(bench, host, typed=typed, tty=True)
+    elif way == "interactive":
+        clean = "exec env -i HOME=/home/alice USER=alice TERM=dumb PATH=/usr/bin:/bin"
+        done = ssh(bench, host, typed=typed, command=f"{clean} {shell} -i", tty=True)
+    else:
+        done = ssh(bench, host, command="env > /home/alice/seen")
+    assert bench[host].file("/home/alice/seen").exists, done.stdout + done.stderr
+    text = bench.root(host, "cat /home/alice/seen")
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+@pytest.mark.parametrize("way", ["login", "interactive", "command"])
+@pytest.mark.parametrize("host", READ)
+def test_exports(bench, shell, host, way):
+    found = seen(bench, host, way)
+    ours = {name: value for name, value in found.items() if name.startswith(("UV_", "UVNAS_"))}
+    if shell not in READ[host][way]:
+        assert ours == {}
+        assert ROOT_OF["nas_a"] not in found["PATH"]
+        return
+    root = ROOT_OF["nas_a"]
+    assert {name: value for name, value in ours.items() if not name.startswith("UVNAS_SET_")} == {
+        "UV_INSTALL_DIR": f"{root}/bin",
+        "UV_CACHE_DIR": f"{root}/user-cache",
+        "UV_PYTHON_INSTALL_DIR": f"{root}/python",
+        "UV_PYTHON_DOWNLOADS": "manual",
+        "UVNAS_SHARE": "nas_a",
+        "UVNAS_ROOT": root,
+    }
+    if shell not in ALIASES:
+        # A login fish of Debian appends what it misses of its standard directories, later than ours is appended.
+        later = found["PATH"].split(":" + f"{root}/bin", 1)[1].split(":")
+        assert later == [""] or (shell == "fish" and way == "login" and later == ["", "/usr/local/games"])
+
+
+@pytest.mark.parametrize("way", ["login", "interactive", "command"])
+def test_uv_is_found(bench, shell, way):
+    if way == "command":
+        done = ssh(bench, "dev1", command="uv --version")
+        assert (done.stdout.startswith("uv ")) == (shell in READ["dev1"]["command"])
+        return
+    bench.root("dev1", "rm -f /home/alice/version")
+    seen(bench, "dev1", way, "uv --version > /home/alice/version\n")
+    assert bench.root("dev1", "cat /home/alice/version").startswith("uv ") == (shell in READ["dev1"][way])
+
+
+@pytest.mark.parametrize("share", ROOT_OF)
+def test_an_environment_of_her_own(bench, shell, share):
+    people = ROOT_OF[share].replace("/uv", "/people/alice")
+    env = f"{people}/{shell}"
+    bench.root("dev1", f"rm -rf {env} /home/alice/during /home/alice/prefix")
+    activate = ACTIVATE.get(shell, ". {}/bin/activate").format(env)
+    lines = [
+        f"uvnas_use {share}",
+        "uv venv --quiet --python 3.9 " + env,
+        activate,
+        "uv pip install --quiet rich",
+        "env > /home/alice/during",
+        "python -c 'import sys, rich; print(sys.prefix)' > /home/alice/prefix",
+        "deactivate",
+    ]
+    after = seen(bench, "dev1", "login", "\n".join(lines) + "\n")
+    during = bench.root("dev1", "cat /home/alice/during")
+    assert f"\nVIRTUAL_ENV={env}\n" in f"\n{during}"
+    assert bench.root("dev1", "cat /home/alice/prefix").strip() == env
+    assert "VIRTUAL_ENV" not in after
+    assert env not in after["PATH"]
+    assert after["UVNAS_SHARE"] == share
+
+    module = f"{env}/lib/python3.9/site-packages/rich/console.py"
+    assert f"{ROOT_OF[share]}/python/" in bench.root("dev1", f"readlink -f {env}/bin/python")
+    if share == "nas_b":
+        # The same file as in the cache.
+        number = bench.root("dev1", f"stat -c %i {module}").strip()
+        assert bench.root("dev1", f"find {ROOT_OF[share]}/user-cache -inum {number}") != ""
+    else:
+        # A clone: another file, with the blocks of the one in the cache.
+        assert bench.root("dev1", f"stat -c %h {module}").strip() == "1"
+        assert "shared" in bench.root("dev1", f"filefrag -v {module}")
+
+
+def test_root_is_left_alone(bench, shell):
+    for host in READ:
+        for command in (
+            f"su - root -s /bin/{shell} -c env",
+            f"env -i HOME=/root PATH=/bin TERM=dumb /bin/{shell} -i -c env",
+        ):
+            found = bench.root(host, f"{command} 2>/dev/null")
+            assert "UV_" not in found
+            assert "UVNAS_" not in found
+            assert "/uv/" not in found

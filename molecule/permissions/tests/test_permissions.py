@@ -1,0 +1,114 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What people cannot do to what admins publish, and that one cache serves all of them."""
+
+from __future__ import annotations
+
+import pytest
+
+ROOT_OF = {"nas_a": "/mnt/nas-a/uv", "nas_b": "/mnt/nas-b/uv"}
+# One thing of each kind that only the owner writes: a directory, and a file in it.
+PUBLISHED = {
+    "share": ("", "share.json"),
+    "bin": ("/bin", "uv"),
+    "uv": ("/lib/uv/*", "uv"),
+    "lock": ("/locks", "train.txt"),
+    "lock file": ("", ".uvnas.lock"),
+    "link": ("/envs", "train"),
+    "manifest": ("/envs/train/", ".uvnas.json"),
+    "program": ("/envs/train/bin", "activate"),
+    "module": ("/envs/train/lib/python3*/site-packages/numpy", "__init__.py"),
+    "bytecode": ("/envs/train/lib/python3*/site-packages/numpy/__pycache__", "__init__.*.pyc"),
+    "interpreter": ("/python/cpython-3*/bin", "python3.*"),
+    "standard library": ("/python/cpython-3*/lib/python3*", "os.py"),
+    "archive": ("/python-archives", "*"),
+    "cache": ("/cache", "CACHEDIR.TAG"),
+    "cached wheel": ("/cache/archive-v*/*/numpy", "__init__.py"),
+}
+ATTEMPTS = {
+    "create": 'touch "$directory/mine"',
+    "make a directory": 'mkdir "$directory/mine"',
+    "edit": 'echo >>"$file"',
+    "replace": 'cp /etc/hostname /tmp/mine; mv -f /tmp/mine "$file"',
+    "delete": 'rm -f "$file"',
+    "rename": 'mv "$file" "$file.old"',
+    "chmod": 'chmod a+w "$file"',
+    "chmod the directory": 'chmod a+w "$directory"',
+}
+
+
+@pytest.mark.parametrize("what", PUBLISHED)
+@pytest.mark.parametrize("share", ROOT_OF)
+def test_nobody_but_the_owner_changes_what_is_published(bench, share, what):
+    directory, file = PUBLISHED[what]
+    script = [
+        f"for directory in {ROOT_OF[share]}{directory}; do :; done",
+        f"for file in $directory/{file}; do :; done",
+        '[ -e "$file" ] || exit 2',
+    ]
+    script += [f"{{ {attempt}; }} 2>/dev/null && echo {name}" for name, attempt in ATTEMPTS.items()]
+    before = bench.root("dev1", f"cd {ROOT_OF[share]}{directory} && stat -c '%n %a %U %s %Y' . {file}")
+    for user in ("alice", "bob"):
+        assert bench.user("dev1", user, "; ".join(script) + "; true") == ""
+    assert bench.root("dev1", f"cd {ROOT_OF[share]}{directory} && stat -c '%n %a %U %s %Y' . {file}") == before
+
+
+@pytest.mark.parametrize("share", ROOT_OF)
+def test_nothing_on_the_share_is_writable_for_others(bench, share):
+    root = ROOT_OF[share]
+    writable = (
+        f"find {root} -path {root}/user-cache -prune -o ! -type l ! -user uvadmin -print -o ! -type l -perm /022 -print"
+    )
+    assert bench.root("dev1", writable) == ""
+
+
+def test_people_cannot_use_the_builders_cache_by_mistake(bench):
+    done = bench.as_user(
+        "dev1", "alice", "UV_CACHE_DIR=$UVNAS_ROOT/cache uv venv --python 3.9 /mnt/nas-a/people/alice/wrong"
+    )
+    assert done.rc != 0
+    assert "Permission denied" in done.stderr
+
+
+def install(bench, user, share, *packages):
+    """Have a user install packages into an environment of theirs, from a shell with the usual umask."""
+    env = f"{ROOT_OF[share].removesuffix('/uv')}/people/{user}/shared"
+    bench.root("dev1", f"rm -rf {env}")
+    done = bench.as_user(
+        "dev1",
+        user,
+        f"umask 022; uvnas_use {share}; uv venv --quiet --python 3.9 {env} && uv pip install --python {env} {' '.join(packages)}",
+    )
+    assert done.rc == 0, done.stderr
+    return env, done.stderr
+
+
+@pytest.mark.parametrize("share", ROOT_OF)
+def test_one_cache_serves_both_users(bench, share):
+    install(bench, "alice", share, "idna", "certifi")
+    # The same package from the cache, and another one into it.
+    env, said = install(bench, "bob", share, "idna", "packaging")
+    assert "Installed 2 packages" in said
+    install(bench, "alice", share, "packaging", "certifi", "iniconfig")
+    if share == "nas_b":
+        # Another user's file, and the same one.
+        owner = bench.root("dev1", f"stat -c %U {env}/lib/python3.9/site-packages/idna/__init__.py").strip()
+        assert owner == "alice"
+
+
+def test_packages_of_another_user_need_no_network(bench):
+    install(bench, "alice", "nas_b", "idna")
+    done = bench.as_user(
+        "dev1",
+        "bob",
+        "uvnas_use nas_b; cd /mnt/nas-b/people/bob; rm -rf off; uv venv -q --python 3.9 off && uv pip install --offline --python off idna",
+    )
+    assert done.rc == 0, done.stderr
+
+
+@pytest.mark.parametrize("share", ROOT_OF)
+def test_a_user_cannot_put_an_interpreter_on_the_share(bench, share):
+    done = bench.as_user("dev1", "alice", f"uvnas_use {share}; uv venv --python 3.12 /tmp/none")
+    assert done.rc != 0
+    assert "3.12" in done.stderr

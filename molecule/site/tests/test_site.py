@@ -1,0 +1,80 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From bare hosts, one site.yml equips both NASes and all four hosts."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+SHARES_OF = {"dev1": ["nas_a", "nas_b"], "node-a1": ["nas_a"], "node-a2": ["nas_a"], "node-b1": ["nas_b"]}
+ROOT_OF = {"nas_a": "/mnt/nas-a/uv", "nas_b": "/mnt/nas-b/uv"}
+ENVS_OF = {"nas_a": ["tools", "train"], "nas_b": ["only-b", "tools", "train"]}
+IMPORTS = {"tools": "numpy, requests, rich", "train": "numpy, pandas", "only-b": "rich"}
+USES = [(host, share) for host, shares in SHARES_OF.items() for share in shares]
+
+
+@pytest.mark.parametrize(("host", "share"), USES)
+def test_every_host_runs_the_environments_of_its_shares(bench, host, share):
+    root = ROOT_OF[share]
+    assert bench.root(host, f"ls {root}/envs").split() == ENVS_OF[share]
+    for env in ENVS_OF[share]:
+        said = bench.user(
+            host, "alice", f"{root}/envs/{env}/bin/python -c 'import sys, {IMPORTS[env]}; print(sys.prefix)'"
+        )
+        # By way of the link, which is what people type.
+        assert said == f"{root}/envs/{env}"
+
+
+def test_hosts_have_the_shares_that_they_should(bench):
+    filesystems = {"nas_a": "xfs", "nas_b": "ext4"}
+    for host, shares in SHARES_OF.items():
+        mounted = {share for share in ROOT_OF if bench[host].file(f"{ROOT_OF[share]}/share.json").exists}
+        assert mounted == set(shares)
+        for share in shares:
+            assert bench.root(host, f"stat -f -c %T {ROOT_OF[share]}").strip().startswith(filesystems[share][:3])
+
+
+def test_the_same_declaration_is_the_same_generation_on_both_shares(bench):
+    for env in ("tools", "train"):
+        a, b = (json.loads(bench.root("dev1", f"cat {root}/envs/{env}/.uvnas.json")) for root in ROOT_OF.values())
+        assert a["id"] == b["id"]
+        assert a["packages"] == b["packages"]
+
+
+def test_the_older_host_has_an_older_glibc_and_slurm(bench):
+    def versions(host):
+        return bench.root(host, "getconf GNU_LIBC_VERSION; scontrol --version").split()
+
+    assert versions("node-b1") < versions("dev1") == versions("node-a1")
+
+
+@pytest.mark.parametrize(
+    ("host", "home"), [("dev1", "nas_a"), ("node-a1", "nas_a"), ("node-a2", "nas_a"), ("node-b1", "nas_b")]
+)
+def test_login_shells_know_their_home_share(bench, host, home):
+    assert bench.user(host, "alice", 'echo "$UVNAS_SHARE $UV_CACHE_DIR"') == f"{home} {ROOT_OF[home]}/user-cache"
+
+
+def test_uv_is_on_shares_and_on_the_disks_that_asked_for_it(bench):
+    for host, shares in SHARES_OF.items():
+        for share in shares:
+            assert bench.user(host, "alice", f"{ROOT_OF[share]}/bin/uv --version").startswith("uv ")
+        assert bench[host].file("/usr/local/bin/uv").exists == (host == "node-b1")
+    assert bench.user("node-b1", "alice", "command -v uv; uv --version").startswith("/usr/local/bin/uv\nuv ")
+
+
+def test_environments_on_ext4_are_hard_links_of_the_cache(bench):
+    linked = bench.root("dev1", f"find {ROOT_OF['nas_b']}/generations -name '*.so' -links +1 | wc -l")
+    assert int(linked) > 50
+    assert bench.root("dev1", f"find {ROOT_OF['nas_b']}/generations -name '*.so' -links 1") == ""
+
+
+def test_environments_on_xfs_share_their_blocks_with_the_cache(bench):
+    library = bench.root(
+        "dev1", f"find {ROOT_OF['nas_a']}/generations/train -name 'libopenblas*.so' -o -name '_multiarray_umath*.so'"
+    )
+    for path in library.split():
+        assert "shared" in bench.root("dev1", f"filefrag -v {path}")
