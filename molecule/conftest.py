@@ -5,13 +5,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
+import re
 import shlex
+import subprocess
+import sys
 import time
 import typing as t
+from pathlib import Path
 
 import pytest
 import testinfra
 
+ROOT = Path(__file__).resolve().parents[1]
 NODES_OF = {"a": ("node-a1", "node-a2"), "b": ("node-b1",)}
 
 
@@ -81,6 +89,58 @@ class Jobs:
         """End what still runs."""
         if self._running:
             self.bench.root("dev1", f"scancel {' '.join(self._running)} || true")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """How a run of site.yml ended."""
+
+    rc: int
+    output: str
+
+    @property
+    def text(self) -> str:
+        """The output with the line breaks that Ansible writes as two characters."""
+        return self.output.replace("\\n", "\n").replace('\\"', '"')
+
+    def recap(self, what: str) -> dict[str, int]:
+        """A number of the recap, such as ``changed`` or ``failed``, by host."""
+        return {
+            host: int(number) for host, number in re.findall(rf"^(\S+) +:.*\b{what}=(\d+)", self.output, re.MULTILINE)
+        }
+
+    @property
+    def failed(self) -> set[str]:
+        """The hosts that failed."""
+        return {host for host, number in self.recap("failed").items() if number}
+
+
+def run_site(*options: str, **variables: t.Any) -> Run:
+    """Run site.yml on the bench, as converge does, with these variables instead of the inventory's."""
+    inventory = ROOT / "molecule" / "inventory"
+    command = [Path(sys.executable).parent / "ansible-playbook", "-i", inventory, ROOT / "playbooks" / "site.yml"]
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_PIPELINING": "1",
+    }
+    done = subprocess.run(
+        [*command, "-e", json.dumps(variables), *options],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return Run(done.returncode, done.stdout)
+
+
+@pytest.fixture(scope="session")
+def site() -> t.Callable[..., Run]:
+    return run_site
 
 
 @pytest.fixture(scope="session")
