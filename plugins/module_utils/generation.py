@@ -21,7 +21,7 @@ import tempfile
 import time
 import typing as t
 
-from . import fs, pin, platform_needs
+from . import extents, fs, pin, platform_needs
 from .borrow import borrow
 from .errors import CommandError, UvnasError
 from .interpreter import Interpreter
@@ -51,9 +51,10 @@ sys.exit(failed)
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """What a tree takes: ``bytes`` of all its files, ``own_bytes`` of those with a single link, ``inodes`` of its own.
+    """What a tree takes: ``bytes`` of all its files, ``own_bytes`` that it shares with nobody, ``inodes`` of its own.
 
-    A file linked from the cache, or from another environment, counts in ``bytes`` only.
+    A file linked from the cache, or from another environment, counts in ``bytes`` only; one that was cloned (reflink)
+    does not count in ``own_bytes``.
     """
 
     files: int
@@ -183,6 +184,7 @@ def clean_up_names(layout: Layout) -> None:
 def seal(path: str) -> Size:
     """Take write permission for group and others off everything below ``path``, and measure it on the way."""
     files = total = own = inodes = 0
+    clones = True  # As far as is known: until the filesystem says that it cannot tell.
     pending = [path]
     while pending:
         directory = pending.pop()
@@ -201,7 +203,10 @@ def seal(path: str) -> Size:
                 files += 1
                 total += status.st_size
                 if status.st_nlink == 1:
-                    own += status.st_size
+                    alone = extents.own_bytes(entry.path) if clones and status.st_size else status.st_size
+                    clones = alone is not None
+                    # Blocks are whole, and the last one is seldom full.
+                    own += status.st_size if alone is None else min(alone, status.st_size)
                     inodes += 1
     return Size(files, total, own, inodes)
 

@@ -12,7 +12,7 @@ import os
 import socket
 import typing as t
 
-from . import fs, generation, platform_needs, probe
+from . import extents, fs, generation, platform_needs, probe
 from .errors import UvnasError
 from .layout import Layout
 from .plan import published_id
@@ -142,10 +142,12 @@ class Inspection:
 
 
 def true_size(path: str) -> dict[str, int]:
-    """Of a tree: ``bytes`` of its files, ``own_bytes`` and ``shared_bytes`` as allocated, without and with hard links
-    to elsewhere."""
+    """Of a tree: ``bytes`` of its files; as allocated, ``own_bytes`` of it alone, and ``shared_bytes`` with elsewhere,
+    by hard links or, where the filesystem tells, reflinks."""
     own = shared = apparent = 0
     links: dict[tuple[int, int], list[int]] = {}
+    paths: dict[tuple[int, int], str] = {}
+    clones = True  # As far as is known: until the filesystem says that it cannot tell.
     pending = [path]
     while pending:
         with os.scandir(pending.pop()) as entries:
@@ -156,11 +158,16 @@ def true_size(path: str) -> dict[str, int]:
                     own += status.st_blocks * 512
                     continue
                 apparent += status.st_size
-                seen = links.setdefault((status.st_dev, status.st_ino), [0, status.st_nlink, status.st_blocks * 512])
-                seen[0] += 1
-    for seen_here, all_links, size in links.values():
-        if seen_here < all_links:
-            shared += size
-        else:
-            own += size
+                inode = (status.st_dev, status.st_ino)
+                links.setdefault(inode, [0, status.st_nlink, status.st_blocks * 512])[0] += 1
+                if entry.is_file(follow_symlinks=False):
+                    paths[inode] = entry.path
+    for inode, (seen_here, all_links, size) in links.items():
+        alone: t.Optional[int] = 0 if seen_here < all_links else size
+        if alone and clones and inode in paths:
+            alone = extents.own_bytes(paths[inode])
+            clones = alone is not None
+        alone = size if alone is None else min(alone, size)
+        own += alone
+        shared += size - alone
     return {"bytes": apparent, "own_bytes": own, "shared_bytes": shared}

@@ -118,7 +118,7 @@ environments:
       returned: when it was built or published
       type: dict
     size:
-      description: Files, their bytes, and the bytes and inodes that are not shared by hard links.
+      description: Files, their bytes, and the bytes and inodes that are not shared by hard links or reflinks.
       returned: when it was built or published
       type: dict
     seconds:

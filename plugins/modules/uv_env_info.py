@@ -140,7 +140,7 @@ environments:
       returned: always
       type: dict
     size:
-      description: Files, their bytes, and the bytes and inodes not shared by hard links, as of the build.
+      description: Files, their bytes, and the bytes and inodes not shared by hard links or reflinks, as of the build.
       returned: always
       type: dict
     true_size:

@@ -1,0 +1,54 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How much of a file shares its room with another one, on filesystems with reflinks.
+
+A file that uv has cloned from its cache has an inode of its own, and yet takes no room. Filesystems tell by the ioctl
+FIEMAP (linux/fiemap.h; ioctl number and structures are the same on x86_64 and aarch64).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import typing as t
+
+_FS_IOC_FIEMAP = 0xC020660B
+# fm_start, fm_length, fm_flags, fm_mapped_extents, fm_extent_count, fm_reserved
+_REQUEST = struct.Struct("=QQLLLL")
+# fe_logical, fe_physical, fe_length, fe_reserved64[2], fe_flags, fe_reserved[3]
+_EXTENT = struct.Struct("=QQQ2QL3L")
+_LAST, _SHARED = 0x1, 0x2000
+# Files that were just installed have a few extents; of one that has more, the rest is asked for in another round.
+_COUNT = 32
+_WHOLE = (1 << 64) - 1
+
+
+def own_bytes(path: str) -> t.Optional[int]:
+    """The bytes of the file ``path`` that it shares with no other; None where the filesystem cannot tell, such as NFS.
+
+    Bytes as allocated, in blocks of the filesystem.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        own = start = 0
+        while True:
+            extents = _extents(descriptor, start)
+            for _logical, _physical, length, _a, _b, flags, *_rest in extents:
+                own += 0 if flags & _SHARED else length
+            if not extents or extents[-1][5] & _LAST:
+                return own
+            start = extents[-1][0] + extents[-1][2]
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _extents(descriptor: int, start: int) -> list[tuple[int, ...]]:
+    buffer = bytearray(_REQUEST.size + _COUNT * _EXTENT.size)
+    _REQUEST.pack_into(buffer, 0, start, _WHOLE - start, 0, 0, _COUNT, 0)
+    fcntl.ioctl(descriptor, _FS_IOC_FIEMAP, buffer)
+    count = _REQUEST.unpack_from(buffer)[3]
+    return [_EXTENT.unpack_from(buffer, _REQUEST.size + index * _EXTENT.size) for index in range(count)]
