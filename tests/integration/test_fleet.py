@@ -70,6 +70,7 @@ def counted(site: Site, monkeypatch: pytest.MonkeyPatch, *options: str) -> Count
     return Counted(run, tasks)
 
 
+@pytest.mark.compat
 @pytest.mark.parametrize("options", [(), ("--check",)])
 def test_converged_member_costs_at_most_three_tasks(
     options: tuple[str, ...], site: Site, monkeypatch: pytest.MonkeyPatch
@@ -131,6 +132,7 @@ def test_variables_of_one_member_are_refused_before_anything_is_written(refused:
     assert not (site.path / "profile.d").exists()
 
 
+@pytest.mark.compat
 @pytest.mark.parametrize("host", WRONG)
 def test_each_mistake_is_said_at_once_with_its_host(host: str, refused: tuple[Site, Run]) -> None:
     assert f"{host}: {WRONG[host][1]}" in refused[1].output
