@@ -87,14 +87,16 @@ def test_batch(batches, partition, first, options):
 
 def test_srun_in_a_job_with_export_none(jobs):
     # A way out: have srun pass on what the script has.
-    script = f"{LOGIN}\nexport SLURM_EXPORT_ENV=ALL\nsource $UVNAS_ROOT/envs/train/bin/activate\nsrun python -c 'import sys, numpy; print(sys.prefix)'\n"
+    activate = "export SLURM_EXPORT_ENV=ALL\nsource $UVNAS_ROOT/envs/train/bin/activate\n"
+    script = f"{LOGIN}\n{activate}srun python -c 'import sys, numpy; print(sys.prefix)'\n"
     numbers = {partition: jobs.submit(script, "-p", partition, "--export=NONE") for partition in ROOT_OF}
     for partition, number in numbers.items():
         assert jobs.output(number).startswith(f"{ROOT_OF[partition]}/generations/train/")
 
 
 def test_the_example_of_the_documentation(jobs):
-    script = f"{LOGIN}\nsource \"$UVNAS_ROOT/envs/train/bin/activate\"\nsrun python -c 'import sys, pandas; print(sys.prefix)'\n"
+    activate = 'source "$UVNAS_ROOT/envs/train/bin/activate"'
+    script = f"{LOGIN}\n{activate}\nsrun python -c 'import sys, pandas; print(sys.prefix)'\n"
     numbers = {partition: jobs.submit(script, "-p", partition) for partition in ROOT_OF}
     for partition, number in numbers.items():
         assert jobs.output(number).startswith(f"{ROOT_OF[partition]}/generations/train/")
