@@ -6,6 +6,7 @@
 VENV        := .venv
 VENV_DEV    := .venv-dev
 VENV_COMPAT := .venv-compat
+BENCH       := $(or $(UVNAS_BENCH_DIR),build/bench)
 RESULTS     := build/results
 export PATH := $(CURDIR)/$(VENV_DEV)/bin:$(PATH)
 
@@ -21,7 +22,7 @@ ANTSIBULL_DOCS = antsibull-docs --config-file docs/docsite/antsibull-docs.cfg
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint lint-python lint-ansible lint-docs lint-shell test-unit test-sanity test-integration \
-	test-compat test-deps bench bench-fleet docs readme requirements clean
+	test-compat test-molecule test-deps test-molecule-deps bench bench-fleet docs readme requirements clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,8 +34,9 @@ demo: $(VENV)/.ready ## One share under ./.demo, from nothing to two environment
 
 ## Testing it
 
-test: test-deps lint docs test-unit test-sanity test-integration test-compat ## All of the tests, and what they need
-	@python tests/tools/summary.py $(addprefix $(RESULTS)/,unit.xml integration.xml compat-unit.xml compat-integration.xml)
+test: test-deps lint docs test-unit test-sanity test-integration test-compat test-molecule ## All of the tests, and what they need
+	@python tests/tools/summary.py $(addprefix $(RESULTS)/,unit.xml integration.xml compat-unit.xml compat-integration.xml) \
+		$(RESULTS)/molecule-*.xml
 
 lint: lint-python lint-ansible lint-docs lint-shell ## Style, types, docs and changelog
 
@@ -66,8 +68,16 @@ test-compat: $(VENV_COMPAT)/.ready test-deps ## Unit tests and some integration 
 	PATH="$(CURDIR)/$(VENV_COMPAT)/bin:$$PATH" $(call pytest,compat-unit) tests/unit
 	PATH="$(CURDIR)/$(VENV_COMPAT)/bin:$$PATH" $(call pytest,compat-integration) -m compat tests/integration
 
+test-molecule: $(VENV_DEV)/.ready test-molecule-deps ## A real cluster in containers, see molecule/README.md
+	rm -f $(RESULTS)/molecule-*.xml
+	molecule destroy
+	MOLECULE_COMMAND_BORDERS=0 molecule test --all
+
 test-deps: ## What the tests use of the operating system
 	tests/tools/os-packages.sh
+
+test-molecule-deps:
+	tests/tools/os-packages.sh bench
 
 bench: $(VENV_DEV)/.ready test-deps ## The benchmark: a table of medians and ratios
 	python tests/bench/bench.py
@@ -93,6 +103,7 @@ requirements: $(VENV_DEV)/.ready ## Pin the newest versions of what requirements
 	done
 
 clean: ## Remove what was built and installed here, the demo too
+	[ ! -d $(BENCH)/nas ] || python3 molecule/bench/bench.py destroy
 	[ ! -d .demo ] || chmod -R u+rwX .demo
 	rm -rf build .demo .venv .venv-dev .venv-compat .ansible .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -20,7 +21,6 @@ import pytest
 import testinfra
 
 ROOT = Path(__file__).resolve().parents[1]
-NODES_OF = {"a": ("node-a1", "node-a2"), "b": ("node-b1",)}
 
 
 class Bench:
@@ -31,6 +31,14 @@ class Bench:
 
     def __getitem__(self, name: str) -> t.Any:
         return self._hosts.setdefault(name, testinfra.get_host(f"podman://{name}"))
+
+    @functools.cached_property
+    def series(self) -> str:
+        """The series of the interpreter on the shares, such as 3.9."""
+        (found,) = self.root(
+            "dev1", "ls /mnt/nas-a/uv/python | sed -n 's/^cpython-\\(3[.][0-9]*\\).*/\\1/p' | sort -u"
+        ).split()
+        return found
 
     def root(self, host: str, script: str) -> str:
         """What a script of sh says that root runs. An error of it is one of the test."""

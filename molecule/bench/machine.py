@@ -64,6 +64,7 @@ class Engine:
         """What podman says on standard output. Raises CalledProcessError, with its messages as output."""
         done = subprocess.run(
             ["podman", *argv],
+            check=False,
             timeout=timeout,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -76,12 +77,11 @@ class Engine:
 
     def says(self, *argv: str | Path) -> bool:
         """Whether podman exits with 0."""
-        return (
-            subprocess.run(
-                ["podman", *argv], env=self.environment, stdin=subprocess.DEVNULL, capture_output=True
-            ).returncode
-            == 0
-        )
+        try:
+            self(*argv)
+        except subprocess.CalledProcessError:
+            return False
+        return True
 
 
 def limits() -> list[str]:

@@ -19,7 +19,7 @@ import shutil
 import typing as t
 
 from .errors import CommandError, UvnasError
-from .fs import read_bytes, share_lock
+from .fs import share_lock
 from .process import Runner
 
 PROBE_DIR = ".uvnas-probe"
@@ -101,7 +101,12 @@ def mounts() -> list[Mount]:
 def _read_proc(path: str) -> str:
     # Not by open(): to find an encoding it may import, which the owner may not in root's Python.
     # Paths may be in any encoding; those that come back from os.path have the same surrogates.
-    return os.fsdecode(read_bytes(path) or b"")
+    # To the end: such a file gives no more than a page at once, and a host with many mounts has several of them.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.fsdecode(b"".join(iter(lambda: os.read(descriptor, 1 << 20), b"")))
+    finally:
+        os.close(descriptor)
 
 
 def mount_id(path: str) -> int:

@@ -303,7 +303,6 @@ def wanted_directories(share: Share) -> dict[str, Directory]:
         layout.bin_dir,
         os.path.dirname(layout.uv_versions),
         layout.uv_versions,
-        layout.cache,
         layout.python,
         layout.python_archives,
         layout.locks,
@@ -311,6 +310,8 @@ def wanted_directories(share: Share) -> dict[str, Directory]:
         layout.generations,
     ):
         found[path] = plain
+    # Closed to others: uv makes lock files in it that everybody can write, and who holds one stops the builder.
+    found[layout.cache] = dataclasses.replace(plain, mode=share.mode & ~0o077)
     if share.user_cache == "group":
         # What people make there belongs to the group (setgid), and the group may write it (ACL) whatever their umask:
         # uv makes its directories and files as the umask says, and with 022 the second person's uv fails at once.

@@ -1,5 +1,7 @@
 #!/bin/sh
-# Have what the tests use of the operating system. As root on Debian or Ubuntu: install what is missing. Otherwise: say it.
+# Have what the tests use of the operating system: os-packages.sh [bench]
+#
+# As root on Debian or Ubuntu: install what is missing. Otherwise: say it. With "bench" it is about molecule's hosts.
 set -eu
 
 # A command that the tests run, and the Debian package it comes from.
@@ -27,6 +29,22 @@ unshare     util-linux
 xz          xz-utils
 zsh         zsh
 '
+
+wanted_by_the_bench='
+/usr/lib/podman/aardvark-dns  aardvark-dns
+/usr/lib/podman/netavark      netavark
+iptables    iptables
+losetup     mount
+mkfs.ext4   e2fsprogs
+mkfs.xfs    xfsprogs
+mmdebstrap  mmdebstrap
+newuidmap   uidmap
+nft         nftables
+podman      podman
+runc        runc
+ssh         openssh-client
+'
+[ "${1:-}" != bench ] || wanted=$wanted_by_the_bench
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=$(echo "$wanted" | while read -r command package; do

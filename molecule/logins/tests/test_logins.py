@@ -9,7 +9,8 @@ import pytest
 
 SHELLS = ("sh", "bash", "zsh", "tcsh", "fish")
 ROOT_OF = {"nas_a": "/mnt/nas-a/uv", "nas_b": "/mnt/nas-b/uv"}
-# Which shells read the settings, by the way in. dev1 has the lines that the README gives, node-a1 is as Debian makes it.
+# Which shells read the settings, by the way in. dev1 has the lines that the README
+# gives, node-a1 is as Debian makes it.
 READ = {
     "dev1": {"login": SHELLS, "interactive": ("bash", "fish"), "command": ("fish",)},
     "node-a1": {"login": ("sh", "bash", "fish"), "interactive": ("fish",), "command": ("fish",)},
@@ -101,7 +102,7 @@ def test_an_environment_of_her_own(bench, shell, share):
     activate = ACTIVATE.get(shell, ". {}/bin/activate").format(env)
     lines = [
         f"uvnas_use {share}",
-        "uv venv --quiet --python 3.9 " + env,
+        f"uv venv --quiet --python {bench.series} {env}",
         activate,
         "uv pip install --quiet rich",
         "env > /home/alice/during",
@@ -116,7 +117,7 @@ def test_an_environment_of_her_own(bench, shell, share):
     assert env not in after["PATH"]
     assert after["UVNAS_SHARE"] == share
 
-    module = f"{env}/lib/python3.9/site-packages/rich/console.py"
+    module = f"{env}/lib/python{bench.series}/site-packages/rich/console.py"
     assert f"{ROOT_OF[share]}/python/" in bench.root("dev1", f"readlink -f {env}/bin/python")
     if share == "nas_b":
         # The same file as in the cache.

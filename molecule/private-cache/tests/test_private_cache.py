@@ -20,10 +20,11 @@ def test_people_install_from_their_own_cache(bench, share, user):
     done = bench.as_user(
         "dev1",
         user,
-        f"uvnas_use {share}; uv venv -q --python 3.9 {env} && uv pip install --python {env} idna && {env}/bin/python -c 'import idna'",
+        f"uvnas_use {share}; uv venv -q --python {bench.series} {env} && uv pip install --python {env} idna && "
+        f"{env}/bin/python -c 'import idna'",
     )
     assert done.rc == 0, done.stderr
-    module = f"{env}/lib/python3.9/site-packages/idna/core.py"
+    module = f"{env}/lib/python{bench.series}/site-packages/idna/core.py"
     assert bench.root("dev1", f"stat -c %U {module}").strip() == user
     assert bench.root("dev1", f"find {root}/user-cache/{user} -path '*/idna/core.py'") != ""
     if share == "nas_b":

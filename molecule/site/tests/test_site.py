@@ -24,8 +24,8 @@ def test_every_host_runs_the_environments_of_its_shares(bench, host, share):
         said = bench.user(
             host, "alice", f"{root}/envs/{env}/bin/python -c 'import sys, {IMPORTS[env]}; print(sys.prefix)'"
         )
-        # By way of the link, which is what people type.
-        assert said == f"{root}/envs/{env}"
+        # By way of the link, which is what people type, and pinned to where it leads.
+        assert said.startswith(f"{root}/generations/{env}/")
 
 
 def test_hosts_have_the_shares_that_they_should(bench):

@@ -75,7 +75,7 @@ def test_batch(batches, partition, first, options):
     if root not in (ROOT_OF[partition],):
         assert "No such file or directory" in output
         return
-    assert f"prefix {root}/envs/train\n" in output
+    assert f"prefix {root}/generations/train/" in output
     # With --export=NONE, srun in the job passes on nothing at all, not even PATH.
     step = variables(output, "srun")
     if "--export=NONE" in options:
@@ -87,14 +87,16 @@ def test_batch(batches, partition, first, options):
 
 def test_srun_in_a_job_with_export_none(jobs):
     # A way out: have srun pass on what the script has.
-    script = f"{LOGIN}\nexport SLURM_EXPORT_ENV=ALL\nsource $UVNAS_ROOT/envs/train/bin/activate\nsrun python -c 'import sys, numpy; print(sys.prefix)'\n"
+    activate = "export SLURM_EXPORT_ENV=ALL\nsource $UVNAS_ROOT/envs/train/bin/activate\n"
+    script = f"{LOGIN}\n{activate}srun python -c 'import sys, numpy; print(sys.prefix)'\n"
     numbers = {partition: jobs.submit(script, "-p", partition, "--export=NONE") for partition in ROOT_OF}
     for partition, number in numbers.items():
         assert jobs.output(number).startswith(f"{ROOT_OF[partition]}/generations/train/")
 
 
 def test_the_example_of_the_documentation(jobs):
-    script = f"{LOGIN}\nsource \"$UVNAS_ROOT/envs/train/bin/activate\"\nsrun python -c 'import sys, pandas; print(sys.prefix)'\n"
+    activate = 'source "$UVNAS_ROOT/envs/train/bin/activate"'
+    script = f"{LOGIN}\n{activate}\nsrun python -c 'import sys, pandas; print(sys.prefix)'\n"
     numbers = {partition: jobs.submit(script, "-p", partition) for partition in ROOT_OF}
     for partition, number in numbers.items():
         assert jobs.output(number).startswith(f"{ROOT_OF[partition]}/generations/train/")
@@ -121,7 +123,7 @@ def test_srun_by_path(bench, partition):
     said = bench.user(
         "dev1", "alice", f"srun -p {partition} {root}/envs/train/bin/python -c 'import numpy, sys; print(sys.prefix)'"
     )
-    assert said == f"{root}/envs/train"
+    assert said.startswith(f"{root}/generations/train/")
 
 
 def test_srun_on_two_nodes(bench):

@@ -36,6 +36,13 @@ def test_mountinfo() -> None:
     ]
 
 
+def test_files_of_proc_are_read_to_the_end() -> None:
+    # The kernel gives them in pieces of a page. This one has dozens of pieces.
+    text = probe._read_proc("/proc/self/smaps")
+    assert len(text) > 10 * os.sysconf("SC_PAGE_SIZE")
+    assert text.splitlines()[-1].startswith("VmFlags:")
+
+
 def test_the_mount_a_directory_is_on(tmp_path: Path) -> None:
     mounts = probe.mounts()
     proc = probe.mount_of("/proc", mounts)

@@ -227,7 +227,8 @@ def test_only_the_owner_writes_anywhere_but_to_the_user_cache() -> None:
 
 def test_a_share_for_a_group_only_shuts_its_user_cache_too() -> None:
     wanted = wanted_directories(dataclasses.replace(SHARE, mode=0o750))
-    assert {directory.mode for directory in wanted.values()} == {0o750, 0o2770}
+    assert {directory.mode for directory in wanted.values()} == {0o700, 0o750, 0o2770}
+    assert wanted[SHARE.layout.cache].mode == 0o700
 
 
 def test_private_caches() -> None:
@@ -261,7 +262,7 @@ def test_parents_are_only_made_below_a_mount() -> None:
 def test_what_is_off_is_corrected() -> None:
     off = Directory(OWNER, GROUP, 0o777)
     changes = plan_directories(SHARE, found_for(SHARE, cache=off))
-    assert changes == [Change(SHARE.layout.cache, off, Directory(OWNER, GROUP, 0o755))]
+    assert changes == [Change(SHARE.layout.cache, off, Directory(OWNER, GROUP, 0o700))]
 
 
 def test_without_acls_none_are_wanted() -> None:
