@@ -32,6 +32,13 @@ from table import Table
 
 LIMIT = 3
 MB = 1e6
+# What a further host adds: in words, unit, field of Measured, and what one unit is. Not the memory of forks: they are
+# as many as before, so that it differs by chance only.
+SLOPES = (
+    ("seconds", "s", "seconds", 1.0),
+    ("CPU, modules too", "s", "cpu", 1.0),
+    ("memory of the main process", "kB", "main_memory", 1e3),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +48,14 @@ class Measured:
     hosts: int
     seconds: float
     cpu: float
+    # In bytes: the main process, and that with its forks.
+    main_memory: float
     memory: float
 
     @classmethod
     def of(cls, hosts: int, runs: t.Sequence[Run]) -> Measured:
-        seconds, cpu = (statistics.median(getattr(run, name) for run in runs) for name in ("seconds", "cpu_seconds"))
-        return cls(hosts, seconds, cpu, statistics.median(run.all_memory for run in runs))
+        names = ("seconds", "cpu_seconds", "main_memory", "all_memory")
+        return cls(hosts, *(statistics.median(getattr(run, name) for run in runs) for name in names))
 
 
 class Fleet:
@@ -132,17 +141,17 @@ def measure(fleet: Fleet, sizes: t.Sequence[int], repeats: int | None, table: Ta
         table.add("site.yml: the same", site.cpu / hosts, base=copy.cpu / hosts, of="copy")
         table.add("copy: memory of the controller and its forks", copy.memory / MB, "MB")
         table.add("site.yml: the same", site.memory / MB, "MB", base=copy.memory / MB, of="copy")
-        table.add("copy: main process alone", [run.main_memory / MB for run, _site in turns], "MB")
-        table.add("site.yml: main process alone", [run.main_memory / MB for _copy, run in turns], "MB")
+        table.add("copy: main process alone", copy.main_memory / MB, "MB")
+        table.add("site.yml: main process alone", site.main_memory / MB, "MB", base=copy.main_memory / MB, of="copy")
         executions = max(fleet.cost(run) for _copy, run in turns)
         met = executions <= LIMIT
         table.add("site.yml: tasks that a member executes", executions, "tasks", target=f"<= {LIMIT}", met=met)
     for i in range(1, len(sizes)):
         table.section(f"Each further host, between {sizes[i - 1]} and {sizes[i]}")
-        for unit, field, scaled in (("s", "seconds", 1.0), ("s", "cpu", 1.0), ("kB", "memory", 1e3)):
+        for what, unit, field, scaled in SLOPES:
             copy_slope, site_slope = (_slope(some[i - 1], some[i], field) / scaled for some in (copies, sites))
-            table.add(f"copy: {field}", copy_slope, unit)
-            table.add(f"site.yml: {field}", site_slope, unit, base=max(copy_slope, 0), of="copy")
+            table.add(f"copy: {what}", copy_slope, unit)
+            table.add(f"site.yml: {what}", site_slope, unit, base=max(copy_slope, 0), of="copy")
 
 
 def _slope(fewer: Measured, more: Measured, field: str) -> float:
