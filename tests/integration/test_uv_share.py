@@ -507,7 +507,7 @@ def test_an_ordinary_user_needs_no_root(lab: Lab) -> None:
     me = {"user": ADA, "groups": [GROUP], "owner": None, "group": GROUP}
     predicted, result = make(root, check=True, **me), make(root, **me)
     assert predicted["diff"] == result["diff"]
-    assert who(root / "cache") == (ADA, GROUP, 0o755)
+    assert who(root / "cache") == (ADA, GROUP, 0o700)
     assert who(root / "user-cache") == (ADA, GROUP, 0o2775)
     assert not make(root, **me)["changed"]
     assert not make(root, **{**me, "owner": ADA})["changed"]

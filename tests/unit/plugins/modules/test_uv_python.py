@@ -218,7 +218,7 @@ def test_an_archive_is_wanted_then_installed(run: Run, share: Path, archives: di
     assert ask(share) == VERSION
     assert {path.owner() for path in share.rglob("*")} == {owner()}
     assert not [
-        path for path in (share / "python" / key()).rglob("*") if path.lstat().st_mode & 0o022 and not path.is_symlink()
+        path for path in (share / "python").rglob("*") if path.lstat().st_mode & 0o022 and not path.is_symlink()
     ]
     no_uv(share)
     again = run(share, **args)
