@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import typing as t
 
 from .layout import Layout
@@ -38,6 +39,11 @@ _INHERITED = frozenset(
         "UV_SYSTEM_CERTS",
     }
 )
+
+# Of an index that has a name.
+_INDEX_CREDENTIAL = re.compile(r"UV_INDEX_\w+_(USERNAME|PASSWORD)")
+# Where systems keep the certificates that they trust: Debian and SUSE, Red Hat, Alpine.
+_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
 # Options every module that may reach an index takes; documented in the doc fragment uvnas.cluster.index.
 INDEX_ARGUMENTS: dict[str, t.Any] = {
@@ -116,13 +122,17 @@ class Uv:
     def environment(self) -> dict[str, str]:
         """The whole environment of a uv process."""
         inherited = {
-            key: value for key, value in os.environ.items() if key.upper() in _INHERITED or key.startswith("UV_INDEX_")
+            key: value
+            for key, value in os.environ.items()
+            if key.upper() in _INHERITED or _INDEX_CREDENTIAL.fullmatch(key)
         }
         return {
             # No shims, no user's tools: uv searches PATH for interpreters; a build finds only the system's compilers.
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "HOME": os.environ.get("HOME", "/"),
             "LC_ALL": "C",
+            # What the host trusts, pip does too, and a site's own certificate authority is nowhere else.
+            **({"UV_SYSTEM_CERTS": "1"} if any(map(os.path.exists, _CERTIFICATES)) else {}),
             **inherited,
             **self.index.environment(),
             "UV_NO_CONFIG": "1",
