@@ -59,7 +59,15 @@ def test_uv_works_on_the_share_and_nowhere_else() -> None:
 
 
 def test_what_an_admin_has_set_for_themselves_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("UV_CACHE_DIR", "UV_INDEX_URL", "UV_LINK_MODE", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH"):
+    for name in (
+        "UV_CACHE_DIR",
+        "UV_INDEX_URL",
+        "UV_INDEX_STRATEGY",
+        "UV_LINK_MODE",
+        "PYTHONPATH",
+        "VIRTUAL_ENV",
+        "LD_LIBRARY_PATH",
+    ):
         monkeypatch.setenv(name, "/mine")
     assert "/mine" not in environment().values()
 
