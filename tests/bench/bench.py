@@ -25,6 +25,7 @@ import disk
 import noop
 import publishing
 import scale
+import startup
 from arena import Arena, BenchError, remove
 from table import Table
 
@@ -36,6 +37,7 @@ PARTS: dict[str, t.Callable[[Arena, scale.Scale, Table], None]] = {
     "big": builds.measure_big,
     "pip": builds.measure_pip,
     "noop": noop.measure,
+    "start": startup.measure,
 }
 
 
