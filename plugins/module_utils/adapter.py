@@ -37,7 +37,7 @@ def run(
 ) -> t.NoReturn:
     """Do ``work`` as the share's owner and end the module with its result.
 
-    Where there is a ``share``, its root, this process does not touch it, and ends even if the share's NAS hangs.
+    Where there is a ``share``, its root, this process touches no share, and ends even if the NAS of one hangs.
     ``work`` returns the module's result: plain data, with ``changed``, and perhaps ``warnings`` (list of str) and
     ``failed`` (bool) with ``msg``. A UvnasError or an OSError that it raises becomes ``fail_json``.
     """
@@ -45,9 +45,7 @@ def run(
     try:
         user = user_to_become(owner)
         if share is not None:
-            params = module.params
-            name = params.get("share_name") or params.get("name") or ""
-            result = call_watched(work, path=share, name=name, timeout=params["answer_timeout"], user=user)
+            result = call_watched(work, shares=_shares(module), timeout=module.params["answer_timeout"], user=user)
         else:
             result = call_as(user, work) if user is not None else work()
     except UvnasError as error:
@@ -59,6 +57,13 @@ def run(
     if result.get("failed"):
         module.fail_json(**{"msg": "failed", **result})
     module.exit_json(**result)
+
+
+def _shares(module: AnsibleModule) -> dict[str, str]:
+    """The roots of all shares that a module looks at, with the names that it knows of them."""
+    params = module.params
+    others = {share["root"]: share["name"] for share in params.get("earlier_shares") or ()}
+    return {params["share"]: params.get("share_name") or params.get("name") or "", **others}
 
 
 def user_to_become(owner: t.Optional[str]) -> t.Optional[User]:

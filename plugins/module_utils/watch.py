@@ -1,17 +1,19 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Work on a filesystem that may stop answering, and an end to it when it has.
+"""Work on filesystems that may stop answering, and an end to it when one has.
 
 Whoever looks at anything on a NAS that hangs waits for ever, perhaps where not even SIGKILL gets through. So a process
 that has to end does not look: its children do. One does the work. While that takes longer than a moment, another one
-asks the filesystem something from time to time. Work may take as long as it likes, to wait for a lock included; but a
-question that is not answered in time is the end.
+asks the filesystems something from time to time, one after the other. Work may take as long as it likes, to wait for a
+lock included; but a question that is not answered in time is the end.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import os
 import time
 import typing as t
@@ -49,8 +51,7 @@ def ask(path: str) -> dict[str, t.Any]:
 def call_watched(
     work: t.Callable[[], dict[str, t.Any]],
     *,
-    path: str,
-    name: str = "",
+    shares: t.Mapping[str, str],
     timeout: float,
     user: t.Optional[User] = None,
     ask: t.Callable[[str], dict[str, t.Any]] = ask,
@@ -58,13 +59,16 @@ def call_watched(
 ) -> dict[str, t.Any]:
     """Do ``work`` in a child, as ``user`` where one is given; return its result, or raise its UvnasError.
 
-    Raises UvnasError where the filesystem of ``path``, the root of the share ``name``, does not answer for
-    ``timeout`` seconds. The work is given up then: killed, but not waited for, as it may never end.
+    ``shares`` are all that the work looks at: their roots, and what they are called, which may be empty. Raises
+    UvnasError where the filesystem of one does not answer for ``timeout`` seconds. The work is given up then: killed,
+    but not waited for, as it may never end.
     """
     if not timeout > 0:
         raise SpecError(f"answer_timeout is {timeout:g}", hint="It is a time in seconds, and more than 0.")
     worker, said_all = Child(work, user), False
     asker: t.Optional[Child] = None
+    roots = itertools.cycle(shares)
+    path = next(roots)
     limit = time.monotonic() + pause
     while True:
         waiting = limit - time.monotonic()
@@ -79,13 +83,13 @@ def call_watched(
         if asker and asker.reader in ready:
             if asker.read():  # The end of its answer, whatever that is.
                 asker.reap()
-                asker, limit = None, time.monotonic() + pause
+                asker, path, limit = None, next(roots), time.monotonic() + pause
         elif time.monotonic() >= limit:
             if asker:
                 worker.kill()
                 asker.kill()
-                raise _silent(path, name, timeout)
-            asker, limit = Child(lambda: ask(path), user), time.monotonic() + timeout
+                raise _silent(path, shares[path], timeout)
+            asker, limit = Child(functools.partial(ask, path), user), time.monotonic() + timeout
 
 
 def _silent(path: str, name: str, timeout: float) -> UvnasError:

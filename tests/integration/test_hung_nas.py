@@ -151,6 +151,21 @@ def test_module_as_root_for_an_owner_with_the_mount_declared(nas: Nas, module: s
     assert SILENT.format(PATIENCE) in json.loads(stdout)["msg"]
 
 
+@pytest.mark.parametrize("module", ["uv_python", "uv_lock", "uv_env"])
+def test_module_that_takes_from_a_share_that_hangs(nas: Nas, place: Path, module: str) -> None:
+    """Its own share answers."""
+    earlier = {"name": "nas_z", "root": f"{nas.mount}/uv"}
+    args = {"share": str(place / "own"), "answer_timeout": PATIENCE, "earlier_shares": [earlier], **MODULES[module]}
+    (place / "own" / "locks").mkdir(parents=True)
+    if module == "uv_env":
+        args["lock"] = True
+    if module != "uv_python":
+        args["inputs"] = {"train": {"spec_digest": "0", "sources": None, "kept": None, "want_text": False}}
+    stdout, stderr = start(module, args).communicate(timeout=LIMIT)
+    result = json.loads(stdout)
+    assert result["msg"].splitlines()[0] == f"share nas_z: {nas.mount}/uv {SILENT.format(PATIENCE)}", stderr
+
+
 def test_module_leaves_what_cannot_be_killed_behind(place: Path) -> None:
     """The tests above are about processes that the kernel cannot end, too."""
     with mute(place / "nas") as nas:

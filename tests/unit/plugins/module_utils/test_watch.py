@@ -62,7 +62,7 @@ class Share:
         return self._asked.stat().st_size
 
     def watch(self, work: Work, *, timeout: float = LIMIT, pause: float = 0.01) -> dict[str, t.Any]:
-        return call_watched(work, path=str(self.path), name="nas_a", timeout=timeout, ask=self.ask, pause=pause)
+        return call_watched(work, shares={str(self.path): "nas_a"}, timeout=timeout, ask=self.ask, pause=pause)
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_share_that_begins_to_hang_takes_the_work_and_its_commands_along(share
         return share.ask(path)
 
     with pytest.raises(UvnasError, match="has not answered for 0.5 s"):
-        call_watched(work, path=str(share.path), timeout=0.5, ask=ask, pause=0.01)
+        call_watched(work, shares={str(share.path): "nas_a"}, timeout=0.5, ask=ask, pause=0.01)
     wait_until(lambda: gone(tmp_path / "worker"), "to end the work")
     wait_until(lambda: gone(tmp_path / "command"), "to end its command")
 
@@ -153,7 +153,7 @@ def test_any_answer_will_do(share: Share, error: Exception) -> None:
         wait_until(lambda: share.asked >= 3, "to be asked")
         return {"done": True}
 
-    assert call_watched(work, path=str(share.path), timeout=LIMIT, ask=ask, pause=0.01) == {"done": True}
+    assert call_watched(work, shares={str(share.path): "nas_a"}, timeout=LIMIT, ask=ask, pause=0.01) == {"done": True}
 
 
 def test_errors_of_the_work_cross(share: Share) -> None:
@@ -194,7 +194,23 @@ def test_a_time_that_cannot_be_meant(share: Share, timeout: float) -> None:
 def test_a_share_without_a_name(share: Share) -> None:
     share.hang()
     with pytest.raises(UvnasError, match=f"^{share.path} has not answered"):
-        call_watched(share.look, path=str(share.path), timeout=0.2, ask=share.ask, pause=0.01)
+        call_watched(share.look, shares={str(share.path): ""}, timeout=0.2, ask=share.ask, pause=0.01)
+
+
+@pytest.mark.parametrize("silent", ["nas_a", "nas_b", "nas_c"])
+def test_any_of_the_shares_that_work_looks_at_may_hang(tmp_path: Path, silent: str) -> None:
+    shares = {}
+    for name in ("nas_a", "nas_b", "nas_c"):
+        (tmp_path / name).mkdir()
+        shares[name] = Share(tmp_path / name)
+    shares[silent].hang()
+
+    def ask(path: str) -> dict[str, t.Any]:
+        return next(share for share in shares.values() if str(share.path) == path).ask(path)
+
+    roots = {str(share.path): name for name, share in shares.items()}
+    with pytest.raises(UvnasError, match=f"^share {silent}: {shares[silent].path} has not answered for 0.5 s"):
+        call_watched(shares[silent].look, shares=roots, timeout=0.5, ask=ask, pause=0.01)
 
 
 @pytest.mark.parametrize("path", ["", "missing", "missing/below", "file", "file/below", "link"])
