@@ -58,7 +58,7 @@ def test_a_new_share(run: Run, tmp_path: Path) -> None:
     assert (root / "lib" / "uv").is_dir()
     assert {path.name for path in root.iterdir() if path.name.startswith(".")} == {".uvnas.lock", ".uvnas-probe.lock"}
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directories}
-    assert modes == {**dict.fromkeys(LAYOUT, 0o755), "user-cache": 0o2775}
+    assert modes == {**dict.fromkeys(LAYOUT, 0o755), "cache": 0o700, "user-cache": 0o2775}
     assert set(result["created"]) == {
         str(path) for path in (root, root / "lib" / "uv", root / "share.json", *directories)
     }
@@ -116,7 +116,7 @@ def test_what_is_off_is_set_right(run: Run, tmp_path: Path) -> None:
     assert "user-cache/: 2775" in result["diff"]["before"]
     assert "new files writable by the group" not in result["diff"]["before"]
     assert "new files writable by the group" in result["diff"]["after"]
-    assert stat.S_IMODE((root / "cache").stat().st_mode) == 0o755
+    assert stat.S_IMODE((root / "cache").stat().st_mode) == 0o700
     assert stat.S_IMODE((root / "share.json").stat().st_mode) == 0o644
     assert not run(root)["changed"]
     assert run(root)["id"] == share_id
@@ -125,7 +125,8 @@ def test_what_is_off_is_set_right(run: Run, tmp_path: Path) -> None:
 def test_another_mode_and_policy(run: Run, tmp_path: Path) -> None:
     root = tmp_path / "uv"
     run(root, mode="0750")
-    assert {stat.S_IMODE(path.stat().st_mode) for path in (root, *root.iterdir()) if path.is_dir()} == {0o750, 0o2770}
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (root, *root.iterdir()) if path.is_dir()}
+    assert modes == {0o700, 0o750, 0o2770}
     result = run(root, mode="0750", user_cache="private")
     assert result["corrected"] == [str(root / "user-cache")]
     assert stat.S_IMODE((root / "user-cache").stat().st_mode) == 0o750
