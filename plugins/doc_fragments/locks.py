@@ -35,6 +35,7 @@ options:
       - Shares on this host that were brought up to date before this one. An environment that is declared for one of
         them too gets the lock that it has there, so that it is the same on all of them.
       - Packages are taken from the cache of such a share, too, rather than downloaded again.
+      - A share that does not belong to the same owner, or that others may write to, is not looked at.
     type: list
     elements: dict
     default: []

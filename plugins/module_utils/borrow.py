@@ -20,6 +20,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import csv
+import errno
 import glob
 import hashlib
 import os
@@ -27,9 +28,12 @@ import shutil
 import tempfile
 import typing as t
 
+from . import fs
+
 # Held by a running uv, or of no use without building anew.
 _LEFT_OUT = (".lock",)
 _SOURCES = "src"
+_UNFINISHED = ".uvnas-"
 
 
 class _NotToBeHadError(Exception):
@@ -39,39 +43,54 @@ class _NotToBeHadError(Exception):
 def borrow(source: str, target: str, packages: t.Mapping[str, str], minor: str) -> bool:
     """Copy what the cache ``source`` has of ``packages`` (version by normalized name) and the cache ``target`` lacks.
 
-    For a Python ``minor``, such as ``3.12``. True if uv has all of it in ``target`` then, and can do without an index.
-    Raises OSError where ``target`` cannot be written.
+    For a Python ``minor``, such as ``3.12``. True if all of it is in ``target`` then, so that uv can do without an
+    index. Raises OSError where ``target`` is full.
     """
-    if not _is_trusted(source):
-        return False
-    found = True
-    for name, version in packages.items():
-        try:
-            found &= _borrow(source, target, name, version, minor)
-        except (_NotToBeHadError, FileNotFoundError, PermissionError):
-            found = False
-    return found
+    if fs.is_mine(source):
+        for name, version in packages.items():
+            # Whatever else is wrong with it there: then it is not to be had there.
+            with contextlib.suppress(_NotToBeHadError, ValueError, TypeError, csv.Error):
+                try:
+                    _borrow(source, target, name, version, minor)
+                except OSError as error:
+                    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                        raise
+    return all(_has(target, name, version, minor) for name, version in packages.items())
 
 
-def _is_trusted(cache: str) -> bool:
-    """Whether only this user, or root, can have written there."""
-    try:
-        status = os.stat(cache)
-    except OSError:
-        return False
-    return status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
+def clean_up(cache: str) -> None:
+    """Remove what was being copied into the cache when its process was killed. The share's lock has to be held."""
+    for path in glob.glob(os.path.join(glob.escape(cache), "archive-v*", f"{_UNFINISHED}*")):
+        shutil.rmtree(path)
 
 
-def _borrow(source: str, target: str, name: str, version: str, minor: str) -> bool:
-    """Copy one package; whether there was one. What is there already is left as it is."""
+def _has(cache: str, name: str, version: str, minor: str) -> bool:
+    """Whether there is a wheel of a package in a cache, downloaded or built, that may be for this Python."""
+    downloaded = (
+        entry
+        for directory in _directories(cache, "wheels-v*", name)
+        for entry in os.scandir(directory)
+        if _fits(entry.name, version, minor)
+    )
+    built = (
+        entry
+        for directory in _directories(cache, "sdists-v*", os.path.join(name, version))
+        for revision in os.scandir(directory)
+        if revision.is_dir()
+        for entry in os.scandir(revision.path)
+    )
+    return any(entry.is_symlink() for entries in (downloaded, built) for entry in entries)
+
+
+def _borrow(source: str, target: str, name: str, version: str, minor: str) -> None:
+    """Copy one package. What is there already is left as it is."""
     for page in glob.glob(os.path.join(glob.escape(source), "simple-v*", "**", f"{name}.rkyv"), recursive=True):
         _copy_file(page, _moved(page, source, target))
-    found = False
     for directory in _directories(source, "wheels-v*", name):
         # A file of each kind, and the link last: with it the package is there.
         entries = [entry for entry in os.scandir(directory) if _fits(entry.name, version, minor)]
         for entry in sorted(entries, key=lambda entry: entry.is_symlink()):
-            found |= _copy_entry(entry, source, target)
+            _copy_entry(entry, source, target)
     for directory in _directories(source, "sdists-v*", os.path.join(name, version)):
         for revision in os.scandir(directory):
             if not revision.is_dir():
@@ -79,8 +98,7 @@ def _borrow(source: str, target: str, name: str, version: str, minor: str) -> bo
                 continue
             for entry in sorted(os.scandir(revision.path), key=lambda entry: entry.is_symlink()):
                 if entry.name != _SOURCES:
-                    found |= _copy_entry(entry, source, target)
-    return found
+                    _copy_entry(entry, source, target)
 
 
 def _directories(cache: str, bucket: str, tail: str) -> t.Iterator[str]:
@@ -94,18 +112,24 @@ def _fits(entry: str, version: str, minor: str) -> bool:
     if not entry.startswith(f"{version}-"):
         return False
     python, _dash, rest = entry[len(version) + 1 :].partition("-")
-    return not python.startswith("cp3") or "abi3" in rest or f"cp{minor.replace('.', '')}" in python.split(".")
+    abi = rest.partition("-")[0]
+    if not python.startswith("cp3"):
+        return True
+    freethreaded = minor.endswith("t")
+    if abi == "abi3":
+        return not freethreaded
+    return f"cp{minor.replace('.', '').rstrip('t')}" in python.split(".") and abi.endswith("t") == freethreaded
 
 
-def _copy_entry(entry: os.DirEntry[str], source: str, target: str) -> bool:
-    """Copy a file, or a link with the archive that it leads to; whether it was such a link."""
+def _copy_entry(entry: os.DirEntry[str], source: str, target: str) -> None:
+    """Copy a file, or a link with the archive that it leads to."""
     if entry.name.endswith(_LEFT_OUT):
-        return False
+        return
     place = _moved(entry.path, source, target)
     if not entry.is_symlink():
         if entry.is_file(follow_symlinks=False):
             _copy_file(entry.path, place)
-        return False
+        return
     archive = os.path.normpath(os.path.join(os.path.dirname(entry.path), os.readlink(entry.path)))
     if not archive.startswith(os.path.join(source, "archive-v")):
         raise _NotToBeHadError
@@ -113,7 +137,6 @@ def _copy_entry(entry: os.DirEntry[str], source: str, target: str) -> bool:
     if not os.path.lexists(place):
         with contextlib.suppress(FileExistsError):  # Another build borrows it too.
             os.symlink(os.readlink(entry.path), place)
-    return True
 
 
 def _moved(path: str, source: str, target: str) -> str:
@@ -125,7 +148,7 @@ def _copy_file(path: str, place: str) -> None:
     if os.path.lexists(place):
         return
     os.makedirs(os.path.dirname(place), exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=os.path.dirname(place), prefix=".tmp", delete=False) as file:
+    with tempfile.NamedTemporaryFile(dir=os.path.dirname(place), prefix=_UNFINISHED, delete=False) as file:
         try:
             with open(path, "rb") as original:
                 shutil.copyfileobj(original, file, 1 << 20)
@@ -141,7 +164,7 @@ def _copy_archive(archive: str, place: str) -> None:
     if os.path.lexists(place):
         return
     os.makedirs(os.path.dirname(place), exist_ok=True)
-    scratch = tempfile.mkdtemp(dir=os.path.dirname(place), prefix=".tmp")
+    scratch = tempfile.mkdtemp(dir=os.path.dirname(place), prefix=_UNFINISHED)
     try:
         os.chmod(scratch, 0o755)
         for path, digest in _record(archive):

@@ -86,7 +86,7 @@ def versions(data: Data, what: str) -> tuple[str, frozenset[str]]:
             raise ValueError("no 64 bit little-endian ELF file")
         machine = _HEADER.unpack_from(data)[2]
         return _MACHINES.get(machine, f"machine {machine}"), frozenset(_versions(data))
-    except (struct.error, IndexError, ValueError) as error:
+    except (struct.error, KeyError, IndexError, OverflowError, ValueError) as error:
         raise UvnasError(f"{what} is no program or library of this kind of machine, or is damaged: {error}") from error
 
 
@@ -105,7 +105,11 @@ def _versions(data: Data) -> t.Iterator[str]:
             _hash, flags, _other, name, more = _VERNAUX.unpack_from(data, here)
             if not flags & _VER_FLG_WEAK:  # One that the loader only warns of.
                 yield _string(strings, name)
+            if not more:  # The last one, whatever the count says.
+                break
             here += more
+        if not following:
+            break
         at += following
 
 

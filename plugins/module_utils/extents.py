@@ -30,7 +30,10 @@ def own_bytes(path: str) -> t.Optional[int]:
 
     Bytes as allocated, in blocks of the filesystem.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:  # Whoever looks may not read every file.
+        return None
     try:
         own = start = 0
         while True:
@@ -39,7 +42,10 @@ def own_bytes(path: str) -> t.Optional[int]:
                 own += 0 if flags & _SHARED else length
             if not extents or extents[-1][5] & _LAST:
                 return own
-            start = extents[-1][0] + extents[-1][2]
+            following = extents[-1][0] + extents[-1][2]
+            if following <= start:
+                return None
+            start = following
     except OSError:
         return None
     finally:

@@ -29,6 +29,15 @@ def temporary_name(path: str) -> str:
     return os.path.join(head, f".{tail[:100]}.{_UNIQUE[:80].format(pid=os.getpid())}.tmp")
 
 
+def is_mine(path: str) -> bool:
+    """Whether only this user, or root, can have put there what is in the directory ``path``. False if it is absent."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
+
+
 def is_temporary(name: str) -> bool:
     """Whether temporary_name() gave this name to something in its directory."""
     return name.startswith(".") and name.endswith(".tmp")
@@ -148,8 +157,10 @@ def remove_tree(path: str) -> None:
 
 
 @contextlib.contextmanager
-def share_lock(path: str, *, timeout: float, purpose: str) -> t.Iterator[None]:
+def share_lock(path: str, *, timeout: float, purpose: str, what: str = "") -> t.Iterator[None]:
     """Hold the lock of a share for a block of code; wait for it at most ``timeout`` seconds.
+
+    ``what`` is locked, for messages: by default the directory that the lock is in.
 
     A POSIX record lock: released by the kernel when the process or its host dies, and agreed on between an NFS
     client and the NFS server itself. It belongs to a process, so it must not be taken twice in one.
@@ -170,8 +181,9 @@ def share_lock(path: str, *, timeout: float, purpose: str) -> t.Iterator[None]:
                         hint="The filesystem of a share must support POSIX locks; on NFS see that locking is not off.",
                     ) from error
             if time.monotonic() >= deadline:
+                where = what or os.path.dirname(path)
                 raise LockHeldError(
-                    f"another process works on {os.path.dirname(path)}: {_holder(descriptor)}; waited {timeout:g} s",
+                    f"another process works on {where}: {_holder(descriptor)}; waited {timeout:g} s",
                     hint="Run again when it is done, or allow a longer wait (uvnas_lock_timeout, seconds).",
                 )
             time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))

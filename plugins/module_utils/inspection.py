@@ -23,6 +23,10 @@ from .spec import EnvironmentSpec
 JOBS = 4
 
 
+# Seconds that an environment may take to import what it should. The largest take a minute from a slow NAS.
+IMPORT_TIMEOUT = 300.0
+
+
 @dataclasses.dataclass(frozen=True)
 class Inspection:
     """One share, looked at."""
@@ -122,7 +126,10 @@ class Inspection:
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
         try:
             done = self.runner.run(
-                [python, "-I", "-B", "-c", generation.IMPORTS, *spec.imports], env=environment, cwd="/"
+                [python, "-I", "-B", "-c", generation.IMPORTS, *spec.imports],
+                env=environment,
+                cwd="/",
+                timeout=IMPORT_TIMEOUT,
             )
         except UvnasError as error:
             return f"environment {spec.name}: {error.explain()}{other_libc}"

@@ -17,7 +17,7 @@ import typing as t
 
 from .errors import UvnasError
 from .process import scrub
-from .spec import digest
+from .spec import digest, has_credentials
 
 _HEADER = "# uvnas.cluster lock: "
 _PINNED = re.compile(
@@ -76,6 +76,9 @@ def parse(text: str, *, what: str) -> Lock:
         hashes = tuple(found.group("hash").lower() for found in _HASH.finditer(logical))
         if not match:
             problems.append(f"{scrub(requirement)!r} is not pinned (name==version)")
+            continue
+        if has_credentials(logical):
+            problems.append(f"{scrub(requirement)!r} has credentials in its URL, which would be on the share")
             continue
         if not hashes:
             problems.append(f"{scrub(requirement)!r} has no --hash")

@@ -84,8 +84,11 @@ class EarlierShare:
 
     @classmethod
     def from_params(cls, params: t.Iterable[t.Mapping[str, str]]) -> tuple[EarlierShare, ...]:
-        """From the value of a module's ``earlier_shares`` option."""
-        return tuple(cls(share["name"], Layout(share["root"])) for share in params)
+        """From the value of a module's ``earlier_shares`` option.
+
+        Those that belong to somebody else are left out: their owner must not decide what is on this share.
+        """
+        return tuple(cls(share["name"], Layout(share["root"])) for share in params if fs.is_mine(share["root"]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +123,8 @@ class Step:
     upgrade_packages: tuple[str, ...] = ()
     # The lock of the same environment on an earlier share, where it is one for what is declared now.
     earlier: t.Optional[str] = None
+    # What was resolved before, there, if a check has to resolve here what a run would copy.
+    earlier_prior: t.Optional[str] = None
 
     @property
     def lacks(self) -> bool:
@@ -141,7 +146,7 @@ class Step:
     def prior(self) -> t.Optional[str]:
         """The lock so far, whose versions are preferred."""
         kept = self.given.kept
-        return kept.text if kept is not None and kept.text is not None else self.on_share
+        return kept.text if kept is not None and kept.text is not None else self.earlier_prior or self.on_share
 
 
 def plan(
@@ -150,16 +155,24 @@ def plan(
     inputs: t.Mapping[str, Input],
     upgrade: Upgrade,
     earlier_shares: t.Sequence[EarlierShare] = (),
+    *,
+    check_mode: bool = False,
 ) -> list[Step]:
-    """What is to be done, one step per environment. A converged lock costs one open, read and close per share."""
+    """What is to be done, one step per environment. A converged lock costs one open, read and close per share.
+
+    In a check, earlier shares have not been upgraded before this one. So what is to be upgraded is resolved here, from
+    what there is there, and comes to the same.
+    """
     steps = []
     for spec in specs:
         on_share = _text(layout, spec.name)
         everything, packages = upgrade.of(spec, on_share)
         given = inputs[spec.name]
-        earlier = _earlier(earlier_shares, spec, given)
-        action = decide(given, on_share, earlier, upgrades=everything or bool(packages))
-        steps.append(Step(spec, given, on_share, action, everything, packages, earlier))
+        upgrades = everything or bool(packages)
+        found = _earlier(earlier_shares, spec, given)
+        earlier, prior = (None, found) if check_mode and upgrades else (found, None)
+        action = decide(given, on_share, earlier, upgrades=upgrades)
+        steps.append(Step(spec, given, on_share, action, everything, packages, earlier, prior))
     return steps
 
 
@@ -192,10 +205,11 @@ def _earlier(shares: t.Sequence[EarlierShare], spec: EnvironmentSpec, given: Inp
     if share is None:
         return None
     try:
-        text = _text(share.layout, spec.name)
-    except PermissionError:  # It belongs to others.
+        text = _text(share.layout, spec.name) or ""
+        locks.parse(text, what="it")
+    except (OSError, UvnasError):  # That NAS has a problem, or somebody edited it. This one need not have it too.
         return None
-    return text if text is not None and locks.read_header(text).get("spec") == given.spec_digest else None
+    return text if locks.read_header(text).get("spec") == given.spec_digest else None
 
 
 def decide(given: Input, on_share: t.Optional[str], earlier: t.Optional[str] = None, *, upgrades: bool = False) -> str:
@@ -249,9 +263,8 @@ class Locking:
         return self._result(steps, texts)
 
     def _plan(self, *, check_mode: bool) -> list[Step]:
-        # In a check, the earlier shares have not been upgraded before this one. It will come to the same.
-        alone = check_mode and bool(self.upgrade.environments or self.upgrade.packages)
-        return plan(self.layout, self.specs, self.inputs, self.upgrade, () if alone else self.earlier_shares)
+        shares = self.earlier_shares
+        return plan(self.layout, self.specs, self.inputs, self.upgrade, shares, check_mode=check_mode)
 
     def _texts(self, steps: t.Sequence[Step]) -> dict[str, dict[str, t.Any]]:
         """For each step, by name: the wanted ``text`` (None: a check cannot know it), ``warnings``, or ``error``."""

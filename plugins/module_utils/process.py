@@ -28,6 +28,7 @@ import typing as t
 from .errors import CommandError, UvnasError
 
 _PR_SET_PDEATHSIG = 1
+_LONGEST = (1 << 31) - 1  # What poll() takes, in milliseconds.
 _libc = ctypes.CDLL(None, use_errno=True)
 
 # What a user name and a password look like inside a URL (RFC 3986, 3.2.1).
@@ -64,8 +65,12 @@ class Runner(t.Protocol):
         env: t.Optional[t.Mapping[str, str]] = None,
         cwd: t.Optional[str] = None,
         stdin: t.Optional[str] = None,
+        timeout: t.Optional[float] = None,
     ) -> Completed:
-        """Run ``cmd`` to its end; ``env`` is the whole environment. A return code other than 0 is no error here."""
+        """Run ``cmd`` to its end; ``env`` is the whole environment. A return code other than 0 is no error here.
+
+        It is one, a CommandError, not to have ended after ``timeout`` seconds.
+        """
 
 
 class SystemRunner:
@@ -78,6 +83,7 @@ class SystemRunner:
         env: t.Optional[t.Mapping[str, str]] = None,
         cwd: t.Optional[str] = None,
         stdin: t.Optional[str] = None,
+        timeout: t.Optional[float] = None,
     ) -> Completed:
         try:
             done = subprocess.run(  # pylint: disable=ansible-bad-function,subprocess-popen-preexec-fn
@@ -90,7 +96,12 @@ class SystemRunner:
                 encoding="utf-8",
                 errors="replace",
                 preexec_fn=_prepare_child,
+                timeout=timeout,
             )
+        except subprocess.TimeoutExpired as error:
+            raise CommandError(
+                f"{cmd[0]} has not come to an end in {timeout:g} s", cmd=cmd, rc=1, stdout="", stderr=""
+            ) from error
         except OSError as error:
             raise CommandError(
                 f"cannot run {cmd[0]}: {error.strerror}", cmd=cmd, rc=error.errno or 1, stdout="", stderr=""
@@ -298,7 +309,7 @@ def readable(readers: t.Sequence[int], seconds: t.Optional[float] = None) -> lis
     for reader in readers:
         poll.register(reader, select.POLLIN)
     # Rounded up: to wait for less than a millisecond must not mean to not wait.
-    milliseconds = None if seconds is None else max(0, math.ceil(seconds * 1000))
+    milliseconds = None if seconds is None else min(max(0, math.ceil(seconds * 1000)), _LONGEST)
     return [reader for reader, _event in poll.poll(milliseconds)]
 
 

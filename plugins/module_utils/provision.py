@@ -98,7 +98,8 @@ class Provision:
         """
         found = Record()
         for layout in reversed(self.earlier):
-            with contextlib.suppress(PermissionError):  # It belongs to others.
+            # That NAS may have a problem. This one need not have it too.
+            with contextlib.suppress(OSError, UvnasError):
                 record = load_record(layout)
                 found = Record({**found.requests, **record.requests}, {**found.interpreters, **record.interpreters})
         unknown = self.wanted.upgrade if check_mode else frozenset()
@@ -224,7 +225,8 @@ def from_params(params: t.Mapping[str, t.Any], brought: t.Mapping[str, t.IO[byte
     """The work that the options of uv_python describe. ``brought``: archives that are on this host, by name."""
     wanted = wanted_from_params(params)
     layout, runner = Layout(params["share"]), SystemRunner()
-    earlier = tuple(Layout(share["root"]) for share in params["earlier_shares"])
+    # Whoever owns another share must not decide what is on this one.
+    earlier = tuple(Layout(share["root"]) for share in params["earlier_shares"] if fs.is_mine(share["root"]))
     uv = Uv(layout, runner, extra_environment={name: str(value) for name, value in params["environment"].items()})
     return Provision(
         layout,

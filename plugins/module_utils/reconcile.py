@@ -12,7 +12,7 @@ import os
 import time
 import typing as t
 
-from . import fs, generation
+from . import borrow, fs, generation
 from . import plan as planning
 from .errors import UvnasError, failure
 from .interpreter import Interpreter, load_record, resolve
@@ -75,6 +75,7 @@ class Reconciliation:
             return self._result(changes, {}, errors)
         with fs.share_lock(self.layout.lock_file, timeout=self.lock_timeout, purpose="building environments"):
             generation.clean_up_names(self.layout)
+            borrow.clean_up(self.layout.cache)
             # Somebody else may have done it meanwhile, or something else: the plan is made anew.
             changes, errors = self._plan()
             # Described before anything is done: what a run says and what a check says must be the same words.

@@ -63,7 +63,7 @@ def call_watched(
     UvnasError where the filesystem of one does not answer for ``timeout`` seconds. The work is given up then: killed,
     but not waited for, as it may never end.
     """
-    if not timeout > 0:
+    if not 0 < timeout < float("inf"):
         raise SpecError(f"answer_timeout is {timeout:g}", hint="It is a time in seconds, and more than 0.")
     worker, said_all = Child(work, user), False
     asker: t.Optional[Child] = None

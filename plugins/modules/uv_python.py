@@ -81,6 +81,7 @@ options:
       - Shares on this host that were brought up to date before this one. A request that was resolved there means the
         same interpreter here, so that environments are the same on all of them.
       - Archives of interpreters that the site supplies are taken from there.
+      - A share that does not belong to the same owner, or that others may write to, is not looked at.
     type: list
     elements: dict
     default: []

@@ -76,10 +76,14 @@ class Declaration:
         text = _read(path)
         return Kept(locks.text_digest(text), locks.parse(text, what=path).spec_digest, text)
 
+    def keeps(self, env: str, text: str) -> bool:
+        """Whether to keep the text of a lock on the controller would change anything."""
+        kept = self.kept(env)
+        return self.lock_dir is not None and (kept is None or kept.text != text)
+
     def keep(self, env: str, text: str) -> bool:
         """Keep the text of a lock on the controller; whether that changed anything."""
-        kept = self.kept(env)
-        if self.lock_dir is None or (kept is not None and kept.text == text):
+        if self.lock_dir is None or not self.keeps(env, text):
             return False
         os.makedirs(self.lock_dir, exist_ok=True)
         temporary = f"{self._lock_path(env)}.{os.getpid()}.tmp"

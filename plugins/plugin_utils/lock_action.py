@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-import tempfile
 import typing as t
 
 from ansible.plugins.action import ActionBase
@@ -21,9 +20,11 @@ from ..module_utils import fs
 from ..module_utils.errors import UvnasError
 from ..module_utils.locking import Input
 from ..module_utils.platform_needs import for_glibc
+from ..module_utils.process import explain_os_error
 from ..module_utils.spec import parse_environments
 from ..module_utils.uv import Index
 from .declaration import Declaration
+from .download_cache import default_directory
 
 Result = dict[str, t.Any]
 
@@ -41,6 +42,8 @@ class LockAction(ActionBase):
             return self.work(args, task_vars)
         except UvnasError as error:
             return {**error.as_dict(), "failed": True, "changed": False, "msg": error.explain()}
+        except OSError as error:
+            return {"failed": True, "changed": False, "msg": f"on the controller: {explain_os_error(error).explain()}"}
 
     def work(self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> Result:
         """What the action does; its result."""
@@ -80,9 +83,11 @@ class LockAction(ActionBase):
         if not args["lock_dir"]:
             yield
             return
+        directory = default_directory()  # Of this user alone, and not where locks are reviewed.
+        os.makedirs(directory, mode=0o700, exist_ok=True)
         name = hashlib.sha256(os.path.realpath(args["lock_dir"]).encode()).hexdigest()[:16]
-        path = os.path.join(tempfile.gettempdir(), f"uvnas-{os.geteuid()}-{name}.lock")
-        with fs.share_lock(path, timeout=args["lock_timeout"], purpose=f"resolving for {args['lock_dir']}"):
+        path = os.path.join(directory, f"locks-{name}.lock")
+        with fs.share_lock(path, timeout=args["lock_timeout"], purpose="resolving", what=args["lock_dir"]):
             yield
 
     def _lock_on_host(
@@ -100,8 +105,11 @@ class LockAction(ActionBase):
         """Keep the locks that are new here; texts are for that, and not for whoever reads the result."""
         for name, fact in result.get("locks", {}).items():
             text = fact.pop("text", None)
-            if text is not None and not self._task.check_mode:
-                result["changed"] |= self._declaration(args).keep(name, text)
+            if text is not None:
+                declaration = self._declaration(args)
+                result["changed"] |= (
+                    declaration.keeps(name, text) if self._task.check_mode else declaration.keep(name, text)
+                )
 
 
 def for_host(inputs: t.Mapping[str, Input], needs: t.Collection[str] = ()) -> dict[str, t.Any]:

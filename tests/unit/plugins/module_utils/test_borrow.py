@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 import uv
-from ansible_collections.uvnas.cluster.plugins.module_utils.borrow import borrow
+from ansible_collections.uvnas.cluster.plugins.module_utils.borrow import _fits, borrow, clean_up
 from ansible_collections.uvnas.cluster.tests.unit.plugins.wheels import write_small_wheel
 
 MINOR = ".".join(platform.python_version_tuple()[:2])
@@ -118,7 +118,7 @@ def test_what_was_borrowed_is_installed_without_an_index(
 def test_what_is_not_there_is_said_to_be_missing(source: Path, target: Path) -> None:
     assert not borrow(str(source), str(target), {**LOCK, "gamma": "1.0"}, MINOR)
     assert not borrow(str(source), str(target), {"alpha": "2.1"}, MINOR)
-    assert not borrow(str(source.parent / "none"), str(target), LOCK, MINOR)
+    assert not borrow(str(source.parent / "none"), str(source.parent / "empty"), LOCK, MINOR)
 
 
 def test_a_file_that_was_edited_is_not_taken(source: Path, target: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_file_that_was_edited_is_not_taken(source: Path, target: Path) -> None
     file.write_text("import this\n")
     assert not borrow(str(source), str(target), LOCK, MINOR)
     assert not list(target.glob("archive-v*/*/alpha.py"))
-    assert not list(target.glob("archive-v*/.tmp*"))
+    assert not list(target.glob("archive-v*/.uvnas-*"))
     assert archived(target, "beta_more.py").read_bytes() == archived(source, "beta_more.py").read_bytes()
 
 
@@ -149,5 +149,47 @@ def test_wheels_for_other_pythons_stay_where_they_are(source: Path, target: Path
     (links / "2.0-cp34-cp34-linux_x86_64").symlink_to(os.readlink(link))
     (links / "2.0-cp34-abi3-linux_x86_64").symlink_to(os.readlink(link))
     assert borrow(str(source), str(target), LOCK, MINOR)
+    assert not borrow(str(source), str(target.parent / "none"), {"alpha": "9"}, MINOR)
     (there,) = target.glob("wheels-v*/index/*/alpha")
     assert {path.name for path in there.iterdir() if path.is_symlink()} == {link.name, "2.0-cp34-abi3-linux_x86_64"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "minor", "fits"),
+    [
+        ("py3-none-any", "3.13", True),
+        ("cp313-cp313-manylinux_2_28_x86_64", "3.13", True),
+        ("cp313-cp313-manylinux_2_28_x86_64", "3.13t", False),
+        ("cp313-cp313t-manylinux_2_28_x86_64", "3.13t", True),
+        ("cp313-cp313t-manylinux_2_28_x86_64", "3.13", False),
+        ("cp39-abi3-manylinux_2_28_x86_64", "3.13", True),
+        ("cp39-abi3-manylinux_2_28_x86_64", "3.13t", False),
+        ("cp312-cp312-manylinux_2_28_x86_64", "3.13", False),
+    ],
+)
+def test_which_wheels_may_be_for_a_python(tags: str, minor: str, fits: bool) -> None:
+    assert _fits(f"1.0-{tags}", "1.0", minor) == fits
+    assert not _fits(f"1.0.1-{tags}", "1.0", minor)
+
+
+@pytest.mark.parametrize(
+    "line", [b"alpha.py,sha256=\xff,\n", b"nul\0.py,,\n", b"alpha-2.0.dist-info,,\n", b"alpha.py,shake_128=x,\n"]
+)
+def test_a_damaged_record_is_no_error(source: Path, target: Path, line: bytes) -> None:
+    record = archived(source, "alpha-2.0.dist-info/RECORD")
+    record.write_bytes(record.read_bytes() + line)
+    assert not borrow(str(source), str(target), LOCK, MINOR)
+    assert not list(target.glob("archive-v*/.uvnas-*"))
+    assert archived(target, "beta_more.py").exists()
+
+
+def test_what_two_caches_have_together_is_enough(source: Path, target: Path) -> None:
+    assert not borrow(str(source), str(target), {"alpha": "2.0", "gamma": "1.0"}, MINOR)
+    assert borrow(str(source.parent / "none"), str(target), {"alpha": "2.0"}, MINOR)
+
+
+def test_what_a_killed_process_was_copying_is_removed(target: Path) -> None:
+    (target / "archive-v0" / ".uvnas-abc" / "alpha").mkdir(parents=True)
+    (target / "archive-v0" / "kept").mkdir()
+    clean_up(str(target))
+    assert os.listdir(target / "archive-v0") == ["kept"]

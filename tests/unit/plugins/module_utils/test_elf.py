@@ -122,3 +122,28 @@ def test_a_program_without_a_note_is_refused() -> None:
 def test_what_is_no_program(data: bytes) -> None:
     with pytest.raises(UvnasError, match="it is no program or library of this kind of machine, or is damaged"):
         elf.parse(data, "it")
+
+
+def said_of(data: bytes) -> str:
+    """What is said against a file; nothing where it can be read."""
+    try:
+        elf.versions(data, "it")
+    except UvnasError as error:
+        return str(error)
+    return ""
+
+
+def test_damaged_tables_of_versions_come_to_an_end() -> None:
+    """Packages ship broken libraries as test data: whatever is in them, they are read, or refused, and soon."""
+    data = bytearray(Path(PYTHON).read_bytes())
+    dynamic = next(segment for segment in segments(bytes(data)) if segment[0] == 2)
+    refused = 0
+    for entry in range(dynamic[2], dynamic[2] + dynamic[5], 16):
+        # A value that cannot be; or a tag that nobody asks for in place of this one.
+        for offset, value in ((8, 0), (8, 1), (8, 1 << 62), (8, (1 << 64) - 1), (0, 0x6FFFFFF0)):
+            damaged = data[:]
+            struct.pack_into("<Q", damaged, entry + offset, value)
+            said = said_of(bytes(damaged))
+            assert not said or "is damaged" in said
+            refused += bool(said)
+    assert refused > 3

@@ -263,3 +263,10 @@ def test_a_lock_for_another_platform_has_other_hashes() -> None:
         assert [line for line in other.splitlines() if "#" in line] == [
             line for line in given.splitlines() if "#" in line
         ]
+
+
+def test_a_lock_with_a_password_in_it_is_refused_and_not_shown() -> None:
+    text = "alpha @ https://alice:geheim@host/alpha.whl \\\n    --hash=sha256:" + "1" * 64 + "\n"
+    with pytest.raises(UvnasError, match="credentials in its URL") as caught:
+        lock.parse(text, what="it")
+    assert "geheim" not in str(caught.value)

@@ -251,6 +251,47 @@ def test_an_earlier_share_whose_lock_is_of_another_declaration_does_not_count(
     assert step.action == KEEP
 
 
+def test_a_check_of_an_upgrade_foretells_the_others_as_well(layout: Layout, earlier: EarlierShare) -> None:
+    put(earlier.layout, lock("2.0", name="other"), "other")
+    inputs = {"analysis": Input(SPEC, SOURCES), "other": Input(SPEC, SOURCES)}
+    upgrading = locking(layout, inputs, Upgrade(frozenset({"analysis"})))
+    foretold = dataclasses.replace(upgrading, earlier_shares=(earlier,)).run(check_mode=True)["locks"]
+    assert {name: fact["action"] for name, fact in foretold.items()} == {"analysis": RESOLVE, "other": COPY}
+
+
+def test_a_check_of_an_upgrade_begins_with_what_the_earlier_share_has(layout: Layout, earlier: EarlierShare) -> None:
+    put(layout, lock("1.0"))
+    inputs = {"analysis": Input(SPEC, SOURCES)}
+    (step,) = plan(layout, [ENV], inputs, Upgrade(frozenset({"all"})), (earlier,), check_mode=True)
+    assert (step.action, step.prior) == (RESOLVE, lock("2.2"))
+
+
+@pytest.mark.parametrize("damage", [("==2.2", ">=2.2"), ("sha256:", "md5-"), ("iniconfig==2.2", "")])
+def test_a_damaged_lock_of_an_earlier_share_is_not_taken(
+    layout: Layout, earlier: EarlierShare, damage: tuple[str, str]
+) -> None:
+    put(earlier.layout, lock("2.2").replace(*damage))
+    put(layout, lock("2.0"))
+    second = dataclasses.replace(locking(layout, {"analysis": Input(SPEC, SOURCES)}), earlier_shares=(earlier,))
+    assert not second.run(check_mode=False)["changed"]
+    assert on_share(layout) == lock("2.0")
+
+
+def test_an_earlier_share_that_cannot_be_read_is_no_reason_to_fail(layout: Layout, earlier: EarlierShare) -> None:
+    path = Path(earlier.layout.lock("analysis"))
+    path.unlink()
+    path.mkdir()  # Any error will do.
+    (step,) = plan(layout, [ENV], {"analysis": Input(SPEC, SOURCES)}, NO_UPGRADE, (earlier,))
+    assert step.action == RESOLVE
+
+
+@pytest.mark.parametrize(("mode", "count"), [(0o755, 1), (0o775, 0), (0o757, 0)])
+def test_a_share_that_others_may_write_to_does_not_count(tmp_path: Path, mode: int, count: int) -> None:
+    tmp_path.chmod(mode)
+    params = [{"name": "nas_a", "root": str(tmp_path)}, {"name": "nas_b", "root": str(tmp_path / "none")}]
+    assert len(EarlierShare.from_params(params)) == count
+
+
 def test_locks_that_are_all_up_to_date_are_known_without_work(layout: Layout, earlier: EarlierShare) -> None:
     inputs = {"analysis": Input(SPEC)}
     assert current(layout, [ENV], inputs) is None

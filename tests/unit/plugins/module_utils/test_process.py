@@ -19,7 +19,13 @@ from pathlib import Path
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils import process
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError, UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.process import Completed, SystemRunner, call_as, call_many
+from ansible_collections.uvnas.cluster.plugins.module_utils.process import (
+    Completed,
+    SystemRunner,
+    call_as,
+    call_many,
+    readable,
+)
 
 Work = t.Callable[[], dict[str, t.Any]]
 RUNNER = SystemRunner()
@@ -258,3 +264,17 @@ def test_users() -> None:
     assert 0 in root.groups
     with pytest.raises(UvnasError, match="this host has no user nobody-of-this-name"):
         process.find_user("nobody-of-this-name")
+
+
+def test_a_command_that_does_not_end_is_ended() -> None:
+    with pytest.raises(CommandError, match="has not come to an end in 0.2 s"):
+        SystemRunner().run(["/bin/sleep", "600"], timeout=0.2)
+
+
+@pytest.mark.parametrize("seconds", [3e6, 1e300])
+def test_a_very_long_wait_is_one(seconds: float) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"x")
+    assert readable([reader], seconds) == [reader]
+    os.close(reader)
+    os.close(writer)

@@ -185,7 +185,7 @@ def test_a_bug_in_the_work(share: Share) -> None:
         share.watch(work)
 
 
-@pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_time_that_cannot_be_meant(share: Share, timeout: float) -> None:
     with pytest.raises(SpecError, match="answer_timeout"):
         share.watch(dict, timeout=timeout)

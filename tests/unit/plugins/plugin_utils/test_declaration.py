@@ -197,7 +197,10 @@ def test_keeping_and_reading_what_is_kept(files: Files, tmp_path: Path) -> None:
     here = files()
     text = locks.render([], environment="analysis", spec_digest="5" * 64, python="3.12")
     assert here.kept("analysis") is None
+    assert here.keeps("analysis", text)
+    assert here.kept("analysis") is None
     assert [here.keep("analysis", text) for _time in range(2)] == [True, False]
+    assert not here.keeps("analysis", text)
     kept = here.kept("analysis")
     assert kept is not None
     assert (kept.text, kept.spec_digest, kept.text_digest) == (text, "5" * 64, locks.text_digest(text))
