@@ -21,6 +21,10 @@ import pytest
 import testinfra
 
 ROOT = Path(__file__).resolve().parents[1]
+STATE = Path(os.environ.get("UVNAS_BENCH_DIR") or ROOT / "build" / "bench").absolute()
+BIN = Path(sys.executable).parent
+# Seconds that a run of site.yml may take, on a machine that is busy.
+RUN_LIMIT = 300
 
 
 class Bench:
@@ -122,33 +126,99 @@ class Run:
         """The hosts that failed."""
         return {host for host, number in self.recap("failed").items() if number}
 
+    @property
+    def finished(self) -> set[str]:
+        """The hosts that were verified, and on which nothing failed."""
+        task = self.output.partition("TASK [uvnas.cluster.verify : See that this host has its shares")[2]
+        return set(re.findall(r"^ok: \[([^]]+)\]", task.partition("\nTASK ")[0], re.MULTILINE)) - self.failed
 
-def run_site(*options: str, **variables: t.Any) -> Run:
-    """Run site.yml on the bench, as converge does, with these variables instead of the inventory's."""
-    inventory = ROOT / "molecule" / "inventory"
-    command = [Path(sys.executable).parent / "ansible-playbook", "-i", inventory, ROOT / "playbooks" / "site.yml"]
-    environment = {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
-        "ANSIBLE_NOCOLOR": "1",
-        "ANSIBLE_PIPELINING": "1",
-    }
-    done = subprocess.run(
-        [*command, "-e", json.dumps(variables), *options],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return Run(done.returncode, done.stdout)
+    @property
+    def errors(self) -> dict[str, list[str]]:
+        """What an admin reads first: the first line of each error, by host."""
+        found: dict[str, list[str]] = {}
+        for host, data in re.findall(r"^(?:fatal|failed): \[([^]]+)\].*? => (\{.*\})$", self.output, re.MULTILINE):
+            found.setdefault(host, []).append(json.loads(data)["msg"].splitlines()[0])
+        return found
+
+    @property
+    def summary(self) -> dict[str, str]:
+        """What the run says of environments in the end: a word each, by share and name."""
+        return dict(re.findall(r'^ *"(nas_\w: \S+) +(\w+)', self.output, re.MULTILINE))
+
+
+class Site:
+    """site.yml on the bench, from the checkout of an admin, who gives variables that win over the inventory's."""
+
+    def __init__(self, checkout: Path = ROOT, **environment: str) -> None:
+        self.checkout = checkout
+        self.environment = environment
+
+    def __call__(self, *options: str, **variables: t.Any) -> Run:
+        """Run it as converge does."""
+        return self.finish(self.start(*options, **variables))
+
+    def start(self, *options: str, **variables: t.Any) -> subprocess.Popen[str]:
+        environment = {
+            **os.environ,
+            "UVNAS_BENCH_DIR": str(STATE),
+            "ANSIBLE_CONFIG": str(self.checkout / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(self.checkout / ".collections"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_PIPELINING": "1",
+            **self.environment,
+        }
+        playbook, inventory = self.checkout / "playbooks" / "site.yml", self.checkout / "molecule" / "inventory"
+        return subprocess.Popen(
+            [BIN / "ansible-playbook", "-i", inventory, *options, "-e", json.dumps(variables), playbook],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    @staticmethod
+    def finish(started: subprocess.Popen[str]) -> Run:
+        try:
+            output, _nothing = started.communicate(timeout=RUN_LIMIT)
+        finally:
+            started.kill()
+        return Run(started.returncode, output)
+
+
+class Power:
+    """Hosts that go down and come back."""
+
+    def __init__(self) -> None:
+        sys.path.append(str(ROOT / "molecule" / "bench"))
+        import hosts
+        import machine
+
+        self._wait, self._engine = hosts.wait, machine.Engine(STATE)
+
+    def off(self, host: str) -> None:
+        self._engine("stop", "--time", "10", host)
+
+    def on(self, host: str) -> None:
+        """Start a host. All are up then, with their mounts and with Slurm."""
+        self._engine("start", host)
+        self._wait(self._engine)
 
 
 @pytest.fixture(scope="session")
-def site() -> t.Callable[..., Run]:
-    return run_site
+def site() -> Site:
+    return Site()
+
+
+@pytest.fixture(scope="session")
+def power() -> Power:
+    return Power()
+
+
+@pytest.fixture(scope="session")
+def state() -> Path:
+    """Where the bench is kept on this machine."""
+    return STATE
 
 
 @pytest.fixture(scope="session")

@@ -51,14 +51,15 @@ def summary(results: t.Iterable[Facts], done: t.Mapping[str, t.Sequence[Facts]] 
     labels = [f"{share}: {environment['name']}" for share in shares for environment in shares[share]]
     width = max((len(label) for label in labels), default=0)
     lines = []
-    for share in sorted(shares):
-        for environment in shares[share]:
+    for share in sorted({*shares, *acts}):
+        for environment in shares.get(share, ()):
             act = acts.get(share, {}).pop(environment["name"], {})
             lines.append(_line(f"{share}: {environment['name']}".ljust(width), environment, act))
         lines += [
             f"{share}: {name}".ljust(width) + f"  {_WORDS[act['action']]}"
             for name, act in acts.get(share, {}).items()
-            if act["action"] in ("remove", "failed")
+            # Of a share that nobody has seen in the end, what was done to it is all there is to tell.
+            if act["action"] in ("remove", "failed") or share not in shares
         ]
     return lines
 

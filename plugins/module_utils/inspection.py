@@ -21,6 +21,7 @@ from .spec import EnvironmentSpec
 
 # How many environments are started at once. Many a member does so at the same time, with the same NAS.
 JOBS = 4
+_NOEXEC = "Mount it without noexec; uv, Python and every environment run from the share."
 
 
 # Seconds that an environment may take to import what it should. The largest take a minute from a slow NAS.
@@ -39,7 +40,7 @@ class Inspection:
 
     def check_share(self, share_id: t.Optional[str], mount: t.Optional[str]) -> t.Optional[str]:
         """The share's id. Raises UvnasError where this host does not see that share."""
-        if mount and not os.path.ismount(mount):
+        if mount and not (os.path.isdir(mount) and probe.is_mount_point(mount)):
             raise UvnasError(f"{mount} is not mounted on this host", hint=f"Share {self.share_name} lies on it.")
         identity = fs.read_json(self.layout.identity)
         if identity is None:
@@ -95,7 +96,12 @@ class Inspection:
         return facts
 
     def problems(self, specs: t.Sequence[EnvironmentSpec]) -> list[str]:
-        """Why declared environments cannot be used on this host, a text for each that cannot. Tries several at once."""
+        """Why declared environments cannot be used on this host, a text for each that cannot; or one for all of them.
+
+        Tries several at once.
+        """
+        if specs and probe.space(self.layout.root).noexec:
+            return [f"the filesystem of {self.layout.root} is mounted noexec on this host\n{_NOEXEC}"]
 
         def work(spec: EnvironmentSpec) -> dict[str, t.Any]:
             return {"problem": self.problem(spec)}

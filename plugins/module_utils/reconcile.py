@@ -252,6 +252,13 @@ class Reconciliation:
             {**(described[change.name] if described else self._describe(change)), **done.get(change.name, {})}
             for change in changes
         ]
+        # What has no lock or no interpreter did not even get into the plan.
+        planned = {change.name for change in changes}
+        facts += [
+            {"name": spec.name, "action": "failed", "id": None, "previous_id": None, "packages_changed": []}
+            for spec in self.specs
+            if spec.present and spec.name not in planned
+        ]
         diff = [{"prepared": _diff_text(fact)} for fact in facts if fact["action"] in ("build", "publish", "remove")]
         result: dict[str, t.Any] = {
             "changed": any(fact["action"] in ("build", "publish", "remove") for fact in facts),

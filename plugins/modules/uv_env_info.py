@@ -148,7 +148,7 @@ environments:
       returned: with O(sizes=true)
       type: dict
 problems:
-  description: What is wrong on this host, a text per environment.
+  description: What is wrong on this host, a text per environment, or one for all of them.
   returned: success
   type: list
   elements: str
