@@ -330,7 +330,7 @@ def _smoke_test(uv: Uv, spec: EnvironmentSpec, path: str) -> None:
 def _room(layout: Layout) -> str:
     """A hint where the share is as good as full; the tool's own words are not searched for it."""
     state = os.statvfs(layout.root)
-    if state.f_bavail * state.f_frsize < 16 << 20 or (state.f_files and state.f_favail < 64):
+    if state.f_bavail * state.f_frsize < 16 << 20 or (state.f_files and state.f_favail < 1000):
         return (
             f"The share is full: {state.f_bavail * state.f_frsize} bytes and {state.f_favail} inodes are free. "
             "Nothing was published; the environment stays as it was."

@@ -229,6 +229,13 @@ class Reconciliation:
             )
         return fact
 
+    def _unplanned(self, env: str) -> dict[str, t.Any]:
+        """The same about one that is not even in the plan: it has no lock, no interpreter, or a foreign link."""
+        published = None
+        with contextlib.suppress(UvnasError):
+            published = planning.published_id(fs.read_link(self.layout.env(env)), env)
+        return {"name": env, "action": "failed", "id": None, "previous_id": published, "packages_changed": []}
+
     def _versions(self, change: planning.Change) -> t.Mapping[str, str]:
         """The packages after ``change``."""
         if change.wanted is None:
@@ -252,13 +259,8 @@ class Reconciliation:
             {**(described[change.name] if described else self._describe(change)), **done.get(change.name, {})}
             for change in changes
         ]
-        # What has no lock or no interpreter did not even get into the plan.
         planned = {change.name for change in changes}
-        facts += [
-            {"name": spec.name, "action": "failed", "id": None, "previous_id": None, "packages_changed": []}
-            for spec in self.specs
-            if spec.present and spec.name not in planned
-        ]
+        facts += [self._unplanned(spec.name) for spec in self.specs if spec.present and spec.name not in planned]
         diff = [{"prepared": _diff_text(fact)} for fact in facts if fact["action"] in ("build", "publish", "remove")]
         result: dict[str, t.Any] = {
             "changed": any(fact["action"] in ("build", "publish", "remove") for fact in facts),

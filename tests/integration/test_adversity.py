@@ -14,7 +14,11 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.tests.integration.sites import Site
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.inspection import Inspection
+from ansible_collections.uvnas.cluster.plugins.module_utils.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.process import SystemRunner
+from ansible_collections.uvnas.cluster.tests.integration.sites import Site, finish
 from ansible_collections.uvnas.cluster.tests.unit.plugins.pythons import PREFIX, VERSION
 
 SMALL = {"name": "small", "requirements": ["six"], "imports": ["six"]}
@@ -91,6 +95,32 @@ def test_unreachable_index_is_named_and_nothing_changes(site: Site) -> None:
     assert "http://127.0.0.1:9/simple" in failed.output
     assert (generations(site), site.link("small")) == (before, link)
     assert works(site)
+
+
+def test_noexec_is_said_once_for_all_environments(site: Site) -> None:
+    nas = site.share.parent
+    subprocess.run(["mount", "-o", "remount,noexec", nas], check=True)
+    try:
+        seen = finish(site.start([SMALL, {**SMALL, "name": "another"}], play="uvnas.cluster.verify"))
+    finally:
+        subprocess.run(["mount", "-o", "remount,exec", nas], check=True)
+    assert seen.rc != 0
+    assert f"Module failed: the filesystem of {site.share} is mounted noexec on this host\n" in seen.output
+    assert "cannot run" not in seen.output
+
+
+def test_a_bind_mount_of_the_same_filesystem_is_a_mount(site: Site, tmp_path: Path) -> None:
+    mount = tmp_path / "mount"
+    (tmp_path / "source").mkdir()
+    mount.mkdir()
+    inspection = Inspection(Layout(str(site.share)), "nas_a", SystemRunner())
+    with pytest.raises(UvnasError, match="is not mounted on this host"):
+        inspection.check_share(None, str(mount))
+    subprocess.run(["mount", "--bind", tmp_path / "source", mount], check=True)
+    try:
+        assert inspection.check_share(None, str(mount))
+    finally:
+        subprocess.run(["umount", mount], check=True)
 
 
 def test_umask_of_the_admin_does_not_shut_people_out(site: Site) -> None:

@@ -17,7 +17,7 @@ chmod 755 /usr/sbin/policy-rc.d
 printf 'path-exclude=/usr/share/man/*\npath-exclude=/usr/share/doc/*\n' >/etc/dpkg/dpkg.cfg.d/bench
 apt-get update -qq
 apt-get install -qq --no-install-recommends \
-    attr acl bindfs dbus e2fsprogs fish iproute2 munge openssh-client openssh-server patchelf procps python3 slurm-client \
-    slurmctld slurmd sudo systemd systemd-sysv tcsh xfsprogs zsh
+    attr acl bindfs dbus e2fsprogs fish iproute2 munge openssh-client openssh-server patchelf procps python3 \
+    slurm-client slurmctld slurmd sudo systemd systemd-sysv tcsh xfsprogs zsh
 apt-get clean
 rm -rf /usr/sbin/policy-rc.d /var/lib/apt/lists/* /var/cache/apt/*.bin

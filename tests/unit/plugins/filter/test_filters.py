@@ -55,6 +55,11 @@ def test_a_summary() -> None:
     ]
 
 
+def test_a_summary_of_a_share_that_nobody_saw() -> None:
+    done = {"nas_a": [{"name": "train", "action": "build", "seconds": 1.0}, {"name": "docs", "action": "failed"}]}
+    assert summary.summary([], done) == ["nas_a: train  built", "nas_a: docs  FAILED"]
+
+
 def test_a_summary_of_nothing() -> None:
     assert summary.summary([]) == []
 

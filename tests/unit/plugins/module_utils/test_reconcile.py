@@ -186,7 +186,11 @@ def test_check_mode_with_a_lock_that_is_not_written_yet(layout: Layout) -> None:
 
 def test_what_could_not_be_locked_is_left_alone(layout: Layout) -> None:
     result = reconciliation(layout, named("analysis", "unlocked"), locks={}).run(check_mode=False)
-    assert (result["changed"], result["environments"], "failed" in result) == (False, [], False)
+    assert (result["changed"], actions(result), "failed" in result) == (
+        False,
+        {"analysis": "failed", "unlocked": "failed"},
+        False,
+    )
 
 
 def test_absent_removes_all_of_it(layout: Layout) -> None:
@@ -223,8 +227,11 @@ def test_one_that_fails_does_not_stop_the_others_and_stays_as_it_was(layout: Lay
 
 def test_a_lock_that_is_missing_does_not_stop_the_others(layout: Layout) -> None:
     lock(layout)
+    built(layout, OLD, "unlocked")
+    published(layout, OLD, "unlocked")
     result = reconciliation(layout, named("unlocked", "analysis")).run(check_mode=False)
-    assert actions(result) == {"analysis": "build"}
+    assert actions(result) == {"analysis": "build", "unlocked": "failed"}
+    assert result["environments"][1]["previous_id"] == OLD
     assert "environment unlocked has no lock on this share" in result["msg"]
 
 
@@ -235,7 +242,8 @@ def test_a_foreign_link_is_an_error_of_its_environment_only(declared: dict[str, 
     os.symlink("/opt/elsewhere", layout.env("foreign"))
     specs = [dataclasses.replace(ENV, name="foreign", **declared), ENV]  # type: ignore[arg-type]
     result = reconciliation(layout, specs).run(check_mode=False)
-    assert actions(result) == {"analysis": "build"}
+    # What is declared to be absent is no environment that could not be built.
+    assert actions(result) == {"analysis": "build", **({} if declared else {"foreign": "failed"})}
     assert "its link points to /opt/elsewhere" in result["msg"]
     assert os.readlink(layout.env("foreign")) == "/opt/elsewhere"
 
