@@ -159,7 +159,8 @@ class Site:
 
     def start(self, *options: str, **variables: t.Any) -> subprocess.Popen[str]:
         environment = {
-            **os.environ,
+            # Molecule has settings of its own for Ansible, colours among them.
+            **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
             "UVNAS_BENCH_DIR": str(STATE),
             "ANSIBLE_CONFIG": str(self.checkout / "ansible.cfg"),
             "ANSIBLE_COLLECTIONS_PATH": str(self.checkout / ".collections"),

@@ -32,9 +32,9 @@ DEAD = "http://127.0.0.1:9"
 def run(site, state):
     """Runs site.yml, with the environments of the inventory and others besides. ``drill`` is one that is there."""
 
-    def run(*options, drill=DRILL, more=(), site=site, **variables):
+    def run(*options, drill=None, more=(), site=site, **variables):
         # Not on a third share.
-        envs = [{"shares": ["nas_a", "nas_b"], **env} for env in [*INVENTORY["uvnas_envs"], drill, *more]]
+        envs = [{"shares": ["nas_a", "nas_b"], **env} for env in [*INVENTORY["uvnas_envs"], drill or DRILL, *more]]
         return site(*options, uvnas_envs=envs, **variables)
 
     first = run()
