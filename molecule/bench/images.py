@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -22,7 +23,6 @@ import machine
 
 HERE = Path(__file__).parent
 REPOSITORY = "localhost/uvnas-bench"
-MIRROR = ""
 REGISTRY = "docker.io/library/debian"
 # The Debian release of an image, and the variable of the environment that names another base image.
 RELEASES = {"host": ("bookworm", "MOLECULE_IMAGE"), "old": ("bullseye", "MOLECULE_IMAGE_OLD")}
@@ -84,11 +84,26 @@ def _debian(engine: machine.Engine, release: str) -> str:
             return pulled
     with tempfile.TemporaryDirectory() as directory:
         archive = Path(directory) / "rootfs.tar"
-        # A mirror that is named is the only source: no security updates, which change too often to be on every mirror.
-        mirror = os.environ.get("MOLECULE_DEBIAN_MIRROR") or MIRROR
-        machine.run("mmdebstrap", "--quiet", "--variant=minbase", release, archive, mirror, timeout=900)
+        machine.run("mmdebstrap", "--quiet", "--variant=minbase", release, archive, *_mirror(), timeout=900)
         engine("import", "--quiet", archive, made)
     return made
+
+
+def _mirror() -> list[str]:
+    """The mirror to make a Debian from: the one that is named, or that this Debian is configured for.
+
+    It is the only source then: no security updates, which change too often to be on every mirror. Where there is none,
+    mmdebstrap has its own sources.
+    """
+    named = os.environ.get("MOLECULE_DEBIAN_MIRROR")
+    if named:
+        return [named]
+    if platform.freedesktop_os_release().get("ID") != "debian":
+        return []
+    listed = machine.run("apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages")
+    # bookworm, and not bookworm-security.
+    found = [line.split()[0] for line in listed.splitlines() if len(line.split()) == 2 and "-" not in line.split()[1]]
+    return found[:1]
 
 
 def _registry_answers() -> bool:
