@@ -14,8 +14,9 @@ from ..module_utils.binary import ARGUMENTS, RULES
 from ..module_utils.errors import SpecError, UvnasError
 from ..module_utils.process import explain_os_error
 from ..module_utils.release import Target, check_archive, check_sha256, check_version, sha256_of
+from ..plugin_utils.cache_directory import default_directory
 from ..plugin_utils.download import IndexSource, ReleaseSource, Source, UrlSource
-from ..plugin_utils.download_cache import DownloadCache, LocalArchive, default_directory
+from ..plugin_utils.download_cache import DownloadCache, LocalArchive
 
 # What only the controller needs to know. Credentials in there do not leave it. (The module is given an archive and a
 # checksum too: those of the file that was brought to its host.)

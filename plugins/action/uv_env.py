@@ -3,42 +3,54 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The part of uv_env that runs on the controller: locks first, where they are to be brought up to date.
 
-Where there is nothing to do, the module is run once, with digests, and says so.
+Where there is nothing to do, one small module finds that out, and nothing else is run.
 """
 
 from __future__ import annotations
 
 import typing as t
 
-from ..module_utils import locking, reconcile
+from ..module_utils import arguments
 from ..module_utils.adapter import SHARE_ARGUMENTS
 from ..module_utils.uv import INDEX_ARGUMENTS
 from ..plugin_utils.lock_action import LockAction, Result, for_host
 
-# What the module uv_env is not told a second time, when uv_lock has done it.
-_ONLY_FOR_LOCKS = {*locking.LOCK_ARGUMENTS, "lock"} - {"earlier_shares"}
-_FOR_LOCKS = {*SHARE_ARGUMENTS, *INDEX_ARGUMENTS, *locking.ARGUMENTS}
+# What the module uv_env is not told, as it is about locks, which are done then.
+_ONLY_FOR_LOCKS = {*arguments.LOCKS, "lock"} - {"earlier_shares"}
+_FOR_LOCKS = {*SHARE_ARGUMENTS, *INDEX_ARGUMENTS, *arguments.UV_LOCK}
+_FOR_COMPARING = {*SHARE_ARGUMENTS, "share_name", "earlier_shares", "purge"}
 
 
 class ActionModule(LockAction):
-    """Run the module; where it says that locks are not up to date, uv_lock and then the module again."""
+    """Compare; where that finds something to do, bring locks up to date, and then run the module."""
 
-    ARGUMENTS: t.ClassVar[dict[str, t.Any]] = {**SHARE_ARGUMENTS, **INDEX_ARGUMENTS, **reconcile.ARGUMENTS}
+    ARGUMENTS: t.ClassVar[dict[str, t.Any]] = {**SHARE_ARGUMENTS, **INDEX_ARGUMENTS, **arguments.UV_ENV}
 
     def work(self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> Result:
         given = self._task.args
         if not args["lock"]:
             return self._reconcile(given, task_vars)
+        options = {key: value for key, value in given.items() if key not in _ONLY_FOR_LOCKS}
         if not args["upgrade"] and not args["upgrade_packages"]:
-            result = self._reconcile({**given, "inputs": for_host(self.inputs(args))}, task_vars)
-            if "needs" not in result:
-                return result
+            compared = self._compare(args, task_vars)
+            converged, locks = compared.pop("converged", False), compared.pop("locks", None)
+            if converged or compared.get("failed"):
+                return compared
+            if locks is not None:
+                return self._reconcile({**options, "locks": locks}, task_vars)
         locked = self.locked(args, task_vars, {key: value for key, value in given.items() if key in _FOR_LOCKS})
         if "locks" not in locked:
             return locked
-        options = {key: value for key, value in given.items() if key not in _ONLY_FOR_LOCKS}
         done = self._reconcile({**options, "locks": locked["locks"]}, task_vars)
         return _merged(locked, done)
+
+    def _compare(self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> Result:
+        here = self.here(args)
+        known = for_host(self.inputs(args, here))
+        options = {key: value for key, value in args.items() if key in _FOR_COMPARING}
+        options.update(environments=[spec.as_dict() for spec in here], inputs=known)
+        result: Result = self._execute_module("uvnas.cluster.uv_env_compare", options, task_vars=task_vars)
+        return result
 
     def _reconcile(self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> Result:
         result: Result = self._execute_module("uvnas.cluster.uv_env", args, task_vars=task_vars)

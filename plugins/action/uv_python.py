@@ -18,8 +18,9 @@ from ..module_utils.process import explain_os_error
 from ..module_utils.provision import ARGUMENTS, wanted_from_params
 from ..module_utils.release import check_archive, sha256_of
 from ..module_utils.site_python import SitePython
+from ..plugin_utils.cache_directory import default_directory
 from ..plugin_utils.download import UrlSource
-from ..plugin_utils.download_cache import DownloadCache, default_directory
+from ..plugin_utils.download_cache import DownloadCache
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Options of modules that bring locks up to date; the argument spec is locking.LOCK_ARGUMENTS."""
+    """Options of modules that bring locks up to date; with earlier_shares, the argument spec is arguments.LOCKS."""
 
     DOCUMENTATION = r"""
 options:
@@ -30,26 +30,4 @@ options:
       - A directory on the controller, where the locks are kept too. They win over those on the share.
       - Without it, only the share keeps them.
     type: path
-  earlier_shares:
-    description:
-      - Shares on this host that were brought up to date before this one. An environment that is declared for one of
-        them too gets the lock that it has there, so that it is the same on all of them.
-      - Packages are taken from the cache of such a share, too, rather than downloaded again.
-      - A share that does not belong to the same owner, or that others may write to, is not looked at.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: The share's name.
-        type: str
-        required: true
-      root:
-        description: Its root directory.
-        type: path
-        required: true
-  inputs:
-    description: What the controller knows of the environments. The action plugin of this module sets it.
-    type: dict
-    default: {}
 """

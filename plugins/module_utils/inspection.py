@@ -12,7 +12,7 @@ import os
 import socket
 import typing as t
 
-from . import extents, fs, generation, platform_needs, probe
+from . import extents, fs, generation, glibc, platform_needs, probe
 from .errors import UvnasError
 from .layout import Layout
 from .plan import published_id
@@ -147,7 +147,7 @@ class Inspection:
     def warnings(self) -> list[str]:
         """What may go wrong on this host, though nothing has yet."""
         host = probe.platform(self.runner)
-        if not self.glibc or host.libc != "gnu" or not platform_needs.is_older(host.libc_version, self.glibc):
+        if not self.glibc or host.libc != "gnu" or not glibc.is_older(host.libc_version, self.glibc):
             return []
         here = f"this host ({socket.gethostname()}) has glibc {host.libc_version}"
         declared = f"share {self.share_name} is declared for {self.glibc} and newer"

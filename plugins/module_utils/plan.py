@@ -80,6 +80,16 @@ class Change:
     def changes(self) -> bool:
         return self.action != KEEP
 
+    def as_dict(self) -> dict[str, t.Any]:
+        """What uv_env returns of an environment, as far as it can be said without a look at packages."""
+        return {
+            "name": self.name,
+            "action": self.action,
+            "id": self.wanted.generation_id if self.wanted else None,
+            "previous_id": self.published,
+            "packages_changed": [],
+        }
+
 
 def plan(wanted: t.Sequence[Wanted], found: t.Mapping[str, Found], absent: t.Iterable[str]) -> list[Change]:
     """What to do, environment by environment: first those that are wanted, in order, then those to be removed."""

@@ -20,14 +20,13 @@ import typing as t
 
 from . import elf
 from .errors import UvnasError
+from .glibc import OLDEST, Version, version
 from .lock import normalize
 from .probe import Platform, platform
 from .process import Runner
-from .share import OLDEST_GLIBC, check_glibc
-from .spec import EnvironmentSpec
 
 # Every host has this one (CentOS 7, of 2014). What needs no more is not listed.
-COMMON = OLDEST_GLIBC
+COMMON = OLDEST
 
 # What uv 0.13's --python-platform knows, x86_64-manylinux_2_31 for one, besides 2.17.
 _UV_MACHINES = frozenset({"x86_64", "aarch64"})
@@ -40,34 +39,6 @@ _SYMBOL = re.compile(r"GLIBC_(\d+)\.(\d+)")
 _RELR = "GLIBC_ABI_DT_RELR"
 _SHOWN = 4
 _LIBCS = {"gnu": "glibc", "musl": "musl"}
-
-# Compared as numbers: 2.9 is older than 2.17.
-Version = tuple[int, int]
-
-
-def version(text: str) -> Version:
-    """``2.31`` as numbers."""
-    major, minor = text.split(".")[:2]
-    return int(major), int(minor)
-
-
-def is_older(one: str, other: str) -> bool:
-    return version(one) < version(other)
-
-
-def for_glibc(specs: t.Iterable[EnvironmentSpec], shares: t.Mapping[str, t.Any]) -> list[EnvironmentSpec]:
-    """The specs with their glibc: the oldest one of the shares that each is declared for. ``shares`` has it by name.
-
-    Not the one of the share at work: an environment on two shares has one lock, and one generation. Raises SpecError.
-    """
-    known = {name: check_glibc(name, glibc) for name, glibc in shares.items()}
-    return [
-        dataclasses.replace(
-            spec, glibc=min((glibc for name, glibc in known.items() if spec.on_share(name)), key=version, default=None)
-        )
-        for spec in specs
-    ]
-
 
 # For uv
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The environments of a share: find, plan, then build, publish and remove, several at once."""
+"""The environments of a share at work: build, publish and remove what the plan says, several at once."""
 
 from __future__ import annotations
 
@@ -14,38 +14,15 @@ import typing as t
 
 from . import borrow, fs, generation
 from . import plan as planning
+from .comparison import Comparison, LockFact, read_lock
 from .errors import UvnasError, failure
-from .interpreter import Interpreter, load_record, resolve
+from .interpreter import load_record, resolve
 from .layout import Layout
-from .lock import Lock, parse
 from .lock import changes as package_changes
-from .locking import LOCK_ARGUMENTS, EarlierShare
+from .lock_plan import EarlierShare
 from .process import call_many
-from .spec import ENVIRONMENT_ARGUMENTS, EnvironmentSpec
+from .spec import EnvironmentSpec
 from .uv import Uv
-
-# The options of uv_env, besides those of every module that works on a share and reaches an index.
-ARGUMENTS: dict[str, t.Any] = {
-    **LOCK_ARGUMENTS,
-    "lock": {"type": "bool", "default": False},
-    "share_name": {"type": "str", "required": True},
-    "environments": {"type": "list", "elements": "dict", "required": True, "options": ENVIRONMENT_ARGUMENTS},
-    "glibc": {"type": "dict", "default": {}},
-    "locks": {"type": "dict"},
-    "purge": {"type": "bool", "default": False},
-    "jobs": {"type": "int", "default": 4},
-    "link_mode": {"type": "str", "choices": ["clone", "hardlink", "copy"]},
-    "min_free_bytes": {"type": "int", "default": 0},
-    "min_free_inodes": {"type": "int", "default": 0},
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class LockFact:
-    """What uv_lock said of a lock: its digest (None: a check cannot know it), and its versions where it changed."""
-
-    digest: t.Optional[str]
-    versions: t.Optional[t.Mapping[str, str]] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +32,9 @@ class Reconciliation:
     layout: Layout
     uv: Uv
     share_name: str
+    # These three as for Comparison.
     specs: t.Sequence[EnvironmentSpec]
-    # What uv_lock returned. None: read the locks on the share. An environment that is missing here has no usable lock.
     locks: t.Optional[t.Mapping[str, LockFact]] = None
-    # Remove environments that are on the share but not declared.
     purge: bool = False
     jobs: int = 2
     link_mode: t.Optional[str] = None
@@ -70,14 +46,15 @@ class Reconciliation:
 
     def run(self, *, check_mode: bool) -> dict[str, t.Any]:
         """Bring the environments to what is wanted; the module's result."""
-        changes, errors = self._plan()
+        comparison = Comparison(self.layout, self.specs, self.locks, self.purge)
+        changes, errors = comparison.plan()
         if check_mode or not any(change.changes for change in changes):
             return self._result(changes, {}, errors)
         with fs.share_lock(self.layout.lock_file, timeout=self.lock_timeout, purpose="building environments"):
             generation.clean_up_names(self.layout)
             borrow.clean_up(self.layout.cache)
             # Somebody else may have done it meanwhile, or something else: the plan is made anew.
-            changes, errors = self._plan()
+            changes, errors = comparison.plan()
             # Described before anything is done: what a run says and what a check says must be the same words.
             described = {change.name: self._describe(change) for change in changes}
             acting = [change for change in changes if change.changes]
@@ -91,77 +68,6 @@ class Reconciliation:
                     done[change.name] = {"action": "failed", "msg": str(error)}
         return self._result(changes, done, errors, described)
 
-    def _plan(self) -> tuple[list[planning.Change], list[UvnasError]]:
-        errors: list[UvnasError] = []
-        record = load_record(self.layout)
-        wanted, found = [], {}
-        for spec in self.specs:
-            if not spec.present or (self.locks is not None and spec.name not in self.locks):
-                continue
-            try:
-                want = planning.Wanted(spec, self._ingredients(spec, record))
-                found[spec.name] = self._find(spec.name, want.generation_id)
-            except UvnasError as error:
-                errors.append(error)
-                continue
-            wanted.append(want)
-        absent = []
-        for name in self._absent():
-            try:
-                link = planning.published_id(fs.read_link(self.layout.env(name)), name)
-            except UvnasError as error:
-                errors.append(error)
-                continue
-            paths = (self.layout.generations_of(name), self.layout.lock(name))
-            found[name] = planning.Found(link, exists=link is not None or any(map(os.path.lexists, paths)))
-            absent.append(name)
-        return planning.plan(wanted, found, absent), errors
-
-    def _ingredients(self, spec: EnvironmentSpec, record: t.Any) -> t.Optional[planning.Ingredients]:
-        digest = self._lock_digest(spec.name)
-        interpreter = self._interpreter(spec, record)
-        if digest is None or interpreter is None:
-            return None
-        return planning.Ingredients(digest, interpreter.key, interpreter.digest, spec.build_options())
-
-    def _lock_digest(self, env: str) -> t.Optional[str]:
-        if self.locks is not None:
-            return self.locks[env].digest
-        return self._read_lock(env).digest
-
-    def _read_lock(self, env: str) -> Lock:
-        content = fs.read_bytes(self.layout.lock(env))
-        if content is None:
-            raise UvnasError(
-                f"environment {env} has no lock on this share",
-                hint="uvnas.cluster.uv_lock makes it; run that first, as the role envs does.",
-            )
-        return parse(content.decode(errors="replace"), what=self.layout.lock(env))
-
-    def _interpreter(self, spec: EnvironmentSpec, record: t.Any) -> t.Optional[Interpreter]:
-        """The interpreter for an environment; None where a check comes before it is on the share."""
-        if self.locks is not None and self.locks[spec.name].digest is None:
-            return None
-        return resolve(record, spec.python)
-
-    def _find(self, env: str, generation_id: t.Optional[str]) -> planning.Found:
-        """The state of a wanted environment, in two file operations."""
-        published = planning.published_id(fs.read_link(self.layout.env(env)), env)
-        complete = generation_id is not None and os.path.exists(self.layout.manifest(env, generation_id))
-        return planning.Found(published, complete)
-
-    def _absent(self) -> list[str]:
-        """Environments that shall not be there."""
-        names = [spec.name for spec in self.specs if not spec.present]
-        if self.purge:
-            declared = {spec.name for spec in self.specs}
-            here: set[str] = set()
-            for directory in (self.layout.envs, self.layout.generations):
-                with contextlib.suppress(FileNotFoundError):
-                    here.update(name for name in os.listdir(directory) if not name.startswith("."))
-            names += sorted(here - declared)
-        return names
-
     def _act(self, change: planning.Change) -> dict[str, t.Any]:
         """Do one change, in a process of its own."""
         started = time.monotonic()
@@ -174,7 +80,7 @@ class Reconciliation:
         manifest = None
         if change.action == planning.BUILD:
             self._check_room(change)
-            lock = self._read_lock(change.name)
+            lock = read_lock(self.layout, change.name)
             if lock.digest != ingredients.lock_digest:
                 raise UvnasError(
                     f"environment {change.name}: its lock changed while this was running", hint="Run again."
@@ -216,13 +122,7 @@ class Reconciliation:
 
     def _describe(self, change: planning.Change) -> dict[str, t.Any]:
         """What the module returns about one environment, as far as it can be said beforehand."""
-        fact: dict[str, t.Any] = {
-            "name": change.name,
-            "action": change.action,
-            "id": change.wanted.generation_id if change.wanted else None,
-            "previous_id": change.published,
-            "packages_changed": [],
-        }
+        fact = change.as_dict()
         if change.changes:
             fact["packages_changed"] = package_changes(
                 self._manifest(change).get("packages", {}), self._versions(change)
@@ -246,7 +146,7 @@ class Reconciliation:
                 return versions
             if self.locks[change.name].digest is None:
                 return {}
-        return self._read_lock(change.name).versions
+        return read_lock(self.layout, change.name).versions
 
     def _result(
         self,

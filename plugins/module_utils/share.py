@@ -16,15 +16,13 @@ import struct
 import typing as t
 import uuid
 
+from . import glibc
 from .errors import SpecError, UvnasError
 from .layout import LAYOUT_VERSION, Layout
 from .probe import PROBE_NAMES, Space
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}\Z")
 _MODE = re.compile(r"0?[0-7]{3,4}\Z")
-_GLIBC = re.compile(r"2\.[1-9][0-9]\Z")
-# uv can build for nothing older: it is what manylinux2014 means.
-OLDEST_GLIBC = "2.17"
 # A colon would end the path in PATH, a line break in every file that names it.
 _BAD_IN_PATH = re.compile(r"[\x00-\x1f\x7f:]")
 
@@ -59,7 +57,7 @@ def check_shares(shares: t.Sequence[t.Mapping[str, t.Any]]) -> None:
         root, _mount = check_paths(name, share.get("root"), share.get("mount"))
         check_mode(name, share.get("mode"))
         if share.get("glibc") is not None:
-            check_glibc(name, share["glibc"])
+            glibc.check(name, share["glibc"])
         share_id = check_id(name, share.get("id"))
         if name in seen:
             raise SpecError(f"two shares are called {name}", hint="Every item of uvnas_shares needs a name of its own.")
@@ -155,21 +153,6 @@ def check_id(name: str, share_id: t.Any) -> str:
         raise SpecError(
             f"share {name}: {share_id!r} is not an id", hint="Copy the id from the share's share.json, or leave it out."
         ) from None
-
-
-def check_glibc(name: str, glibc: t.Any) -> str:
-    """The oldest glibc among the hosts that use a share, or SpecError."""
-    if not isinstance(glibc, str) or not _GLIBC.match(glibc):
-        raise SpecError(
-            f'share {name}: {glibc!r} is no version of glibc; give one such as "2.31", in quotes',
-            hint="`ldd --version` on the oldest host that uses the share tells it.",
-        )
-    if glibc < OLDEST_GLIBC:  # Both have two digits after the dot.
-        raise SpecError(
-            f"share {name}: nothing can be built for glibc {glibc}, only for {OLDEST_GLIBC} and newer",
-            hint="Hosts that are older cannot be served.",
-        )
-    return glibc
 
 
 # Identity

@@ -91,6 +91,15 @@ class EnvironmentSpec:
         """Whether it is declared on the share of this name."""
         return self.shares is None or share in self.shares
 
+    def as_dict(self) -> dict[str, t.Any]:
+        """As plain data, less what is as by default."""
+        fields = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
+        return {name: value for name, (value, default) in fields.items() if value != default}
+
+    @classmethod
+    def from_dict(cls, data: t.Mapping[str, t.Any]) -> EnvironmentSpec:
+        return cls(**{key: _frozen(value) for key, value in data.items()})
+
     def build_options(self) -> dict[str, t.Any]:
         """Everything but lock and interpreter that decides what a generation contains."""
         return {
@@ -141,7 +150,7 @@ def parse_environments(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Environ
         if wrong_types:
             problems += [f"{label}: {problem}" for problem in wrong_types]
             continue
-        spec = EnvironmentSpec(**{key: _frozen(value) for key, value in item.items() if value is not None})
+        spec = EnvironmentSpec.from_dict({key: value for key, value in item.items() if value is not None})
         specs.append(spec)
         problems += [f"{label}: {problem}" for problem in _problems(spec)]
     names = collections.Counter(spec.name for spec in specs)

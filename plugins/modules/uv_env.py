@@ -17,7 +17,7 @@ description:
     share. One that is there already is not built again. Older ones stay.
   - Environments that fail do not keep the others from being built. The task then fails and names them.
   - With O(lock=true) locks are brought up to date first, as M(uvnas.cluster.uv_lock) does. Where they all are, and all
-    environments too, one call of this module is all that it takes.
+    environments too, M(uvnas.cluster.uv_env_compare) finds that out, and is all that is run on the host.
   - A converged environment costs two file operations, and one to read its lock. There is no network access, and no
     process.
 extends_documentation_fragment:
@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - uvnas.cluster.index
   - uvnas.cluster.environments
   - uvnas.cluster.locks
+  - uvnas.cluster.earlier_shares
 options:
   lock:
     description:
@@ -61,6 +62,7 @@ options:
     default: 0
 seealso:
   - module: uvnas.cluster.uv_lock
+  - module: uvnas.cluster.uv_env_compare
   - module: uvnas.cluster.uv_env_info
 """
 
@@ -148,33 +150,25 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
+from ..module_utils.arguments import UV_ENV
+from ..module_utils.comparison import LockFact
+from ..module_utils.glibc import for_glibc
 from ..module_utils.layout import Layout
-from ..module_utils.locking import EarlierShare, Input, current
-from ..module_utils.platform_needs import for_glibc
+from ..module_utils.lock_plan import EarlierShare
 from ..module_utils.process import SystemRunner
-from ..module_utils.reconcile import ARGUMENTS, LockFact, Reconciliation
+from ..module_utils.reconcile import Reconciliation
 from ..module_utils.spec import parse_environments
 from ..module_utils.uv import INDEX_ARGUMENTS, Index, Uv
 
 
 def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
-    """Reconcile the environments of ``params``; the module's result.
-
-    Where locks are to be up to date and are not, the result names it as ``needs`` and nothing is done.
-    """
+    """Reconcile the environments of ``params``; the module's result."""
     layout = Layout(params["share"])
     declared = for_glibc(parse_environments(params["environments"]), params["glibc"])
     specs = [spec for spec in declared if spec.on_share(params["share_name"])]
     environment = {name: str(value) for name, value in params["environment"].items()}
     known = params["locks"]
     facts = None if known is None else {k: LockFact(v["digest"], v.get("versions")) for k, v in known.items()}
-    earlier = EarlierShare.from_params(params["earlier_shares"])
-    if params["lock"]:
-        inputs = {name: Input.from_dict(data) for name, data in params["inputs"].items()}
-        digests = current(layout, [spec for spec in specs if spec.present], inputs, earlier)
-        if digests is None:
-            return {"changed": False, "needs": "locks", "environments": []}
-        facts = {name: LockFact(digest) for name, digest in digests.items()}
     reconciliation = Reconciliation(
         layout,
         Uv(layout, SystemRunner(), Index.from_params(params["index"]), environment),
@@ -187,14 +181,14 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]
         params["min_free_bytes"],
         params["min_free_inodes"],
         params["lock_timeout"],
-        earlier,
+        EarlierShare.from_params(params["earlier_shares"]),
     )
     return reconciliation.run(check_mode=check_mode)
 
 
 def main() -> t.NoReturn:
     module = AnsibleModule(
-        argument_spec={**adapter.SHARE_ARGUMENTS, **INDEX_ARGUMENTS, **ARGUMENTS}, supports_check_mode=True
+        argument_spec={**adapter.SHARE_ARGUMENTS, **INDEX_ARGUMENTS, **UV_ENV}, supports_check_mode=True
     )
     adapter.hide_environment(module, module.params["environment"])
     adapter.hide_secrets(module, Index.from_params(module.params["index"]).urls())

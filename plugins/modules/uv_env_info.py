@@ -158,12 +158,11 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import adapter
+from ..module_utils import adapter, glibc
 from ..module_utils.errors import UvnasError
 from ..module_utils.inspection import Inspection
 from ..module_utils.layout import Layout
 from ..module_utils.process import SystemRunner
-from ..module_utils.share import check_glibc
 from ..module_utils.spec import parse_environments
 
 # What grows with packages and generations.
@@ -173,7 +172,7 @@ DETAILS = frozenset({"generations", "packages", "source"})
 def work(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Look at the share of ``params``; the module's result."""
     if params["glibc"] is not None:
-        check_glibc(params["share_name"], params["glibc"])
+        glibc.check(params["share_name"], params["glibc"])
     inspection = Inspection(Layout(params["share"]), params["share_name"], SystemRunner(), params["glibc"])
     share_id = inspection.check_share(params["share_id"], params["mount"])
     facts, problems = [], []

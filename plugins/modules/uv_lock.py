@@ -22,7 +22,12 @@ extends_documentation_fragment:
   - uvnas.cluster.index
   - uvnas.cluster.environments
   - uvnas.cluster.locks
+  - uvnas.cluster.earlier_shares
 options:
+  inputs:
+    description: What the controller knows of the environments. The action plugin of this module sets it.
+    type: dict
+    default: {}
   jobs:
     description: How many environments to resolve at once.
     type: int
@@ -99,9 +104,11 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
+from ..module_utils.arguments import UV_LOCK
+from ..module_utils.glibc import for_glibc
 from ..module_utils.layout import Layout
-from ..module_utils.locking import ARGUMENTS, EarlierShare, Input, Locking, Upgrade
-from ..module_utils.platform_needs import for_glibc
+from ..module_utils.lock_plan import EarlierShare, Input, Upgrade
+from ..module_utils.locking import Locking
 from ..module_utils.process import SystemRunner
 from ..module_utils.spec import parse_environments
 from ..module_utils.uv import INDEX_ARGUMENTS, Index, Uv
@@ -138,7 +145,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]
 
 def main() -> t.NoReturn:
     module = AnsibleModule(
-        argument_spec={**adapter.SHARE_ARGUMENTS, **INDEX_ARGUMENTS, **ARGUMENTS}, supports_check_mode=True
+        argument_spec={**adapter.SHARE_ARGUMENTS, **INDEX_ARGUMENTS, **UV_LOCK}, supports_check_mode=True
     )
     adapter.hide_environment(module, module.params["environment"])
     adapter.hide_secrets(module, Index.from_params(module.params["index"]).urls())

@@ -25,6 +25,7 @@ author:
 extends_documentation_fragment:
   - uvnas.cluster.attributes
   - uvnas.cluster.share
+  - uvnas.cluster.earlier_shares
 attributes:
   action:
     description: Has a part that runs on the controller.
@@ -76,24 +77,6 @@ options:
           - For O(site_pythons[].archive), its checksum. Required if that is a URL.
           - For O(site_pythons[].prefix), the C(digest) that this module returned for it before.
         type: str
-  earlier_shares:
-    description:
-      - Shares on this host that were brought up to date before this one. A request that was resolved there means the
-        same interpreter here, so that environments are the same on all of them.
-      - Archives of interpreters that the site supplies are taken from there.
-      - A share that does not belong to the same owner, or that others may write to, is not looked at.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: The share's name.
-        type: str
-        required: true
-      root:
-        description: Its root directory.
-        type: path
-        required: true
   mirror:
     description:
       - URL in place of C(https://github.com/astral-sh/python-build-standalone/releases/download), as for uv's

@@ -14,7 +14,7 @@ import typing as t
 
 from ..module_utils import lock as locks
 from ..module_utils.errors import SpecError, UvnasError
-from ..module_utils.locking import Input, Kept
+from ..module_utils.lock_plan import Input, Kept
 from ..module_utils.spec import EnvironmentSpec, Sources, has_credentials, significant_lines, spec_digest
 
 # What may stand in a requirements file besides requirements, with what it means here.

@@ -79,8 +79,3 @@ class DownloadCache:
 
     def _path(self, sha256: str, name: str) -> str:
         return os.path.join(self.directory, f"{sha256}-{name}")
-
-
-def default_directory() -> str:
-    """Where downloads are kept unless somebody says otherwise."""
-    return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "uvnas")

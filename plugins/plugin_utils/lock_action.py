@@ -18,13 +18,13 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils import fs
 from ..module_utils.errors import UvnasError
-from ..module_utils.locking import Input
-from ..module_utils.platform_needs import for_glibc
+from ..module_utils.glibc import for_glibc
+from ..module_utils.lock_plan import Input
 from ..module_utils.process import explain_os_error
-from ..module_utils.spec import parse_environments
+from ..module_utils.spec import EnvironmentSpec, parse_environments
 from ..module_utils.uv import Index
+from .cache_directory import default_directory
 from .declaration import Declaration
-from .download_cache import default_directory
 
 Result = dict[str, t.Any]
 
@@ -49,22 +49,26 @@ class LockAction(ActionBase):
         """What the action does; its result."""
         raise NotImplementedError
 
-    def inputs(self, args: dict[str, t.Any]) -> dict[str, Input]:
-        """What the controller knows of the environments on the share. Raises SpecError."""
+    def here(self, args: dict[str, t.Any]) -> list[EnvironmentSpec]:
+        """The environments that are declared for the share. Raises SpecError."""
         specs = for_glibc(parse_environments(args["environments"]), args["glibc"])
-        here = [spec for spec in specs if spec.present and spec.on_share(args["share_name"])]
-        return self._declaration(args).inputs(here, Index.from_params(args["index"]).settings())
+        return [spec for spec in specs if spec.on_share(args["share_name"])]
+
+    def inputs(self, args: dict[str, t.Any], here: t.Iterable[EnvironmentSpec]) -> dict[str, Input]:
+        """What the controller knows of environments. Raises SpecError."""
+        present = [spec for spec in here if spec.present]
+        return self._declaration(args).inputs(present, Index.from_params(args["index"]).settings())
 
     def locked(
         self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None, options: t.Mapping[str, t.Any]
     ) -> Result:
         """Run the module uv_lock with ``options``; where it wants texts, run it again with these. Its result."""
-        inputs = self.inputs(args)
+        inputs = self.inputs(args, self.here(args))
         result = self._lock_on_host(options, inputs, (), task_vars)
         if result.get("needs"):
             # Builders of several shares resolve one after the other, so that the second takes what the first has kept.
             with self._only_one(args):
-                inputs = self.inputs(args)
+                inputs = self.inputs(args, self.here(args))
                 needs = self._lock_on_host(options, inputs, (), task_vars)
                 result = needs
                 if needs.get("needs"):

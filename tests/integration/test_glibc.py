@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils import platform_needs
+from ansible_collections.uvnas.cluster.plugins.module_utils.glibc import is_older
 from ansible_collections.uvnas.cluster.plugins.module_utils.probe import platform
 from ansible_collections.uvnas.cluster.plugins.module_utils.process import SystemRunner
 from ansible_collections.uvnas.cluster.tests.integration.sites import Run, Site, finish
@@ -34,7 +35,7 @@ def tag(glibc: str) -> str:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A site with two shares, and packages for this machine and for older ones."""
-    assert platform_needs.is_older(OLDER, HERE.libc_version), "these tests need a Python built for an older glibc"
+    assert is_older(OLDER, HERE.libc_version), "these tests need a Python built for an older glibc"
     directory = tmp_path_factory.mktemp("glibc")
     links = directory / "links"
     write_small_wheel(links, "sample", "1.0", tag="py3-none-manylinux2014_" + HERE.arch)

@@ -102,6 +102,7 @@ MODULES: dict[str, dict[str, t.Any]] = {
     "uv_python": {"pythons": ["3.12"]},
     "uv_lock": {"share_name": "nas_a", "environments": [ENVIRONMENT]},
     "uv_env": {"share_name": "nas_a", "environments": [ENVIRONMENT]},
+    "uv_env_compare": {"share_name": "nas_a", "environments": [ENVIRONMENT], "inputs": {"train": {"spec_digest": "0"}}},
     "uv_env_info": {"share_name": "nas_a"},
 }
 
@@ -151,15 +152,13 @@ def test_module_as_root_for_an_owner_with_the_mount_declared(nas: Nas, module: s
     assert SILENT.format(PATIENCE) in json.loads(stdout)["msg"]
 
 
-@pytest.mark.parametrize("module", ["uv_python", "uv_lock", "uv_env"])
+@pytest.mark.parametrize("module", ["uv_python", "uv_lock", "uv_env", "uv_env_compare"])
 def test_module_that_takes_from_a_share_that_hangs(nas: Nas, place: Path, module: str) -> None:
     """Its own share answers."""
     earlier = {"name": "nas_z", "root": f"{nas.mount}/uv"}
     args = {"share": str(place / "own"), "answer_timeout": PATIENCE, "earlier_shares": [earlier], **MODULES[module]}
     (place / "own" / "locks").mkdir(parents=True)
-    if module == "uv_env":
-        args["lock"] = True
-    if module != "uv_python":
+    if module == "uv_lock":
         args["inputs"] = {"train": {"spec_digest": "0", "sources": None, "kept": None, "want_text": False}}
     stdout, stderr = start(module, args).communicate(timeout=LIMIT)
     result = json.loads(stdout)

@@ -116,15 +116,17 @@ def test_files_are_linked_from_the_cache_and_written_by_the_owner_only(site: Sit
     assert not [path for path, mode in modes(generation) if not mode & 0o004]
 
 
-def test_nothing_to_do_needs_no_uv(site: Site) -> None:
+def test_nothing_to_do_needs_one_module_and_no_uv(site: Site) -> None:
     uv, aside = site.share / "bin" / "uv", site.share / "bin" / "uv.aside"
     uv.rename(aside)
     try:
         uv.write_text("#!/bin/sh\nexit 70\n")
         uv.chmod(0o755)
-        assert succeeded(site.envs([FIRST])).changed == 0
+        done = succeeded(site.envs([FIRST], "-vvv"))
     finally:
         aside.replace(uv)
+    assert done.changed == 0
+    assert re.findall(r"Using module file \S+/(\w+)\.py", done.output) == ["uv_env_compare"]
 
 
 # What fails.

@@ -15,19 +15,19 @@ import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils import fs
 from ansible_collections.uvnas.cluster.plugins.module_utils import lock as locks
 from ansible_collections.uvnas.cluster.plugins.module_utils.layout import Layout
-from ansible_collections.uvnas.cluster.plugins.module_utils.locking import (
+from ansible_collections.uvnas.cluster.plugins.module_utils.lock_plan import (
     COPY,
     KEEP,
     RESOLVE,
     EarlierShare,
     Input,
     Kept,
-    Locking,
     Upgrade,
     current,
     decide,
     plan,
 )
+from ansible_collections.uvnas.cluster.plugins.module_utils.locking import Locking
 from ansible_collections.uvnas.cluster.plugins.module_utils.process import Completed
 from ansible_collections.uvnas.cluster.plugins.module_utils.spec import EnvironmentSpec, Sources
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv import Uv

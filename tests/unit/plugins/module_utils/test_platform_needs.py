@@ -13,12 +13,11 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils import elf, platform_needs
-from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError, UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils import elf, glibc, platform_needs
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.platform_needs import Need
 from ansible_collections.uvnas.cluster.plugins.module_utils.probe import Platform, platform
 from ansible_collections.uvnas.cluster.plugins.module_utils.process import SystemRunner
-from ansible_collections.uvnas.cluster.plugins.module_utils.spec import EnvironmentSpec
 from ansible_collections.uvnas.cluster.tests.unit.plugins.libraries import library
 from ansible_collections.uvnas.cluster.tests.unit.plugins.pythons import PREFIX, key
 
@@ -75,7 +74,7 @@ def test_versions_that_a_library_needs(
 def test_what_a_real_program_needs_is_no_more_than_what_it_runs_on() -> None:
     needed = platform_needs.file_glibc(os.path.realpath("/bin/ls"), HERE.arch)
     assert needed is not None
-    assert (2, 2) <= needed <= platform_needs.version(HERE.libc_version)
+    assert (2, 2) <= needed <= glibc.version(HERE.libc_version)
 
 
 def test_readelf_agrees() -> None:
@@ -167,7 +166,7 @@ def test_of_musl_there_is_no_version(tmp_path: Path) -> None:
 def test_the_python_of_the_tests_runs_here() -> None:
     executable = os.path.join(PREFIX, "bin", f"python3.{sys.version_info.minor}")
     found = platform_needs.scan("/nowhere", executable, key())
-    assert platform_needs.version(found["interpreter"]) <= platform_needs.version(HERE.libc_version)
+    assert glibc.version(found["interpreter"]) <= glibc.version(HERE.libc_version)
     assert platform_needs.objection("it", found, key(), {}, HERE, "here") is None
 
 
@@ -213,20 +212,6 @@ def test_every_platform_is_one_of_uv() -> None:
         name = platform_needs.uv_platform("it", f"2.{minor}", Platform("x86_64", "gnu", "2.99"))
         assert name in known
         assert name.replace("x86_64", "aarch64") in known
-
-
-def test_an_environment_is_for_the_oldest_of_its_shares() -> None:
-    specs = [
-        EnvironmentSpec("everywhere"),
-        EnvironmentSpec("a", shares=("a",)),
-        EnvironmentSpec("b", shares=("b", "a")),
-        EnvironmentSpec("both", shares=("b", "c")),
-    ]
-    found = platform_needs.for_glibc(specs, {"b": "2.31", "c": "2.28"})
-    assert [spec.glibc for spec in found] == ["2.28", None, "2.31", "2.28"]
-    assert platform_needs.for_glibc(specs, {}) == specs
-    with pytest.raises(SpecError, match=r"share b: 2\.31 is no version of glibc"):
-        platform_needs.for_glibc(specs, {"b": 2.31})
 
 
 # What is said.

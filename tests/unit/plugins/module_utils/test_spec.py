@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import typing as t
 
 import pytest
@@ -281,3 +282,10 @@ def test_sources_cross_as_plain_data(sources: Sources) -> None:
 def test_significant_lines() -> None:
     text = "# head\n\na==1  # why\n  b @ https://a.example/b.whl#sha256=00\n\t\n#c\n"
     assert spec.significant_lines(text) == ["a==1", "b @ https://a.example/b.whl#sha256=00"]
+
+
+def test_a_spec_comes_through_as_plain_data() -> None:
+    spec = EnvironmentSpec("train", shares=("nas_b",), python="3.12", seed=True, compile_bytecode=False, glibc="2.28")
+    data = {"name": "train", "shares": ("nas_b",), "python": "3.12", "seed": True, "compile_bytecode": False}
+    assert spec.as_dict() == {**data, "glibc": "2.28"}
+    assert EnvironmentSpec.from_dict(json.loads(json.dumps(spec.as_dict()))) == spec

@@ -103,13 +103,6 @@ def test_what_uv_lock_said_counts(known: dict[str, t.Any] | None, run: Run) -> N
     assert [fact["action"] for fact in result["environments"]] == ["failed" if known == {} else "publish"]
 
 
-def test_locks_are_looked_at_first_if_so_asked(run: Run, layout: Layout) -> None:
-    Path(layout.lock("train")).write_text('# uvnas.cluster lock: {"spec": "5"}\n' + LOCK, encoding="utf-8")
-    stale = run(lock=True, inputs={"train": {"spec_digest": "6"}})
-    assert (stale["changed"], stale["needs"], os.listdir(layout.envs)) == (False, "locks", [])
-    assert run(lock=True, inputs={"train": {"spec_digest": "5"}})["environments"][0]["action"] == "publish"
-
-
 def test_check_mode_writes_nothing(run: Run, layout: Layout) -> None:
     before = sorted(Path(layout.root).rglob("*"))
     assert run(check=True)["changed"]
