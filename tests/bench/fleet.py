@@ -178,7 +178,12 @@ def main() -> int:
     try:
         arena = Arena(directory)
         arena.settings["ANSIBLE_FORKS"] = str(args.forks)
-        measure(Fleet(arena, scale.tiny(args.environments, SERIES)), sizes, args.repeats, table)
+        measure(
+            Fleet(arena, scale.overlapping(args.environments, SERIES, compile_bytecode=False)),
+            sizes,
+            args.repeats,
+            table,
+        )
     except (BenchError, OSError) as error:
         failed = True
         print(error, file=sys.stderr)

@@ -13,8 +13,6 @@ POOL = ("numpy", "rich", "requests", "attrs", "pyyaml", "click", "jinja2", "pand
 PER_ENVIRONMENT = 5
 # Resolves to well over a hundred packages.
 BIG = ("jupyterlab", "scikit-learn", "sphinx", "pandas", "matplotlib", "sqlalchemy", "httpx[http2]", "pytest", "black")
-# Of the environments of which a no-op is measured: what counts there is their number.
-TINY = (("six",), ("idna",), ("six", "idna"), ("attrs",))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,20 +38,14 @@ def chosen(quick: bool, environments: int | None, repeats: int | None, publishes
     return dataclasses.replace(QUICK if quick else Scale(), **{key: n for key, n in wanted.items() if n is not None})
 
 
-def overlapping(count: int, python: str) -> list[dict[str, t.Any]]:
+def overlapping(count: int, python: str, **options: t.Any) -> list[dict[str, t.Any]]:
     """Environments of five packages each: neighbours share most of them."""
-    return [
-        _environment(f"mix{i:02}", python, [POOL[(i * 3 + j) % len(POOL)] for j in range(PER_ENVIRONMENT)])
-        for i in range(count)
-    ]
+    picked = ([POOL[(i * 3 + j) % len(POOL)] for j in range(PER_ENVIRONMENT)] for i in range(count))
+    return [{**_environment(f"mix{i:02}", python, names), **options} for i, names in enumerate(picked)]
 
 
 def big(python: str) -> dict[str, t.Any]:
     return _environment("big", python, BIG)
-
-
-def tiny(count: int, python: str) -> list[dict[str, t.Any]]:
-    return [_environment(f"tiny{i:03}", python, TINY[i % len(TINY)]) for i in range(count)]
 
 
 def _environment(name: str, python: str, requirements: t.Sequence[str]) -> dict[str, t.Any]:
