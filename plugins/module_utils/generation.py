@@ -34,6 +34,10 @@ from .uv import Uv
 
 MANIFEST_FORMAT = 1
 
+# Of uv: how many threads link files, and how many processes compile bytecode (seen with strace). By default as many as
+# there are processors.
+_WORKERS = "UV_CONCURRENT_INSTALLS"
+
 # Run inside the new environment: import each module by itself, so that the one that fails has a name.
 IMPORTS = """
 import importlib, sys, traceback
@@ -75,6 +79,8 @@ class Build:
     link_mode: t.Optional[str] = None
     # Of other shares on this host, for packages that this one's cache lacks.
     caches: tuple[str, ...] = ()
+    # How many threads and processes uv may have at work; None: as many as there are processors.
+    workers: t.Optional[int] = None
 
     @property
     def id(self) -> str:
@@ -234,6 +240,8 @@ def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
         sync += ["--no-binary", package]
     sync += platform_needs.uv_arguments(name, what.spec.glibc, uv.runner)
     environment = resolver_environment(what.spec)
+    if what.workers and _WORKERS not in uv.environment():
+        environment[_WORKERS] = str(what.workers)
     versions = what.lock.versions
     done = None
     if any(borrow(cache, layout.cache, versions, what.interpreter.minor) for cache in what.caches):

@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import dataclasses
 import errno
+import itertools
 import json
 import math
 import os
@@ -139,6 +140,22 @@ def find_user(name: str) -> User:
 def call_as(user: t.Optional[User], work: t.Callable[[], dict[str, t.Any]]) -> dict[str, t.Any]:
     """Do ``work`` in a child process, as ``user`` where one is given; return its result, or raise its UvnasError."""
     return call_many([work], jobs=1, user=user)[0]()
+
+
+def processors(cgroup: str = "/proc/self/cgroup", mounted: str = "/sys/fs/cgroup") -> int:
+    """How many processors this process may keep busy: those that it may run on, or what its quotas of time amount to.
+
+    A control group (cgroups v2) has its quota in ``cpu.max``, and those that it is in have theirs.
+    """
+    count = float(len(os.sched_getaffinity(0)))
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        with open(cgroup, encoding="utf-8") as file:
+            path = next(line[len("0::") :].strip() for line in file if line.startswith("0::"))
+        for group in itertools.accumulate(path.strip("/").split("/"), os.path.join, initial=mounted):
+            with contextlib.suppress(FileNotFoundError), open(os.path.join(group, "cpu.max"), encoding="utf-8") as file:
+                quota, period = file.read().split()
+                count = min(count, int(quota) / int(period) if quota != "max" else count)
+    return max(1, int(count))
 
 
 def call_many(

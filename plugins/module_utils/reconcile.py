@@ -20,7 +20,7 @@ from .interpreter import load_record, resolve
 from .layout import Layout
 from .lock import changes as package_changes
 from .lock_plan import EarlierShare
-from .process import call_many
+from .process import call_many, processors
 from .spec import EnvironmentSpec
 from .uv import Uv
 
@@ -58,7 +58,11 @@ class Reconciliation:
             # Described before anything is done: what a run says and what a check says must be the same words.
             described = {change.name: self._describe(change) for change in changes}
             acting = [change for change in changes if change.changes]
-            answers = call_many([functools.partial(self._act, change) for change in acting], jobs=self.jobs)
+            # Builds at the same time share the processors: uv compiles bytecode on all of them, unless told otherwise.
+            # At the end there are fewer builds than jobs.
+            at_once = [min(max(1, self.jobs), left) for left in range(len(acting), 0, -1)]
+            works = [functools.partial(self._act, *each) for each in zip(acting, at_once)]
+            answers = call_many(works, jobs=self.jobs)
             done: dict[str, dict[str, t.Any]] = {}
             for change, answer in zip(acting, answers):
                 try:
@@ -68,8 +72,8 @@ class Reconciliation:
                     done[change.name] = {"action": "failed", "msg": str(error)}
         return self._result(changes, done, errors, described)
 
-    def _act(self, change: planning.Change) -> dict[str, t.Any]:
-        """Do one change, in a process of its own."""
+    def _act(self, change: planning.Change, at_once: int) -> dict[str, t.Any]:
+        """Do one change, in a process of its own; ``at_once`` as many are at work."""
         started = time.monotonic()
         if change.action == planning.REMOVE:
             generation.remove(self.layout, change.name)
@@ -88,7 +92,10 @@ class Reconciliation:
             interpreter = resolve(load_record(self.layout), change.wanted.spec.python)
             spec = change.wanted.spec
             caches = tuple(share.layout.cache for share in self.earlier_shares if spec.on_share(share.name))
-            what = generation.Build(spec, ingredients, lock, interpreter, self.share_name, self.link_mode, caches)
+            workers = max(1, processors() // at_once) if at_once > 1 else None
+            what = generation.Build(
+                spec, ingredients, lock, interpreter, self.share_name, self.link_mode, caches, workers
+            )
             manifest = generation.build(self.layout, self.uv, what)
         generation.publish(self.layout, change.name, ingredients.generation_id)
         manifest = manifest or generation.read_manifest(self.layout, change.name, ingredients.generation_id) or {}

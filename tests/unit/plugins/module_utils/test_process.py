@@ -278,3 +278,28 @@ def test_a_very_long_wait_is_one(seconds: float) -> None:
     assert readable([reader], seconds) == [reader]
     os.close(reader)
     os.close(writer)
+
+
+@pytest.mark.parametrize(
+    ("quotas", "count"),
+    [
+        ({}, 8),
+        ({"": "200000 100000", "user/alice": "max 100000"}, 2),
+        ({"user": "300000 100000", "user/alice": "450000 100000"}, 3),
+        ({"user/alice": "50000 100000"}, 1),
+        ({"user/alice": "nonsense"}, 8),
+    ],
+)
+def test_processors_are_those_that_there_is_time_for(
+    quotas: dict[str, str], count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
+    cgroup = tmp_path / "cgroup"
+    cgroup.write_text("3:cpu:/elsewhere\n0::/user/alice\n", encoding="utf-8")
+    for group, quota in quotas.items():
+        (tmp_path / "mounted" / group).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mounted" / group / "cpu.max").write_text(f"{quota}\n", encoding="utf-8")
+    assert process.processors(str(cgroup), str(tmp_path / "mounted")) == count
+    cgroup.write_text("3:cpu:/elsewhere\n", encoding="utf-8")  # The first version of control groups alone.
+    assert process.processors(str(cgroup), str(tmp_path / "mounted")) == 8
+    assert process.processors(str(tmp_path / "none")) == 8

@@ -151,6 +151,26 @@ def test_what_is_not_there_is_built(layout: Layout) -> None:
     assert not reconciliation(layout).run(check_mode=False)["changed"]
 
 
+@pytest.mark.parametrize(("given", "said"), [({}, ["4", "4", ""]), ({"UV_CONCURRENT_INSTALLS": "3"}, ["3", "3", "3"])])
+def test_builds_at_the_same_time_share_the_processors(
+    given: dict[str, str], said: list[str], layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class TellingUv(FakeUv):
+        def run(self, cmd: t.Sequence[str], **more: t.Any) -> Completed:
+            if "sync" in cmd:
+                path = tmp_path / f"{Path(cmd[-1]).stem}.workers"
+                path.write_text(more["env"].get("UV_CONCURRENT_INSTALLS", ""), encoding="utf-8")
+            return super().run(cmd, **more)
+
+    monkeypatch.setattr(reconcile, "processors", lambda: 8)
+    monkeypatch.delenv("UV_CONCURRENT_INSTALLS", raising=False)
+    for name in "abc":
+        lock(layout, name)
+    building = reconciliation(layout, named("a", "b", "c"), jobs=2)
+    dataclasses.replace(building, uv=Uv(layout, TellingUv(), extra_environment=given)).run(check_mode=False)
+    assert [(tmp_path / f"{name}.workers").read_text(encoding="utf-8") for name in "abc"] == said
+
+
 def test_what_was_not_finished_is_built_anew(layout: Layout) -> None:
     converged(layout)
     os.unlink(layout.manifest("analysis", ID))
