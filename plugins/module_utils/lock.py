@@ -65,7 +65,7 @@ class Lock:
         return {package.name: package.version for package in self.packages}
 
 
-def parse(text: str, *, what: str) -> Lock:
+def parse(text: str, *, what: str, hint: str = "uv pip compile --generate-hashes writes what is needed.") -> Lock:
     """Read lock text; ``what`` names it in errors. Raises UvnasError for an entry that is not pinned and hashed."""
     header = read_header(text)
     packages = []
@@ -89,9 +89,7 @@ def parse(text: str, *, what: str) -> Lock:
         packages.append(Package(normalize(groups["name"]), version, groups["marker"] or "", hashes, entry))
     if problems:
         shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
-        raise UvnasError(
-            f"{what} is not a lock: {shown}", hint="uv pip compile --generate-hashes writes what is needed."
-        )
+        raise UvnasError(f"{what} is not a lock: {shown}", hint=hint)
     return Lock(tuple(packages), header.get("spec"))
 
 

@@ -126,7 +126,9 @@ class Locking:
         if text is None:
             return {"action": step.action, "changed": True, "digest": None, "packages_changed": ["not known yet"]}
         before = versions_in(step.on_share)
-        lock = locks.parse(text, what=f"environment {step.spec.name}: its lock")
+        path = self.layout.lock(step.spec.name)
+        hint = f"Was it edited? Put {path} right, or have it resolved anew: -e uvnas_upgrade={step.spec.name}."
+        lock = locks.parse(text, what=f"environment {step.spec.name}: its lock", hint=hint)
         changed = text != step.on_share
         fact: dict[str, t.Any] = {
             "action": step.action,

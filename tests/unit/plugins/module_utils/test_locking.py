@@ -362,6 +362,7 @@ def test_a_damaged_lock_that_still_says_what_it_is_does_not_stop_the_others(layo
     put(layout, lock().replace("==2.0", ">=2.0"))
     result = locking(layout, {"analysis": Input(SPEC), "other": Input(SPEC, SOURCES)}).run(check_mode=False)
     assert "environment analysis: its lock is not a lock" in result["msg"]
+    assert "-e uvnas_upgrade=analysis" in result["msg"]
     assert list(result["locks"]) == ["other"]
 
 
