@@ -45,7 +45,7 @@ options:
     type: bool
     default: false
   jobs:
-    description: How many environments to build at once.
+    description: How many environments to build at once. They share the processors.
     type: int
     default: 4
   link_mode:
