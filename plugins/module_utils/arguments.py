@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options that both a module and its action plugin check."""
+"""The options of uv_lock and uv_env, which both the modules and their action plugins check."""
 
 from __future__ import annotations
 

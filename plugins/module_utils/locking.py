@@ -126,10 +126,10 @@ class Locking:
         if text is None:
             return {"action": step.action, "changed": True, "digest": None, "packages_changed": ["not known yet"]}
         before = versions_in(step.on_share)
-        path = self.layout.lock(step.spec.name)
-        hint = f"Was it edited? Put {path} right, or have it resolved anew: -e uvnas_upgrade={step.spec.name}."
-        lock = locks.parse(text, what=f"environment {step.spec.name}: its lock", hint=hint)
         changed = text != step.on_share
+        path = self.layout.lock(step.spec.name)
+        hint = "" if changed else f"Was {path} edited? Put it right, or remove it: the next run makes it anew."
+        lock = locks.parse(text, what=f"environment {step.spec.name}: its lock", hint=hint)
         fact: dict[str, t.Any] = {
             "action": step.action,
             "changed": changed,
