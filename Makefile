@@ -17,6 +17,8 @@ FIND_OLDEST = $(shell tests/tools/find-python.sh 3.11 3.13 --oldest)
 
 # $(call pytest,NAME) runs tests and keeps the counts as NAME. PYTEST_ARGS='-k word -x' picks some.
 pytest = python -m pytest --junit-xml=$(RESULTS)/$(1).xml $(PYTEST_ARGS)
+# Tests of a file share what is costly to make, so each file has one process.
+PARALLEL := --numprocesses=auto --dist=loadfile
 
 ANTSIBULL_DOCS = antsibull-docs --config-file docs/docsite/antsibull-docs.cfg
 
@@ -56,7 +58,7 @@ lint-shell:
 	for script in .ci/run tests/tools/*.sh; do bash -n "$$script" || exit 1; done
 
 test-unit: $(VENV_DEV)/.ready ## Fast tests of the code, without Ansible runs
-	$(call pytest,unit) tests/unit
+	$(call pytest,unit) $(PARALLEL) tests/unit
 
 test-sanity: $(VENV_DEV)/.ready ## ansible-test sanity, nothing ignored
 	tests/tools/sanity.sh $(VENV_DEV)
@@ -65,7 +67,7 @@ test-integration: $(VENV_DEV)/.ready test-deps ## Roles and playbooks on real fi
 	$(call pytest,integration) tests/integration
 
 test-compat: $(VENV_COMPAT)/.ready test-deps ## Unit tests and some integration tests with the oldest ansible-core
-	PATH="$(CURDIR)/$(VENV_COMPAT)/bin:$$PATH" $(call pytest,compat-unit) tests/unit
+	PATH="$(CURDIR)/$(VENV_COMPAT)/bin:$$PATH" $(call pytest,compat-unit) $(PARALLEL) tests/unit
 	PATH="$(CURDIR)/$(VENV_COMPAT)/bin:$$PATH" $(call pytest,compat-integration) -m compat tests/integration
 
 test-molecule: $(VENV_DEV)/.ready test-molecule-deps ## A real cluster in containers, see molecule/README.md

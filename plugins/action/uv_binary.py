@@ -10,10 +10,10 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.binary import ARGUMENTS, RULES
 from ..module_utils.errors import SpecError, UvnasError
-from ..module_utils.process import explain_os_error
-from ..module_utils.release import Target, check_archive, check_sha256, check_version, sha256_of
+from ..module_utils.host.process import explain_os_error
+from ..module_utils.uv.install import ARGUMENTS, RULES
+from ..module_utils.uv.release import Target, check_archive, check_sha256, check_version, sha256_of
 from ..plugin_utils.cache_directory import default_directory
 from ..plugin_utils.download import IndexSource, ReleaseSource, Source, UrlSource
 from ..plugin_utils.download_cache import DownloadCache, LocalArchive

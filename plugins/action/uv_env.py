@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ..module_utils import arguments
+from ..module_utils import options as arguments
 from ..module_utils.adapter import SHARE_ARGUMENTS
-from ..module_utils.uv import INDEX_ARGUMENTS
+from ..module_utils.uv.command import INDEX_ARGUMENTS
 from ..plugin_utils.lock_action import LockAction, Result, for_host
 
 # What the module uv_env is not told, as it is about locks, which are done then.

@@ -8,8 +8,8 @@ from __future__ import annotations
 import typing as t
 
 from ..module_utils.adapter import SHARE_ARGUMENTS
-from ..module_utils.arguments import UV_LOCK
-from ..module_utils.uv import INDEX_ARGUMENTS
+from ..module_utils.options import UV_LOCK
+from ..module_utils.uv.command import INDEX_ARGUMENTS
 from ..plugin_utils.lock_action import LockAction, Result
 
 

@@ -56,9 +56,9 @@ from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
 
+from ..module_utils.env.spec import check_shares_exist, parse_environments
 from ..module_utils.errors import SpecError, UvnasError
-from ..module_utils.share import check_shares
-from ..module_utils.spec import check_shares_exist, parse_environments
+from ..module_utils.share.spec import check_shares
 from ..plugin_utils.declaration import Declaration
 
 

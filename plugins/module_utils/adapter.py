@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 from ansible.module_utils.basic import AnsibleModule
 
 from .errors import UvnasError
-from .process import User, call_as, explain_os_error, find_user
-from .watch import call_watched
+from .host.process import User, call_as, explain_os_error, find_user
+from .host.watchdog import call_watched
 
 # Names of environment variables whose values are secrets: UV_INDEX_INTERNAL_PASSWORD, AWS_SECRET_ACCESS_KEY, …
 _SECRET_VARIABLE = re.compile(r"PASS|TOKEN|SECRET|CREDENTIAL|USERNAME|(KEY|AUTH)$", re.IGNORECASE)

@@ -182,11 +182,13 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import adapter, binary, fs
+from ..module_utils import adapter
 from ..module_utils.errors import UvnasError
-from ..module_utils.layout import Layout
-from ..module_utils.process import SystemRunner
-from ..module_utils.release import check_version
+from ..module_utils.host import files as fs
+from ..module_utils.host.process import SystemRunner
+from ..module_utils.share.layout import Layout
+from ..module_utils.uv import install as binary
+from ..module_utils.uv.release import check_version
 
 
 def converge(params: dict[str, t.Any], archive: t.Optional[binary.Archive], *, check_mode: bool) -> dict[str, t.Any]:

@@ -150,15 +150,15 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
-from ..module_utils.arguments import UV_ENV
-from ..module_utils.comparison import LockFact
-from ..module_utils.glibc import for_glibc
-from ..module_utils.layout import Layout
-from ..module_utils.lock_plan import EarlierShare
-from ..module_utils.process import SystemRunner
-from ..module_utils.reconcile import Reconciliation
-from ..module_utils.spec import parse_environments
-from ..module_utils.uv import INDEX_ARGUMENTS, Index, Uv
+from ..module_utils.env.converge import Reconciliation
+from ..module_utils.env.lock.plan import EarlierShare
+from ..module_utils.env.spec import parse_environments
+from ..module_utils.env.state import LockFact
+from ..module_utils.host.platform import for_glibc
+from ..module_utils.host.process import SystemRunner
+from ..module_utils.options import UV_ENV
+from ..module_utils.share.layout import Layout
+from ..module_utils.uv.command import INDEX_ARGUMENTS, Index, Uv
 
 
 def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:

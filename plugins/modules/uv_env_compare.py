@@ -74,10 +74,10 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
-from ..module_utils.comparison import Comparison, LockFact
-from ..module_utils.layout import EARLIER_SHARES, Layout
-from ..module_utils.lock_plan import EarlierShare, Input, current
-from ..module_utils.spec import EnvironmentSpec
+from ..module_utils.env.lock.plan import EarlierShare, Input, current
+from ..module_utils.env.spec import EnvironmentSpec
+from ..module_utils.env.state import Comparison, LockFact
+from ..module_utils.share.layout import EARLIER_SHARES, Layout
 
 
 def work(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -158,12 +158,13 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import adapter, glibc
+from ..module_utils import adapter
+from ..module_utils.env.inspect import Inspection
+from ..module_utils.env.spec import parse_environments
 from ..module_utils.errors import UvnasError
-from ..module_utils.inspection import Inspection
-from ..module_utils.layout import Layout
-from ..module_utils.process import SystemRunner
-from ..module_utils.spec import parse_environments
+from ..module_utils.host import platform as glibc
+from ..module_utils.host.process import SystemRunner
+from ..module_utils.share.layout import Layout
 
 # What grows with packages and generations.
 DETAILS = frozenset({"generations", "packages", "source"})

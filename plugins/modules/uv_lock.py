@@ -104,14 +104,14 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
-from ..module_utils.arguments import UV_LOCK
-from ..module_utils.glibc import for_glibc
-from ..module_utils.layout import Layout
-from ..module_utils.lock_plan import EarlierShare, Input, Upgrade
-from ..module_utils.locking import Locking
-from ..module_utils.process import SystemRunner
-from ..module_utils.spec import parse_environments
-from ..module_utils.uv import INDEX_ARGUMENTS, Index, Uv
+from ..module_utils.env.lock.converge import Locking
+from ..module_utils.env.lock.plan import EarlierShare, Input, Upgrade
+from ..module_utils.env.spec import parse_environments
+from ..module_utils.host.platform import for_glibc
+from ..module_utils.host.process import SystemRunner
+from ..module_utils.options import UV_LOCK
+from ..module_utils.share.layout import Layout
+from ..module_utils.uv.command import INDEX_ARGUMENTS, Index, Uv
 
 
 def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:

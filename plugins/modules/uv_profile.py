@@ -132,7 +132,9 @@ home_share:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.uvnas.cluster.plugins.module_utils import adapter, process, profile
+from ansible_collections.uvnas.cluster.plugins.module_utils import adapter
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import process
+from ansible_collections.uvnas.cluster.plugins.module_utils.profile import files as profile
 
 ARGUMENTS: dict[str, t.Any] = {
     "shares": {

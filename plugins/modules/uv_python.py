@@ -212,7 +212,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
-from ..module_utils.provision import ARGUMENTS, from_params
+from ..module_utils.python.converge import ARGUMENTS, from_params
 
 
 def main() -> t.NoReturn:

@@ -12,10 +12,10 @@ import re
 import tomllib
 import typing as t
 
-from ..module_utils import lock as locks
+from ..module_utils.env.lock import file as locks
+from ..module_utils.env.lock.plan import Input, Kept
+from ..module_utils.env.spec import EnvironmentSpec, Sources, has_credentials, significant_lines, spec_digest
 from ..module_utils.errors import SpecError, UvnasError
-from ..module_utils.lock_plan import Input, Kept
-from ..module_utils.spec import EnvironmentSpec, Sources, has_credentials, significant_lines, spec_digest
 
 # What may stand in a requirements file besides requirements, with what it means here.
 _INCLUDE = re.compile(r"(-r|--requirement)[ =]?\s*(?P<file>\S+)\Z")

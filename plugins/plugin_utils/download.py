@@ -19,8 +19,8 @@ import typing as t
 from urllib.parse import urlsplit
 
 from ..module_utils.errors import UvnasError
-from ..module_utils.process import Runner, SystemRunner, check, scrub
-from ..module_utils.release import Target, check_archive, parse_checksum
+from ..module_utils.host.process import Runner, SystemRunner, check, scrub
+from ..module_utils.uv.release import Target, check_archive, parse_checksum
 
 # Between two packets from the server, in seconds.
 _TIMEOUT = 60

@@ -9,9 +9,9 @@ import dataclasses
 import os
 import shutil
 
-from ..module_utils import fs
 from ..module_utils.errors import UvnasError
-from ..module_utils.release import sha256_of
+from ..module_utils.host import files as fs
+from ..module_utils.uv.release import sha256_of
 from .download import Source
 
 

@@ -16,13 +16,13 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ..module_utils import fs
+from ..module_utils.env.lock.plan import Input
+from ..module_utils.env.spec import EnvironmentSpec, parse_environments
 from ..module_utils.errors import UvnasError
-from ..module_utils.glibc import for_glibc
-from ..module_utils.lock_plan import Input
-from ..module_utils.process import explain_os_error
-from ..module_utils.spec import EnvironmentSpec, parse_environments
-from ..module_utils.uv import Index
+from ..module_utils.host import files as fs
+from ..module_utils.host.platform import for_glibc
+from ..module_utils.host.process import explain_os_error
+from ..module_utils.uv.command import Index
 from .cache_directory import default_directory
 from .declaration import Declaration
 

@@ -16,9 +16,9 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.template import Templar
 
-from ..module_utils import profile
 from ..module_utils.errors import UvnasError
-from ..module_utils.process import scrub
+from ..module_utils.host.process import scrub
+from ..module_utils.profile import files as profile
 
 Options = t.Mapping[str, t.Mapping[str, t.Any]]
 

@@ -16,7 +16,7 @@ from arena import ROOT, Arena, BenchError, timed
 from table import Table
 
 sys.path.insert(0, str(ROOT / ".collections"))
-from ansible_collections.uvnas.cluster.plugins.module_utils import fs
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import files as fs
 
 
 def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:

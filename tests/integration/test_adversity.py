@@ -14,12 +14,12 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.inspect import Inspection
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.inspection import Inspection
-from ansible_collections.uvnas.cluster.plugins.module_utils.layout import Layout
-from ansible_collections.uvnas.cluster.plugins.module_utils.process import SystemRunner
-from ansible_collections.uvnas.cluster.tests.integration.sites import Site, finish
-from ansible_collections.uvnas.cluster.tests.unit.plugins.pythons import PREFIX, VERSION
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, VERSION
+from ansible_collections.uvnas.cluster.tests.support.sites import Site, finish
 
 SMALL = {"name": "small", "requirements": ["six"], "imports": ["six"]}
 LARGE = {"name": "small", "requirements": ["six", "numpy"], "imports": ["six", "numpy"]}

@@ -12,8 +12,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.tests.integration.sites import ROOT, Run, Site
-from ansible_collections.uvnas.cluster.tests.unit.plugins.pythons import PREFIX, VERSION
+from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, VERSION
+from ansible_collections.uvnas.cluster.tests.support.sites import ROOT, Run, Site
 
 SERIES = VERSION.rpartition(".")[0]
 ENVS: list[dict[str, t.Any]] = [{"name": "first", "requirements": ["six"], "imports": ["six"]}]

@@ -13,14 +13,14 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils import platform_needs
-from ansible_collections.uvnas.cluster.plugins.module_utils.glibc import is_older
-from ansible_collections.uvnas.cluster.plugins.module_utils.probe import platform
-from ansible_collections.uvnas.cluster.plugins.module_utils.process import SystemRunner
-from ansible_collections.uvnas.cluster.tests.integration.sites import Run, Site, finish
-from ansible_collections.uvnas.cluster.tests.unit.plugins.libraries import library
-from ansible_collections.uvnas.cluster.tests.unit.plugins.pythons import PREFIX, VERSION, key
-from ansible_collections.uvnas.cluster.tests.unit.plugins.wheels import write_small_sdist, write_small_wheel
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import needs as platform_needs
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.platform import is_older
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.probe import platform
+from ansible_collections.uvnas.cluster.tests.support.libraries import library
+from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, VERSION, key
+from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site, finish
+from ansible_collections.uvnas.cluster.tests.support.wheels import write_small_sdist, write_small_wheel
 
 SERIES = VERSION.rpartition(".")[0]
 HERE = platform(SystemRunner())

@@ -23,8 +23,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.tests.integration import test_profile as profiles
-from ansible_collections.uvnas.cluster.tests.integration.hanging import (
+from ansible_collections.uvnas.cluster.tests.support import test_profile as profiles
+from ansible_collections.uvnas.cluster.tests.support.hanging import (
     LIMIT,
     Nas,
     mute,
@@ -32,8 +32,8 @@ from ansible_collections.uvnas.cluster.tests.integration.hanging import (
     stoppable,
     wait_until,
 )
-from ansible_collections.uvnas.cluster.tests.integration.sites import Run, Site, finish
-from ansible_collections.uvnas.cluster.tests.unit.plugins.pythons import PREFIX, VERSION
+from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, VERSION
+from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site, finish
 
 # Seconds: how long a question to a NAS may take; in playbooks long enough for the NAS that answers, on a busy machine.
 PATIENCE = 2

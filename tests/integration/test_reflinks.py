@@ -12,7 +12,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils import extents, generation, inspection
+from ansible_collections.uvnas.cluster.plugins.module_utils.env import inspect as inspection
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import build as generation
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import extents
 
 FICLONE = 0x40049409
 SIZE = 1 << 20

@@ -21,8 +21,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.tests.integration.sites import BIN, Run, Site, finish
-from ansible_collections.uvnas.cluster.tests.unit.plugins.pythons import PREFIX, VERSION
+from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, VERSION
+from ansible_collections.uvnas.cluster.tests.support.sites import BIN, Run, Site, finish
 
 SERIES = VERSION.rpartition(".")[0]
 FIRST: dict[str, t.Any] = {"name": "first", "requirements": ["idna", "six"], "imports": ["idna", "six"]}

@@ -16,8 +16,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.tests.integration.sites import Run, Site
-from ansible_collections.uvnas.cluster.tests.unit.plugins.pythons import PREFIX, VERSION
+from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, VERSION
+from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site
 
 SERIES = VERSION.rpartition(".")[0]
 TOOLS: dict[str, t.Any] = {"name": "tools", "requirements": ["six==1.15.0", "markupsafe"], "imports": ["markupsafe"]}

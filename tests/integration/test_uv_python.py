@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.uvnas.cluster.tests.unit.plugins.pythons import (
+from ansible_collections.uvnas.cluster.tests.support.pythons import (
     PREFIX,
     VERSION,
     key,

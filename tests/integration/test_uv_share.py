@@ -22,8 +22,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.uvnas.cluster.plugins.module_utils.establish import apply
-from ansible_collections.uvnas.cluster.plugins.module_utils.share import Change, Directory, Share
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.converge import apply
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Change, Directory, Share
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -644,7 +644,7 @@ def test_the_lock_of_a_share_is_waited_for_only_if_there_is_something_to_do(lab:
     make(root)
     holder = """
 import sys, time
-from ansible_collections.uvnas.cluster.plugins.module_utils.fs import share_lock
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.files import share_lock
 with share_lock(sys.argv[1], timeout=0, purpose="building"):
     print("held", flush=True)
     sys.stdin.read()

@@ -31,7 +31,7 @@ def test_every_source_names_its_licence() -> None:
 
 
 def test_only_the_adapter_and_no_other_module_util_knows_ansible() -> None:
-    utils = (ROOT / "plugins" / "module_utils").glob("*.py")
+    utils = (ROOT / "plugins" / "module_utils").rglob("*.py")
     importing = re.compile(r"^\s*(?:from|import)\s+ansible\b", re.MULTILINE)
     assert {path.name for path in utils if importing.search(path.read_text(encoding="utf-8"))} == {"adapter.py"}
 

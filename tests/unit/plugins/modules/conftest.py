@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from ansible.module_utils.common import warnings
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +17,5 @@ def as_on_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
     internal = sys.modules.get("ansible.module_utils._internal")
     if internal is not None:  # Since ansible-core 2.19.
         monkeypatch.setattr(internal, "is_controller", False, raising=False)
+    # Ansible keeps the warnings of a process, which a module on a host has for itself.
+    warnings._global_warnings.clear()

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.uvnas.cluster.plugins.modules import uv_binary
-from ansible_collections.uvnas.cluster.tests.unit.plugins.uv_archives import program, write_wheel
+from ansible_collections.uvnas.cluster.tests.support.uv_archives import program, write_wheel
 
 COLLECTIONS = str(Path(uv_binary.__file__).parents[5])
 # Runs the module in a process of its own, which can be killed.

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.uvnas.cluster.plugins.module_utils import fs
-from ansible_collections.uvnas.cluster.plugins.module_utils import lock as locks
-from ansible_collections.uvnas.cluster.plugins.module_utils.layout import Layout
-from ansible_collections.uvnas.cluster.plugins.module_utils.plan import Ingredients
-from ansible_collections.uvnas.cluster.plugins.module_utils.spec import EnvironmentSpec
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock import file as locks
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.plan import Ingredients
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import files as fs
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.modules import uv_env
 
 COLLECTIONS = str(Path(uv_env.__file__).parents[5])

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import uv
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.uvnas.cluster.plugins.module_utils import fs
-from ansible_collections.uvnas.cluster.plugins.module_utils.interpreter import Version
-from ansible_collections.uvnas.cluster.plugins.module_utils.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import files as fs
+from ansible_collections.uvnas.cluster.plugins.module_utils.python.record import Version
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.modules import uv_lock
-from ansible_collections.uvnas.cluster.tests.unit.plugins.wheels import write_small_wheel
+from ansible_collections.uvnas.cluster.tests.support.wheels import write_small_wheel
 
 VERSION = platform.python_version()
 KEY = Version.parse(VERSION).key("x86_64-gnu")

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.uvnas.cluster.plugins.modules import uv_python
-from ansible_collections.uvnas.cluster.tests.unit.plugins.pythons import (
+from ansible_collections.uvnas.cluster.tests.support.pythons import (
     PREFIX,
     VERSION,
     download_entry,

@@ -11,12 +11,12 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils import lock as locks
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock import file as locks
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec, Sources, spec_digest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError, UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.spec import EnvironmentSpec, Sources, spec_digest
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.declaration import Declaration
 
-PYLOCK = Path(__file__).parent.parent / "module_utils" / "golden" / "pylock.toml"
+PYLOCK = Path(__file__).parent.parent / "module_utils" / "env" / "lock" / "golden" / "pylock.toml"
 LOCK = "iniconfig==2.1 \\\n    --hash=sha256:" + "2" * 64 + "\n"
 
 

@@ -20,10 +20,10 @@ from pathlib import Path
 import ansible
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.release import Target
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv.release import Target
 from ansible_collections.uvnas.cluster.plugins.plugin_utils import download
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.download import IndexSource, ReleaseSource, UrlSource
-from ansible_collections.uvnas.cluster.tests.unit.plugins.uv_archives import sha256, write_release, write_wheel
+from ansible_collections.uvnas.cluster.tests.support.uv_archives import sha256, write_release, write_wheel
 
 COLLECTIONS = str(Path(download.__file__).parents[5])
 GNU = Target("x86_64", "gnu")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import LockHeldError, UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.fs import share_lock
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.files import share_lock
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.cache_directory import default_directory
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.download_cache import (
     DownloadCache,

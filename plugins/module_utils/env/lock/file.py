@@ -1,0 +1,218 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lock text and the packages in it.
+
+A lock is a requirements file in which every package is pinned and hashed, after one comment line that says what it was
+resolved from. It can be read, reviewed and installed without this collection.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import typing as t
+
+from ...errors import UvnasError
+from ...host.process import scrub
+from ..spec import digest, has_credentials
+
+_HEADER = "# uvnas.cluster lock: "
+_PINNED = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*==\s*(?P<version>[^\s;*,]+)\s*(;\s*(?P<marker>.+))?\Z"
+)
+_DIRECT = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*@\s*(?P<url>\S+)\s*(;\s*(?P<marker>.+))?\Z"
+)
+_HASH = re.compile(r"--hash[= ]([a-z0-9]+:[0-9a-fA-F]+)")
+_COMMENT = re.compile(r"(^|\s)#.*")
+
+
+def normalize(name: str) -> str:
+    """A package's name in its one normal form (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@dataclasses.dataclass(frozen=True)
+class Package:
+    """One entry of a lock. ``version`` is a version, or ``@ URL`` for a package locked by its address."""
+
+    name: str
+    version: str
+    marker: str
+    hashes: tuple[str, ...]
+    # The lines of the entry as they stand in the lock, comments included.
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Lock:
+    """A lock as read. ``spec_digest`` is None where the text says nothing of what it was resolved from."""
+
+    packages: tuple[Package, ...]
+    spec_digest: t.Optional[str]
+
+    @property
+    def digest(self) -> str:
+        """Of what is locked, not of how it is written: comments and order do not count."""
+        return digest(sorted((p.name, p.version, p.marker, *sorted(p.hashes)) for p in self.packages))
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Version by package name."""
+        return {package.name: package.version for package in self.packages}
+
+
+def parse(text: str, *, what: str, hint: str = "uv pip compile --generate-hashes writes what is needed.") -> Lock:
+    """Read lock text; ``what`` names it in errors. Raises UvnasError for an entry that is not pinned and hashed."""
+    header = read_header(text)
+    packages = []
+    problems = []
+    for entry in _entries(text):
+        logical = _logical(entry)
+        requirement = re.split(r"\s--hash", " " + logical, maxsplit=1)[0].strip()
+        match = _PINNED.match(requirement) or _DIRECT.match(requirement)
+        hashes = tuple([value.lower() for value in _HASH.findall(logical)])
+        if not match:
+            problems.append(f"{scrub(requirement)!r} is not pinned (name==version)")
+            continue
+        if has_credentials(logical):
+            problems.append(f"{scrub(requirement)!r} has credentials in its URL, which would be on the share")
+            continue
+        if not hashes:
+            problems.append(f"{scrub(requirement)!r} has no --hash")
+            continue
+        groups = match.groupdict()
+        version = groups.get("version") or f"@ {groups['url']}"
+        packages.append(Package(normalize(groups["name"]), version, groups["marker"] or "", hashes, entry))
+    if problems:
+        shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+        raise UvnasError(f"{what} is not a lock: {shown}", hint=hint)
+    return Lock(tuple(packages), header.get("spec"))
+
+
+def read_header(text: str) -> dict[str, t.Any]:
+    """What the first line says of the lock; empty where it says nothing."""
+    first = text.split("\n", 1)[0]
+    if not first.startswith(_HEADER):
+        return {}
+    try:
+        header = json.loads(first[len(_HEADER) :])
+    except ValueError:
+        return {}
+    return header if isinstance(header, dict) else {}
+
+
+def render(
+    packages: t.Iterable[Package], *, environment: str, spec_digest: str, python: str, glibc: t.Optional[str] = None
+) -> str:
+    """The text of a lock of ``packages``."""
+    known = {"format": 1, "environment": environment, "python": python, "spec": spec_digest, "glibc": glibc}
+    header = json.dumps({key: value for key, value in known.items() if value is not None}, sort_keys=True)
+    body = "\n".join(package.text for package in sorted(packages, key=lambda package: package.name))
+    return f"{_HEADER}{header}\n{body}\n" if body else f"{_HEADER}{header}\n"
+
+
+def for_platform(text: str, *, python: str, glibc: t.Optional[str]) -> str:
+    """A lock so far, as the start of one for this platform: without hashes, if it is for another one.
+
+    Where an index does not list hashes, uv knows those of the files that it chose, and keeps them with the versions.
+    For another platform it may choose other files of the same versions.
+    """
+    header = read_header(text)
+    if not header or (header.get("python"), header.get("glibc")) == (python, glibc):
+        return text
+    return re.sub(r"(\s*\\\n)?\s+--hash[= ]\S+", "", text)
+
+
+def text_digest(text: str) -> str:
+    """SHA-256 of the text itself, comments and all: whether two copies of a lock are the same."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def applying(packages: t.Iterable[Package], chosen: t.Collection[tuple[str, str]]) -> list[Package]:
+    """Those of ``packages`` without a marker, and those that are ``chosen`` by name and version, less their markers.
+
+    A lock may have several versions of a package, for different Pythons. What is chosen by its address has version
+    ``@`` in ``chosen``.
+    """
+    kept = [p for p in packages if not p.marker or (p.name, "@" if p.version[0] == "@" else p.version) in chosen]
+    return [_without_marker(package) for package in kept]
+
+
+def _without_marker(package: Package) -> Package:
+    if not package.marker:
+        return package
+    text = re.sub(r"\s*;\s*" + re.escape(package.marker), "", package.text, count=1)
+    return dataclasses.replace(package, marker="", text=text)
+
+
+def _entries(text: str) -> t.Iterator[str]:
+    """The entries of a requirements file: each with its continuation lines and the comments right below it.
+
+    Comments before the first entry, blank lines and comments at the left margin belong to no entry.
+    """
+    entry: list[str] = []
+    for line in text.splitlines():
+        if line.startswith((" ", "\t")) and line.strip() and entry:
+            entry.append(line.rstrip())
+            continue
+        if entry:
+            yield "\n".join(entry)
+        entry = [] if not line.strip() or line.lstrip().startswith("#") else [line.strip()]
+    if entry:
+        yield "\n".join(entry)
+
+
+def _logical(entry: str) -> str:
+    """An entry as one line, without comments and continuation marks."""
+    # A lock has thousands of lines, nearly all of them hashes; every converge reads them.
+    lines = (_COMMENT.sub("", line) if "#" in line else line for line in entry.split("\n"))
+    return " ".join(filter(None, [line.strip().rstrip("\\").rstrip() for line in lines]))
+
+
+def changes(before: t.Mapping[str, str], after: t.Mapping[str, str]) -> list[str]:
+    """The way from one set of versions to another, a line per package: what an admin wants to see in a diff."""
+    lines = []
+    for name in sorted({*before, *after}):
+        old, new = before.get(name), after.get(name)
+        if old == new:
+            continue
+        if old is None:
+            lines.append(f"{name} {new} (new)")
+        elif new is None:
+            lines.append(f"{name} {old} (removed)")
+        else:
+            lines.append(f"{name} {old} -> {new}")
+    return lines
+
+
+def from_pylock(data: t.Mapping[str, t.Any], *, what: str) -> str:
+    """The requirements-format text of a ``pylock.toml`` (PEP 751), given as parsed TOML.
+
+    Packages from an index become pins with all the hashes that the file has for them; an archive becomes a direct
+    reference. Raises UvnasError for what cannot be hashed: directories and version control.
+    """
+    if str(data.get("lock-version", "")).split(".", maxsplit=1)[0] != "1":
+        raise UvnasError(f"{what} is not a pylock.toml of version 1")
+    lines = []
+    for package in data.get("packages", []):
+        name = package["name"]
+        marker = f" ; {package['marker']}" if package.get("marker") else ""
+        kinds = [kind for kind in ("directory", "vcs") if kind in package]
+        if kinds:
+            raise UvnasError(
+                f"{what}: package {name} comes from a {kinds[0]}, which has no hash",
+                hint="Publish it to an index, or lock an archive of it.",
+            )
+        files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
+        reference = f"=={package.get('version')}"
+        if "archive" in package:
+            files, reference = [package["archive"]], f" @ {package['archive'].get('url')}"
+        hashes = sorted(f"{algorithm}:{value}" for file in files for algorithm, value in file.get("hashes", {}).items())
+        if not hashes or "None" in reference:
+            raise UvnasError(f"{what}: package {name} has no version or no hash")
+        lines.append(f"{name}{reference}{marker} \\\n" + " \\\n".join(f"    --hash={value}" for value in hashes))
+    return "\n".join(lines) + "\n"

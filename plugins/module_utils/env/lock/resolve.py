@@ -1,0 +1,162 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Specs → locks: how uv resolves what an environment declares."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+import typing as t
+
+from ...uv.command import Uv
+from ..generation.build import resolver_environment
+from ..generation.needs import uv_arguments
+from ..spec import EnvironmentSpec, Sources, significant_lines
+from . import file as locks
+
+# What "pip" in an environment means: a pinned, hashed package of its lock like any other.
+_SEED = (("seed.in", "pip\n"),)
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A lock that is to be resolved."""
+
+    spec: EnvironmentSpec
+    spec_digest: str
+    sources: Sources
+    # Take the newest of everything; or of these packages.
+    upgrade: bool = False
+    upgrade_packages: tuple[str, ...] = ()
+
+
+def resolve(uv: Uv, request: Request, interpreter: str, prior: t.Optional[str]) -> tuple[str, list[str]]:
+    """The text of the lock for ``request``, resolved for the executable ``interpreter``, and warnings.
+
+    ``prior`` is the text of the lock so far, whose versions are kept where they still satisfy what is wanted.
+    Raises CommandError with uv's explanation, or UvnasError.
+    """
+    spec, sources = request.spec, request.sources
+    warnings: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="uvnas-") as scratch:
+        if spec.project is not None:
+            text = _export(uv, spec, sources, interpreter, scratch, warnings)
+        elif spec.lock is not None:
+            text = sources.lock or ""
+        else:
+            seeded = dataclasses.replace(sources, requirements=sources.requirements + (_SEED if spec.seed else ()))
+            text = _compile(uv, request, seeded, interpreter, scratch, prior)
+        packages = list(locks.parse(text, what=f"environment {spec.name}: its lock").packages)
+        if spec.seed and "pip" not in {package.name for package in packages}:
+            seed = _compile(uv, request, Sources(requirements=_SEED), interpreter, scratch, prior)
+            packages += locks.parse(seed, what="the lock of pip").packages
+        packages = _applying(uv, packages, interpreter, scratch)
+    text = locks.render(
+        packages,
+        environment=spec.name,
+        spec_digest=request.spec_digest,
+        python=spec.python,
+        glibc=spec.glibc,
+    )
+    return text, warnings
+
+
+def _compile(uv: Uv, request: Request, sources: Sources, interpreter: str, scratch: str, prior: t.Optional[str]) -> str:
+    """``uv pip compile`` of requirements; empty text for no requirements at all."""
+    spec = request.spec
+    if not any(significant_lines(text) for _name, text in sources.requirements):
+        return ""
+    output = os.path.join(scratch, "lock.txt")
+    if prior is not None:
+        _write(output, locks.for_platform(prior, python=spec.python, glibc=spec.glibc))
+    args = ["--quiet", "--generate-hashes", "--no-header", "--python", interpreter, "--output-file", "lock.txt"]
+    for option, files in (("--constraints", sources.constraints), ("--overrides", sources.overrides)):
+        for name in _write_all(scratch, files):
+            args += [option, name]
+    if spec.exclude_newer:
+        args += ["--exclude-newer", spec.exclude_newer]
+    for package in spec.no_binary:
+        args += ["--no-binary", package]
+    args += uv_arguments(spec.name, spec.glibc, uv.runner)
+    if request.upgrade:
+        args.append("--upgrade")
+    for package in request.upgrade_packages:
+        args += ["--upgrade-package", package]
+    uv.check(
+        "pip", "compile", *args, *_write_all(scratch, sources.requirements),
+        message=f"environment {spec.name}: its requirements cannot be resolved",
+        env=resolver_environment(spec),
+        cwd=scratch,
+    )  # fmt: skip
+    with open(output, encoding="utf-8") as file:
+        return file.read()
+
+
+def _export(
+    uv: Uv, spec: EnvironmentSpec, sources: Sources, interpreter: str, scratch: str, warnings: list[str]
+) -> str:
+    """``uv export`` of a project: what its uv.lock says, for the extras and groups that are wanted."""
+    directory = os.path.join(scratch, "project")
+    for name, text in sources.project:
+        path = os.path.join(directory, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _write(path, text)
+    # --locked has uv see that uv.lock is what pyproject.toml asks for, for which it wants the index.
+    state = "--frozen" if uv.index.offline else "--locked"
+    if uv.index.offline:
+        warnings.append(f"environment {spec.name}: offline, so it was not checked that its uv.lock is up to date")
+    args = ["--quiet", state, "--no-header", "--no-emit-local", "--no-default-groups", "--python", interpreter]
+    args += [part for extra in spec.extras for part in ("--extra", extra)]
+    args += [part for group in spec.groups for part in ("--group", group)]
+    done = uv.check(
+        "export",
+        *args,
+        message=f"environment {spec.name}: the lock of its project cannot be used",
+        hint="If uv.lock is out of date, run `uv lock` in the project and commit the result.",
+        env=resolver_environment(spec),
+        cwd=directory,
+    )
+    return done.stdout
+
+
+def _applying(uv: Uv, packages: list[locks.Package], interpreter: str, scratch: str) -> list[locks.Package]:
+    """Those of ``packages`` whose marker holds for the interpreter. uv decides, where there is a marker."""
+    conditional = [package for package in packages if package.marker]
+    if not conditional:
+        return packages
+    pins = "".join(f"{_pin(package)} ; {package.marker}\n" for package in conditional)
+    _write(os.path.join(scratch, "markers.in"), pins)
+    done = uv.check(
+        "pip", "compile", "--quiet", "--no-deps", "--no-header", "--no-annotate", "--python", interpreter, "markers.in",
+        message="uv cannot tell which packages of the lock are meant for this interpreter",
+        cwd=scratch,
+    )  # fmt: skip
+    chosen = set()
+    for line in significant_lines(done.stdout):
+        name, _equal, version = line.partition("==")
+        chosen.add((locks.normalize(name), version) if version else (locks.normalize(line.split(" @ ")[0]), "@"))
+    return locks.applying(packages, chosen)
+
+
+def _pin(package: locks.Package) -> str:
+    separator = " " if package.version.startswith("@") else "=="
+    return f"{package.name}{separator}{package.version}"
+
+
+def _write_all(scratch: str, files: t.Sequence[tuple[str, str]]) -> list[str]:
+    """Write ``files`` below ``scratch``; their names there, which are what uv's annotations and errors say."""
+    names = []
+    for position, (name, text) in enumerate(files):
+        base = os.path.basename(name)
+        if os.path.exists(os.path.join(scratch, base)):
+            base = f"{position}-{base}"
+        _write(os.path.join(scratch, base), text)
+        names.append(base)
+    return names
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text if text.endswith("\n") or not text else text + "\n")

@@ -1,0 +1,122 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wanted + what is found → what is to be done. Pure: a run, a check and a diff all follow the same plan."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+from ..errors import UvnasError
+from .spec import EnvironmentSpec, digest
+
+BUILD = "build"
+PUBLISH = "publish"
+KEEP = "keep"
+REMOVE = "remove"
+
+# What a build adds by itself, as a number: to be raised when that becomes something else, so that it gets a new name.
+_RECIPE = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Ingredients:
+    """All that decides what a generation contains. Equal ingredients, equal generation id, on every share."""
+
+    lock_digest: str
+    interpreter_key: str
+    interpreter_digest: str
+    options: t.Mapping[str, t.Any]
+
+    @property
+    def generation_id(self) -> str:
+        """The name of the generation: 48 bits of the digest of what goes in."""
+        return digest(
+            {
+                "interpreter": [self.interpreter_key, self.interpreter_digest],
+                "lock": self.lock_digest,
+                "options": dict(self.options),
+                "recipe": _RECIPE,
+            }
+        )[:12]
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """An environment that shall be on the share. ``ingredients`` is None where a check cannot know them yet."""
+
+    spec: EnvironmentSpec
+    ingredients: t.Optional[Ingredients]
+
+    @property
+    def generation_id(self) -> t.Optional[str]:
+        return self.ingredients.generation_id if self.ingredients else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """An environment as it is on the share."""
+
+    # The generation that envs/<name> points to.
+    published: t.Optional[str] = None
+    # Whether the generation that is wanted is there, with its manifest.
+    complete: bool = False
+    # Whether anything of the environment is there: link, lock or generations. Looked for only where it may go.
+    exists: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """What is to be done about one environment."""
+
+    name: str
+    action: str
+    wanted: t.Optional[Wanted] = None
+    published: t.Optional[str] = None
+
+    @property
+    def changes(self) -> bool:
+        return self.action != KEEP
+
+    def as_dict(self) -> dict[str, t.Any]:
+        """What uv_env returns of an environment, as far as it can be said without a look at packages."""
+        return {
+            "name": self.name,
+            "action": self.action,
+            "id": self.wanted.generation_id if self.wanted else None,
+            "previous_id": self.published,
+            "packages_changed": [],
+        }
+
+
+def plan(wanted: t.Sequence[Wanted], found: t.Mapping[str, Found], absent: t.Iterable[str]) -> list[Change]:
+    """What to do, environment by environment: first those that are wanted, in order, then those to be removed."""
+    changes = []
+    for want in wanted:
+        here = found.get(want.spec.name, Found())
+        if want.generation_id is None or not here.complete:
+            action = BUILD
+        elif here.published != want.generation_id:
+            action = PUBLISH
+        else:
+            action = KEEP
+        changes.append(Change(want.spec.name, action, want, here.published))
+    for name in absent:
+        here = found.get(name, Found())
+        changes.append(Change(name, REMOVE if here.exists else KEEP, None, here.published))
+    return changes
+
+
+def published_id(link: t.Optional[str], name: str) -> t.Optional[str]:
+    """The generation that the symlink ``envs/<name>`` means; None for no link. Raises UvnasError for a foreign one."""
+    if link is None:
+        return None
+    parts = os.path.normpath(link).split(os.sep)
+    if len(parts) != 4 or parts[:3] != ["..", "generations", name]:
+        raise UvnasError(
+            f"environment {name}: its link points to {link}, which is no generation of it",
+            hint="uvnas.cluster made no such link; move it away and run again.",
+        )
+    return parts[3]

@@ -1,0 +1,117 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wanted of the environments of a share, what is found there, and the plan that comes of it.
+
+A converged environment costs two file operations here. No process is started, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import typing as t
+
+from ..errors import UvnasError
+from ..host import files as fs
+from ..python.record import Interpreter, Record, load_record, resolve
+from ..share.layout import Layout
+from . import plan as planning
+from .lock.file import Lock, parse
+from .spec import EnvironmentSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class LockFact:
+    """What uv_lock said of a lock: its digest (None: a check cannot know it), and its versions where it changed."""
+
+    digest: t.Optional[str]
+    versions: t.Optional[t.Mapping[str, str]] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """The environments of one share, as they are wanted and as they are."""
+
+    layout: Layout
+    # Those that are declared for this share.
+    specs: t.Sequence[EnvironmentSpec]
+    # What uv_lock returned. None: read the locks on the share. An environment that is missing here has no usable lock.
+    locks: t.Optional[t.Mapping[str, LockFact]] = None
+    # Remove environments that are on the share but not declared.
+    purge: bool = False
+
+    def plan(self) -> tuple[list[planning.Change], list[UvnasError]]:
+        """The plan, and the errors of environments that are not in it."""
+        errors: list[UvnasError] = []
+        record = load_record(self.layout)
+        wanted, found = [], {}
+        for spec in self.specs:
+            if not spec.present or (self.locks is not None and spec.name not in self.locks):
+                continue
+            try:
+                want = planning.Wanted(spec, self._ingredients(spec, record))
+                found[spec.name] = self._find(spec.name, want.generation_id)
+            except UvnasError as error:
+                errors.append(error)
+                continue
+            wanted.append(want)
+        absent = []
+        for name in self._absent():
+            try:
+                link = planning.published_id(fs.read_link(self.layout.env(name)), name)
+            except UvnasError as error:
+                errors.append(error)
+                continue
+            paths = (self.layout.generations_of(name), self.layout.lock(name))
+            found[name] = planning.Found(link, exists=link is not None or any(map(os.path.lexists, paths)))
+            absent.append(name)
+        return planning.plan(wanted, found, absent), errors
+
+    def _ingredients(self, spec: EnvironmentSpec, record: Record) -> t.Optional[planning.Ingredients]:
+        digest = self._lock_digest(spec.name)
+        interpreter = self._interpreter(spec, record)
+        if digest is None or interpreter is None:
+            return None
+        return planning.Ingredients(digest, interpreter.key, interpreter.digest, spec.build_options())
+
+    def _lock_digest(self, env: str) -> t.Optional[str]:
+        if self.locks is not None:
+            return self.locks[env].digest
+        return read_lock(self.layout, env).digest
+
+    def _interpreter(self, spec: EnvironmentSpec, record: Record) -> t.Optional[Interpreter]:
+        """The interpreter for an environment; None where a check comes before it is on the share."""
+        if self.locks is not None and self.locks[spec.name].digest is None:
+            return None
+        return resolve(record, spec.python)
+
+    def _find(self, env: str, generation_id: t.Optional[str]) -> planning.Found:
+        """The state of a wanted environment, in two file operations."""
+        published = planning.published_id(fs.read_link(self.layout.env(env)), env)
+        complete = generation_id is not None and os.path.exists(self.layout.manifest(env, generation_id))
+        return planning.Found(published, complete)
+
+    def _absent(self) -> list[str]:
+        """Environments that shall not be there."""
+        names = [spec.name for spec in self.specs if not spec.present]
+        if self.purge:
+            declared = {spec.name for spec in self.specs}
+            here: set[str] = set()
+            for directory in (self.layout.envs, self.layout.generations):
+                with contextlib.suppress(FileNotFoundError):
+                    here.update(name for name in os.listdir(directory) if not name.startswith("."))
+            names += sorted(here - declared)
+        return names
+
+
+def read_lock(layout: Layout, env: str) -> Lock:
+    """The lock on the share. Raises UvnasError."""
+    content = fs.read_bytes(layout.lock(env))
+    if content is None:
+        raise UvnasError(
+            f"environment {env} has no lock on this share",
+            hint="uvnas.cluster.uv_lock makes it; run that first, as the role envs does.",
+        )
+    return parse(content.decode(errors="replace"), what=layout.lock(env))

@@ -1,0 +1,205 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Have uv put one interpreter on a share, see that it works there, and take one away.
+
+Facts about uv 0.13 used here:
+
+* It installs by renaming a directory that is complete, then adjusts files in it. So a directory that nothing is known
+  of may be unfinished, and is made anew.
+* It makes ``cpython-3.12-…`` links to the newest patch. A virtual environment made through one changes its Python when
+  the link moves, under running processes too. So these links do not stay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import shutil
+import typing as t
+
+from ..errors import UvnasError
+from ..host import files as fs
+from ..host.process import Runner, check
+from ..share.layout import Layout
+from ..uv.command import Uv
+from .record import Version
+
+_MINOR_LINK = re.compile(r"cpython-3\.[0-9]+(\+[a-z]+)?-linux-[a-z0-9_]+-[a-z]+")
+_SYSTEM_LIBRARIES = ("/lib", "/usr/lib")
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+
+# What an interpreter says of itself in its new place. The modules are those that people miss first.
+_SELF_CHECK = """
+import importlib, json, os, sys, sysconfig
+missing = []
+for name in ("bz2", "ctypes", "hashlib", "lzma", "sqlite3", "ssl", "zlib"):
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        missing.append(name)
+with open("/proc/self/maps") as maps:
+    mapped = {os.path.realpath(line.split(None, 5)[5].strip()) for line in maps if ".so" in line}
+print(json.dumps({
+    "version": sys.version.split()[0].rstrip("+"),
+    "freethreaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    "prefix": os.path.realpath(sys.base_prefix),
+    "missing": missing,
+    "mapped": sorted(mapped),
+    "headers": os.path.exists(os.path.join(sysconfig.get_path("include", "posix_prefix"), "Python.h")),
+}))
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Installer:
+    """uv at work in ``python/`` of a share. To be used with the share's lock held."""
+
+    layout: Layout
+    runner: Runner
+    compile_bytecode: bool
+
+    def directory(self, key: str) -> str:
+        return os.path.join(self.layout.python, key)
+
+    def executable(self, key: str) -> str:
+        return self.layout.interpreter_bin(key, Version.of_key(key).minor)
+
+    def install(self, key: str, uv: Uv, *, message: str, hint: str) -> list[str]:
+        """Have the interpreter ``key``; warnings about it. What was in its place comes back if that fails.
+
+        ``uv`` has been told where from. ``message`` and ``hint`` are for the error if it fails.
+        """
+        aside = fs.temporary_name(self.directory(key))
+        # A link to this very interpreter is what a killed run left.
+        links = {path: target for path, target in self._minor_links().items() if not self._leads_to(target, key)}
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(self.directory(key), aside)
+        try:
+            self._run_uv(key, uv, message, hint)
+            self._restore_minor_links(links)
+            warnings = self._check_itself(key)
+        except BaseException:
+            fs.remove_tree(self.directory(key))
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(aside, self.directory(key))
+            self._restore_minor_links(links)
+            self.clean_up()
+            raise
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(aside)
+        return warnings
+
+    def compile(self, key: str, uv: Uv) -> None:
+        """Compile the standard library of an interpreter that is there."""
+        links = self._minor_links()
+        self._run_uv(key, uv, f"cannot compile the standard library of {key}", "")
+        self._restore_minor_links(links)
+
+    def remove(self, key: str) -> None:
+        """Remove an interpreter, and the links to it."""
+        for link, target in self._minor_links().items():
+            if self._leads_to(target, key):
+                os.unlink(link)
+        fs.remove_tree(self.directory(key))
+
+    def clean_up(self) -> None:
+        """Remove what killed processes left unfinished."""
+        for directory, is_leftover in (
+            (os.path.join(self.layout.python, ".temp"), _anything),
+            (self.layout.python, _is_ours),
+            (self.layout.python_archives, _is_part_of_a_download),
+            (self.layout.locks, _is_part_of_the_record),
+        ):
+            with contextlib.suppress(FileNotFoundError):
+                for name in sorted(os.listdir(directory)):
+                    if is_leftover(name):
+                        _remove(os.path.join(directory, name))
+
+    def _run_uv(self, key: str, uv: Uv, message: str, hint: str) -> None:
+        compile_bytecode = ["--compile-bytecode"] if self.compile_bytecode else []
+        try:
+            uv.check(
+                "python", "install", "--no-cache", "--no-bin", "--install-dir", self.layout.python,
+                *compile_bytecode, key,
+                message=message,
+                hint=hint,
+                env={"UV_PYTHON_DOWNLOADS": "manual"},
+                cwd="/",
+            )  # fmt: skip
+        finally:
+            # uv lets everybody write its lock file, whatever the umask. Who holds that lock would stop the builder.
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(os.path.join(self.layout.python, ".lock"), 0o644)
+
+    def _minor_links(self) -> dict[str, str]:
+        """The links that uv made, by path, and where they lead."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.layout.python) as entries:
+            links = [entry.path for entry in entries if entry.is_symlink() and _MINOR_LINK.fullmatch(entry.name)]
+            return {path: os.readlink(path) for path in links}
+        return {}
+
+    @staticmethod
+    def _leads_to(target: str, key: str) -> bool:
+        return os.path.basename(target.rstrip("/")) == key
+
+    def _restore_minor_links(self, links: t.Mapping[str, str]) -> None:
+        """Take back what uv did to these links: new ones go, old ones lead where they did."""
+        for path, target in self._minor_links().items():
+            if path not in links:
+                os.unlink(path)
+            elif target != links[path]:
+                fs.replace_symlink(links[path], path)
+
+    def _check_itself(self, key: str) -> list[str]:
+        """See that a new interpreter runs from where it is; warnings of what it lacks, or needs of other hosts."""
+        directory, version = os.path.realpath(self.directory(key)), Version.of_key(key)
+        cmd = [self.executable(key), "-I", "-B", "-c", _SELF_CHECK]
+        done = self.runner.run(cmd, env=_ENVIRONMENT, cwd="/")
+        check(done, cmd[:1], f"{key} does not run on this builder", hint="Nothing was installed.")
+        found = json.loads(done.stdout)
+        actual = found["version"] + ("t" if found["freethreaded"] else "")
+        if actual != str(version):
+            raise UvnasError(f"what was to be {key} is Python {actual}", hint="Nothing was installed.")
+        outside = [path for path in found["mapped"] if not path.startswith((directory + "/", *_SYSTEM_LIBRARIES))]
+        library = next((path for path in outside if os.path.basename(path).startswith("libpython")), None)
+        if found["prefix"] != directory or library:
+            raise UvnasError(
+                f"{key} is not independent of {library or found['prefix']}",
+                hint="Its archive cannot be unpacked elsewhere. Supply the installed Python by its prefix instead.",
+            )
+        warnings = []
+        if found["missing"]:
+            warnings.append(f"{key} lacks the modules {', '.join(found['missing'])} on this builder")
+        if outside:
+            warnings.append(f"{key} uses libraries that every host needs in the same place: {', '.join(outside)}")
+        if not found["headers"]:
+            warnings.append(f"{key} has no header files: packages cannot be compiled for it")
+        return warnings
+
+
+def _anything(_name: str) -> bool:
+    return True
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(".") and name.endswith(".tmp")
+
+
+def _is_part_of_a_download(name: str) -> bool:
+    """Of ours; of uv (``.tmpAbC123/download``); or an archive without a checksum, which uv would take for any other."""
+    return name.startswith((".tmp", "none-")) or _is_ours(name)
+
+
+def _is_part_of_the_record(name: str) -> bool:
+    return name.startswith(".pythons.json.") and _is_ours(name)
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)

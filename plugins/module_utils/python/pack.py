@@ -1,0 +1,386 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An installed Python → an archive that works wherever it is unpacked: what uv installs, and nothing of the host in it.
+
+The interpreter itself says where its parts are. Packed are its program, its standard library without tests and
+bytecode, its header files, and the shared libraries that lie in its prefix. Left out is what other software put there
+(site-packages), and what belongs to the host (links that lead elsewhere, EXTERNALLY-MANAGED).
+
+The same installation always gives the same archive, byte for byte.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import gzip
+import hashlib
+import io
+import json
+import os
+import posixpath
+import pprint
+import stat
+import tarfile
+import typing as t
+
+from ..errors import UvnasError
+from ..host import elf
+from ..host.process import Runner, check
+from ..uv.release import Target
+from .archive import Contents, SitePython, wrong_version
+from .record import Version
+
+# Whatever is installed in one of these is found there by the loader, on every member that has it.
+_SYSTEM_PREFIXES = frozenset({"/", "/usr", "/usr/local"})
+_LEFT_OUT_DIRECTORIES = frozenset({"__pycache__", "dist-packages", "idle_test", "site-packages", "test", "tests"})
+_LEFT_OUT_FILES = frozenset({"EXTERNALLY-MANAGED"})
+_LEFT_OUT_ENDINGS = (".a", ".o", ".pyc", ".pyo")
+# uv replaces this prefix, which python-build-standalone's interpreters have, by the real one when it installs.
+_PLACEHOLDER = "/install"
+
+_QUESTIONS = """
+import json, os, sys, sysconfig
+base = {"base": sys.base_prefix, "installed_base": sys.base_prefix,
+        "platbase": sys.base_exec_prefix, "installed_platbase": sys.base_exec_prefix}
+paths = sysconfig.get_paths("posix_prefix", base)
+var = sysconfig.get_config_var
+print(json.dumps({
+    "implementation": sys.implementation.name,
+    "version": sys.version.split()[0].rstrip("+"),
+    "freethreaded": bool(var("Py_GIL_DISABLED")),
+    "prefix": os.path.realpath(sys.base_prefix),
+    "executable": os.readlink("/proc/self/exe"),
+    "stdlib": paths["stdlib"],
+    "platstdlib": paths["platstdlib"],
+    "include": paths["include"],
+    "platinclude": paths["platinclude"],
+    "lib_name": getattr(sys, "platlibdir", "lib"),
+    "library": var("INSTSONAME") if var("Py_ENABLE_SHARED") else None,
+    "library_dir": var("LIBDIR") or "",
+    "multiarch": var("MULTIARCH") or "",
+    "sysconfigdata": sysconfig._get_sysconfigdata_name() + ".py",
+}))
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Installed:
+    """An interpreter where it is installed, as it describes itself."""
+
+    implementation: str
+    version: str
+    freethreaded: bool
+    prefix: str
+    executable: str
+    stdlib: str
+    platstdlib: str
+    include: str
+    platinclude: str
+    # "lib" or "lib64"
+    lib_name: str
+    # The file name of its shared library; None where it has none.
+    library: t.Optional[str]
+    library_dir: str
+    # Debian's name for a kind of machine, and of directories; or empty.
+    multiarch: str
+    sysconfigdata: str
+
+    @property
+    def is_system(self) -> bool:
+        return self.prefix in _SYSTEM_PREFIXES
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """A member of the archive: a file on this host, a file with content of ours, or a link."""
+
+    # The path of a file, or the content itself.
+    source: t.Union[str, bytes] = b""
+    mode: int = 0o644
+    link: t.Optional[str] = None
+
+    def read(self, size: int = -1) -> bytes:
+        if isinstance(self.source, bytes):
+            return self.source[: size if size >= 0 else None]
+        with open(self.source, "rb") as file:
+            return file.read(size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Packed:
+    """What was written: the sha256 of the archive, and of what is in it, which no compressor changes."""
+
+    sha256: str
+    digest: str
+    contents: Contents
+
+
+def ask(site: SitePython, prefix: str, target: Target, runner: Runner) -> Installed:
+    """The interpreter that is installed in ``prefix``. Raises UvnasError where it is not what it is declared to be."""
+    executable = os.path.join(prefix, "bin", f"python{site.version.minor}")
+    if not os.path.exists(executable):
+        raise UvnasError(
+            f"{site.name}: there is no {executable} on this builder",
+            hint="Are prefix and version right, and may the share's owner look there?",
+        )
+    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+    if os.path.realpath(prefix) not in _SYSTEM_PREFIXES:
+        # As environment modules do for those that were linked without a path to their library.
+        environment["LD_LIBRARY_PATH"] = ":".join(os.path.join(prefix, name) for name in ("lib", "lib64"))
+    cmd = [executable, "-I", "-S", "-B", "-c", _QUESTIONS]
+    done = check(runner.run(cmd, env=environment, cwd="/"), cmd[:1], f"{site.name}: {executable} does not run here")
+    installed = Installed(**json.loads(done.stdout))
+    _check(site, prefix, installed, target)
+    return installed
+
+
+def _check(site: SitePython, prefix: str, installed: Installed, target: Target) -> None:
+    if installed.implementation != "cpython":
+        raise UvnasError(f"{site.name}: {prefix} has {installed.implementation}; only CPython is supported on a share")
+    found = installed.version + ("t" if installed.freethreaded else "")
+    if found != str(site.version):
+        raise wrong_version(f"{site.name}: {prefix}", site.version, found)
+    if installed.prefix != os.path.realpath(prefix):
+        raise UvnasError(
+            f"{site.name}: the Python in {prefix} is a part of the one in {installed.prefix}",
+            hint="A virtual environment cannot be supplied; give the prefix of the Python itself.",
+        )
+    if target.machine not in ("x86_64", "aarch64"):
+        raise UvnasError(f"{site.name}: a Python for {target} cannot be packed; known are x86_64 and aarch64")
+
+
+def pack(installed: Installed, stream: t.IO[bytes]) -> Packed:
+    """Write the archive of an installed interpreter to ``stream``."""
+    entries = _entries(installed)
+    outer = _Hashing(stream)
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=t.cast(t.Any, outer), mtime=0) as compressed:
+        inner = _Hashing(t.cast(t.IO[bytes], compressed))
+        with tarfile.open(fileobj=t.cast(t.Any, inner), mode="w|", format=tarfile.GNU_FORMAT) as tar:
+            size = sum(_add(tar, f"python/{name}", entries[name]) for name in sorted(entries))
+    return Packed(outer.digest.hexdigest(), inner.digest.hexdigest(), Contents(size, len(entries)))
+
+
+class _Hashing:
+    """A stream that remembers the sha256 of what goes through it."""
+
+    def __init__(self, stream: t.IO[bytes]) -> None:
+        self._stream = stream
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        return self._stream.write(data)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def _add(tar: tarfile.TarFile, name: str, entry: _Entry) -> int:
+    """Write one member; its size. Owner and time are the same for all, whoever packs, whenever."""
+    member = tarfile.TarInfo(name)
+    member.mode = entry.mode
+    if entry.link is not None:
+        member.type, member.linkname = tarfile.SYMTYPE, entry.link
+        tar.addfile(member)
+        return 0
+    content = entry.read()
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+    return member.size
+
+
+def _entries(installed: Installed) -> dict[str, _Entry]:
+    """The members of the archive by name, below ``python/``."""
+    minor = Version.parse(installed.version + ("t" if installed.freethreaded else "")).minor
+    library, include = f"lib/python{minor}", f"include/python{minor}"
+    entries: dict[str, _Entry] = {}
+    for source in dict.fromkeys([installed.stdlib, installed.platstdlib]):
+        entries.update(_tree(source, library, installed.prefix))
+    for source in dict.fromkeys([installed.include, installed.platinclude]):
+        entries.update(_tree(source, include, installed.prefix))
+    # Debian keeps the header of one architecture where only its own compiler looks.
+    multiarch = posixpath.join(installed.multiarch, posixpath.basename(installed.include))
+    if installed.multiarch:
+        source = os.path.join(os.path.dirname(installed.include), multiarch)
+        entries.update(_tree(source, f"{include}/{multiarch}", installed.prefix))
+    # uv adjusts only the first file of this kind that it meets: let it be the one that is used.
+    for name in [name for name in entries if name.startswith(f"{library}/_sysconfigdata_")]:
+        del entries[name]
+    data = os.path.join(installed.stdlib, installed.sysconfigdata)
+    with open(data, encoding="utf-8") as file:
+        text = _sysconfigdata(file.read(), installed, minor)
+    entries[f"{library}/{installed.sysconfigdata}"] = _Entry(text.encode())
+    entries[f"bin/python{minor}"] = _Entry(installed.executable, 0o755)
+    for name in {"python", "python3", f"python{minor.rstrip('t')}"} - {f"python{minor}"}:
+        entries[f"bin/{name}"] = _Entry(link=f"python{minor}")
+    if installed.lib_name != "lib":
+        entries[installed.lib_name] = _Entry(link="lib")
+    return _with_libraries(entries, installed)
+
+
+def _tree(source: str, name: str, prefix: str) -> dict[str, _Entry]:
+    """The files below the directory ``source`` that belong to an interpreter, to be called ``name/…``."""
+    found: dict[str, _Entry] = {}
+    for directory, subdirectories, files in os.walk(source, onerror=_raise_unless_absent):
+        linked = [sub for sub in subdirectories if os.path.islink(os.path.join(directory, sub))]
+        subdirectories[:] = [sub for sub in subdirectories if sub not in _LEFT_OUT_DIRECTORIES and sub not in linked]
+        below = posixpath.join(name, os.path.relpath(directory, source)) if directory != source else name
+        for file in files:
+            if file in _LEFT_OUT_FILES or file.endswith(_LEFT_OUT_ENDINGS) or file.startswith("libpython"):
+                continue
+            entry = _entry_of(os.path.join(directory, file), source, prefix)
+            if entry is not None:
+                found[f"{below}/{file}"] = entry
+    return found
+
+
+def _raise_unless_absent(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _entry_of(path: str, source: str, prefix: str) -> t.Optional[_Entry]:
+    """The member for one file. A link within the tree stays one, and one that leads out of the prefix is left out."""
+    real = os.path.realpath(path)
+    if os.path.islink(path):
+        target = os.readlink(path)
+        if not os.path.isabs(target) and _is_below(os.path.realpath(source), real) and os.path.isfile(real):
+            return _Entry(link=target)
+        if not _is_below(prefix, real):
+            return None
+    status = os.stat(path) if os.path.exists(path) else None
+    if status is None or not stat.S_ISREG(status.st_mode):
+        return None
+    return _Entry(path, 0o755 if status.st_mode & 0o100 else 0o644)
+
+
+def _is_below(directory: str, path: str) -> bool:
+    return path.startswith(directory.rstrip("/") + "/")
+
+
+def _with_libraries(entries: dict[str, _Entry], installed: Installed) -> dict[str, _Entry]:
+    """``entries``, and the shared libraries of the prefix that they need, all changed to find each other anywhere."""
+    programs = {
+        name: elf.parse(entry.read(), name)
+        for name, entry in entries.items()
+        if entry.link is None
+        and (name.startswith("bin/") or ".so" in posixpath.basename(name))
+        and elf.is_elf(entry.read(16))
+    }
+    own = _find(installed.library, _library_directories(installed)) if installed.library else None
+    if installed.library and own:
+        entries[f"lib/{installed.library}"] = _Entry(own, 0o755)
+        plain = installed.library.partition(".so")[0] + ".so"
+        if plain != installed.library:
+            entries[f"lib/{plain}"] = _Entry(link=installed.library)
+        programs[f"lib/{installed.library}"] = elf.parse(entries[f"lib/{installed.library}"].read(), own)
+    waiting = list(programs.items())
+    while waiting:
+        name, program = waiting.pop()
+        for library in program.needed:
+            found = _find(library, _own_directories(program, name, installed))
+            if found and f"lib/{library}" not in programs:
+                entries[f"lib/{library}"] = _Entry(found, 0o755)
+                programs[f"lib/{library}"] = elf.parse(entries[f"lib/{library}"].read(), found)
+                waiting.append((f"lib/{library}", programs[f"lib/{library}"]))
+    for name, program in programs.items():
+        search = _search(name, program, programs, installed)
+        if search is not None:
+            content = elf.searching(program, search, name)
+            entries[name] = dataclasses.replace(entries[name], source=content)
+    return entries
+
+
+def _library_directories(installed: Installed) -> list[str]:
+    """Where an interpreter's own shared library may be: not where it says, when its prefix was moved or linked."""
+    said = [installed.library_dir, os.path.join(installed.library_dir, installed.multiarch)]
+    return [*said, os.path.join(installed.prefix, "lib"), os.path.join(installed.prefix, "lib64")]
+
+
+def _own_directories(program: elf.Elf, name: str, installed: Installed) -> list[str]:
+    """Where a program finds libraries inside the interpreter's own prefix."""
+    if installed.is_system:
+        return []
+    places = [_expanded(directory, name, installed) for directory in program.search]
+    places += [os.path.join(installed.prefix, lib) for lib in ("lib", "lib64")]
+    return [place for place in places if _is_below(installed.prefix, place)]
+
+
+def _expanded(directory: str, name: str, installed: Installed) -> str:
+    """A directory that a program searches, as a path: where it is relative to the program, to where that is now."""
+    origin = os.path.join(installed.prefix, posixpath.dirname(name))
+    for word in ("$ORIGIN", "${ORIGIN}"):
+        directory = directory.replace(word, origin)
+    return os.path.realpath(directory)
+
+
+def _find(library: str, directories: t.Iterable[str]) -> t.Optional[str]:
+    """The file called ``library`` in the first of ``directories`` that has it."""
+    for directory in directories:
+        path = os.path.join(directory, library)
+        if os.path.isfile(path):
+            return os.path.realpath(path)
+    return None
+
+
+def _search(name: str, program: elf.Elf, programs: t.Collection[str], installed: Installed) -> t.Optional[list[str]]:
+    """Where a program is to look for libraries from now on; None where nothing needs to be said."""
+    outside = [
+        directory
+        for directory in program.search
+        if installed.is_system or not (_expanded(directory, name, installed) + "/").startswith(installed.prefix + "/")
+    ]
+    needs_own = any(f"lib/{library}" in programs for library in program.needed)
+    wanted = ["$ORIGIN/" + posixpath.relpath("lib", posixpath.dirname(name)), *outside]
+    if (not needs_own and len(outside) == len(program.search)) or wanted == list(program.search):
+        return None
+    return wanted
+
+
+def _sysconfigdata(text: str, installed: Installed, minor: str) -> str:
+    """The build-time variables, for a prefix that uv replaces by the one it installs to.
+
+    Without that, a package compiled in an environment would be compiled against the Python that this one was packed
+    from.
+    """
+    tree = ast.parse(text)
+    values = [node.value for node in tree.body if isinstance(node, ast.Assign)]
+    variables: dict[str, t.Any] = ast.literal_eval(values[0])
+    library = f"{_PLACEHOLDER}/lib/python{minor}"
+    configuration = posixpath.basename(str(variables.get("LIBPL", "config")))
+    places = {
+        "prefix": _PLACEHOLDER,
+        "exec_prefix": _PLACEHOLDER,
+        "BINDIR": f"{_PLACEHOLDER}/bin",
+        "EXENAME": f"{_PLACEHOLDER}/bin/python{minor}",
+        "LIBDIR": f"{_PLACEHOLDER}/lib",
+        "INCLUDEDIR": f"{_PLACEHOLDER}/include",
+        "CONFINCLUDEDIR": f"{_PLACEHOLDER}/include",
+        "INCLUDEPY": f"{_PLACEHOLDER}/include/python{minor}",
+        "CONFINCLUDEPY": f"{_PLACEHOLDER}/include/python{minor}",
+        "SCRIPTDIR": f"{_PLACEHOLDER}/lib",
+        "LIBDEST": library,
+        "BINLIBDEST": library,
+        "DESTLIB": library,
+        "MACHDESTLIB": library,
+        "DESTSHARED": f"{library}/lib-dynload",
+        "LIBPL": f"{library}/{configuration}",
+        "LIBPC": f"{_PLACEHOLDER}/lib/pkgconfig",
+    }
+    for name, value in variables.items():
+        if name in places:
+            variables[name] = places[name]
+        elif isinstance(value, str) and not installed.is_system and name != "CONFIG_ARGS":
+            variables[name] = _without_flags_for(value, installed.prefix)
+    head = "# system configuration generated and used by the sysconfig module\n"
+    return f"{head}build_time_vars = {pprint.pformat(variables)}\n"
+
+
+def _without_flags_for(value: str, prefix: str) -> str:
+    """A command line without the options that lead to the old prefix."""
+    options = ("-L", "-I", "-Wl,-rpath")
+    words = value.split()
+    kept = [word for word in words if not (word.startswith(options) and prefix in word)]
+    return value if len(kept) == len(words) else " ".join(kept)

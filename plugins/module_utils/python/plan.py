@@ -1,0 +1,269 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which interpreters a share is to have, and what there is to do for that. Pure: reads no file, changes none.
+
+The plan is made from the inventory, the record and a look at each executable; it serves check mode and real runs alike.
+Doing it is in ``provision``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..errors import SpecError, UvnasError
+from .archive import SitePython
+from .record import SITE, Download, Interpreter, Record, Version, choose, not_available
+
+NEW, MISSING, OTHER_CONTENT = "new", "missing", "other content"
+_NOTHING = Record()
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What the inventory says about the interpreters of a share."""
+
+    pythons: tuple[str, ...] = ()
+    sites: tuple[SitePython, ...] = ()
+    # Requests to resolve anew.
+    upgrade: frozenset[str] = frozenset()
+    remove: tuple[str, ...] = ()
+    offline: bool = False
+    compile_bytecode: bool = True
+
+
+def check_wanted(
+    pythons: t.Sequence[str],
+    sites: t.Sequence[SitePython],
+    *,
+    upgrade: t.Sequence[str] = (),
+    remove: t.Sequence[str] = (),
+    offline: bool = False,
+    compile_bytecode: bool = True,
+) -> Wanted:
+    """What the inventory says, checked. Raises SpecError that names every problem at once."""
+    problems: list[str] = []
+    for request in pythons:
+        problems += _problem_of(Version.parse, request)
+    for request in upgrade:
+        if request != "all" and request not in pythons:
+            problems.append(f"upgrade names {request!r}, which is not among the Pythons asked for")
+    for name in remove:
+        problems += _problem_of(_exact_version, name)
+    if problems:
+        raise SpecError("; ".join(problems), hint="Nothing has been changed. Correct the inventory.")
+    everything = frozenset(pythons) if "all" in upgrade else frozenset(upgrade)
+    requests, removals = tuple(dict.fromkeys(pythons)), tuple(dict.fromkeys(remove))
+    return Wanted(requests, tuple(sites), everything, removals, offline, compile_bytecode)
+
+
+def _problem_of(parse: t.Callable[[str], t.Any], text: str) -> list[str]:
+    try:
+        parse(text)
+    except SpecError as error:
+        return [f"{error} ({error.hint.rstrip('.')})" if error.hint else str(error)]
+    return []
+
+
+def _exact_version(name: str) -> Version:
+    """The version of an interpreter that is to be removed: ``3.12.4``, or uv's key."""
+    version = Version.of_key(name) if name.startswith("cpython-") else Version.parse(name)
+    if not version.exact:
+        raise SpecError(f"{name!r} cannot be removed", hint="Name the exact version, such as 3.12.4.")
+    return version
+
+
+@dataclasses.dataclass(frozen=True)
+class Install:
+    """One interpreter that is to be installed, and why."""
+
+    key: str
+    why: str
+    # As declared; or, of one that is not declared any more, as recorded: here, or on an earlier share.
+    site: t.Optional[SitePython] = None
+    recorded: t.Optional[Interpreter] = None
+
+    @property
+    def version(self) -> Version:
+        return Version.of_key(self.key)
+
+    @property
+    def from_site(self) -> bool:
+        return self.site is not None or (self.recorded is not None and self.recorded.source == SITE)
+
+    def describe(self) -> str:
+        whose = f" ({self.site.name})" if self.site else ""
+        reasons = {NEW: "", MISSING: ": its executable was missing", OTHER_CONTENT: ": other content"}
+        return f"install {self.key}{whose}{reasons[self.why]}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What there is to do."""
+
+    record: Record
+    # What each request of the inventory means from now on: request -> key.
+    requests: t.Mapping[str, str]
+    # Requests that a check cannot resolve, before there is a uv on the share.
+    unknown: tuple[str, ...] = ()
+    installs: tuple[Install, ...] = ()
+    compiles: tuple[str, ...] = ()
+    removals: tuple[str, ...] = ()
+
+    @property
+    def moved(self) -> dict[str, tuple[t.Optional[str], str]]:
+        """Requests that get another meaning: from which key, to which."""
+        before = self.record.requests
+        series = {request: key for request, key in self.requests.items() if not Version.parse(request).exact}
+        return {request: (before.get(request), key) for request, key in series.items() if before.get(request) != key}
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.installs or self.compiles or self.removals or self.unknown or self.moved)
+
+    def actions(self) -> list[str]:
+        found = [install.describe() for install in self.installs]
+        found += [f"compile the standard library of {key}" for key in self.compiles]
+        found += [f"remove {key}" for key in self.removals]
+        found += [f"install a Python {request}" for request in self.unknown]
+        for request, (before, after) in self.moved.items():
+            old = f"{Version.of_key(before)} -> " if before else ""
+            found.append(f"{request} is {old}{Version.of_key(after)}")
+        return found
+
+
+def plan(
+    wanted: Wanted,
+    record: Record,
+    platform: str,
+    *,
+    downloads: t.Callable[[], t.Optional[t.Sequence[Download]]],
+    is_there: t.Callable[[str], bool],
+    users_of: t.Callable[[str], t.Sequence[str]],
+    earlier: Record = _NOTHING,
+) -> Plan:
+    """What has to be done for a share to have what is ``wanted``, given its ``record``.
+
+    ``earlier`` is the record of shares that were brought up to date before. A request means here what it means there,
+    so that environments are the same on all of them.
+    ``downloads`` says what uv offers, or None where there is no uv to ask yet. Not called where the record answers.
+    ``is_there`` looks whether the interpreter of a key can be run; ``users_of`` names the generations that it carries.
+    Raises UvnasError where something is wanted that cannot be.
+    """
+    sites = {site.version.key(platform): site for site in wanted.sites}
+    requests, unknown = {}, []
+    for request in wanted.pythons:
+        key = earlier.requests.get(request) or _resolve(request, wanted, record, sites, downloads)
+        if key is None:
+            unknown.append(request)
+        else:
+            requests[request] = key
+    needed = list(dict.fromkeys([*requests.values(), *sites]))
+    installs, compiles = [], []
+    for key in needed:
+        why = _why_install(sites.get(key), record.interpreters.get(key), is_there, key)
+        if why:
+            _check_replaceable(key, why, users_of)
+            recorded = record.interpreters.get(key) or _same(sites.get(key), earlier.interpreters.get(key))
+            installs.append(Install(key, why, sites.get(key), recorded))
+        elif wanted.compile_bytecode and not record.interpreters[key].compiled:
+            compiles.append(key)
+    removals = _removals(wanted, record, platform, needed, is_there)
+    for key in removals:
+        _check_removable(key, users_of)
+    return Plan(record, requests, tuple(unknown), tuple(installs), tuple(compiles), removals)
+
+
+def _resolve(
+    request: str,
+    wanted: Wanted,
+    record: Record,
+    sites: t.Mapping[str, SitePython],
+    downloads: t.Callable[[], t.Optional[t.Sequence[Download]]],
+) -> t.Optional[str]:
+    """The key that a request means; None where that cannot be known yet."""
+    current = record.find(request)
+    if current is not None and request not in wanted.upgrade:
+        return current.key
+    version = Version.parse(request)
+    supplied = _newest(version, sites)
+    if supplied:
+        return supplied
+    if wanted.offline:
+        installed = _newest(version, record.interpreters)
+        if installed:
+            return installed
+    offered = downloads()
+    if offered is None:
+        return None
+    found = _newest(version, [download.key for download in offered])
+    if found is None:
+        known = [Version.of_key(key) for key in (*sites, *(download.key for download in offered))]
+        raise not_available(version, known, where="this uv and uvnas_site_pythons")
+    # An older uv, or a shorter list, is no reason to go back.
+    if current is not None and Version.of_key(found) < Version.of_key(current.key):
+        return current.key
+    return found
+
+
+def _same(site: t.Optional[SitePython], found: t.Optional[Interpreter]) -> t.Optional[Interpreter]:
+    """An interpreter of an earlier share, if it is what is to be here too."""
+    if found is None or (site is None) != (found.source != SITE):
+        return None
+    return None if site and site.sha256 and site.sha256 != found.digest else found
+
+
+def _newest(request: Version, keys: t.Iterable[str]) -> t.Optional[str]:
+    by_version = {Version.of_key(key): key for key in keys}
+    chosen = choose(request, by_version)
+    return None if chosen is None else by_version[chosen]
+
+
+def _why_install(
+    site: t.Optional[SitePython], recorded: t.Optional[Interpreter], is_there: t.Callable[[str], bool], key: str
+) -> t.Optional[str]:
+    """Why an interpreter has to be installed; None where it is there as it should be."""
+    if recorded is None:
+        return NEW
+    if site and (recorded.source != SITE or (site.sha256 and site.sha256 != recorded.digest)):
+        return OTHER_CONTENT
+    return None if is_there(key) else MISSING
+
+
+def _check_replaceable(key: str, why: str, users_of: t.Callable[[str], t.Sequence[str]]) -> None:
+    if why == OTHER_CONTENT and users_of(key):
+        raise UvnasError(
+            f"{key} is on this share with other content than declared now, and in use by {', '.join(users_of(key))}",
+            hint="An interpreter in use is not changed. Supply the new one as another version, or free this one first.",
+        )
+
+
+def _check_removable(key: str, users_of: t.Callable[[str], t.Sequence[str]]) -> None:
+    users = users_of(key)
+    if users:
+        raise UvnasError(
+            f"{key} cannot be removed: {', '.join(users)} {'uses' if len(users) == 1 else 'use'} it",
+            hint="Move these environments to another Python and remove their old generations, or keep it.",
+        )
+
+
+def _removals(
+    wanted: Wanted, record: Record, platform: str, needed: t.Collection[str], is_there: t.Callable[[str], bool]
+) -> tuple[str, ...]:
+    """The keys of what is to be removed, and is there."""
+    found = []
+    for name in wanted.remove:
+        version = _exact_version(name)
+        keys = [key for key in record.interpreters if Version.of_key(key) == version]
+        named = name if name.startswith("cpython-") else version.key(platform)
+        if named not in keys and is_there(named):
+            keys.append(named)
+        for key in keys:
+            if key in needed:
+                raise SpecError(
+                    f"{name} is to be removed, and asked for too",
+                    hint="Take it out of uvnas_pythons, uvnas_site_pythons and uvnas_envs, or upgrade what means it.",
+                )
+        found += keys
+    return tuple(dict.fromkeys(found))

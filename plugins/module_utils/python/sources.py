@@ -1,0 +1,280 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where interpreters come from: uv's downloads, and archives of the site's own, both kept in ``python-archives``.
+
+Facts about uv 0.13 used here:
+
+* ``UV_PYTHON_CACHE_DIR`` keeps ``<first nine digits of the sha256>-<file name>``, also of an archive whose checksum was
+  wrong, which then fails for ever.
+* ``--python-downloads-json-url`` replaces the list that is built into uv, and does not go with a mirror.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import re
+import shutil
+import typing as t
+from urllib.parse import urlsplit
+
+from ..errors import UvnasError
+from ..host import files as fs
+from ..host.process import scrub
+from ..share.layout import Layout
+from ..share.probe import space
+from ..uv.command import Uv
+from ..uv.release import Target, check_archive, sha256_of
+from .archive import Contents, SitePython, archive_name, downloads_json, inspect
+from .pack import ask, pack
+from .plan import OTHER_CONTENT, Install
+from .record import SITE, Download, Interpreter, parse_downloads
+
+
+@dataclasses.dataclass(frozen=True)
+class Downloads:
+    """What uv knows to download, and from where."""
+
+    layout: Layout
+    # Told of mirror, list and being offline.
+    uv: Uv
+    mirror: t.Optional[str] = None
+    json_url: t.Optional[str] = None
+
+    @classmethod
+    def by(cls, uv: Uv, *, mirror: t.Optional[str], json_url: t.Optional[str], offline: bool) -> Downloads:
+        """What ``uv`` downloads if it is told these."""
+        settings = {
+            "UV_PYTHON_INSTALL_MIRROR": mirror or "",
+            "UV_PYTHON_DOWNLOADS_JSON_URL": json_url or "",
+            "UV_OFFLINE": "1" if offline else "",
+        }
+        given = {name: value for name, value in settings.items() if value}
+        return cls(uv.layout, _telling(uv, {**uv.extra_environment, **given}), mirror, json_url)
+
+    def offered(self) -> list[Download]:
+        """What there is for this machine. The list that is built into uv needs no network."""
+        if not os.path.exists(self.layout.uv):
+            raise UvnasError(
+                f"there is no uv on this share: {self.layout.uv} is missing",
+                hint="Run the role uv (module uv_binary) first.",
+            )
+        hint = "Is uvnas_python_downloads_json_url right, and can the builder reach it?" if self.json_url else ""
+        done = self.uv.check(
+            "python", "list", "--only-downloads", "--all-versions", "--output-format", "json", "--no-cache",
+            message="uv cannot tell which interpreters there are to download",
+            hint=hint,
+            env={"UV_PYTHON_DOWNLOADS": "manual"},
+            cwd="/",
+        )  # fmt: skip
+        return parse_downloads(done.stdout)
+
+    def origin(self, download: Download) -> str:
+        """The host, or the directory, that a download comes from."""
+        url = urlsplit(self.mirror or download.url)
+        return url.hostname or scrub(url.path)
+
+    def kept(self, download: Download) -> list[str]:
+        """Archives that uv has kept under the file name of a download."""
+        pattern = re.compile(rf"([0-9a-f]{{9}}|none)-{re.escape(_file_name(download))}")
+        try:
+            names = sorted(os.listdir(self.layout.python_archives))
+        except FileNotFoundError:
+            return []
+        return [os.path.join(self.layout.python_archives, name) for name in names if pattern.fullmatch(name)]
+
+    def forget_damaged(self, download: Download) -> None:
+        """Remove kept archives whose checksum is wrong: uv would find them there again, and fail again."""
+        for path in self.kept(download):
+            if not _sha256_of_file(path).startswith(os.path.basename(path).partition("-")[0]):
+                os.unlink(path)
+
+    def digest(self, download: Download, kept_before: t.Collection[str], recorded: t.Optional[Interpreter]) -> str:
+        """The sha256 of the archive that an interpreter was installed from just now."""
+        paths = self.kept(download)
+        digests = [_sha256_of_file(path) for path in [path for path in paths if path not in kept_before] or paths]
+        if recorded is not None and recorded.digest in digests:
+            return recorded.digest
+        # Where no archive is kept, the name of the release's file, which is never given twice, has to do.
+        named = hashlib.sha256(f"{download.key} {_file_name(download)}".encode()).hexdigest()
+        return digests[0] if digests else named
+
+
+@dataclasses.dataclass(frozen=True)
+class SiteArchives:
+    """Archives of site-supplied interpreters: brought by the controller, packed here, or on the share from before."""
+
+    layout: Layout
+    # Told of the list of these archives, and nothing else.
+    uv: Uv
+    target: Target
+    # What the controller brought: name -> open file.
+    brought: t.Mapping[str, t.IO[bytes]]
+    # How much more room is needed than what an archive unpacks to: a factor.
+    room: int
+    # Of other shares on this host, which may have the archive too.
+    earlier: tuple[Layout, ...] = ()
+
+    @classmethod
+    def by(
+        cls,
+        uv: Uv,
+        target: Target,
+        brought: t.Mapping[str, t.IO[bytes]],
+        *,
+        room: int,
+        earlier: tuple[Layout, ...] = (),
+    ) -> SiteArchives:
+        """What ``uv`` installs from archives on its share."""
+        plain = {name: value for name, value in uv.extra_environment.items() if not name.startswith("UV_PYTHON_")}
+        # They are in python-archives already; uv need not keep another copy.
+        told = {"UV_PYTHON_DOWNLOADS_JSON_URL": _site_json(uv.layout), "UV_PYTHON_CACHE_DIR": ""}
+        return cls(uv.layout, _telling(uv, {**plain, **told}), target, brought, room, earlier)
+
+    def kept(self, install: Install) -> t.Optional[str]:
+        """The archive that an interpreter was installed from before, if it is what is wanted still.
+
+        On this share, or on an earlier one.
+        """
+        recorded = install.recorded
+        if recorded is None or recorded.archive is None or install.why == OTHER_CONTENT:
+            return None
+        paths = (os.path.join(layout.python_archives, recorded.archive) for layout in (self.layout, *self.earlier))
+        return next((path for path in paths if os.access(path, os.R_OK)), None)
+
+    def lacks(self, install: Install) -> bool:
+        """Whether the controller has to bring the archive first."""
+        site = install.site
+        return bool(site and site.archive and site.name not in self.brought and not self.kept(install))
+
+    def check(self, install: Install) -> None:
+        """See that an interpreter is what it is declared to be, before anything is written."""
+        if self.kept(install):
+            return
+        site = _declared(install)
+        if site.prefix:
+            ask(site, site.prefix, self.target, self.uv.runner)
+        else:
+            self._inspect(site)
+
+    def store(self, install: Install) -> Interpreter:
+        """Have the archive of an interpreter on the share; what will stand in the record."""
+        kept, recorded = self.kept(install), install.recorded
+        if kept and recorded:
+            with open(kept, "rb") as stream:
+                check_archive(stream, recorded.archive_sha256 or "", kept)
+            self._copy(kept, os.path.join(self.layout.python_archives, os.path.basename(kept)))
+            return dataclasses.replace(recorded, name=install.site.name if install.site else recorded.name)
+        site = _declared(install)
+        os.makedirs(self.layout.python_archives, exist_ok=True)
+        temporary = fs.temporary_name(os.path.join(self.layout.python_archives, f"{install.key}.tar.gz"))
+        try:
+            with open(temporary, "wb") as file:
+                digest, sha256, contents = self._fill(file, site)
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+            self._check_room(install.key, contents)
+            name = archive_name(install.key, sha256)
+            os.rename(temporary, os.path.join(self.layout.python_archives, name))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        return Interpreter(install.key, str(site.version), digest, SITE, False, site.name, name, sha256)
+
+    def _copy(self, kept: str, path: str) -> None:
+        """Have an archive of an earlier share at ``path`` on this one."""
+        if os.path.exists(path):
+            return
+        os.makedirs(self.layout.python_archives, exist_ok=True)
+        temporary = fs.temporary_name(path)
+        try:
+            shutil.copyfile(kept, temporary)
+            os.chmod(temporary, 0o644)
+            os.rename(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+    def publish(self, interpreters: t.Iterable[Interpreter]) -> None:
+        """Write uv's list of those of ``interpreters`` that have an archive here."""
+        archives = {
+            found.key: (os.path.join(self.layout.python_archives, found.archive), found.archive_sha256)
+            for found in interpreters
+            if found.archive and found.archive_sha256
+        }
+        fs.write_json(_site_json(self.layout), downloads_json(archives))
+
+    def discard(self, interpreter: t.Optional[Interpreter]) -> None:
+        """Remove the archive of an interpreter that is no more, or has another one."""
+        if interpreter is not None and interpreter.archive:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self.layout.python_archives, interpreter.archive))
+
+    def _inspect(self, site: SitePython) -> Contents:
+        stream, what = self.brought[site.name], f"{site.name}: {os.path.basename(site.archive or '')}"
+        check_archive(stream, site.sha256 or "", what)
+        return inspect(stream, site.version, self.target, what)
+
+    def _fill(self, file: t.IO[bytes], site: SitePython) -> tuple[str, str, Contents]:
+        """Write an archive to ``file``; the digest of the interpreter, the sha256 of the archive, and its contents."""
+        if site.prefix:
+            packed = pack(ask(site, site.prefix, self.target, self.uv.runner), file)
+            if site.sha256 and site.sha256 != packed.digest:
+                raise UvnasError(
+                    f"{site.name}: the Python in {site.prefix} is not the one declared: "
+                    f"sha256 is {packed.digest}, should be {site.sha256}",
+                    hint="Has it been updated? Nothing was installed.",
+                )
+            return packed.digest, packed.sha256, packed.contents
+        contents, stream, sha256 = self._inspect(site), self.brought[site.name], site.sha256 or ""
+        stream.seek(0)
+        shutil.copyfileobj(stream, file, 1 << 20)
+        return sha256, sha256, contents
+
+    def _check_room(self, key: str, contents: Contents) -> None:
+        """Raise UvnasError where what is in an archive does not fit on the share."""
+        found, hint = (
+            space(self.layout.root),
+            "Free some on the share's filesystem, then run again. Nothing was installed.",
+        )
+        needed = {"bytes": contents.bytes * self.room, "inodes": contents.files * self.room}
+        free = {"bytes": found.free_bytes, "inodes": found.free_inodes}
+        for unit, number in needed.items():
+            available = free[unit]
+            if available is not None and available < number:
+                raise UvnasError(f"no room for {key}: it takes about {number} {unit}, {available} are free", hint=hint)
+
+
+def _declared(install: Install) -> SitePython:
+    """What the inventory says of an interpreter that cannot be installed without that."""
+    if install.site is None:
+        raise UvnasError(
+            f"{install.key} has to be installed again, and its archive is gone from the share",
+            hint="Declare it in uvnas_site_pythons again, or remove it (uvnas_python_remove).",
+        )
+    return install.site
+
+
+def _telling(uv: Uv, environment: t.Mapping[str, str]) -> Uv:
+    return dataclasses.replace(uv, extra_environment=environment)
+
+
+def _site_json(layout: Layout) -> str:
+    """uv's list of the site's own interpreters, which is all that it needs to install them: here, or elsewhere."""
+    return os.path.join(layout.python_archives, "site.json")
+
+
+def _file_name(download: Download) -> str:
+    """What uv calls the file of a download."""
+    return urlsplit(download.url).path.rpartition("/")[2].replace("%2B", "-")
+
+
+def _sha256_of_file(path: str) -> str:
+    with open(path, "rb") as stream:
+        return sha256_of(stream)

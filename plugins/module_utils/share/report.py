@@ -1,0 +1,92 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What uv_share tells: facts, what changed, the lines of a diff, and warnings."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+from ..host.users import group_name, user_name
+from . import probe
+from .spec import Change, Directory, Share
+from .state import IDENTITY_MODE
+
+
+def result(
+    share: Share,
+    platform: probe.Platform,
+    answer: t.Mapping[str, t.Any],
+    changes: t.Sequence[Change],
+    identity: str,
+    abilities: t.Mapping[str, bool],
+) -> dict[str, t.Any]:
+    """The module's result. ``abilities`` is empty where they are not known."""
+    tried = {field.name: abilities.get(field.name) for field in dataclasses.fields(probe.Abilities)}
+    mode = probe.link_mode(probe.Abilities(**abilities), split=bool(answer["split"])) if abilities else None
+    file = {identity: [share.layout.identity]}
+    return {
+        "changed": bool(changes or identity),
+        "name": share.name,
+        "id": answer["id"],
+        "root": share.root,
+        "filesystem": answer["filesystem"],
+        "link_mode": mode,
+        "probe": {**tried, "free_bytes": answer["free_bytes"], "free_inodes": answer["free_inodes"]},
+        "platform": dataclasses.asdict(platform),
+        "created": [change.path for change in changes if change.before is None] + file.get("created", []),
+        "corrected": [change.path for change in changes if change.before is not None] + file.get("corrected", []),
+        "diff": _diff(share, changes, identity),
+        "warnings": _warnings(share, answer, changes, identity, mode),
+    }
+
+
+def _diff(share: Share, changes: t.Sequence[Change], identity: str) -> dict[str, str]:
+    """Before and after, a line for each directory. Without the id, which nobody can predict."""
+    before = [_line(share, change.path, change.before) for change in changes if change.before]
+    after = [_line(share, change.path, change.after) for change in changes]
+    if identity:
+        after.append(f"share.json: {share.name}, {IDENTITY_MODE:04o}, {share.owner}\n")
+    if identity == "corrected":
+        before.append(f"share.json: {share.name}, of another owner or mode\n")
+    return {
+        "before": "".join(before),
+        "after": "".join(after),
+        "before_header": share.root,
+        "after_header": share.root,
+    }
+
+
+def _line(share: Share, path: str, directory: Directory) -> str:
+    name = os.path.relpath(path, share.root)
+    tail = ", new files writable by the group" if directory.shared else ""
+    who = f"{user_name(directory.uid)}:{group_name(directory.gid)}"
+    return f"{name}/: {directory.mode:04o} {who}{tail}\n"
+
+
+def _warnings(
+    share: Share, answer: t.Mapping[str, t.Any], changes: t.Sequence[Change], identity: str, mode: t.Optional[str]
+) -> list[str]:
+    which = f"Share {share.name} ({share.root})"
+    found = []
+    if mode == "copy":
+        split = f"{', '.join(answer['split'])}: on another filesystem"
+        found.append(
+            f"{which}: uv has to copy every file into every environment"
+            f" ({split if answer['split'] else 'no hard links, no reflinks'})."
+            " Builds take several times as long, and environments share no room."
+        )
+    if share.user_cache == "group" and not answer["acl"]:
+        found.append(
+            f"{which}: the filesystem has no POSIX default ACLs. People can share user-cache only with"
+            " umask 002 (or 007); with another one their uv fails there. Or set uvnas_user_cache to private."
+        )
+    moved = [change for change in changes if change.before and change.before.uid != change.after.uid]
+    if moved and identity != "created" and moved[0].path == share.root:
+        found.append(
+            f"{which} had another owner. Only its own directories were given to {share.owner}; what is in them was not:"
+            " see chown --recursive."
+        )
+    return found

@@ -1,0 +1,210 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Packages from the cache of another share on this host, so that what one NAS has is not downloaded for the next.
+
+uv's cache is the only place where they can be had with all that uv wants to know of them. What is used of its
+structure, as seen with uv 0.13 (N is a number that uv raises when it changes a part)::
+
+    archive-vN/<id>/                                  an unpacked wheel
+    wheels-vN/<index>/<package>/<version>-<tags>      a relative link to it; beside it files that say what it is
+    sdists-vN/<index>/<package>/<version>/            of what was built here: the same, one level further down
+    simple-vN/<index>/<package>.rkyv                  what the index offers
+
+``<index>`` is ``pypi``, or ``index/<digest of its URL>``. An archive is taken only if every file of it has the hash
+that its RECORD says: with hard links, somebody who edits an installed file edits the cache.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import csv
+import errno
+import glob
+import hashlib
+import os
+import shutil
+import tempfile
+import typing as t
+
+from ..host import files as fs
+
+# Held by a running uv, or of no use without building anew.
+_LEFT_OUT = (".lock",)
+_SOURCES = "src"
+_UNFINISHED = ".uvnas-"
+
+
+class _NotToBeHadError(Exception):
+    """The other cache does not have it, or not as it should be."""
+
+
+def borrow(source: str, target: str, packages: t.Mapping[str, str], minor: str) -> bool:
+    """Copy what the cache ``source`` has of ``packages`` (version by normalized name) and the cache ``target`` lacks.
+
+    For a Python ``minor``, such as ``3.12``. True if all of it is in ``target`` then, so that uv can do without an
+    index. Raises OSError where ``target`` is full.
+    """
+    if fs.is_mine(source):
+        for name, version in packages.items():
+            # Whatever else is wrong with it there: then it is not to be had there.
+            with contextlib.suppress(_NotToBeHadError, ValueError, TypeError, csv.Error):
+                try:
+                    _borrow(source, target, name, version, minor)
+                except OSError as error:
+                    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                        raise
+    return all(_has(target, name, version, minor) for name, version in packages.items())
+
+
+def clean_up(cache: str) -> None:
+    """Remove what was being copied into the cache when its process was killed. The share's lock has to be held."""
+    for path in glob.glob(os.path.join(glob.escape(cache), "archive-v*", f"{_UNFINISHED}*")):
+        shutil.rmtree(path)
+
+
+def _has(cache: str, name: str, version: str, minor: str) -> bool:
+    """Whether there is a wheel of a package in a cache, downloaded or built, that may be for this Python."""
+    downloaded = (
+        entry
+        for directory in _directories(cache, "wheels-v*", name)
+        for entry in os.scandir(directory)
+        if _fits(entry.name, version, minor)
+    )
+    built = (
+        entry
+        for directory in _directories(cache, "sdists-v*", os.path.join(name, version))
+        for revision in os.scandir(directory)
+        if revision.is_dir()
+        for entry in os.scandir(revision.path)
+    )
+    return any(entry.is_symlink() for entries in (downloaded, built) for entry in entries)
+
+
+def _borrow(source: str, target: str, name: str, version: str, minor: str) -> None:
+    """Copy one package. What is there already is left as it is."""
+    for page in glob.glob(os.path.join(glob.escape(source), "simple-v*", "**", f"{name}.rkyv"), recursive=True):
+        _copy_file(page, _moved(page, source, target))
+    for directory in _directories(source, "wheels-v*", name):
+        # A file of each kind, and the link last: with it the package is there.
+        entries = [entry for entry in os.scandir(directory) if _fits(entry.name, version, minor)]
+        for entry in sorted(entries, key=lambda entry: entry.is_symlink()):
+            _copy_entry(entry, source, target)
+    for directory in _directories(source, "sdists-v*", os.path.join(name, version)):
+        for revision in os.scandir(directory):
+            if not revision.is_dir():
+                _copy_entry(revision, source, target)
+                continue
+            for entry in sorted(os.scandir(revision.path), key=lambda entry: entry.is_symlink()):
+                if entry.name != _SOURCES:
+                    _copy_entry(entry, source, target)
+
+
+def _directories(cache: str, bucket: str, tail: str) -> t.Iterator[str]:
+    """The directories ``tail`` of every index in a bucket of a cache."""
+    for index in ("*", os.path.join("index", "*")):
+        yield from glob.glob(os.path.join(glob.escape(cache), bucket, index, glob.escape(tail)))
+
+
+def _fits(entry: str, version: str, minor: str) -> bool:
+    """Whether the name of an entry, ``<version>-<tags>``, is of ``version`` and not made for another Python alone."""
+    if not entry.startswith(f"{version}-"):
+        return False
+    python, _dash, rest = entry[len(version) + 1 :].partition("-")
+    abi = rest.partition("-")[0]
+    if not python.startswith("cp3"):
+        return True
+    freethreaded = minor.endswith("t")
+    if abi == "abi3":
+        return not freethreaded
+    return f"cp{minor.replace('.', '').rstrip('t')}" in python.split(".") and abi.endswith("t") == freethreaded
+
+
+def _copy_entry(entry: os.DirEntry[str], source: str, target: str) -> None:
+    """Copy a file, or a link with the archive that it leads to."""
+    if entry.name.endswith(_LEFT_OUT):
+        return
+    place = _moved(entry.path, source, target)
+    if not entry.is_symlink():
+        if entry.is_file(follow_symlinks=False):
+            _copy_file(entry.path, place)
+        return
+    archive = os.path.normpath(os.path.join(os.path.dirname(entry.path), os.readlink(entry.path)))
+    if not archive.startswith(os.path.join(source, "archive-v")):
+        raise _NotToBeHadError
+    _copy_archive(archive, _moved(archive, source, target))
+    if not os.path.lexists(place):
+        with contextlib.suppress(FileExistsError):  # Another build borrows it too.
+            os.symlink(os.readlink(entry.path), place)
+
+
+def _moved(path: str, source: str, target: str) -> str:
+    return os.path.join(target, os.path.relpath(path, source))
+
+
+def _copy_file(path: str, place: str) -> None:
+    """Copy one file of the cache's own, in one step."""
+    if os.path.lexists(place):
+        return
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=os.path.dirname(place), prefix=_UNFINISHED, delete=False) as file:
+        try:
+            with open(path, "rb") as original:
+                shutil.copyfileobj(original, file, 1 << 20)
+            os.chmod(file.name, 0o644)
+            os.rename(file.name, place)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def _copy_archive(archive: str, place: str) -> None:
+    """Copy an unpacked wheel, as far as its RECORD vouches for it, in one step. Raises _NotToBeHadError."""
+    if os.path.lexists(place):
+        return
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    scratch = tempfile.mkdtemp(dir=os.path.dirname(place), prefix=_UNFINISHED)
+    try:
+        os.chmod(scratch, 0o755)
+        for path, digest in _record(archive):
+            _copy_checked(os.path.join(archive, path), os.path.join(scratch, path), digest)
+        try:
+            os.rename(scratch, place)
+        except OSError:
+            if not os.path.isdir(place):  # Another build was here first.
+                raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _record(archive: str) -> list[tuple[str, str]]:
+    """The files of an unpacked wheel with their hashes (empty: none), as its RECORD has them (PEP 376, PEP 427)."""
+    records = glob.glob(os.path.join(glob.escape(archive), "*.dist-info", "RECORD"))
+    if len(records) != 1:
+        raise _NotToBeHadError
+    with open(records[0], encoding="utf-8", newline="") as file:
+        lines = [(line[0], line[1]) for line in csv.reader(file) if len(line) > 1]
+    for path, _digest in lines:
+        if os.path.isabs(path) or ".." in path.split("/"):
+            raise _NotToBeHadError
+    return lines
+
+
+def _copy_checked(path: str, place: str, digest: str) -> None:
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    kind, _equal, expected = digest.partition("=")
+    found = hashlib.new(kind) if kind in hashlib.algorithms_guaranteed else None
+    if digest and found is None:
+        raise _NotToBeHadError
+    with open(path, "rb") as original, open(place, "xb") as copy:
+        os.fchmod(copy.fileno(), os.fstat(original.fileno()).st_mode & 0o755)
+        while True:
+            block = original.read(1 << 20)
+            if not block:
+                break
+            copy.write(block)
+            if found is not None:
+                found.update(block)
+    if found is not None and base64.urlsafe_b64encode(found.digest()).decode().rstrip("=") != expected.rstrip("="):
+        raise _NotToBeHadError

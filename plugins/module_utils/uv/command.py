@@ -1,0 +1,170 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How uv is called on a share: one environment, one place for index settings, credentials only where nobody sees them.
+
+Facts about uv 0.13 used here (uv's CLI reference): every setting that can carry a credential has an environment
+variable, which, unlike an argument, other users cannot read from the process list.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import typing as t
+
+from ..host.process import Completed, Runner, check
+from ..share.layout import Layout
+
+# What uv may inherit from the environment that the module was started with: the way out to the network, and credentials
+# that a site keeps there. Everything else would make the same converge do different things for different people.
+_INHERITED = frozenset(
+    {
+        "ALL_PROXY",
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "NO_PROXY",
+        "NETRC",
+        "SSL_CERT_DIR",
+        "SSL_CERT_FILE",
+        "SSL_CLIENT_CERT",
+        "TMPDIR",
+        "UV_CONCURRENT_BUILDS",
+        "UV_CONCURRENT_DOWNLOADS",
+        "UV_CONCURRENT_INSTALLS",
+        "UV_HTTP_RETRIES",
+        "UV_HTTP_TIMEOUT",
+        "UV_NATIVE_TLS",
+        "UV_SYSTEM_CERTS",
+    }
+)
+
+# Of an index that has a name.
+_INDEX_CREDENTIAL = re.compile(r"UV_INDEX_\w+_(USERNAME|PASSWORD)")
+# Where systems keep the certificates that they trust: Debian and SUSE, Red Hat, Alpine.
+_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+
+# Options every module that may reach an index takes; documented in the doc fragment uvnas.cluster.index.
+INDEX_ARGUMENTS: dict[str, t.Any] = {
+    "index": {
+        "type": "dict",
+        "options": {
+            "default": {"type": "str", "no_log": True},
+            "extra": {"type": "list", "elements": "str", "default": [], "no_log": True},
+            "find_links": {"type": "list", "elements": "str", "default": [], "no_log": True},
+            "offline": {"type": "bool", "default": False},
+            "strategy": {"type": "str", "choices": ["first-index", "unsafe-first-match", "unsafe-best-match"]},
+            "keyring": {"type": "bool", "default": False},
+            "torch_backend": {"type": "str"},
+        },
+    },
+    "environment": {"type": "dict", "default": {}, "no_log": True},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Index:
+    """Where packages come from."""
+
+    default: t.Optional[str] = None
+    extra: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    offline: bool = False
+    strategy: t.Optional[str] = None
+    keyring: bool = False
+    torch_backend: t.Optional[str] = None
+
+    @classmethod
+    def from_params(cls, params: t.Optional[t.Mapping[str, t.Any]]) -> Index:
+        """From the value of a module's ``index`` option."""
+        given = {key: value for key, value in (params or {}).items() if value is not None}
+        for key in ("extra", "find_links"):
+            given[key] = tuple(given.get(key, ()))
+        return cls(**given)
+
+    def urls(self) -> tuple[str, ...]:
+        """Everything here that may carry a credential."""
+        return ((self.default,) if self.default else ()) + self.extra + self.find_links
+
+    def settings(self) -> dict[str, str]:
+        """Those of the settings, by name, that decide which packages are chosen, wherever they are fetched from."""
+        chosen = {"strategy": self.strategy, "torch_backend": self.torch_backend}
+        return {key: value for key, value in chosen.items() if value}
+
+    def environment(self) -> dict[str, str]:
+        """The settings as uv's environment variables."""
+        variables = {
+            "UV_DEFAULT_INDEX": self.default or "",
+            "UV_INDEX": " ".join(self.extra),
+            # uv splits this one at commas (clap's value delimiter), the indexes at white space.
+            "UV_FIND_LINKS": ",".join(self.find_links),
+            "UV_OFFLINE": "1" if self.offline else "",
+            "UV_INDEX_STRATEGY": self.strategy or "",
+            "UV_KEYRING_PROVIDER": "subprocess" if self.keyring else "",
+            "UV_TORCH_BACKEND": self.torch_backend or "",
+        }
+        return {key: value for key, value in variables.items() if value}
+
+
+@dataclasses.dataclass(frozen=True)
+class Uv:
+    """uv at work for one share."""
+
+    layout: Layout
+    runner: Runner
+    index: Index = Index()
+    # Of the process: proxies, certificates, whatever the site's uv needs. Wins over what is inherited.
+    extra_environment: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # None: the share's cache. A check mode run has one of its own, so as to leave the share alone.
+    cache_dir: t.Optional[str] = None
+
+    def environment(self) -> dict[str, str]:
+        """The whole environment of a uv process."""
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if key.upper() in _INHERITED or _INDEX_CREDENTIAL.fullmatch(key)
+        }
+        return {
+            # No shims, no user's tools: uv searches PATH for interpreters; a build finds only the system's compilers.
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "HOME": os.environ.get("HOME", "/"),
+            "LC_ALL": "C",
+            # What the host trusts, pip does too, and a site's own certificate authority is nowhere else.
+            **({"UV_SYSTEM_CERTS": "1"} if any(map(os.path.exists, _CERTIFICATES)) else {}),
+            **inherited,
+            **self.index.environment(),
+            "UV_NO_CONFIG": "1",
+            "UV_NO_PROGRESS": "1",
+            "UV_CACHE_DIR": self.cache_dir or self.layout.cache,
+            "UV_PYTHON_INSTALL_DIR": self.layout.python,
+            "UV_PYTHON_CACHE_DIR": self.layout.python_archives,
+            "UV_PYTHON_DOWNLOADS": "never",
+            **self.extra_environment,
+        }
+
+    def run(
+        self,
+        *args: str,
+        env: t.Optional[t.Mapping[str, str]] = None,
+        cwd: t.Optional[str] = None,
+        stdin: t.Optional[str] = None,
+    ) -> Completed:
+        """Run ``uv args…``; ``env`` adds to the environment. A return code other than 0 is no error here."""
+        return self.runner.run(self._argv(args), env={**self.environment(), **(env or {})}, cwd=cwd, stdin=stdin)
+
+    def check(
+        self,
+        *args: str,
+        message: str,
+        hint: str = "",
+        env: t.Optional[t.Mapping[str, str]] = None,
+        cwd: t.Optional[str] = None,
+        stdin: t.Optional[str] = None,
+    ) -> Completed:
+        """Like run(), but a return code other than 0 raises CommandError, which begins with ``message``."""
+        return check(self.run(*args, env=env, cwd=cwd, stdin=stdin), self._argv(args), message, hint=hint)
+
+    def _argv(self, args: t.Sequence[str]) -> list[str]:
+        return [self.layout.uv, "--color", "never", *args]

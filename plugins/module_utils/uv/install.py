@@ -1,0 +1,294 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""uv in a directory: versions side by side in ``lib/uv``, and links in ``bin`` that are switched between them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import os
+import shutil
+import stat
+import typing as t
+
+from ..errors import CommandError, SpecError, UvnasError
+from ..host import files as fs
+from ..host.process import Runner, check
+from ..share.layout import Layout
+from .release import PROGRAMS, RELEASE_URL, Target, check_archive, extract, reported_version
+
+# Documented in the module uv_binary. The action plugin of that name checks them too, before anything is done on a host.
+ARGUMENTS: dict[str, t.Any] = {
+    "version": {"type": "str", "required": True},
+    "share": {"type": "path"},
+    "bin_dir": {"type": "path"},
+    "lib_dir": {"type": "path"},
+    "owner": {"type": "str"},
+    "lock_timeout": {"type": "float", "default": 600.0},
+    "answer_timeout": {"type": "float", "default": 30.0},
+    "source": {"type": "str", "choices": ["index", "release", "archive"], "default": "index"},
+    "archive": {"type": "str", "no_log": True},
+    "sha256": {"type": "str"},
+    "release_url": {"type": "str", "default": RELEASE_URL, "no_log": True},
+    "download_dir": {"type": "str"},
+}
+RULES: dict[str, t.Any] = {
+    "required_one_of": [("share", "bin_dir")],
+    "mutually_exclusive": [("share", "bin_dir"), ("share", "lib_dir")],
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where uv is installed: all absolute paths."""
+
+    bin_dir: str
+    lib_dir: str
+    lock_file: str
+
+    def __post_init__(self) -> None:
+        for path in (self.bin_dir, self.lib_dir):
+            if not os.path.isabs(path):
+                raise SpecError(f"{path} is not an absolute path", hint="Begin it with / or ~.")
+
+    @classmethod
+    def on_share(cls, root: str) -> Place:
+        layout = Layout(root)
+        return cls(layout.bin_dir, layout.uv_versions, layout.lock_file)
+
+    @classmethod
+    def local(cls, bin_dir: str, lib_dir: t.Optional[str] = None) -> Place:
+        """A directory of one host. Its versions lie beside it by default: /usr/local/bin, /usr/local/lib/uv."""
+        versions = lib_dir or os.path.join(os.path.dirname(bin_dir.rstrip("/")), "lib", "uv")
+        return cls(bin_dir, versions, os.path.join(versions, ".uvnas.lock"))
+
+    def link(self, program: str) -> str:
+        return os.path.join(self.bin_dir, program)
+
+    def program(self, version: str, program: str) -> str:
+        return os.path.join(self.lib_dir, version, program)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What there is to do."""
+
+    version: str
+    previous_version: t.Optional[str]
+    # The release is not there, or not all of it.
+    install: bool
+    # The programs whose links point elsewhere, or nowhere.
+    links: tuple[str, ...]
+
+    @property
+    def changed(self) -> bool:
+        return self.install or bool(self.links)
+
+    def result(self, place: Place) -> dict[str, t.Any]:
+        """The plan as the result of a module that carried it out, or would."""
+        actions = [f"install uv {self.version}"] if self.install else []
+        actions += [f"link {program} to {self.version}" for program in self.links]
+        return {
+            "changed": self.changed,
+            "version": self.version,
+            "previous_version": self.previous_version,
+            "executable": place.link("uv"),
+            "actions": actions,
+            "diff": {"prepared": self._diff(place)} if self.changed else {},
+        }
+
+    def _diff(self, place: Place) -> str:
+        before = self.previous_version or "(none)"
+        what = f"{self.version} (repaired)" if before == self.version else f"{before} -> {self.version}"
+        return f"{place.bin_dir}: uv {what}\n"
+
+
+def plan(place: Place, version: str) -> Plan:
+    """What has to be done for ``place`` to have ``version``. A few file operations, and no process.
+
+    Raises UvnasError where something is in the way that this collection did not make.
+    """
+    versions = _from_bin(place)
+    links = {program: fs.read_link(place.link(program)) for program in PROGRAMS}
+    linked = {program: _linked_version(place, program, target, versions) for program, target in links.items()}
+    return Plan(
+        version=version,
+        previous_version=linked["uv"],
+        install=not all(_is_program(place.program(version, program)) for program in PROGRAMS),
+        links=tuple(program for program in PROGRAMS if links[program] != os.path.join(versions, version, program)),
+    )
+
+
+def _from_bin(place: Place) -> str:
+    """The directory with the versions, as links see it: relative, so that they hold wherever a share is mounted.
+
+    The kernel follows ``..`` from where ``bin`` really is, which is elsewhere if that is a symlink itself.
+    """
+    return os.path.relpath(os.path.realpath(place.lib_dir), os.path.realpath(place.bin_dir))
+
+
+def _linked_version(place: Place, program: str, target: t.Optional[str], versions: str) -> t.Optional[str]:
+    """The version that the link to ``program`` points to, if there is one. Raises UvnasError if it is not ours."""
+    if target is None:
+        return None
+    version = os.path.basename(os.path.dirname(target))
+    if target not in (os.path.join(versions, version, program), place.program(version, program)):
+        raise UvnasError(
+            f"{place.link(program)} is a link to {target}, which is not in {place.lib_dir}",
+            hint="uvnas.cluster did not make it; move it away and run again.",
+        )
+    return version
+
+
+def _is_program(path: str) -> bool:
+    """Whether ``path`` is a file that everybody may run. Files get their names only when they are complete."""
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_mode & 0o555 == 0o555 and found.st_size > 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Archive:
+    """A wheel or a release's archive, open, and the checksum that it must have."""
+
+    stream: t.IO[bytes]
+    sha256: str
+
+
+def converge(
+    place: Place,
+    version: str,
+    archive: t.Optional[Archive],
+    *,
+    runner: Runner,
+    lock_timeout: float,
+    check_mode: bool = False,
+) -> dict[str, t.Any]:
+    """Have ``version`` of uv in ``place``; the module's result.
+
+    Where an archive is needed and not given, nothing is done, and the result has ``archive_needed_for``: a Target.
+    """
+    wanted = plan(place, version)
+    if wanted.changed:
+        _check_writable(place.lib_dir)
+        _check_writable(place.bin_dir)
+    if not wanted.changed or check_mode:
+        return wanted.result(place)
+    if wanted.install and archive is None:
+        return {**wanted.result(place), "archive_needed_for": str(Target.here())}
+    if archive is not None:
+        check_archive(archive.stream, archive.sha256, "the archive of uv")
+    _make_directory(place.lib_dir)
+    with fs.share_lock(place.lock_file, timeout=lock_timeout, purpose=f"install uv {version}"):
+        wanted = plan(place, version)
+        _remove_leftovers(place)
+        if wanted.install:
+            if archive is None:
+                raise UvnasError(f"uv {version} disappeared from {place.lib_dir} just now", hint="Run again.")
+            _install(place, version, archive, runner)
+        if wanted.links:
+            _switch(place, version, wanted.links)
+    return wanted.result(place)
+
+
+def _install(place: Place, version: str, archive: Archive, runner: Runner) -> None:
+    """Have the release in ``archive`` under its version. To be called with the lock held.
+
+    Each program gets its name in one step, when it is complete and has been seen to run. A process that runs the file
+    that was there before keeps it.
+    """
+    directory = os.path.dirname(place.program(version, "uv"))
+    with _staging(directory) as staging:
+        extract(archive.stream, staging)
+        _check_runs(os.path.join(staging, "uv"), version, runner)
+        _make_directory(directory)
+        for program in PROGRAMS:
+            os.rename(os.path.join(staging, program), place.program(version, program))
+    fs.sync_directory(directory)
+    fs.sync_directory(place.lib_dir)
+
+
+def _switch(place: Place, version: str, programs: t.Iterable[str]) -> None:
+    """Point the links of ``programs`` to ``version``. To be called with the lock held."""
+    _make_directory(place.bin_dir)
+    versions = _from_bin(place)
+    for program in programs:
+        fs.replace_symlink(os.path.join(versions, version, program), place.link(program))
+
+
+def _remove_leftovers(place: Place) -> None:
+    """Remove what killed processes left unfinished. To be called with the lock held: nobody else is at work then."""
+    for entry in _entries(place.lib_dir):
+        if entry.name.startswith(".") and entry.name.endswith(".tmp") and entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+    for entry in _entries(place.bin_dir):
+        ours = any(entry.name.startswith(f".{program}.") for program in PROGRAMS) and entry.name.endswith(".tmp")
+        if ours and entry.is_symlink():
+            os.unlink(entry.path)
+
+
+def _check_writable(path: str) -> None:
+    """Raise OSError where the directory ``path`` may not be written to, or made. To know before there is any work."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    if not os.access(path, os.W_OK | os.X_OK):
+        read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+        code = errno.EROFS if read_only else errno.EACCES
+        raise OSError(code, os.strerror(code), path)
+
+
+def _make_directory(path: str) -> None:
+    """Have the directory ``path``, and those above it: readable for everybody, whatever the umask."""
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        _make_directory(os.path.dirname(path))
+        os.mkdir(path)
+    os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) | 0o755)
+
+
+def _entries(directory: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
+
+
+@contextlib.contextmanager
+def _staging(directory: str) -> t.Iterator[str]:
+    """A new directory beside ``directory``, for one block of code."""
+    path = fs.temporary_name(directory)
+    os.mkdir(path, 0o700)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+def _check_runs(uv: str, version: str, runner: Runner) -> None:
+    """Raise UvnasError unless ``uv`` runs on this machine and is ``version``, exactly."""
+    cmd = [uv, "--version"]
+    try:
+        done = runner.run(cmd, env={"PATH": "/usr/bin:/bin", "HOME": "/", "LC_ALL": "C", "UV_NO_CONFIG": "1"}, cwd="/")
+    except CommandError as error:
+        hints = {
+            errno.ENOEXEC: "It was built for another kind of machine.",
+            errno.ENOENT: "It was built for another C library (gnu or musl), whose loader this machine has not.",
+            errno.EACCES: "The filesystem is perhaps mounted noexec.",
+        }
+        message = f"uv {version} from this archive does not run on this machine: {os.strerror(error.rc)}"
+        raise UvnasError(message, hint=hints.get(error.rc, "")) from error
+    check(done, cmd, f"uv {version} from this archive does not run on this machine")
+    found = reported_version(done.stdout)
+    if found != version:
+        raise UvnasError(
+            f"the archive has uv {found or 'of no known version'}, not {version}",
+            hint="uvnas_uv_version has to be the version in the archive.",
+        )

@@ -1,0 +1,231 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Interpreters for tests: the Python that runs them, installed anywhere, and small imitations of one."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import platform
+import pwd
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tarfile
+import typing as t
+from pathlib import Path
+
+import uv
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
+from ansible_collections.uvnas.cluster.plugins.module_utils.python.archive import SitePython
+from ansible_collections.uvnas.cluster.plugins.module_utils.python.pack import ask, pack
+from ansible_collections.uvnas.cluster.plugins.module_utils.python.record import Version
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv.release import Target
+
+# The Python that runs the tests: a real installation, with all its own libraries.
+PREFIX = sys.base_prefix
+VERSION = platform.python_version()
+HERE = Target.here()
+MACHINES = {"x86_64": 62, "aarch64": 183}
+_UNUSED = re.compile(
+    r"/(asyncio|concurrent|config-[^/]*|curses|dbm|distutils|email|ensurepip|html|http|idlelib|lib2to3|multiprocessing|"
+    r"pydoc_data|tkinter|tomllib|turtledemo|unittest|venv|wsgiref|xml|xmlrpc|zoneinfo)/|/lib-dynload/(_test|_codecs)|"
+    r"/include/[^/]*/(internal|cpython)/"
+)
+# uv takes no other head than this one.
+SYSCONFIGDATA = b"# system configuration generated and used by the sysconfig module\nbuild_time_vars = {}\n"
+LOADERS = {"gnu": b"/lib64/ld-linux-x86-64.so.2", "musl": b"/lib/ld-musl-x86_64.so.1"}
+
+
+def key(version: str = VERSION, target: Target = HERE) -> str:
+    return Version.parse(version).key(str(target))
+
+
+def site_python(**fields: t.Any) -> SitePython:
+    """The Python of the tests as a site would supply it."""
+    given = {"name": "ours", "version": VERSION, "prefix": PREFIX, **fields}
+    return SitePython(**{**given, "version": Version.parse(given["version"])})
+
+
+def pack_ours(path: Path) -> None:
+    """Write an archive of the Python of the tests, without what the tests have no use for: a third of the files."""
+    whole, programs = io.BytesIO(), path.parent / "programs"
+    pack(ask(site_python(), PREFIX, HERE, SystemRunner()), whole)
+    whole.seek(0)
+    programs.mkdir()
+    with tarfile.open(fileobj=whole) as source, tarfile.open(path, "w:gz", compresslevel=1) as target:
+        for member in source:
+            if _UNUSED.search(member.name):
+                continue
+            content = source.extractfile(member).read() if member.isreg() else b""  # type: ignore[union-attr]
+            if content.startswith(b"\x7fELF"):
+                stripped = programs / Path(member.name).name
+                stripped.write_bytes(content)
+                subprocess.check_call(["strip", "--strip-debug", stripped])
+                content = stripped.read_bytes()
+            member.size = len(content)
+            target.addfile(member, io.BytesIO(content))
+
+
+def relabel(archive: Path, path: Path, version: str) -> str:
+    """Write an archive of the same interpreter that calls itself ``version``; its checksum.
+
+    Only the patch changes, to another number of as many digits.
+    """
+    old, new = VERSION.encode() + b"\0", version.encode() + b"\0"
+    assert len(old) == len(new)
+    with tarfile.open(archive) as source, tarfile.open(path, "w:gz", compresslevel=1) as target:
+        for member in source:
+            content = source.extractfile(member).read() if member.isreg() else b""  # type: ignore[union-attr]
+            if member.name.startswith(("python/bin/", "python/lib/libpython")):
+                content = content.replace(old, new)
+            elif member.name.endswith("/patchlevel.h"):
+                content = content.replace(VERSION.encode(), version.encode())
+            target.addfile(member, io.BytesIO(content))
+    return sha256(path)
+
+
+def tiny_program(target: Target = HERE) -> bytes:
+    """The head of a program for ``target``: what tells one machine from another."""
+    loader = LOADERS[target.libc] + b"\0"
+    header = struct.pack(
+        "<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 3, MACHINES[target.machine], 1, 0, 64, 0, 0, 64, 56, 1, 64, 0, 0
+    )
+    segment = struct.pack("<IIQQQQQQ", 3, 4, 120, 120, 120, len(loader), len(loader), 1)
+    return header + segment + loader
+
+
+def imitation(version: str = "3.12.4", target: Target = HERE) -> dict[str, bytes]:
+    """The files of an archive that has the looks of an interpreter, and nothing in it."""
+    minor = Version.parse(version).minor
+    numbers = version.rstrip("t").encode()
+    return {
+        f"python/bin/python{minor}": tiny_program(target),
+        f"python/lib/python{minor}/os.py": b"",
+        f"python/lib/python{minor}/_sysconfigdata__linux_x86_64-linux-gnu.py": SYSCONFIGDATA,
+        f"python/include/python{minor}/patchlevel.h": b'#define PY_VERSION      "%b"\n' % numbers,
+    }
+
+
+def write_tar(
+    path: Path, files: t.Mapping[str, bytes], more: t.Sequence[tarfile.TarInfo] = (), mode: str = "w:gz"
+) -> str:
+    """Write a tar archive of ``files``, and of members without content; its checksum."""
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+        for info in more:
+            tar.addfile(info)
+    return sha256(path)
+
+
+def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def other_versions() -> tuple[str, str]:
+    """Two other patches of the series of VERSION, one below the other, that an archive of ours can be relabelled to."""
+    series, _dot, patch = VERSION.rpartition(".")
+    digits = len(patch)
+    same = [
+        str(number) for number in range(10 ** (digits - 1) if digits > 1 else 0, 10**digits) if str(number) != patch
+    ]
+    return f"{series}.{same[0]}", f"{series}.{same[-1]}"
+
+
+# A share
+
+
+def owner() -> str:
+    """Whom a share of a test belongs to: somebody else than root, since root may do everything."""
+    return "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+
+
+def make_share(root: Path) -> Path:
+    """A share, as uv_share and uv_binary leave it."""
+    for name in ("bin", "python", "python-archives", "locks", "generations", "cache"):
+        (root / name).mkdir(parents=True)
+    (root / "share.json").write_text('{"layout": 1, "name": "a", "id": "b2f0"}')
+    shutil.copy(uv.find_uv_bin(), root / "bin" / "uv")
+    if os.geteuid() == 0:
+        for path in [root, *root.rglob("*")]:
+            shutil.chown(path, owner())
+        for path in [*root.parents][:4]:  # Made by pytest for this user alone.
+            path.chmod(path.stat().st_mode | 0o011)
+    return root
+
+
+def no_uv(share: Path) -> None:
+    """Whoever runs the share's uv from now on fails."""
+    (share / "bin" / "uv").unlink()
+    (share / "bin" / "uv").write_text("#!/bin/sh\nexit 1\n")
+    (share / "bin" / "uv").chmod(0o755)
+
+
+def what_is_in(directory: Path) -> dict[str, tuple[int, int]]:
+    """Every name below a directory, and what changes when it is written to."""
+    return {str(path): (path.lstat().st_ino, path.lstat().st_ctime_ns) for path in directory.rglob("*")}
+
+
+# A mirror
+
+
+_RELEASES = "https://github.com/astral-sh/python-build-standalone/releases/download"
+
+
+def make_mirror(directory: Path, archives: t.Mapping[str, Path]) -> Path:
+    """A mirror as sites have them: the files of releases, below their dates."""
+    for version, archive in archives.items():
+        path = directory / "20260101" / f"cpython-{version}+20260101-install_only.tar.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(archive, path)
+    return directory
+
+
+def offer(mirror: Path, *versions: str) -> None:
+    """Have the mirror's list for uv, downloads.json, offer these versions."""
+    entries = {}
+    for version in versions:
+        name = f"cpython-{version}+20260101-install_only.tar.gz"
+        url = f"{_RELEASES}/20260101/{name.replace('+', '%2B')}"
+        entries[key(version)] = download_entry(version, url, sha256(mirror / "20260101" / name))
+    (mirror / "downloads.json").write_text(json.dumps(entries))
+
+
+def download_entry(version: str, url: str, digest: str | None) -> dict[str, t.Any]:
+    """An entry of a list for uv."""
+    _major, minor, patch = map(int, version.split("."))
+    return {
+        "name": "cpython", "arch": {"family": HERE.machine, "variant": None}, "os": "linux", "libc": HERE.libc,
+        "major": 3, "minor": minor, "patch": patch, "prerelease": "", "url": url, "sha256": digest,
+        "variant": None, "build": None,
+    }  # fmt: skip
+
+
+@contextlib.contextmanager
+def serving(directory: Path) -> t.Iterator[str]:
+    """The address of a directory, served on this machine by a process of its own."""
+    cmd = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", directory]
+    server = subprocess.Popen(cmd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert server.stdout is not None
+        found = re.search(r"http://[0-9.:]+", server.stdout.readline())
+        assert found
+        yield found[0]
+    finally:
+        server.kill()
+        server.communicate()

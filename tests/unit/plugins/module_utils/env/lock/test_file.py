@@ -1,0 +1,272 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lock text: what uv writes is read, what is not pinned and hashed is refused, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+import random
+import tomllib
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock import file as lock
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
+
+GOLDEN = Path(__file__).parent / "golden"
+# uv pip compile --universal --generate-hashes --no-emit-index-url --no-strip-extras, less some hashes.
+COMPILED = (GOLDEN / "lock_compiled.txt").read_text()
+# uv export --format pylock.toml --no-emit-project
+PYLOCK = tomllib.loads((GOLDEN / "pylock.toml").read_text())
+HASH = "--hash=sha256:" + "0" * 64
+
+
+def parse(text: str) -> lock.Lock:
+    return lock.parse(text, what="analysis.txt")
+
+
+def by_name(text: str) -> dict[str, lock.Package]:
+    return {package.name: package for package in parse(text).packages}
+
+
+def test_what_uv_writes() -> None:
+    read = parse(COMPILED)
+    assert read.spec_digest is None
+    assert read.versions == {
+        "certifi": "2026.10.18",
+        "charset-normalizer": "3.5.2",
+        "colorama": "0.4.6",
+        "idna": "3.10",
+        "iniconfig": "@ https://files.example.org/iniconfig-2.1.0-py3-none-any.whl",
+        "pysocks": "1.7.1",
+        "requests": "2.32.4",
+        "urllib3": "2.8.0",
+    }
+    packages = by_name(COMPILED)
+    assert {name: one.marker for name, one in packages.items() if one.marker} == {"colorama": "sys_platform == 'win32'"}
+    assert packages["idna"].hashes == (
+        "sha256:12f65c9b470abda6dc35cf8e63cc574b1c52b11df2c86030af0ac09b01b13ea9",
+        "sha256:946d195a0d259cbba61165e88e65941f16e9b36ea6ddb97f00452bae8b1287d3",
+    )
+    assert packages["idna"].text.endswith("# via\n    #   -r req.in\n    #   requests")
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "version", "marker"),
+    [
+        (f"a==1.0 {HASH}", "a", "1.0", ""),
+        (f"A_b.C == 1!2.0.post1+cu128 {HASH}", "a-b-c", "1!2.0.post1+cu128", ""),
+        (f"a[x,y]==1.0 ; python_version < '3.13' and os_name == 'posix' {HASH}", "a", "1.0", None),
+        (f"a==1.0;sys_platform=='linux' \\\n    {HASH}", "a", "1.0", "sys_platform=='linux'"),
+        (f"a==1.0 \\\n\t{HASH} \\\n\t{HASH}\n\t# via b", "a", "1.0", ""),
+        (f"a==1.0 --hash sha256:{'A' * 64}", "a", "1.0", ""),
+        (f"a @ https://b.example/a.whl#egg=a {HASH}", "a", "@ https://b.example/a.whl#egg=a", ""),
+        (f"a[x] @ file:///srv/a.whl ; os_name == 'nt' {HASH}", "a", "@ file:///srv/a.whl", "os_name == 'nt'"),
+        (f"a==1.0 {HASH}  # the last good one", "a", "1.0", ""),
+    ],
+)
+def test_forms_of_an_entry(line: str, name: str, version: str, marker: str | None) -> None:
+    [package] = parse(f"# head\n\n{line}\n").packages
+    assert (package.name, package.version) == (name, version)
+    assert package.marker == ("python_version < '3.13' and os_name == 'posix'" if marker is None else marker)
+    assert all(value == value.lower() for value in package.hashes)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", "# a\n    # b\n"])
+def test_nothing(text: str) -> None:
+    assert parse(text).packages == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (f"a>=1.0 {HASH}", "'a>=1.0' is not pinned"),
+        (f"a==1.* {HASH}", "'a==1.*' is not pinned"),
+        (f"a==1,<2 {HASH}", "is not pinned"),
+        (f"a {HASH}", "'a' is not pinned"),
+        ("-r other.txt", "'-r other.txt' is not pinned"),
+        (f"./a.whl {HASH}", "is not pinned"),
+        ("a==1.0", "'a==1.0' has no --hash"),
+        (f"a==1.0  # {HASH}", "'a==1.0' has no --hash"),
+        (f"a==1.0\n# {HASH}", "'a==1.0' has no --hash"),
+        ("a @ https://b.example/a.whl", "has no --hash"),
+        (
+            "--index-url https://user:s3cret@b.example/simple",
+            "'--index-url https://****@b.example/simple' is not pinned",
+        ),
+    ],
+)
+def test_what_is_refused(line: str, problem: str) -> None:
+    with pytest.raises(UvnasError) as caught:
+        parse(f"{COMPILED}{line}\n")
+    assert str(caught.value).startswith("analysis.txt is not a lock: ")
+    assert problem in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert "--generate-hashes" in caught.value.hint
+
+
+def test_many_problems_are_counted() -> None:
+    with pytest.raises(UvnasError, match=r"'p4' is not pinned \(name==version\); and 3 more$"):
+        parse("".join(f"p{number}\n" for number in range(8)))
+
+
+def test_the_digest_is_of_what_is_locked() -> None:
+    read = parse(COMPILED)
+    shuffled = list(read.packages)
+    random.Random(1).shuffle(shuffled)
+    bare = [
+        "\n".join(line for line in package.text.splitlines() if not line.lstrip().startswith("#"))
+        for package in shuffled
+    ]
+    assert "# via" not in "\n".join(bare)
+    assert parse("\n".join(bare)).digest == read.digest
+
+
+def test_the_digest_does_not_depend_on_the_order_of_hashes() -> None:
+    one, other = (f"--hash=sha256:{digit * 64}" for digit in "ab")
+    assert parse(f"a==1 {one} {other}").digest == parse(f"a==1 {other} {one}").digest != parse(f"a==1 {one}").digest
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("idna==3.10", "idna==3.11"),
+        ("sha256:12f65c9b", "sha256:12f65c9c"),
+        (" ; sys_platform == 'win32'", ""),
+        ("iniconfig-2.1.0-py3", "iniconfig-2.1.1-py3"),
+        ("pysocks==", "pysocks2=="),
+    ],
+)
+def test_the_digest_sees_every_change(old: str, new: str) -> None:
+    assert COMPILED.count(old) == 1
+    assert parse(COMPILED.replace(old, new)).digest != parse(COMPILED).digest
+
+
+def test_round_trip() -> None:
+    read = parse(COMPILED)
+    text = lock.render(read.packages, environment="analysis", spec_digest="abc", python="3.12")
+    again = parse(text)
+    assert again.spec_digest == "abc"
+    assert again.digest == read.digest
+    assert again.packages == tuple(sorted(read.packages, key=lambda package: package.name))
+    assert lock.render(again.packages, environment="analysis", spec_digest="abc", python="3.12") == text
+    assert lock.read_header(text) == {"format": 1, "environment": "analysis", "python": "3.12", "spec": "abc"}
+
+
+def test_round_trip_of_nothing() -> None:
+    text = lock.render([], environment="empty", spec_digest="abc", python="3.12")
+    assert parse(text) == lock.Lock((), "abc")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "# uvnas.cluster lock: ", "# uvnas.cluster lock: {", "# uvnas.cluster lock: [1]", '\n{"spec": 1}']
+)
+def test_a_header_that_says_nothing(text: str) -> None:
+    assert lock.read_header(text) == {}
+
+
+def test_text_digest_is_of_the_text() -> None:
+    assert lock.text_digest("a\n") != lock.text_digest("a\n# b\n")
+
+
+def test_packages_that_apply_lose_their_markers() -> None:
+    read = parse(COMPILED)
+    colorama = by_name(COMPILED)["colorama"]
+    kept = lock.applying(read.packages, {("colorama", colorama.version), ("absent", "1")})
+    assert {package.name for package in kept} == {p.name for p in read.packages if not p.marker} | {"colorama"}
+    assert not any(package.marker for package in kept)
+    kept = [package for package in kept if package.name in ("colorama", "idna")]
+    text = lock.render(kept, environment="analysis", spec_digest="abc", python="3.12")
+    assert "win32" not in text
+    assert parse(text).packages == tuple(kept)
+    assert kept[0].hashes == by_name(COMPILED)["colorama"].hashes
+    assert kept[1] == by_name(COMPILED)["idna"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        ({}, {}, []),
+        ({"a": "1"}, {"a": "1"}, []),
+        ({}, {"b": "1", "a": "2"}, ["a 2 (new)", "b 1 (new)"]),
+        ({"a": "1"}, {}, ["a 1 (removed)"]),
+        ({"a": "1", "b": "1", "d": "1"}, {"b": "2", "c": "1", "d": "1"}, ["a 1 (removed)", "b 1 -> 2", "c 1 (new)"]),
+        ({"a": "1"}, {"a": "@ https://b.example/a.whl"}, ["a 1 -> @ https://b.example/a.whl"]),
+    ],
+)
+def test_changes(before: dict[str, str], after: dict[str, str], lines: list[str]) -> None:
+    assert lock.changes(before, after) == lines
+
+
+def test_pylock() -> None:
+    read = {package.name: package for package in parse(lock.from_pylock(PYLOCK, what="pylock.toml")).packages}
+    assert {name: (one.version, one.marker) for name, one in read.items()} == {
+        "colorama": ("0.4.6", "sys_platform == 'win32'"),
+        "iniconfig": ("2.1.0", ""),
+    }
+    # Of the wheel and of the source: which is installed is the host's affair.
+    assert read["iniconfig"].hashes == (
+        "sha256:3abbd2e30b36733fee78f9c7f7308f2d0050e88f0087fd25c2645f63c773e1c7",
+        "sha256:9deba5723312380e77435581c6bf4935c94cbfab9b1ed33ef8d238ea168eb760",
+    )
+    # It has no addresses of an index, so a mirror serves as well.
+    assert "https://" not in lock.from_pylock(PYLOCK, what="pylock.toml")
+
+
+def pylock(**package: t.Any) -> dict[str, t.Any]:
+    return {"lock-version": "1.0", "packages": [{"name": "a", **package}]}
+
+
+def test_pylock_with_an_archive() -> None:
+    archive = {"url": "https://b.example/a.tar.gz", "hashes": {"sha256": "0" * 64}}
+    [package] = parse(lock.from_pylock(pylock(archive=archive), what="pylock.toml")).packages
+    assert (package.name, package.version) == ("a", "@ https://b.example/a.tar.gz")
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ({}, "is not a pylock.toml of version 1"),
+        ({"lock-version": "2.0"}, "is not a pylock.toml of version 1"),
+        (pylock(version="1", directory={"path": "."}), "package a comes from a directory, which has no hash"),
+        (pylock(version="1", vcs={"type": "git"}), "package a comes from a vcs, which has no hash"),
+        (pylock(version="1"), "package a has no version or no hash"),
+        (pylock(wheels=[{"hashes": {"sha256": "00"}}]), "package a has no version or no hash"),
+        (pylock(archive={"path": "a.whl", "hashes": {"sha256": "00"}}), "package a has no version or no hash"),
+        (pylock(version="1", wheels=[{"url": "https://b.example/a.whl"}]), "package a has no version or no hash"),
+    ],
+)
+def test_pylock_refused(data: dict[str, t.Any], problem: str) -> None:
+    with pytest.raises(UvnasError, match=problem):
+        lock.from_pylock(data, what="pylock.toml")
+
+
+def test_of_several_versions_only_the_chosen_one_applies() -> None:
+    hashes = "--hash=sha256:" + "0" * 64
+    text = f"numpy==1.26.4 ; python_version < '3.12' {hashes}\nnumpy==2.2.0 ; python_version >= '3.12' {hashes}\n"
+    kept = lock.applying(parse(text).packages, {("numpy", "2.2.0")})
+    assert [(package.name, package.version, package.marker) for package in kept] == [("numpy", "2.2.0", "")]
+
+
+def test_a_lock_for_another_platform_has_other_hashes() -> None:
+    packages = lock.parse(COMPILED, what="it").packages
+    given = lock.render(packages, environment="analysis", spec_digest="5" * 64, python="3.12", glibc="2.31")
+    assert lock.for_platform(given, python="3.12", glibc="2.31") == given
+    for other in (
+        lock.for_platform(given, python="3.13", glibc="2.31"),
+        lock.for_platform(given, python="3.12", glibc=None),
+    ):
+        assert "--hash" not in other
+        assert "\\" not in other
+        assert other.count("==") == given.count("==")
+        assert [line for line in other.splitlines() if "#" in line] == [
+            line for line in given.splitlines() if "#" in line
+        ]
+
+
+def test_a_lock_with_a_password_in_it_is_refused_and_not_shown() -> None:
+    text = "alpha @ https://alice:geheim@host/alpha.whl \\\n    --hash=sha256:" + "1" * 64 + "\n"
+    with pytest.raises(UvnasError, match="credentials in its URL") as caught:
+        lock.parse(text, what="it")
+    assert "geheim" not in str(caught.value)

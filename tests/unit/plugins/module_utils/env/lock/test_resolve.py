@@ -1,0 +1,207 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Resolving with the real uv, from a directory of small wheels."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+import uv as uv_package
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock import file as locks
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.resolve import Request, resolve
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec, Sources
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError, UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Index, Uv
+from ansible_collections.uvnas.cluster.tests.support.wheels import write_small_wheel
+
+DIGEST = "5" * 64
+PYTHON = ".".join(platform.python_version_tuple()[:2])
+
+
+@pytest.fixture
+def links(tmp_path: Path) -> Path:
+    """alpha 1.0, 2.0 and 3.0, each needing beta; beta 1.0 and 2.0; gamma; pip."""
+    directory = tmp_path / "links"
+    for version in ("1.0", "2.0", "3.0"):
+        write_small_wheel(directory, "alpha", version, ["beta", "gamma ; sys_platform == 'win32'"])
+    for version in ("1.0", "2.0"):
+        write_small_wheel(directory, "beta", version)
+    write_small_wheel(directory, "gamma", "1.0")
+    write_small_wheel(directory, "pip", "25.0")
+    return directory
+
+
+@pytest.fixture
+def uv(tmp_path: Path, links: Path) -> Uv:
+    layout = Layout(str(tmp_path / "share"))
+    os.makedirs(layout.bin_dir)
+    os.symlink(uv_package.find_uv_bin(), layout.uv)
+    return Uv(layout, SystemRunner(), Index(find_links=(str(links),), offline=True))
+
+
+def request(
+    sources: Sources, *, upgrade: bool = False, upgrade_packages: tuple[str, ...] = (), **fields: t.Any
+) -> Request:
+    if not sources.project and sources.lock is None:
+        fields.setdefault("requirements", ("alpha",))
+    return Request(EnvironmentSpec("analysis", python=PYTHON, **fields), DIGEST, sources, upgrade, upgrade_packages)
+
+
+def wants(*lines: str, **more: t.Any) -> Sources:
+    return Sources(requirements=(("requirements.in", "".join(f"{line}\n" for line in lines)),), **more)
+
+
+def versions(text: str) -> dict[str, str]:
+    return locks.parse(text, what="it").versions
+
+
+def resolved(uv: Uv, what: Request, prior: str | None = None) -> dict[str, str]:
+    text, warnings = resolve(uv, what, sys.executable, prior)
+    assert warnings == []
+    return versions(text)
+
+
+def test_the_newest_of_all_that_is_wanted_and_needed(uv: Uv) -> None:
+    text, warnings = resolve(uv, request(wants("alpha")), sys.executable, None)
+    assert warnings == []
+    assert versions(text) == {"alpha": "3.0", "beta": "2.0"}
+    header = {"format": 1, "environment": "analysis", "python": PYTHON, "spec": DIGEST}
+    assert locks.read_header(text) == header
+    assert all(package.hashes for package in locks.parse(text, what="it").packages)
+    assert str(uv.layout.root) not in text
+    assert "# via alpha" in text
+
+
+def test_resolving_again_gives_the_same_text(uv: Uv) -> None:
+    first, _warnings = resolve(uv, request(wants("alpha")), sys.executable, None)
+    assert resolve(uv, request(wants("alpha")), sys.executable, first)[0] == first
+
+
+def test_versions_so_far_are_kept(uv: Uv) -> None:
+    prior, _warnings = resolve(uv, request(wants("alpha==1.0", "beta==1.0")), sys.executable, None)
+    assert resolved(uv, request(wants("alpha")), prior) == {"alpha": "1.0", "beta": "1.0"}
+    assert resolved(uv, request(wants("alpha>=2")), prior) == {"alpha": "3.0", "beta": "1.0"}
+
+
+def test_for_an_older_glibc(uv: Uv, links: Path) -> None:
+    """Of one package the newest version is for newer ones only; of another one, one of two files of its version."""
+    for name, version, tag in (
+        ("delta", "1.0", "manylinux2014"),
+        ("delta", "2.0", "manylinux_2_28"),
+        ("epsilon", "1.0", "manylinux2014"),
+        ("epsilon", "1.0", "manylinux_2_28"),
+    ):
+        write_small_wheel(links, name, version, tag=f"py3-none-{tag}_{platform.machine()}")
+    prior, _warnings = resolve(uv, request(wants("delta", "epsilon")), sys.executable, None)
+    assert versions(prior) == {"delta": "2.0", "epsilon": "1.0"}
+    older, _warnings = resolve(uv, request(wants("delta", "epsilon"), glibc="2.17"), sys.executable, prior)
+    assert versions(older) == {"delta": "1.0", "epsilon": "1.0"}
+    assert locks.read_header(older)["glibc"] == "2.17"
+    # uv hashes what it chose, where no index tells it the hashes of all files.
+    assert hashes(older, "epsilon").isdisjoint(hashes(prior, "epsilon"))
+    again, _warnings = resolve(uv, request(wants("delta", "epsilon"), glibc="2.17"), sys.executable, older)
+    assert again == older
+
+
+def hashes(text: str, name: str) -> set[str]:
+    return {value for p in locks.parse(text, what="it").packages if p.name == name for value in p.hashes}
+
+
+def test_hashes_so_far_are_kept_for_the_same_platform(uv: Uv) -> None:
+    """A file that is another one all of a sudden is not trusted."""
+    prior, _warnings = resolve(uv, request(wants("alpha")), sys.executable, None)
+    changed = re.sub(r"sha256:[0-9a-f]{64}", "sha256:" + "3" * 64, prior)
+    assert resolve(uv, request(wants("alpha")), sys.executable, changed)[0] == changed
+
+
+def test_upgrades(uv: Uv) -> None:
+    prior, _warnings = resolve(uv, request(wants("alpha==1.0", "beta==1.0")), sys.executable, None)
+    assert resolved(uv, request(wants("alpha"), upgrade=True), prior) == {"alpha": "3.0", "beta": "2.0"}
+    one = request(wants("alpha"), upgrade_packages=("beta",))
+    assert resolved(uv, one, prior) == {"alpha": "1.0", "beta": "2.0"}
+
+
+def test_constraints_and_overrides(uv: Uv) -> None:
+    sources = wants(
+        "alpha", constraints=(("constraints.in", "alpha<3\n"),), overrides=(("overrides.in", "beta==1.0\n"),)
+    )
+    assert resolved(uv, request(sources)) == {"alpha": "2.0", "beta": "1.0"}
+
+
+def test_files_of_the_same_name(uv: Uv) -> None:
+    files = (("a/requirements.txt", "alpha\n"), ("b/requirements.txt", "gamma\n"))
+    assert set(resolved(uv, request(Sources(requirements=files)))) == {"alpha", "beta", "gamma"}
+
+
+def test_pip_is_a_package_like_any_other(uv: Uv) -> None:
+    assert resolved(uv, request(wants("beta"), seed=True)) == {"beta": "2.0", "pip": "25.0"}
+
+
+def test_nothing_is_a_lock_of_nothing(uv: Uv) -> None:
+    assert resolved(uv, request(wants("# nothing yet"))) == {}
+
+
+def test_what_cannot_be_resolved_is_explained(uv: Uv) -> None:
+    with pytest.raises(CommandError, match="environment analysis: its requirements cannot be resolved") as caught:
+        resolve(uv, request(wants("alpha==9.0")), sys.executable, None)
+    assert "alpha==9.0" in caught.value.stderr
+
+
+def test_markers_of_a_ready_lock_are_decided(uv: Uv) -> None:
+    text = "".join(
+        f"{line} \\\n    --hash=sha256:{'2' * 64}\n"
+        for line in (
+            "alpha==1.0",
+            "beta==1.0 ; sys_platform == 'linux'",
+            "gamma==1.0 ; sys_platform == 'win32'",
+            "delta==1.0 ; python_version < '3.0'",
+        )
+    )
+    found, _warnings = resolve(uv, request(Sources(lock=text), lock="analysis.txt"), sys.executable, None)
+    assert versions(found) == {"alpha": "1.0", "beta": "1.0"}
+    assert not any(package.marker for package in locks.parse(found, what="it").packages)
+
+
+def test_a_ready_lock_that_is_none(uv: Uv) -> None:
+    with pytest.raises(UvnasError, match="environment analysis: its lock is not a lock"):
+        resolve(uv, request(Sources(lock="alpha>=1\n"), lock="analysis.txt"), sys.executable, None)
+
+
+def test_a_project_is_exported_as_its_lock_says(uv: Uv, links: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        '[project]\nname = "ours"\nversion = "0.1"\nrequires-python = ">=3.9"\ndependencies = ["alpha<3"]\n'
+        '[project.optional-dependencies]\nmore = ["pip"]\n[dependency-groups]\ndev = ["gamma"]\nother = ["beta<2"]\n',
+        encoding="utf-8",
+    )
+    command = [uv.layout.uv, "lock", "--quiet", "--python", sys.executable]
+    subprocess.run(command, cwd=project, env=uv.environment(), check=True)
+    # As from an index: uv locks no hashes of what lies in a directory.
+    text = re.sub(
+        r'registry = "[^"]*"', 'registry = "https://index.example.org/simple"', (project / "uv.lock").read_text()
+    )
+    file = f'url = "https://index.example.org/\\1", hash = "sha256:{"2" * 64}"'
+    text = re.sub(r'path = "([^"]*)"', file, text)
+    files = (("pyproject.toml", (project / "pyproject.toml").read_text()), ("uv.lock", text))
+    write_small_wheel(links, "alpha", "2.5")
+
+    text, warnings = resolve(uv, request(Sources(project=files), project="p"), sys.executable, None)
+    assert versions(text) == {"alpha": "2.0", "beta": "1.0"}
+    assert warnings == ["environment analysis: offline, so it was not checked that its uv.lock is up to date"]
+    more = request(Sources(project=files), project="p", extras=("more",), groups=("dev",), seed=True)
+    assert set(versions(resolve(uv, more, sys.executable, None)[0])) == {"alpha", "beta", "gamma", "pip"}
+    seeded = request(Sources(project=files), project="p", seed=True)
+    assert set(versions(resolve(uv, seeded, sys.executable, None)[0])) == {"alpha", "beta", "pip"}
+    with pytest.raises(CommandError, match="the lock of its project cannot be used"):
+        resolve(uv, request(Sources(project=files), project="p", extras=("unknown",)), sys.executable, None)

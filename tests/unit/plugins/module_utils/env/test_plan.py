@@ -1,0 +1,119 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is to be done, from what is wanted and what is there."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.env import plan
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.plan import Found, Ingredients, Wanted
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+
+SPEC = EnvironmentSpec("analysis", python="3.12", requirements=("numpy",))
+INGREDIENTS = Ingredients("0" * 64, "cpython-3.12.11-linux-x86_64-gnu", "1" * 64, SPEC.build_options())
+# The name of a directory on every share. If this changes, every environment everywhere is built again: mean it.
+ID = "2680e11cd5f0"
+
+
+def wanted(ingredients: Ingredients | None = INGREDIENTS, name: str = "analysis") -> Wanted:
+    return Wanted(dataclasses.replace(SPEC, name=name), ingredients)
+
+
+def test_the_id_is_stable() -> None:
+    assert INGREDIENTS.generation_id == wanted().generation_id == ID
+    assert wanted(None).generation_id is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"lock_digest": "2" * 64},
+        {"interpreter_key": "cpython-3.12.12-linux-x86_64-gnu"},
+        {"interpreter_digest": "2" * 64},
+        {"options": {**SPEC.build_options(), "compile_bytecode": False}},
+        {"options": dataclasses.replace(SPEC, no_binary=("numpy",)).build_options()},
+        {"options": dataclasses.replace(SPEC, system_site_packages=True).build_options()},
+    ],
+)
+def test_the_id_depends_on_every_ingredient(changed: dict[str, t.Any]) -> None:
+    assert dataclasses.replace(INGREDIENTS, **changed).generation_id != ID
+
+
+def test_the_id_depends_on_nothing_else() -> None:
+    other = EnvironmentSpec(
+        "other", python="3.12.11", lock="x.txt", imports=("numpy",), checks=("true",), shares=("nas_b",), seed=True
+    )
+    assert dataclasses.replace(INGREDIENTS, options=other.build_options()).generation_id == ID
+    backwards = dict(reversed(SPEC.build_options().items()))
+    assert dataclasses.replace(INGREDIENTS, options=backwards).generation_id == ID
+
+
+@pytest.mark.parametrize(
+    ("want", "found", "action"),
+    [
+        (wanted(), None, plan.BUILD),
+        (wanted(), Found(), plan.BUILD),
+        (wanted(), Found(published="f" * 12), plan.BUILD),
+        (wanted(), Found(published=ID), plan.BUILD),  # A link to a generation that was never finished, or was removed.
+        (wanted(), Found(complete=True), plan.PUBLISH),
+        (wanted(), Found(published="f" * 12, complete=True), plan.PUBLISH),
+        (wanted(), Found(published=ID, complete=True), plan.KEEP),
+        (wanted(None), None, plan.BUILD),
+        (wanted(None), Found(published=ID), plan.BUILD),
+    ],
+)
+def test_what_is_wanted(want: Wanted, found: Found | None, action: str) -> None:
+    [change] = plan.plan([want], {} if found is None else {"analysis": found}, [])
+    assert (change.name, change.action, change.wanted) == ("analysis", action, want)
+    assert change.changes is (action != plan.KEEP)
+    assert change.published == (found.published if found else None)
+
+
+@pytest.mark.parametrize(
+    ("found", "action"),
+    [
+        (None, plan.KEEP),
+        (Found(), plan.KEEP),
+        (Found(exists=True), plan.REMOVE),
+        (Found(published=ID, complete=True, exists=True), plan.REMOVE),
+    ],
+)
+def test_what_is_absent(found: Found | None, action: str) -> None:
+    [change] = plan.plan([], {} if found is None else {"old": found}, ["old"])
+    assert (change.name, change.action, change.wanted) == ("old", action, None)
+
+
+def test_the_order_is_the_inventorys_and_removals_come_last() -> None:
+    names = ["b", "a", "c"]
+    changes = plan.plan([wanted(name=name) for name in names], {"x": Found(exists=True)}, ["z", "x"])
+    assert [change.name for change in changes] == [*names, "z", "x"]
+
+
+def test_published_id_reads_what_the_layout_writes() -> None:
+    assert plan.published_id(Layout.env_link_target("analysis", ID), "analysis") == ID
+    assert plan.published_id(None, "analysis") is None
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "",
+        "analysis",
+        "../generations/analysis",
+        "../generations/other/" + ID,
+        f"../generations/analysis/{ID}/bin",
+        f"../generations/analysis/../{ID}",
+        f"/mnt/nas-a/uv/generations/analysis/{ID}",
+        "/opt/conda/envs/analysis",
+    ],
+)
+def test_a_foreign_link(link: str) -> None:
+    with pytest.raises(UvnasError, match="which is no generation of it") as caught:
+        plan.published_id(link, "analysis")
+    assert "move it away" in caught.value.hint

@@ -1,0 +1,291 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Environments as declared: what is refused, in which words, and what their digests depend on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing as t
+
+import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.env import spec
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec, Sources
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Index
+
+GOOD: dict[str, t.Any] = {"name": "analysis", "python": "3.12", "requirements": ["numpy"]}
+SOURCES = Sources(requirements=(("analysis.in", "numpy\npandas>=2\n"),), constraints=(("c.txt", "numpy<3\n"),))
+NO_INDEX = Index()
+
+
+def without(*keys: str, **changed: t.Any) -> dict[str, t.Any]:
+    return {key: value for key, value in {**GOOD, **changed}.items() if key not in keys}
+
+
+def refusal(*items: t.Mapping[str, t.Any]) -> str:
+    with pytest.raises(SpecError) as caught:
+        spec.parse_environments(items)
+    assert caught.value.hint == "Nothing has been changed. Correct the inventory."
+    return str(caught.value)
+
+
+def test_the_options_are_the_fields() -> None:
+    fields = {field.name: field.default for field in dataclasses.fields(EnvironmentSpec)}
+    assert fields.pop("glibc") is None  # It comes from the shares.
+    assert list(fields) == list(spec.ENVIRONMENT_ARGUMENTS)
+    for name, option in spec.ENVIRONMENT_ARGUMENTS.items():
+        if "default" in option:
+            default = option["default"]
+            assert fields[name] == (tuple(default) if isinstance(default, list) else default), name
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        GOOD,
+        without("requirements", requirements_files=["a.in"], constraints_files=["c.txt"], overrides_files=["o.txt"]),
+        without("requirements", project="src/analysis", extras=["dev"], groups=["test"]),
+        without("requirements", lock="analysis.txt"),
+        without(requirements=[]),
+        without(name="a.b_c+d-1", python="3.13.1t", shares=["nas_a"], imports=["numpy.linalg", "_ctypes"]),
+        without(name="n" * 64, constraints=["numpy<3"], overrides=["pandas==2.2.3"], exclude_newer="2026-01-31"),
+        without(exclude_newer="2026-01-31T12:00:00Z"),
+        without(exclude_newer="2026-01-31T12:00:00.5+02:00"),
+        without(requirements=["tool @ git+ssh://git@code.example.org/tool.git", "x @ https://a.example:8443/x.whl"]),
+        {"name": "old", "state": "absent"},
+    ],
+)
+def test_what_is_accepted(item: dict[str, t.Any]) -> None:
+    [parsed] = spec.parse_environments([item])
+    assert parsed.name == item["name"]
+    assert parsed.present is (item.get("state") != "absent")
+    hash(parsed)  # Lists have become tuples.
+
+
+def test_null_is_the_default() -> None:
+    item = {**dict.fromkeys(spec.ENVIRONMENT_ARGUMENTS), **GOOD}
+    assert spec.parse_environments([item]) == spec.parse_environments([GOOD])
+
+
+@pytest.mark.parametrize(
+    ("item", "problem"),
+    [
+        (without(nmae="x", fast=True), "environment analysis: unknown key fast, nmae"),
+        (without("name", pyhton="3"), "environment number 1: unknown key pyhton"),
+        (without(name=""), "environment number 1: the name is empty"),
+        (without(name="n" * 65), "the name is longer than 64 characters"),
+        *(
+            (
+                without(name=name),
+                "the name may hold letters, digits and . _ + - only, and begins with a letter or digit",
+            )
+            for name in (".hidden", "..", "-x", "a/b", "a b", "a\n", "ä", "a$(b)")
+        ),
+        (without(state="gone"), "state is 'gone'; it must be present or absent"),
+        (without("python"), 'python is missing; say which, such as "3.12"'),
+        *(
+            (
+                without(python=python),
+                f'python is {python!r}; it must be a version such as "3.12" or "3.12.4", in quotes',
+            )
+            for python in (">=3.12", "3", "cpython-3.12", "3.12\n", "3.12.x")
+        ),
+        (without(shares=[]), "shares is an empty list; leave it out for every share, or use state: absent"),
+        (without("requirements"), "it has no source; give requirements, requirements_files, project or lock"),
+        (without(project="p"), "it has 2 sources (requirements and project); give one"),
+        (without(project="p", lock="l"), "it has 3 sources (requirements and project and lock); give one"),
+        (without(extras=["a"], groups=["b"]), "extras and groups can be used with project only"),
+        (without("requirements", lock="l", extras=["a"]), "extras cannot be used with lock, which is resolved already"),
+        *(
+            (without("requirements", **{source: "x", key: value}), f"{key} cannot be used with {source}, which is")
+            for source in ("project", "lock")
+            for key, value in {
+                "constraints": ["a"],
+                "constraints_files": ["a"],
+                "overrides": ["a"],
+                "overrides_files": ["a"],
+                "exclude_newer": "2026-01-31",
+            }.items()
+        ),
+        *(
+            (without(imports=[module]), f"imports: {module!r} is no name of a module")
+            for module in ("", "a-b", "a.", ".a", "a;b", "1a", "a b")
+        ),
+        *(
+            (
+                without(exclude_newer=time),
+                f"exclude_newer is {time!r}; it must be a date (2026-01-31) or a time with zone",
+            )
+            for time in ("1 week", "P7D", "2026-1-31", "2026-01-31T12:00:00", "31.01.2026")
+        ),
+        *(
+            (without(requirements=[line]), f"requirements: {line!r} is no requirement; files go to requirements_files")
+            for line in ("", "  ", "-r other.in", "--index-url https://a.example", "a\nb")
+        ),
+    ],
+)
+def test_what_is_refused(item: dict[str, t.Any], problem: str) -> None:
+    message = refusal(item)
+    assert message.startswith("uvnas_envs cannot be used: environment ")
+    assert problem in message
+
+
+@pytest.mark.parametrize("key", ["requirements", "constraints", "overrides"])
+@pytest.mark.parametrize("login", ["user:s3cret", ":s3cret", "user:s3@cret", "__token__:s3%40cret", "us:er:s3cret"])
+@pytest.mark.parametrize("line", ["tool @ https://{}@a.example/tool.whl", "tool @ git+ssh://{}@a.example:22/tool.git"])
+def test_passwords_are_refused_and_not_shown(key: str, login: str, line: str) -> None:
+    message = refusal(without(**{key: [line.format(login)]}))
+    assert f"environment analysis: {key}: {line.format('****')!r} holds a password" in message
+    assert "s3" not in message
+    assert "cret" not in message
+
+
+def test_a_line_refused_for_something_else_does_not_show_its_password() -> None:
+    assert "s3cret" not in refusal(without(requirements=["--index-url https://user:s3cret@a.example/simple"]))
+
+
+def test_every_problem_at_once() -> None:
+    message = refusal(
+        without(name="one", python=""), without(name="two", lock="x"), without(name="Two"), GOOD, GOOD, {"nmae": 1}
+    )
+    assert message.removeprefix("uvnas_envs cannot be used: ").split("; ") == [
+        "environment one: python is missing",
+        'say which, such as "3.12"',
+        "environment two: it has 2 sources (requirements and lock)",
+        "give one",
+        "environment number 6: unknown key nmae",
+        "environment analysis: declared 2 times",
+        "environment two: differs from another only in case",
+    ]
+
+
+def test_shares_exist() -> None:
+    specs = spec.parse_environments([GOOD, without(name="b", shares=["nas_a", "nas_c"])])
+    spec.check_shares_exist(specs, ["nas_a", "nas_c"])
+    with pytest.raises(SpecError, match="environment b: no share is called nas_c") as caught:
+        spec.check_shares_exist(specs, ["nas_b", "nas_a"])
+    assert caught.value.hint == "The shares are: nas_a, nas_b."
+    assert [one.on_share("nas_b") for one in specs] == [True, False]
+
+
+# What every lock in the field has in its first line. If this changes, every environment is resolved again: mean it.
+GOLDEN = "f50b99bda127ce365f8d4bfd5fd874cbfee5bc14fa6611573917515030497e22"
+
+
+def digest_of(sources: Sources = SOURCES, index: Index = NO_INDEX, **changed: t.Any) -> str:
+    [parsed] = spec.parse_environments([{**GOOD, **changed}])
+    return spec.spec_digest(parsed, sources, index.settings())
+
+
+def test_the_digest_is_stable() -> None:
+    assert digest_of() == GOLDEN
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        Index(default="https://mirror.example.org/simple"),
+        Index(extra=("https://user:secret@extra.example.org/simple",), find_links=("/srv/wheels",)),
+        Index(keyring=True),
+        Index(offline=True),
+    ],
+)
+def test_the_digest_does_not_depend_on_where_packages_come_from(index: Index) -> None:
+    assert digest_of(index=index) == GOLDEN
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"imports": ["numpy"]},
+        {"checks": ["pip check"]},
+        {"shares": ["nas_a"]},
+        {"compile_bytecode": False},
+        {"system_site_packages": True},
+        {"name": "other"},
+    ],
+)
+def test_the_digest_does_not_depend_on_what_is_not_resolved(changed: dict[str, t.Any]) -> None:
+    assert digest_of(**changed) == GOLDEN
+
+
+def test_the_digest_does_not_depend_on_comments_blanks_and_file_names() -> None:
+    sources = Sources(
+        requirements=(("renamed.in", "# All of it\n\n  numpy  # fast\npandas>=2"),),
+        constraints=(("d.txt", "numpy<3"),),
+    )
+    assert digest_of(sources) == GOLDEN
+
+
+def test_the_digest_does_not_depend_on_the_order_of_sets() -> None:
+    one = digest_of(no_binary=["a", "b"])
+    assert one == digest_of(no_binary=["b", "a"]) != GOLDEN
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"python": "3.13"},
+        {"exclude_newer": "2026-01-31"},
+        {"no_binary": ["numpy"]},
+        {"torch_backend": "cu128"},
+        {"seed": True},
+        {"index": Index(strategy="unsafe-best-match")},
+        {"index": Index(torch_backend="cpu")},
+        {"sources": dataclasses.replace(SOURCES, requirements=(("a.in", "pandas>=2\nnumpy\n"),))},
+        {"sources": dataclasses.replace(SOURCES, requirements=(("a.in", "numpy\n"), ("b.in", "pandas>=2\n")))},
+        {"sources": dataclasses.replace(SOURCES, constraints=())},
+        {"sources": dataclasses.replace(SOURCES, overrides=SOURCES.constraints)},
+        {"sources": dataclasses.replace(SOURCES, project=(("pyproject.toml", "[project]\n"),))},
+        {"sources": dataclasses.replace(SOURCES, lock="numpy==2\n")},
+    ],
+)
+def test_the_digest_depends_on_what_is_resolved(changed: dict[str, t.Any]) -> None:
+    assert digest_of(**changed) != GOLDEN
+
+
+def test_an_environments_backend_comes_before_the_sites() -> None:
+    site = Index(torch_backend="cpu")
+    assert digest_of(index=site, torch_backend="cu128") == digest_of(torch_backend="cu128") != digest_of(index=site)
+
+
+def test_the_digest_depends_on_glibc_where_that_is_resolved_for() -> None:
+    [parsed] = spec.parse_environments([GOOD])
+    floors = [dataclasses.replace(parsed, glibc=glibc) for glibc in ("2.28", "2.31")]
+    assert len({GOLDEN, *(spec.spec_digest(each, SOURCES, {}) for each in floors)}) == 3
+    for source in ({"project": "p"}, {"lock": "l.txt"}):
+        ready = dataclasses.replace(parsed, requirements=None, requirements_files=(), **source)
+        floored = dataclasses.replace(ready, glibc="2.28")
+        assert spec.spec_digest(floored, Sources(lock="x"), {}) == spec.spec_digest(ready, Sources(lock="x"), {})
+
+
+def test_glibc_is_part_of_a_generation_where_it_is_given() -> None:
+    [parsed] = spec.parse_environments([GOOD])
+    assert set(parsed.build_options()) == {"compile_bytecode", "no_binary", "system_site_packages"}
+    assert dataclasses.replace(parsed, glibc="2.28").build_options()["glibc"] == "2.28"
+
+
+def test_the_digest_does_not_depend_on_the_order_of_keys() -> None:
+    assert spec.digest({"a": 1, "b": {"c": [1, 2], "d": None}}) == spec.digest({"b": {"d": None, "c": [1, 2]}, "a": 1})
+    assert spec.digest({"a": [1, 2]}) != spec.digest({"a": [2, 1]})
+
+
+@pytest.mark.parametrize(
+    "sources", [Sources(), SOURCES, Sources(project=(("pyproject.toml", "x"), ("uv.lock", "y"))), Sources(lock="z")]
+)
+def test_sources_cross_as_plain_data(sources: Sources) -> None:
+    assert Sources.from_dict(sources.as_dict()) == sources
+
+
+def test_significant_lines() -> None:
+    text = "# head\n\na==1  # why\n  b @ https://a.example/b.whl#sha256=00\n\t\n#c\n"
+    assert spec.significant_lines(text) == ["a==1", "b @ https://a.example/b.whl#sha256=00"]
+
+
+def test_a_spec_comes_through_as_plain_data() -> None:
+    spec = EnvironmentSpec("train", shares=("nas_b",), python="3.12", seed=True, compile_bytecode=False, glibc="2.28")
+    data = {"name": "train", "shares": ("nas_b",), "python": "3.12", "seed": True, "compile_bytecode": False}
+    assert spec.as_dict() == {**data, "glibc": "2.28"}
+    assert EnvironmentSpec.from_dict(json.loads(json.dumps(spec.as_dict()))) == spec

@@ -1,0 +1,194 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Interpreters that a site supplies: what is declared, and what is in an archive before it is unpacked."""
+
+from __future__ import annotations
+
+import tarfile
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError, UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.python import archive as site_python
+from ansible_collections.uvnas.cluster.plugins.module_utils.python.record import Version
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv.release import Target
+from ansible_collections.uvnas.cluster.tests.support.pythons import HERE, imitation, link, write_tar
+
+SHA = "0a" * 32
+GOOD = {"name": "ours", "version": "3.12.4", "prefix": "/opt/python/3.12.4"}
+OTHER = {"x86_64": "aarch64", "aarch64": "x86_64"}[HERE.machine]
+
+
+def inspect(path: Path, version: str = "3.12.4", target: Target = HERE) -> site_python.Contents:
+    with path.open("rb") as stream:
+        return site_python.inspect(stream, Version.parse(version), target, "ours: it")
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    return tmp_path / "python.tar.gz"
+
+
+def test_what_is_declared() -> None:
+    prefix, path, url = site_python.parse_site_pythons(
+        [
+            GOOD,
+            {"name": "b", "version": "3.11.9", "archive": "files/b.tar.gz", "prefix": None, "sha256": None},
+            {"name": "c", "version": "3.13.1t", "archive": "https://host/c.tar.gz", "sha256": SHA.upper()},
+        ]
+    )
+    assert (prefix.prefix, prefix.archive, str(prefix.version)) == ("/opt/python/3.12.4", None, "3.12.4")
+    assert (path.archive, path.sha256) == ("files/b.tar.gz", None)
+    assert (url.sha256, url.version.freethreaded) == (SHA, True)
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        ([{**GOOD, "name": ""}], "number 1: a name begins with a letter or digit"),
+        ([{**GOOD, "name": "../x"}], "../x: a name begins with"),
+        ([{**GOOD, "name": "a b"}], "a name begins with"),
+        ([{**GOOD, "name": "x" * 65}], "64 at most"),
+        ([{**GOOD, "version": "3.12"}], "version is 3.12; give it exactly, such as 3.12.4"),
+        ([{**GOOD, "version": "three"}], "'three' is not a request"),
+        ([{**GOOD, "archive": "a.tar.gz"}], "give either archive or prefix"),
+        ([{"name": "ours", "version": "3.12.4"}], "give either archive or prefix"),
+        ([{**GOOD, "prefix": "opt/python"}], "must be an absolute path, on the builder"),
+        ([{"name": "u", "version": "3.12.4", "archive": "https://host/a.tar.gz"}], "from a URL needs its sha256"),
+        ([{**GOOD, "sha256": "abc"}], "'abc' is not a sha256"),
+        ([GOOD, {**GOOD, "version": "3.12.5"}], "ours: declared 2 times"),
+        ([GOOD, {**GOOD, "name": "theirs"}], "ours and theirs: a share has one Python 3.12.4, whoever supplies it"),
+    ],
+)
+def test_what_cannot_be_meant(items: list[dict[str, t.Any]], said: str) -> None:
+    with pytest.raises(SpecError, match="uvnas_site_pythons cannot be used") as error:
+        site_python.parse_site_pythons(items)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("version", "target", "variant"),
+    [("3.12.4", "x86_64-gnu", None), ("3.13.1t", "aarch64-gnu", "freethreaded"), ("3.11.9", "x86_64-musl", None)],
+)
+def test_the_list_for_uv(version: str, target: str, variant: str | None) -> None:
+    key = Version.parse(version).key(target)
+    entry = site_python.downloads_json({key: ("/mnt/nas a/uv/x.tar.gz", SHA)})[key]
+    machine, libc = target.split("-")
+    assert entry["arch"] == {"family": machine, "variant": None}
+    assert (entry["libc"], entry["variant"], entry["sha256"]) == (libc, variant, SHA)
+    assert f"{entry['major']}.{entry['minor']}.{entry['patch']}" == version.rstrip("t")
+    assert entry["url"] == "file:///mnt/nas%20a/uv/x.tar.gz"
+
+
+def test_the_name_of_an_archive_has_no_letter_that_uv_stumbles_over() -> None:
+    name = site_python.archive_name("cpython-3.13.1+freethreaded-linux-x86_64-gnu", SHA)
+    assert name == "cpython-3.13.1-freethreaded-linux-x86_64-gnu-0a0a0a0a0.tar.gz"
+
+
+@pytest.mark.parametrize("version", ["3.12.4", "3.13.1t"])
+def test_an_archive_that_will_do(archive: Path, version: str) -> None:
+    files = imitation(version)
+    write_tar(archive, files, [link("python/bin/python", f"python{Version.parse(version).minor}")])
+    contents = inspect(archive, version)
+    assert (contents.files, contents.bytes) == (len(files) + 1, sum(map(len, files.values())))
+
+
+def test_other_layouts_that_uv_takes(archive: Path) -> None:
+    renamed = {name.replace("python/", "cpython-3.12.4/", 1): content for name, content in imitation().items()}
+    write_tar(archive, renamed)
+    assert inspect(archive)
+    full = {name.replace("python/", "python/install/", 1): content for name, content in imitation().items()}
+    write_tar(archive, {**full, "python/PYTHON.json": b"{}"})
+    assert inspect(archive)
+    real = imitation()
+    real["python/bin/python3.12-real"] = real.pop("python/bin/python3.12")
+    write_tar(archive, real, [link("python/bin/python3.12", "python3.12-real")])
+    assert inspect(archive)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (link("python/lib/x", "/etc/passwd"), "absolute symlink: python/lib/x -> /etc/passwd"),
+        (link("python/lib/x", "../../../etc"), "leads out of itself: python/lib/x"),
+        (link("python/x", "../../etc/passwd", tarfile.LNKTYPE), "leads out of itself: python/x"),
+        (link("python/x", "/etc/passwd", tarfile.LNKTYPE), "leads out of itself: python/x"),
+        (tarfile.TarInfo("python/../../x"), "leads out of itself"),
+        (tarfile.TarInfo("../x"), "leads out of itself: ../x"),
+        (tarfile.TarInfo("/etc/cron.d/x"), "leads out of itself: /etc/cron.d/x"),
+        (link("python/dev", "", tarfile.CHRTYPE), "a device or another special file: python/dev"),
+        (link("python/fifo", "", tarfile.FIFOTYPE), "a device or another special file: python/fifo"),
+    ],
+)
+def test_an_archive_that_would_reach_out(archive: Path, more: tarfile.TarInfo, said: str) -> None:
+    write_tar(archive, imitation(), [more])
+    with pytest.raises(UvnasError) as error:
+        inspect(archive)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("missing", sorted(imitation())[:1] + sorted(imitation())[2:])
+def test_an_archive_that_is_no_interpreter(archive: Path, missing: str) -> None:
+    write_tar(archive, {name: content for name, content in imitation().items() if name != missing})
+    with pytest.raises(UvnasError, match="ours: it is not laid out as an interpreter 3.12") as error:
+        inspect(archive)
+    assert "bin/python3.12 and lib/python3.12" in error.value.hint
+
+
+def test_two_directories_at_the_top(archive: Path) -> None:
+    write_tar(archive, {**imitation(), "other/file": b""})
+    with pytest.raises(UvnasError, match="is not laid out as an interpreter"):
+        inspect(archive)
+
+
+def test_links_in_a_circle(archive: Path) -> None:
+    files = imitation()
+    del files["python/bin/python3.12"]
+    write_tar(archive, files, [link("python/bin/python3.12", "python3"), link("python/bin/python3", "python3.12")])
+    with pytest.raises(UvnasError, match="round in circles"):
+        inspect(archive)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [(Target(OTHER, HERE.libc), f"{OTHER}-{HERE.libc}"), (Target(HERE.machine, "musl"), f"{HERE.machine}-musl")],
+)
+def test_an_archive_for_another_machine(archive: Path, target: Target, said: str) -> None:
+    write_tar(archive, imitation(target=target))
+    with pytest.raises(UvnasError, match=f"ours: it is for {said}; this builder is {HERE}"):
+        inspect(archive)
+
+
+def test_an_archive_of_another_version(archive: Path) -> None:
+    write_tar(archive, imitation("3.12.7"))
+    with pytest.raises(UvnasError, match="ours: it is Python 3.12.7, and declared as 3.12.4"):
+        inspect(archive)
+
+
+def test_an_archive_without_headers_says_its_version_later(archive: Path) -> None:
+    files = {name: content for name, content in imitation("3.12.7").items() if "include" not in name}
+    write_tar(archive, files)
+    assert inspect(archive)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b\x08\0damaged"])
+def test_what_is_no_archive(archive: Path, content: bytes) -> None:
+    archive.write_bytes(content)
+    with pytest.raises(UvnasError, match="cannot read ours: it"):
+        inspect(archive)
+
+
+def test_a_truncated_archive(archive: Path) -> None:
+    write_tar(archive, {**imitation(), "python/big": bytes(range(256)) * 400})
+    archive.write_bytes(archive.read_bytes()[:-200])
+    with pytest.raises(UvnasError, match="cannot read ours: it"):
+        inspect(archive)
+
+
+def test_another_format(archive: Path) -> None:
+    write_tar(archive, imitation(), mode="w:xz")
+    with pytest.raises(UvnasError, match="cannot read ours: it") as error:
+        inspect(archive)
+    assert ".tar.gz" in error.value.hint

@@ -1,0 +1,127 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How uv is called: its arguments, and nothing in its environment that is not meant to be there."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv import command as uv_module
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Index, Uv
+
+LAYOUT = Layout("/mnt/nas-a/uv")
+SECRET = "https://alice:geheim@index.example.org/simple"  # No secret.
+
+
+@dataclasses.dataclass
+class Recorder:
+    """Notes what is run."""
+
+    rc: int = 0
+    cmd: list[str] = dataclasses.field(default_factory=list)
+    env: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def run(
+        self,
+        cmd: t.Sequence[str],
+        *,
+        env: t.Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        stdin: str | None = None,
+    ) -> Completed:
+        self.cmd, self.env = list(cmd), dict(env or {})
+        return Completed(self.rc, "", "error: it does not work\n" if self.rc else "")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+
+
+def environment(index: Index = Index(), **extra: str) -> dict[str, str]:  # noqa: B008  # It is frozen.
+    return Uv(LAYOUT, Recorder(), index, extra).environment()
+
+
+def test_uv_works_on_the_share_and_nowhere_else() -> None:
+    found = environment()
+    assert found["UV_CACHE_DIR"] == "/mnt/nas-a/uv/cache"
+    assert found["UV_PYTHON_INSTALL_DIR"] == "/mnt/nas-a/uv/python"
+    assert found["UV_PYTHON_CACHE_DIR"] == "/mnt/nas-a/uv/python-archives"
+    assert (found["UV_PYTHON_DOWNLOADS"], found["UV_NO_CONFIG"]) == ("never", "1")
+
+
+def test_what_an_admin_has_set_for_themselves_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "UV_CACHE_DIR",
+        "UV_INDEX_URL",
+        "UV_INDEX_STRATEGY",
+        "UV_LINK_MODE",
+        "PYTHONPATH",
+        "VIRTUAL_ENV",
+        "LD_LIBRARY_PATH",
+    ):
+        monkeypatch.setenv(name, "/mine")
+    assert "/mine" not in environment().values()
+
+
+def test_the_way_out_to_the_network_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "localhost", "UV_INDEX_SITE_PASSWORD": "geheim"}
+    for name, value in kept.items():
+        monkeypatch.setenv(name, value)
+    assert environment().items() >= kept.items()
+    assert environment(HTTPS_PROXY="http://other:3128")["HTTPS_PROXY"] == "http://other:3128"
+
+
+def test_index_settings() -> None:
+    index = Index(
+        "https://a", ("https://b", "https://c"), ("/wheels", "https://d"), True, "unsafe-best-match", True, "cpu"
+    )
+    expected = {
+        "UV_DEFAULT_INDEX": "https://a",
+        "UV_INDEX": "https://b https://c",
+        "UV_FIND_LINKS": "/wheels,https://d",
+        "UV_OFFLINE": "1",
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+        "UV_KEYRING_PROVIDER": "subprocess",
+        "UV_TORCH_BACKEND": "cpu",
+    }
+    assert environment(index).items() >= expected.items()
+    assert not {*expected, "UV_OFFLINE"} & set(environment())
+
+
+@pytest.mark.parametrize(("there", "expected"), [(True, "1"), (False, None)])
+def test_what_the_host_trusts_is_trusted(
+    there: bool, expected: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: t.Any
+) -> None:
+    bundle = tmp_path / "ca.crt"
+    if there:
+        bundle.touch()
+    monkeypatch.setattr(uv_module, "_CERTIFICATES", (str(bundle),))
+    assert environment().get("UV_SYSTEM_CERTS") == expected
+    assert environment(UV_SYSTEM_CERTS="0")["UV_SYSTEM_CERTS"] == "0"
+
+
+def test_credentials_are_in_no_argument() -> None:
+    recorder = Recorder()
+    Uv(LAYOUT, recorder, Index(SECRET)).run("pip", "compile", env={"UV_OFFLINE": "1"})
+    assert recorder.cmd == ["/mnt/nas-a/uv/bin/uv", "--color", "never", "pip", "compile"]
+    assert (recorder.env["UV_DEFAULT_INDEX"], recorder.env["UV_OFFLINE"]) == (SECRET, "1")
+
+
+def test_a_failure_says_what_was_meant_and_what_uv_said() -> None:
+    with pytest.raises(CommandError) as caught:
+        Uv(LAYOUT, Recorder(2)).check("venv", "/somewhere", message="cannot do it", hint="Do this.")
+    assert caught.value.explain() == "cannot do it\nerror: it does not work\nDo this."
+    assert (caught.value.rc, caught.value.cmd[-1]) == (2, "/somewhere")
+
+
+def test_a_cache_of_its_own() -> None:
+    assert Uv(LAYOUT, Recorder(), cache_dir="/scratch").environment()["UV_CACHE_DIR"] == "/scratch"

@@ -1,0 +1,232 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is planned for a place, and what is there afterwards."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed, SystemRunner
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv import install as binary
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv.install import Archive, Place, plan
+from ansible_collections.uvnas.cluster.tests.support.uv_archives import program, write_wheel
+
+
+class NoRunner:
+    """Where no process is to be started."""
+
+    def run(self, cmd: t.Sequence[str], **_more: t.Any) -> Completed:
+        raise AssertionError(f"{cmd} was run")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place.local(str(tmp_path / "bin"))
+
+
+def install(place: Place, version: str, uv: bytes | None = None) -> dict[str, t.Any]:
+    wheel = Path(os.path.dirname(place.bin_dir), "uv.whl")
+    sha256 = write_wheel(wheel, version, uv)
+    with open(wheel, "rb") as stream:
+        return binary.converge(place, version, Archive(stream, sha256), runner=SystemRunner(), lock_timeout=5)
+
+
+def tree(place: Place) -> list[str]:
+    """Everything there, as relative paths."""
+    top = os.path.dirname(place.bin_dir)
+    found = [os.path.join(path, name) for path, names, files in os.walk(top) for name in names + files]
+    return sorted(os.path.relpath(path, top) for path in found if not path.endswith(".whl"))
+
+
+def test_places() -> None:
+    assert Place.on_share("/mnt/a/uv") == Place("/mnt/a/uv/bin", "/mnt/a/uv/lib/uv", "/mnt/a/uv/.uvnas.lock")
+    local = Place("/usr/local/bin", "/usr/local/lib/uv", "/usr/local/lib/uv/.uvnas.lock")
+    assert Place.local("/usr/local/bin") == local
+    assert Place.local("/usr/local/bin/").lib_dir == local.lib_dir
+    assert Place.local("/usr/local/bin", "/opt/uv").lib_dir == "/opt/uv"
+
+
+def test_from_nothing_then_nothing(place: Place) -> None:
+    wanted = plan(place, "0.8.2")
+    assert (wanted.install, wanted.links, wanted.previous_version) == (True, ("uv", "uvx"), None)
+    result = install(place, "0.8.2")
+    assert result == {**wanted.result(place), "diff": {"prepared": f"{place.bin_dir}: uv (none) -> 0.8.2\n"}}
+    release = ["lib", "lib/uv", "lib/uv/.uvnas.lock", "lib/uv/0.8.2", "lib/uv/0.8.2/uv", "lib/uv/0.8.2/uvx"]
+    assert tree(place) == ["bin", "bin/uv", "bin/uvx", *release]
+    assert os.readlink(place.link("uv")) == "../lib/uv/0.8.2/uv"
+    again = binary.converge(place, "0.8.2", None, runner=NoRunner(), lock_timeout=0)
+    assert (again["changed"], again["actions"], again["diff"]) == (False, [], {})
+
+
+def test_0_8_2_is_not_0_8_22(place: Place) -> None:
+    install(place, "0.8.22")
+    wanted = plan(place, "0.8.2")
+    assert (wanted.install, wanted.links, wanted.previous_version) == (True, ("uv", "uvx"), "0.8.22")
+    with pytest.raises(UvnasError, match=r"the archive has uv 0\.8\.22, not 0\.8\.2$"):
+        install(place, "0.8.2", program("0.8.22"))
+    assert plan(place, "0.8.22").changed is False
+    assert not os.path.exists(place.program("0.8.2", "uv"))
+
+
+def test_back_to_a_kept_version_needs_no_archive(place: Place) -> None:
+    install(place, "0.8.2")
+    before = os.stat(place.program("0.8.2", "uv"))
+    result = install(place, "0.8.22")
+    assert result["diff"] == {"prepared": f"{place.bin_dir}: uv 0.8.2 -> 0.8.22\n"}
+    back = binary.converge(place, "0.8.2", None, runner=NoRunner(), lock_timeout=5)
+    assert (back["changed"], back["actions"]) == (True, ["link uv to 0.8.2", "link uvx to 0.8.2"])
+    assert back["diff"] == {"prepared": f"{place.bin_dir}: uv 0.8.22 -> 0.8.2\n"}
+    assert os.stat(place.link("uv")) == before
+    assert os.path.exists(place.program("0.8.22", "uv"))
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_an_archive_is_asked_for(place: Place, check_mode: bool) -> None:
+    result = binary.converge(place, "0.8.2", None, runner=NoRunner(), lock_timeout=0, check_mode=check_mode)
+    assert result["changed"] is True
+    assert ("archive_needed_for" in result) is not check_mode
+    assert tree(place) == []
+
+
+@pytest.mark.parametrize("damage", ["remove uvx", "remove uv", "remove all", "chmod", "truncate"])
+def test_what_is_broken_is_repaired(place: Place, damage: str) -> None:
+    install(place, "0.8.2")
+    uv, uvx = (Path(place.program("0.8.2", name)) for name in ("uv", "uvx"))
+    if damage.startswith("remove"):
+        for path in {"remove uv": [uv], "remove uvx": [uvx], "remove all": [uv, uvx]}[damage]:
+            path.unlink()
+    elif damage == "chmod":
+        uv.chmod(0o700)
+    else:
+        uv.write_bytes(b"")
+    before = tree(place)
+    wanted = plan(place, "0.8.2")
+    assert (wanted.install, wanted.links) == (True, ())
+    result = install(place, "0.8.2")
+    assert result["diff"] == {"prepared": f"{place.bin_dir}: uv 0.8.2 (repaired)\n"}
+    assert plan(place, "0.8.2").changed is False
+    assert subprocess.check_output([place.link("uv")]).startswith(b"uv 0.8.2 ")
+    assert set(before) <= set(tree(place))
+
+
+def test_dangling_and_absolute_links_of_ours_are_replaced(place: Place) -> None:
+    install(place, "0.8.2")
+    os.unlink(place.link("uv"))
+    os.symlink(place.program("0.8.2", "uv"), place.link("uv"))
+    os.unlink(place.link("uvx"))
+    os.symlink("../lib/uv/0.1.0/uvx", place.link("uvx"))
+    result = binary.converge(place, "0.8.2", None, runner=NoRunner(), lock_timeout=5)
+    assert result["actions"] == ["link uv to 0.8.2", "link uvx to 0.8.2"]
+    assert os.readlink(place.link("uv")) == "../lib/uv/0.8.2/uv"
+    assert os.readlink(place.link("uvx")) == "../lib/uv/0.8.2/uvx"
+
+
+@pytest.mark.parametrize("name", ["uv", "uvx"])
+@pytest.mark.parametrize(
+    "what", ["file", "directory", "/opt/uv/uv", "../lib/uv/uv", "../lib/uv/0.8.2/x/uv", "../lib/uv/0.8.2/other"]
+)
+def test_what_is_not_ours_is_left_alone(place: Place, name: str, what: str) -> None:
+    os.mkdir(place.bin_dir)
+    if what == "file":
+        Path(place.link(name)).write_text("mine")
+    elif what == "directory":
+        os.mkdir(place.link(name))
+    else:
+        os.symlink(what, place.link(name))
+    before = tree(place)
+    with pytest.raises(UvnasError) as raised:
+        install(place, "0.8.2")
+    assert str(raised.value).startswith(f"{place.link(name)} is ")
+    assert "move it away" in raised.value.hint
+    assert tree(place) == before
+
+
+def test_bin_may_be_a_symlink(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "local" / "deep" / "bin").mkdir(parents=True)
+    os.symlink("local/deep/bin", place.bin_dir)
+    install(place, "0.8.2")
+    assert os.readlink(place.link("uv")) == "../../../lib/uv/0.8.2/uv"
+    assert subprocess.check_output([place.link("uv")]).startswith(b"uv 0.8.2 ")
+    assert plan(place, "0.8.2").changed is False
+
+
+def test_others_may_use_it_whatever_the_umask(place: Place) -> None:
+    umask = os.umask(0o077)
+    try:
+        install(place, "0.8.2")
+    finally:
+        os.umask(umask)
+    for path in [
+        place.bin_dir,
+        place.lib_dir,
+        os.path.dirname(place.program("0.8.2", "uv")),
+        place.program("0.8.2", "uv"),
+    ]:
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o755
+
+
+def test_a_wrong_checksum_changes_nothing(place: Place, tmp_path: Path) -> None:
+    write_wheel(tmp_path / "uv.whl", "0.8.2")
+    with (
+        open(tmp_path / "uv.whl", "rb") as stream,
+        pytest.raises(UvnasError, match="the checksum of the archive of uv is wrong"),
+    ):
+        binary.converge(place, "0.8.2", Archive(stream, "0" * 64), runner=NoRunner(), lock_timeout=0)
+    assert tree(place) == []
+
+
+@pytest.mark.parametrize(
+    ("uv", "message", "hint"),
+    [
+        (b"\x7fELF of another machine", "does not run on this machine: Exec format error", "another kind of machine"),
+        (
+            b"#!/lib/no-such-loader.so.1\n",
+            "does not run on this machine: No such file or directory",
+            "another C library",
+        ),
+        (program("", "echo libc.so.6 is too old >&2; exit 1"), "does not run on this machine$", ""),
+        (program("", "kill -SEGV $$"), "does not run on this machine$", ""),
+        (b"#!/bin/sh\n", "the archive has uv of no known version, not 0.8.2", "uvnas_uv_version"),
+        (program("0.8.22"), "the archive has uv 0.8.22, not 0.8.2", "uvnas_uv_version"),
+        (program("0.8.2-alpha.1"), "the archive has uv 0.8.2-alpha.1, not 0.8.2", "uvnas_uv_version"),
+    ],
+)
+def test_a_uv_that_does_not_run_here_is_not_installed(place: Place, uv: bytes, message: str, hint: str) -> None:
+    install(place, "0.8.1")
+    before = tree(place)
+    with pytest.raises(UvnasError, match=message) as raised:
+        install(place, "0.8.2", uv)
+    assert hint in raised.value.hint
+    assert tree(place) == before
+    assert plan(place, "0.8.1").changed is False
+
+
+def test_leftovers_of_killed_processes_are_removed(place: Place) -> None:
+    install(place, "0.8.1")
+    leftover = Path(place.lib_dir, ".0.8.2.otherhost-1.tmp")
+    leftover.mkdir()
+    (leftover / "uv").write_bytes(b"half")
+    os.symlink("../lib/uv/0.8.2/uv", os.path.join(place.bin_dir, ".uv.otherhost-1.tmp"))
+    mine = Path(place.bin_dir, ".mine.tmp")
+    mine.write_text("not a link of ours")
+    install(place, "0.8.2")
+    assert not leftover.exists()
+    assert sorted(os.listdir(place.bin_dir)) == [".mine.tmp", "uv", "uvx"]
+
+
+def test_a_running_uv_keeps_running(place: Place) -> None:
+    """Both when the links are switched, and when the very file that it runs from is repaired."""
+    install(place, "0.8.1", program("0.8.1", '[ "$1" = --version ] || read line'))
+    with subprocess.Popen([place.link("uv"), "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        install(place, "0.8.2")
+        os.unlink(place.program("0.8.1", "uvx"))
+        install(place, "0.8.1")
+        out, _err = running.communicate(b"go on\n")
+    assert (running.returncode, out) == (0, b"uv 0.8.1 (some-machine)\n")

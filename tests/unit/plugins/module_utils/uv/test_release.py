@@ -1,0 +1,226 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names of uv's archives, checksums, and what is taken out of archives."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError, UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv import release
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv.release import Target
+from ansible_collections.uvnas.cluster.tests.support.uv_archives import write_release, write_tar, write_wheel
+
+DIGEST = "2b4a0a4e8dd4a5c6f1a8f5b2d1b6ff4a0a7c9d0c5f4ad8e7b8d9a3c2e1f00112"
+OTHER = "f" * 64
+
+
+@pytest.mark.parametrize("version", ["0.13.9", "0.8.2", "0.8.22", "1.0.0", "10.20.30"])
+def test_exact_versions(version: str) -> None:
+    release.check_version(version)
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        "",
+        "0.13",
+        "0.13.x",
+        "latest",
+        ">=0.13",
+        "0.13.9 ",
+        "0.13.9\n",
+        "v0.13.9",
+        "0.13.9rc1",
+        "00.1.2",
+        "../..",
+        "٠.١.٢",
+    ],
+)
+def test_versions_that_are_not_exact(version: str) -> None:
+    with pytest.raises(SpecError, match="is not an exact version of uv"):
+        release.check_version(version)
+
+
+@pytest.mark.parametrize(
+    ("target", "archive", "platforms"),
+    [
+        (
+            "x86_64-gnu",
+            "uv-x86_64-unknown-linux-gnu.tar.gz",
+            ["manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_28_x86_64"],
+        ),
+        (
+            "aarch64-gnu",
+            "uv-aarch64-unknown-linux-gnu.tar.gz",
+            ["manylinux_2_17_aarch64", "manylinux2014_aarch64", "manylinux_2_28_aarch64"],
+        ),
+        ("x86_64-musl", "uv-x86_64-unknown-linux-musl.tar.gz", ["musllinux_1_1_x86_64", "musllinux_1_2_x86_64"]),
+        ("aarch64-musl", "uv-aarch64-unknown-linux-musl.tar.gz", ["musllinux_1_1_aarch64", "musllinux_1_2_aarch64"]),
+    ],
+)
+def test_names_for_a_target(target: str, archive: str, platforms: list[str]) -> None:
+    parsed = Target.parse(target)
+    assert str(parsed) == target
+    assert parsed.release_archive() == archive
+    assert parsed.wheel_platforms() == platforms
+
+
+@pytest.mark.parametrize("target", ["riscv64-gnu", "x86_64-uclibc", "-", ""])
+def test_unknown_targets(target: str) -> None:
+    with pytest.raises(UvnasError, match="knows no uv release for") as raised:
+        Target.parse(target).release_archive()
+    assert "uvnas_uv_source: archive" in raised.value.hint
+    with pytest.raises(UvnasError, match="knows no uv release for"):
+        Target.parse(target).wheel_platforms()
+
+
+def test_this_machine_is_a_target() -> None:
+    here = Target.here()
+    assert here == Target.parse(str(here))
+    assert os.path.exists("/lib64/ld-linux-x86-64.so.2") <= (str(here) == "x86_64-gnu")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{DIGEST} *uv.tar.gz\n",
+        f"{DIGEST}  uv.tar.gz\n",
+        f"{DIGEST.upper()}  ./dist/uv.tar.gz\r\n",
+        f"{DIGEST}\n",
+        DIGEST,
+        f"# made by a mirror\n{OTHER}  uv.zip\n{DIGEST}  uv.tar.gz\n",
+    ],
+)
+def test_checksum_files(text: str) -> None:
+    assert release.parse_checksum(text, "uv.tar.gz") == DIGEST
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "<html>Log in</html>",
+        f"{DIGEST}  other.tar.gz\n",
+        f"{DIGEST}\n{OTHER}\n",
+        DIGEST[:-1],
+        f"{DIGEST}0",
+        f"x{DIGEST}  uv.tar.gz",
+    ],
+)
+def test_checksum_files_without_the_checksum(text: str) -> None:
+    with pytest.raises(UvnasError, match=r"has no sha256 of uv\.tar\.gz"):
+        release.parse_checksum(text, "uv.tar.gz")
+
+
+def test_checksums_are_written_one_way() -> None:
+    assert release.check_sha256(DIGEST.upper()) == DIGEST
+    with pytest.raises(SpecError, match="is not a sha256 checksum"):
+        release.check_sha256("0123…")
+
+
+def test_a_wrong_checksum_names_both() -> None:
+    stream = io.BytesIO(b"content")
+    release.check_archive(stream, release.sha256_of(stream), "uv.whl")
+    with pytest.raises(
+        UvnasError, match=f"the checksum of uv.whl is wrong: sha256 is {release.sha256_of(stream)}, should be {OTHER}"
+    ):
+        release.check_archive(stream, OTHER, "uv.whl")
+
+
+@pytest.mark.parametrize(
+    ("write", "name"), [(write_wheel, "uv.whl"), (write_release, "uv-x86_64-unknown-linux-gnu.tar.gz")]
+)
+def test_the_programs_are_taken_out_and_nothing_else(tmp_path: Path, write, name: str) -> None:
+    write(tmp_path / name, "1.2.3")
+    out = tmp_path / "out"
+    out.mkdir()
+    umask = os.umask(0o077)
+    try:
+        with open(tmp_path / name, "rb") as stream:
+            stream.read()  # Wherever somebody left it.
+            release.extract(stream, str(out))
+    finally:
+        os.umask(umask)
+    assert sorted(path.name for path in out.iterdir()) == ["uv", "uvx"]
+    for path in out.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o755
+        assert b"uv 1.2.3" in path.read_bytes()
+
+
+def test_names_in_an_archive_are_no_paths(tmp_path: Path) -> None:
+    write_tar(tmp_path / "uv.tar.gz", {"../../uv": b"uv", "/etc/uvx": b"uvx"})
+    out = tmp_path / "some" / "where"
+    out.mkdir(parents=True)
+    with open(tmp_path / "uv.tar.gz", "rb") as stream:
+        release.extract(stream, str(out))
+    assert (out / "uv").read_bytes() == b"uv"
+    assert (out / "uvx").read_bytes() == b"uvx"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["some", "uv.tar.gz"]
+
+
+def test_links_in_an_archive_are_not_programs(tmp_path: Path) -> None:
+    link = tarfile.TarInfo("top/uv")
+    link.type = tarfile.SYMTYPE
+    link.linkname = "/etc/passwd"
+    write_tar(tmp_path / "uv.tar.gz", {"top/uvx": b"uvx"}, [link])
+    with open(tmp_path / "uv.tar.gz", "rb") as stream, pytest.raises(UvnasError, match="has 0 files called uv,"):
+        release.extract(stream, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "files", [{}, {"a/uv": b"", "b/uv": b"", "a/uvx": b""}, {"a/uv": b""}, {"uv.exe": b"", "uvx.exe": b""}]
+)
+def test_archives_without_one_of_each_program(tmp_path: Path, files: dict[str, bytes]) -> None:
+    write_tar(tmp_path / "uv.tar.gz", files)
+    with zipfile.ZipFile(tmp_path / "uv.whl", "w") as wheel:
+        wheel.writestr("uv/__init__.py", b"")
+        for name, content in files.items():
+            wheel.writestr(name, content)
+    for number, name in enumerate(["uv.tar.gz", "uv.whl"]):
+        out = tmp_path / str(number)
+        out.mkdir()
+        with (
+            open(tmp_path / name, "rb") as stream,
+            pytest.raises(UvnasError, match=r"the archive has \d files called uvx?,"),
+        ):
+            release.extract(stream, str(out))
+
+
+def test_damaged_archives(tmp_path: Path) -> None:
+    write_wheel(tmp_path / "uv.whl", "1.2.3", os.urandom(100_000))
+    write_release(tmp_path / "uv.tar.gz", "1.2.3", os.urandom(100_000))
+    contents = {
+        "empty": b"",
+        "text": b"<html>Log in</html>",
+        "short wheel": (tmp_path / "uv.whl").read_bytes()[:50_000],
+        "short tar": (tmp_path / "uv.tar.gz").read_bytes()[:50_000],
+        "edited wheel": (tmp_path / "uv.whl").read_bytes().replace(b"PK\x03\x04", b"PK\x03\x05"),
+    }
+    for what, content in contents.items():
+        out = tmp_path / what.replace(" ", "-")
+        out.mkdir()
+        with pytest.raises(UvnasError, match="cannot read the archive of uv"):
+            release.extract(io.BytesIO(content), str(out))
+
+
+@pytest.mark.parametrize(
+    ("output", "version"),
+    [
+        ("uv 0.13.9 (x86_64-unknown-linux-gnu)\n", "0.13.9"),
+        ("uv 0.8.2\n", "0.8.2"),
+        ("uv 0.8.22 (ade2bdbd2 2025-09-23)\n", "0.8.22"),
+        ("", ""),
+        ("uv", ""),
+        ("uvx 0.8.2", ""),
+    ],
+)
+def test_the_version_that_uv_reports(output: str, version: str) -> None:
+    assert release.reported_version(output) == version
