@@ -6,7 +6,7 @@
 VENV        := .venv
 VENV_DEV    := .venv-dev
 VENV_COMPAT := .venv-compat
-BENCH       := $(or $(UVNAS_BENCH_DIR),build/bench)
+MACHINES    := $(or $(UVNAS_MACHINES_DIR),build/machines)
 RESULTS     := build/results
 export PATH := $(CURDIR)/$(VENV_DEV)/bin:$(PATH)
 
@@ -24,7 +24,7 @@ ANTSIBULL_DOCS = antsibull-docs --config-file docs/docsite/antsibull-docs.cfg
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint lint-python lint-ansible lint-docs lint-shell test-unit test-sanity test-integration \
-	test-compat test-molecule test-deps test-molecule-deps bench bench-fleet docs readme requirements clean
+	test-compat test-molecule test-deps test-molecule-deps benchmark benchmark-fleet docs readme requirements clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,13 +79,13 @@ test-deps: ## What the tests use of the operating system
 	tests/tools/os-packages.sh
 
 test-molecule-deps:
-	tests/tools/os-packages.sh bench
+	tests/tools/os-packages.sh machines
 
-bench: $(VENV_DEV)/.ready test-deps ## The benchmark: a table of medians and ratios
-	python tests/bench/bench.py
+benchmark: $(VENV_DEV)/.ready test-deps ## The benchmark: a table of medians and ratios
+	python tests/benchmark/benchmark.py
 
-bench-fleet: $(VENV_DEV)/.ready ## How a converge grows with hosts: 10, 100 and 500
-	python tests/bench/fleet.py
+benchmark-fleet: $(VENV_DEV)/.ready ## How a converge grows with hosts: 10, 100 and 500
+	python tests/benchmark/fleet.py
 
 ## Working on it
 
@@ -105,7 +105,7 @@ requirements: $(VENV_DEV)/.ready ## Pin the newest versions of what requirements
 	done
 
 clean: ## Remove what was built and installed here, the demo too
-	[ ! -d $(BENCH)/nas ] || python3 molecule/bench/bench.py destroy
+	[ ! -d $(MACHINES)/nas ] || python3 molecule/machines/cluster.py destroy
 	[ ! -d .demo ] || chmod -R u+rwX .demo
 	rm -rf build .demo .venv .venv-dev .venv-compat .ansible .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -21,14 +21,14 @@ import pytest
 import testinfra
 
 ROOT = Path(__file__).resolve().parents[1]
-STATE = Path(os.environ.get("UVNAS_BENCH_DIR") or ROOT / "build" / "bench").absolute()
+STATE = Path(os.environ.get("UVNAS_MACHINES_DIR") or ROOT / "build" / "machines").absolute()
 BIN = Path(sys.executable).parent
 # Seconds that a run of site.yml may take, on a machine that is busy.
 RUN_LIMIT = 300
 
 
-class Bench:
-    """The hosts of the bench. ``bench["dev1"]`` is a testinfra host, where root runs commands."""
+class Machines:
+    """The hosts of molecule. ``machines["dev1"]`` is a testinfra host, where root runs commands."""
 
     def __init__(self) -> None:
         self._hosts: dict[str, t.Any] = {}
@@ -71,13 +71,13 @@ class Bench:
 class Jobs:
     """Batch jobs of alice, submitted from a login shell on dev1, many at once."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
+    def __init__(self, machines: Machines) -> None:
+        self.machines = machines
         self._running: set[str] = set()
 
     def submit(self, script: str, *options: str) -> str:
         """Submit a script, which begins with its ``#!``; the number of the job."""
-        number = self.bench.user(
+        number = self.machines.user(
             "dev1",
             "alice",
             f"mkdir -p jobs && cd jobs && printf %s {shlex.quote(script)} >script && "
@@ -90,17 +90,17 @@ class Jobs:
         """What a job said, when it has ended."""
 
         def ended() -> bool:
-            listed = self.bench.root("dev1", "squeue --noheader --format %i").split()
+            listed = self.machines.root("dev1", "squeue --noheader --format %i").split()
             self._running.intersection_update(listed)
             return number not in self._running
 
-        self.bench.await_that(f"job {number} has ended", ended, seconds=seconds)
-        return self.bench.root("dev1", f"cat /home/alice/jobs/{number}.out")
+        self.machines.await_that(f"job {number} has ended", ended, seconds=seconds)
+        return self.machines.root("dev1", f"cat /home/alice/jobs/{number}.out")
 
     def cancel(self) -> None:
         """End what still runs."""
         if self._running:
-            self.bench.root("dev1", f"scancel {' '.join(self._running)} || true")
+            self.machines.root("dev1", f"scancel {' '.join(self._running)} || true")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Run:
 
 
 class Site:
-    """site.yml on the bench, from the checkout of an admin, who gives variables that win over the inventory's."""
+    """site.yml on the machines, from the checkout of an admin, who gives variables that win over the inventory's."""
 
     def __init__(self, checkout: Path = ROOT, **environment: str) -> None:
         self.checkout = checkout
@@ -161,7 +161,7 @@ class Site:
         environment = {
             # Molecule has settings of its own for Ansible, colours among them.
             **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
-            "UVNAS_BENCH_DIR": str(STATE),
+            "UVNAS_MACHINES_DIR": str(STATE),
             "ANSIBLE_CONFIG": str(self.checkout / "ansible.cfg"),
             "ANSIBLE_COLLECTIONS_PATH": str(self.checkout / ".collections"),
             "ANSIBLE_NOCOLOR": "1",
@@ -191,11 +191,11 @@ class Power:
     """Hosts that go down and come back."""
 
     def __init__(self) -> None:
-        sys.path.append(str(ROOT / "molecule" / "bench"))
+        sys.path.append(str(ROOT / "molecule" / "machines"))
+        import container_engine
         import hosts
-        import machine
 
-        self._wait, self._engine = hosts.wait, machine.Engine(STATE)
+        self._wait, self._engine = hosts.wait, container_engine.Engine(STATE)
 
     def off(self, host: str) -> None:
         self._engine("stop", "--time", "10", host)
@@ -218,17 +218,17 @@ def power() -> Power:
 
 @pytest.fixture(scope="session")
 def state() -> Path:
-    """Where the bench is kept on this machine."""
+    """Where the machines are kept on this host."""
     return STATE
 
 
 @pytest.fixture(scope="session")
-def bench() -> Bench:
-    return Bench()
+def machines() -> Machines:
+    return Machines()
 
 
 @pytest.fixture(scope="session")
-def jobs(bench: Bench) -> t.Iterator[Jobs]:
-    submitted = Jobs(bench)
+def jobs(machines: Machines) -> t.Iterator[Jobs]:
+    submitted = Jobs(machines)
     yield submitted
     submitted.cancel()

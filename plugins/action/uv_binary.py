@@ -59,7 +59,7 @@ class ActionModule(ActionBase):
             archive = source
         else:
             cache = DownloadCache(os.path.expanduser(args["download_dir"] or default_directory()))
-            archive = cache.obtain(source, lock_timeout=args["lock_timeout"])
+            archive = cache.obtain(source, busy_timeout=args["busy_timeout"])
         if args["sha256"]:
             with open(archive.path, "rb") as stream:
                 check_archive(stream, check_sha256(args["sha256"]), archive.name)

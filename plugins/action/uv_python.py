@@ -59,7 +59,7 @@ class ActionModule(ActionBase):
             names = result.pop("archives_wanted", [])
             if not names:
                 return result
-            brought = {name: self._bring(archives[name], args["lock_timeout"]) for name in names}
+            brought = {name: self._bring(archives[name], args["busy_timeout"]) for name in names}
             return self._on_host(task_vars, self._args_for_host(args, archives, brought))
         except UvnasError as error:
             return {**error.as_dict(), "failed": True, "changed": False, "msg": error.explain()}
@@ -101,7 +101,7 @@ class ActionModule(ActionBase):
         source = archive.source
         if archive.is_url:
             cache = DownloadCache(default_directory())
-            source = cache.obtain(UrlSource(archive.source, archive.sha256), lock_timeout=timeout).path
+            source = cache.obtain(UrlSource(archive.source, archive.sha256), busy_timeout=timeout).path
         shell = self._connection._shell
         directory = shell.tmpdir or self._make_tmp_path()
         path = shell.join_path(directory, f"{archive.sha256[:16]}-{archive.name}")

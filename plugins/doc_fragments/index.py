@@ -13,7 +13,7 @@ options:
   index:
     description:
       - Where packages come from. Without it, uv's own default, the Python Package Index.
-      - URLs may carry credentials. They reach uv in its environment, never on a command line, and no lock or manifest.
+      - URLs may carry credentials. They reach uv in its variables, never on a command line, and no lock or manifest.
     type: dict
     suboptions:
       default:
@@ -44,9 +44,9 @@ options:
       torch_backend:
         description: The PyTorch backend to choose, as for uv's C(--torch-backend), such as V(cpu) or V(cu126).
         type: str
-  environment:
+  uv_variables:
     description:
-      - Environment variables for uv, such as proxies or certificates.
+      - Variables for uv, such as proxies or certificates.
       - C(*_PROXY), C(SSL_CERT_*), C(NETRC), C(TMPDIR), C(UV_HTTP_*), C(UV_CONCURRENT_*) and C(UV_INDEX_*) are inherited
         from the environment of the module anyway, so the keyword C(environment) of a task or play works too.
     type: dict

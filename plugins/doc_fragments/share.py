@@ -21,7 +21,7 @@ options:
         connected as anybody else than this user, it fails.
       - Without it the module works as the user it is connected as.
     type: str
-  lock_timeout:
+  busy_timeout:
     description:
       - How long to wait, in seconds, for another process that works on the same share.
       - A module that finds nothing to do does not wait.
@@ -31,7 +31,7 @@ options:
     description:
       - How long the share's filesystem may take to answer, in seconds, before the module gives up and fails.
       - That is the time for one small question, and not for the work. Neither a NAS that is slow nor the wait for
-        another process (O(lock_timeout)) ends it.
+        another process (O(busy_timeout)) ends it.
     type: float
     default: 30.0
 """

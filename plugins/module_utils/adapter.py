@@ -23,7 +23,7 @@ _SECRET_VARIABLE = re.compile(r"PASS|TOKEN|SECRET|CREDENTIAL|USERNAME|(KEY|AUTH)
 SHARE_ARGUMENTS: dict[str, t.Any] = {
     "share": {"type": "path", "required": True},
     "owner": {"type": "str"},
-    "lock_timeout": {"type": "float", "default": 600.0},
+    "busy_timeout": {"type": "float", "default": 600.0},
     "answer_timeout": {"type": "float", "default": 30.0},
 }
 
@@ -63,7 +63,7 @@ def _shares(module: AnsibleModule) -> dict[str, str]:
     """The roots of all shares that a module looks at, with the names that it knows of them."""
     params = module.params
     others = {share["root"]: share["name"] for share in params.get("earlier_shares") or ()}
-    return {params["share"]: params.get("share_name") or params.get("name") or "", **others}
+    return {params["share"]: params.get("share_name") or "", **others}
 
 
 def user_to_become(owner: t.Optional[str]) -> t.Optional[User]:
@@ -89,7 +89,7 @@ def fail(module: AnsibleModule, error: UvnasError, **result: t.Any) -> t.NoRetur
     module.fail_json(**{**error.as_dict(), **result, "msg": error.explain()})
 
 
-def hide_environment(module: AnsibleModule, environment: t.Mapping[str, t.Any]) -> None:
+def hide_variables(module: AnsibleModule, environment: t.Mapping[str, t.Any]) -> None:
     """Keep what is secret among environment variables for uv out of every output, and let the rest be seen.
 
     The option is ``no_log``. Without this, every ``0`` of a checksum would be blotted out where UV_HTTP_RETRIES is 0.

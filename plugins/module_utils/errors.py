@@ -51,7 +51,7 @@ class SpecError(UvnasError):
     """The inventory asks for something that cannot be meant. Nothing has been written."""
 
 
-class LockHeldError(UvnasError):
+class ShareBusyError(UvnasError):
     """Another process works on this share, and did not finish within the time allowed."""
 
 

@@ -38,6 +38,9 @@ options:
       - The share must have been laid out, see M(uvnas.cluster.uv_share).
       - Exactly one of O(share) and O(bin_dir) is required.
     type: path
+  share_name:
+    description: The share's name. Required with O(share).
+    type: str
   bin_dir:
     description:
       - Directory for the symlinks C(uv) and C(uvx), on a host rather than on a share. It is created if need be.
@@ -54,7 +57,7 @@ options:
         user, it fails.
       - Without it the module works as the user it is connected as.
     type: str
-  lock_timeout:
+  busy_timeout:
     description:
       - How long to wait, in seconds, for another process that works on the same share or directory, or that downloads
         the same archive.
@@ -65,7 +68,7 @@ options:
     description:
       - How long the filesystem of O(share) may take to answer, in seconds, before the module gives up and fails.
       - That is the time for one small question, and not for the work. Neither a NAS that is slow nor the wait for
-        another process (O(lock_timeout)) ends it.
+        another process (O(busy_timeout)) ends it.
     type: float
     default: 30.0
   source:
@@ -112,6 +115,7 @@ EXAMPLES = r"""
 - name: Install uv on a share
   uvnas.cluster.uv_binary:
     share: /mnt/nas-a/uv
+    share_name: nas_a
     owner: uvadmin
     version: "0.13.9"
 
@@ -126,6 +130,7 @@ EXAMPLES = r"""
 - name: Install uv from an archive that lies beside the playbook
   uvnas.cluster.uv_binary:
     share: /mnt/nas-a/uv
+    share_name: nas_a
     owner: uvadmin
     version: "0.13.9"
     source: archive
@@ -210,7 +215,7 @@ def converge(params: dict[str, t.Any], archive: t.Optional[binary.Archive], *, c
         version,
         archive,
         runner=SystemRunner(),
-        lock_timeout=params["lock_timeout"],
+        busy_timeout=params["busy_timeout"],
         check_mode=check_mode,
     )
 

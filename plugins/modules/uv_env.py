@@ -166,7 +166,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]
     layout = Layout(params["share"])
     declared = for_glibc(parse_environments(params["environments"]), params["glibc"])
     specs = [spec for spec in declared if spec.on_share(params["share_name"])]
-    environment = {name: str(value) for name, value in params["environment"].items()}
+    environment = {name: str(value) for name, value in params["uv_variables"].items()}
     known = params["locks"]
     facts = None if known is None else {k: LockFact(v["digest"], v.get("versions")) for k, v in known.items()}
     reconciliation = Reconciliation(
@@ -180,7 +180,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]
         params["link_mode"],
         params["min_free_bytes"],
         params["min_free_inodes"],
-        params["lock_timeout"],
+        params["busy_timeout"],
         EarlierShare.from_params(params["earlier_shares"]),
     )
     return reconciliation.run(check_mode=check_mode)
@@ -190,7 +190,7 @@ def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={**adapter.SHARE_ARGUMENTS, **INDEX_ARGUMENTS, **UV_ENV}, supports_check_mode=True
     )
-    adapter.hide_environment(module, module.params["environment"])
+    adapter.hide_variables(module, module.params["uv_variables"])
     adapter.hide_secrets(module, Index.from_params(module.params["index"]).urls())
     adapter.run(
         module,

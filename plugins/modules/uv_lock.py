@@ -127,7 +127,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]
             layout,
             SystemRunner(),
             Index.from_params(params["index"]),
-            {name: str(value) for name, value in params["environment"].items()},
+            {name: str(value) for name, value in params["uv_variables"].items()},
             cache_dir=scratch if check_mode else None,
         )
         locking = Locking(
@@ -137,7 +137,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]
             {name: Input.from_dict(data) for name, data in params["inputs"].items()},
             Upgrade(frozenset(params["upgrade"]), frozenset(params["upgrade_packages"])),
             params["jobs"],
-            params["lock_timeout"],
+            params["busy_timeout"],
             EarlierShare.from_params(params["earlier_shares"]),
         )
         return locking.run(check_mode=check_mode)
@@ -147,7 +147,7 @@ def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={**adapter.SHARE_ARGUMENTS, **INDEX_ARGUMENTS, **UV_LOCK}, supports_check_mode=True
     )
-    adapter.hide_environment(module, module.params["environment"])
+    adapter.hide_variables(module, module.params["uv_variables"])
     adapter.hide_secrets(module, Index.from_params(module.params["index"]).urls())
     adapter.run(
         module,

@@ -31,6 +31,10 @@ attributes:
     description: Has a part that runs on the controller.
     support: full
 options:
+  share_name:
+    description: The share's name.
+    type: str
+    required: true
   pythons:
     description:
       - The interpreters to have, by version. V(3.12) is the newest version 3.12 there is at the time, V(3.12.4)
@@ -117,9 +121,9 @@ options:
       - Directory on the controller where a relative path of O(site_pythons[].archive) starts.
       - Without it such a path is searched for as for other actions, in C(files) of a role or beside the playbook.
     type: str
-  environment:
+  uv_variables:
     description:
-      - Environment variables for uv, such as proxies or certificates.
+      - Variables for uv, such as proxies or certificates.
       - C(*_PROXY), C(SSL_CERT_*), C(NETRC), C(TMPDIR), C(UV_HTTP_*) and C(UV_CONCURRENT_*) are inherited from
         the environment of the module anyway, so the keyword C(environment) of a task or play works too.
     type: dict
@@ -140,12 +144,14 @@ EXAMPLES = r"""
 - name: Have two interpreters on a share
   uvnas.cluster.uv_python:
     share: /mnt/nas-a/uv
+    share_name: nas_a
     owner: uvadmin
     pythons: ["3.12", "3.11.9"]
 
 - name: Have the newest 3.12 from now on
   uvnas.cluster.uv_python:
     share: /mnt/nas-a/uv
+    share_name: nas_a
     owner: uvadmin
     pythons: ["3.12"]
     upgrade: ["3.12"]
@@ -153,6 +159,7 @@ EXAMPLES = r"""
 - name: Have interpreters of the site, and nothing from the Internet
   uvnas.cluster.uv_python:
     share: /mnt/nas-a/uv
+    share_name: nas_a
     owner: uvadmin
     pythons: ["3.11", "3.12"]
     site_pythons:
@@ -218,7 +225,7 @@ from ..module_utils.python.converge import ARGUMENTS, from_params
 def main() -> t.NoReturn:
     module = AnsibleModule(argument_spec={**adapter.SHARE_ARGUMENTS, **ARGUMENTS}, supports_check_mode=True)
     params = module.params
-    adapter.hide_environment(module, params["environment"])
+    adapter.hide_variables(module, params["uv_variables"])
     adapter.hide_secrets(module, [url for url in (params["mirror"], params["downloads_json_url"]) if url])
     with contextlib.ExitStack() as stack:
         # Here an archive is what the action plugin brought to this host, or only its name, as long as nobody needs it.
@@ -231,7 +238,7 @@ def main() -> t.NoReturn:
         adapter.run(
             module,
             lambda: from_params(params, brought).converge(
-                lock_timeout=params["lock_timeout"], check_mode=module.check_mode
+                busy_timeout=params["busy_timeout"], check_mode=module.check_mode
             ),
             owner=params["owner"],
             share=params["share"],

@@ -28,13 +28,13 @@ extends_documentation_fragment:
   - uvnas.cluster.attributes
   - uvnas.cluster.share
 options:
-  name:
+  share_name:
     description:
       - Name of the share, as 1 to 64 letters, digits, V(_) and V(-). It is written to the share's C(share.json).
       - A share that has another name in its C(share.json) is an error.
     type: str
     required: true
-  id:
+  share_id:
     description:
       - The id that the share has to have, from its C(share.json). A new share gets it.
       - Without it a new share gets a random one (a UUID, version 4), and the id of an existing share is not looked at.
@@ -110,7 +110,7 @@ EXAMPLES = r"""
 - name: Lay out a share on a NAS
   uvnas.cluster.uv_share:
     share: /mnt/nas-a/uv
-    name: nas_a
+    share_name: nas_a
     mount: /mnt/nas-a
     owner: uvadmin
     group: research
@@ -118,7 +118,7 @@ EXAMPLES = r"""
 - name: Lay out a share for a group only, with a cache for each of two people
   uvnas.cluster.uv_share:
     share: /mnt/nas-b/uv
-    name: nas_b
+    share_name: nas_b
     mount: /mnt/nas-b
     owner: uvadmin
     group: research
@@ -130,8 +130,8 @@ EXAMPLES = r"""
 - name: Make sure that this share, and no copy of it, is mounted, and has room for a big build
   uvnas.cluster.uv_share:
     share: /mnt/nas-a/uv
-    name: nas_a
-    id: 6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a
+    share_name: nas_a
+    share_id: 6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a
     mount: /mnt/nas-a
     owner: uvadmin
     group: research
@@ -139,12 +139,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-name:
+share_name:
   description: Name of the share.
   returned: success
   type: str
   sample: nas_a
-id:
+share_id:
   description: Id of the share; null in check mode, where a new share would get a random one.
   returned: success
   type: str
@@ -250,8 +250,8 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import ch
 
 ARGUMENTS: dict[str, t.Any] = {
     **adapter.SHARE_ARGUMENTS,
-    "name": {"type": "str", "required": True},
-    "id": {"type": "str"},
+    "share_name": {"type": "str", "required": True},
+    "share_id": {"type": "str"},
     "mount": {"type": "path"},
     "group": {"type": "str"},
     "mode": {"type": "str", "default": "0755"},
@@ -270,7 +270,7 @@ def main() -> t.NoReturn:
     def work() -> dict[str, t.Any]:
         check_shares(params["declared_shares"])
         user = adapter.user_to_become(params["owner"])
-        settings = Settings(SystemRunner(), params["lock_timeout"], module.check_mode, root=os.geteuid() == 0)
+        settings = Settings(SystemRunner(), params["busy_timeout"], module.check_mode, root=os.geteuid() == 0)
         return establish(share_from_params(params, user), settings, user=user)
 
     # As whoever we are: establish() decides what is done as the owner and what is not.

@@ -35,11 +35,11 @@ class DownloadCache:
 
     directory: str
 
-    def obtain(self, source: Source, *, lock_timeout: float) -> LocalArchive:
+    def obtain(self, source: Source, *, busy_timeout: float) -> LocalArchive:
         """The archive of ``source``, downloaded unless it is here. Whoever else wants the same one meanwhile waits."""
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         lock = os.path.join(self.directory, f"{source.key}.lock")
-        with fs.share_lock(lock, timeout=lock_timeout, purpose="download"):
+        with fs.share_lock(lock, timeout=busy_timeout, purpose="download"):
             return self._find(source) or self._download(source)
 
     def _find(self, source: Source) -> LocalArchive | None:

@@ -91,7 +91,7 @@ class LockAction(ActionBase):
         os.makedirs(directory, mode=0o700, exist_ok=True)
         name = hashlib.sha256(os.path.realpath(args["lock_dir"]).encode()).hexdigest()[:16]
         path = os.path.join(directory, f"locks-{name}.lock")
-        with fs.share_lock(path, timeout=args["lock_timeout"], purpose="resolving", what=args["lock_dir"]):
+        with fs.share_lock(path, timeout=args["busy_timeout"], purpose="resolving", what=args["lock_dir"]):
             yield
 
     def _lock_on_host(

@@ -57,9 +57,9 @@ class Counted(t.NamedTuple):
 def counted(site: Site, monkeypatch: pytest.MonkeyPatch, *options: str) -> Counted:
     notes = site.path / "notes"
     notes.unlink(missing_ok=True)
-    monkeypatch.setenv("BENCH_TASKS", str(notes))
-    monkeypatch.setenv("ANSIBLE_CALLBACK_PLUGINS", str(ROOT / "tests" / "bench" / "callback"))
-    monkeypatch.setenv("ANSIBLE_CALLBACKS_ENABLED", "bench_tasks")
+    monkeypatch.setenv("BENCHMARK_TASKS", str(notes))
+    monkeypatch.setenv("ANSIBLE_CALLBACK_PLUGINS", str(ROOT / "tests" / "benchmark" / "callback"))
+    monkeypatch.setenv("ANSIBLE_CALLBACKS_ENABLED", "benchmark_tasks")
     run = site.run(ENVS, *options)
     assert run.rc == 0, run.output
     tasks = collections.defaultdict(list)
@@ -108,7 +108,7 @@ WRONG: dict[str, tuple[dict[str, t.Any], str]] = {
     "no-list": ({"uvnas_host_shares": "nas_a"}, "uvnas_host_shares must be a list of names of shares, not 'nas_a'"),
     "misspelt-value": ({"uvnas_user_cache": "gruop"}, "value of uvnas_user_cache must be one of: group, private"),
     "unknown-key": ({"uvnas_index": {"defualt": "https://x.example.org"}}, "uvnas_index.defualt. Supported"),
-    "wrong-type": ({"uvnas_lock_timeout": "soon"}, "argument 'uvnas_lock_timeout' is of type"),
+    "wrong-type": ({"uvnas_busy_timeout": "soon"}, "argument 'uvnas_busy_timeout' is of type"),
     "unfinished": ({"uvnas_profile_dir": "{{ nobody_said }}"}, "uvnas_profile_dir: 'nobody_said' is undefined"),
     "unfinished-inside": (
         {"uvnas_profile_variables": {"UV_HTTP_TIMEOUT": "{{ nobody_said }}"}},

@@ -97,9 +97,9 @@ def nas(request: pytest.FixtureRequest, place: Path) -> t.Iterator[Nas]:
 
 ENVIRONMENT = {"name": "train", "python": "3.12", "requirements": ["six"]}
 MODULES: dict[str, dict[str, t.Any]] = {
-    "uv_share": {"name": "nas_a", "min_free_bytes": 0},
-    "uv_binary": {"version": "0.13.9"},
-    "uv_python": {"pythons": ["3.12"]},
+    "uv_share": {"share_name": "nas_a", "min_free_bytes": 0},
+    "uv_binary": {"share_name": "nas_a", "version": "0.13.9"},
+    "uv_python": {"share_name": "nas_a", "pythons": ["3.12"]},
     "uv_lock": {"share_name": "nas_a", "environments": [ENVIRONMENT]},
     "uv_env": {"share_name": "nas_a", "environments": [ENVIRONMENT]},
     "uv_env_compare": {"share_name": "nas_a", "environments": [ENVIRONMENT], "inputs": {"train": {"spec_digest": "0"}}},
@@ -138,8 +138,10 @@ def test_module_on_a_share_that_hangs(nas: Nas, module: str, check: bool) -> Non
     # Until both pipes are at their end: nobody may hold them.
     stdout, stderr = process.communicate(timeout=LIMIT)
     result = json.loads(stdout)
-    whose = "share nas_a: " if {"name", "share_name"} & set(args) else ""
-    assert (result["failed"], result["msg"].splitlines()[0]) == (True, f"{whose}{share} {SILENT.format(PATIENCE)}")
+    assert (result["failed"], result["msg"].splitlines()[0]) == (
+        True,
+        f"share nas_a: {share} {SILENT.format(PATIENCE)}",
+    )
     assert (process.returncode, stderr) == (1, "")
 
 

@@ -23,7 +23,7 @@ SERIES = VERSION.rpartition(".")[0]
 TOOLS: dict[str, t.Any] = {"name": "tools", "requirements": ["six==1.15.0", "markupsafe"], "imports": ["markupsafe"]}
 LATER: dict[str, t.Any] = {"name": "later", "requirements": ["attrs", "charset-normalizer"]}
 # No index can be reached: whatever is not here already is missing.
-CUT_OFF = {"uvnas_environment": {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}}
+CUT_OFF = {"uvnas_uv_variables": {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}}
 
 
 @dataclasses.dataclass(frozen=True)

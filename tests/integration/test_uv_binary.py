@@ -117,7 +117,7 @@ class Site:
 
     def nothing_is_installed(self) -> bool:
         versions = self.path / "local" / "lib" / "uv"
-        return not self.bin.exists() and {path.name for path in versions.glob("*")} <= {".uvnas.lock"}
+        return not self.bin.exists() and {path.name for path in versions.glob("*")} <= {".uvnas.mutex"}
 
 
 def finish(process: subprocess.Popen[str]) -> Run:
@@ -299,7 +299,7 @@ def test_two_at_once_on_the_same_directory(site: Site, wheel: t.Callable[[str], 
     assert sorted([*{run.result["previous_version"] for run in runs}, None], key=str)[-1] is None
     assert site.version() == "0.8.2"
     assert site.install("0.8.2").result["changed"] is False
-    assert sorted(os.listdir(site.path / "local" / "lib" / "uv")) == [".uvnas.lock", "0.8.2"]
+    assert sorted(os.listdir(site.path / "local" / "lib" / "uv")) == [".uvnas.mutex", "0.8.2"]
 
 
 @pytest.mark.parametrize("operation", ["fsync", "symlink"])
@@ -319,7 +319,7 @@ def test_a_module_killed_in_the_middle(site: Site, wheel: t.Callable[[str], Path
     healed = site.install("0.8.22").result
     assert (healed["changed"], healed["previous_version"], site.version()) == (True, "0.8.2", "0.8.22")
     assert ("archive" in healed) is (operation == "fsync")
-    assert sorted(os.listdir(site.path / "local" / "lib" / "uv")) == [".uvnas.lock", "0.8.2", "0.8.22"]
+    assert sorted(os.listdir(site.path / "local" / "lib" / "uv")) == [".uvnas.mutex", "0.8.2", "0.8.22"]
     assert sorted(os.listdir(site.bin)) == ["uv", "uvx"]
 
 
@@ -437,7 +437,7 @@ def test_a_wheel_for_another_machine(site: Site, wheel: t.Callable[[str], Path])
     assert "uv 0.8.22 from this archive does not run on this machine: Exec format error" in failed.output
     assert "It was built for another kind of machine." in failed.output
     assert site.version() == "0.8.2"
-    assert sorted(os.listdir(site.path / "local" / "lib" / "uv")) == [".uvnas.lock", "0.8.2"]
+    assert sorted(os.listdir(site.path / "local" / "lib" / "uv")) == [".uvnas.mutex", "0.8.2"]
 
 
 def test_a_uv_that_somebody_else_put_there(site: Site) -> None:
@@ -489,7 +489,13 @@ def test_as_the_owner_who_is_not_root(site: Site, wheel: t.Callable[[str], Path]
         (site.path / "tmp").mkdir()
         (site.path / "tmp").chmod(0o1777)  # Both users keep their temporary files there.
     tasks = {
-        "share": {"share": str(site.share), "owner": owner, "version": "0.8.2", "download_dir": str(site.downloads)},
+        "share": {
+            "share": str(site.share),
+            "share_name": "nas_a",
+            "owner": owner,
+            "version": "0.8.2",
+            "download_dir": str(site.downloads),
+        },
         "local": {"bin_dir": str(site.bin), "version": "0.8.2", "download_dir": str(site.downloads)},
     }
     play = {

@@ -331,7 +331,7 @@ def test_variables_of_the_process_are_seen_by_uv_and_secrets_by_nobody(site: Sit
     """A proxy that does not answer, with a password; and a number that must not be blotted out of the result."""
     variables = {
         "uvnas_pythons": ["3.12"],
-        "uvnas_environment": {
+        "uvnas_uv_variables": {
             "HTTPS_PROXY": "http://somebody:s3cret@127.0.0.1:9",
             "ALL_PROXY": "http://somebody:s3cret@127.0.0.1:9",
             "NO_PROXY": "",

@@ -161,7 +161,7 @@ def lab() -> t.Iterator[Lab]:
 def start(root: Path, *, check: bool = False, user: str = "", groups: t.Sequence[str] = (), **args: t.Any) -> t.Any:
     """Start the module for ``root``; connected as root, or as ``user`` in ``groups``."""
     wrapper = args.pop("wrapper", ())
-    given = {"share": str(root), "name": "nas_a", "owner": OWNER, **args}
+    given = {"share": str(root), "share_name": "nas_a", "owner": OWNER, **args}
     given = {key: str(value) if isinstance(value, Path) else value for key, value in given.items()}
     gids = [grp.getgrnam(group).gr_gid for group in groups]
     arguments = json.dumps([{**given, "_ansible_check_mode": check}, user, gids])
@@ -348,7 +348,7 @@ def test_another_nas_is_mounted(lab: Lab) -> None:
 def test_a_copy_of_the_share_is_mounted(lab: Lab) -> None:
     nas = lab.tmpfs()
     make(nas / "uv", mount=nas)
-    assert "but another one: its id is" in fail(nas / "uv", mount=nas, id=ID)
+    assert "but another one: its id is" in fail(nas / "uv", mount=nas, share_id=ID)
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -408,7 +408,7 @@ def test_a_full_share_can_still_be_cleaned(lab: Lab) -> None:
 
 def test_what_is_off_is_corrected(lab: Lab) -> None:
     root = lab.path / "uv"
-    share_id = make(root, group=GROUP)["id"]
+    share_id = make(root, group=GROUP)["share_id"]
     own(root, ADA)
     root.chmod(0o700)
     own(root / "lib", "root")
@@ -416,14 +416,14 @@ def test_what_is_off_is_corrected(lab: Lab) -> None:
     (root / "lib" / "uv").rmdir()
     own(root / "share.json", "root")
     predicted, result = make(root, group=GROUP, check=True), make(root, group=GROUP)
-    for part in ("changed", "created", "diff", "id"):
+    for part in ("changed", "created", "diff", "share_id"):
         assert predicted[part] == result[part]
     assert sorted(predicted["corrected"]) == sorted(result["corrected"])
     assert sorted(result["corrected"]) == [str(root), str(root / "lib"), str(root / "share.json")]
     assert result["created"] == [str(root / "lib" / "uv")]
     assert f"./: 0700 {ADA}:{primary_group(ADA)}\n" in result["diff"]["before"]
     assert f"./: 0755 {OWNER}:{GROUP}\n" in result["diff"]["after"]
-    assert result["id"] == share_id
+    assert result["share_id"] == share_id
     assert who(root) == who(root / "lib") == who(root / "lib" / "uv") == (OWNER, GROUP, 0o755)
     assert "had another owner" in str(result["warnings"])
     assert not make(root, group=GROUP)["changed"]
@@ -602,7 +602,7 @@ def test_root_is_not_led_away_by_a_symlink_put_there_in_the_meantime(lab: Lab, s
 def test_killed_at_any_change_the_next_run_completes_the_share(lab: Lab, args: dict[str, t.Any]) -> None:
     """And never takes what a killed run left for somebody else's directory."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / ".collections")}
-    arguments = {"name": "nas_a", "owner": OWNER, "share": str(lab.path / "uv"), **args}
+    arguments = {"share_name": "nas_a", "owner": OWNER, "share": str(lab.path / "uv"), **args}
     done = subprocess.run(
         [sys.executable, "-c", KILLER, json.dumps(arguments)],
         env=environment,
@@ -621,7 +621,7 @@ def test_killed_at_any_change_the_next_run_completes_the_share(lab: Lab, args: d
         root = Path(one["share"])
         assert set(os.listdir(root)) == whole
         assert who(root / "lib" / "uv") == (OWNER, args.get("group", primary_group(OWNER)), 0o755)
-        assert json.loads((root / "share.json").read_text())["id"] == result["id"]
+        assert json.loads((root / "share.json").read_text())["id"] == result["share_id"]
     assert not runs[-1]["result"]["changed"]
     # Not even modes and owners are left to be corrected.
     assert not make(Path(runs[len(runs) // 2]["share"]), **args)["changed"]
@@ -634,7 +634,7 @@ def test_several_at_once(lab: Lab, parent: str) -> None:
         root = lab.path / f"uv-{number}"
         results = [finish(process) for process in [start(root, group=GROUP) for _number in range(4)]]
         assert not [result["msg"] for result in results if result.get("failed")]
-        assert len({result["id"] for result in results}) == 1
+        assert len({result["share_id"] for result in results}) == 1
         assert sum(str(root / "share.json") in result["created"] for result in results) == 1
         assert not make(root, group=GROUP)["changed"]
 
@@ -651,21 +651,21 @@ with share_lock(sys.argv[1], timeout=0, purpose="building"):
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT / ".collections")}
     with subprocess.Popen(
-        [sys.executable, "-c", holder, root / ".uvnas.lock"],
+        [sys.executable, "-c", holder, root / ".uvnas.mutex"],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout
         process.stdout.readline()
-        assert not make(root, lock_timeout=0)["changed"]
+        assert not make(root, busy_timeout=0)["changed"]
         (root / "envs").rmdir()
-        said = run(root, lock_timeout=0)["msg"]
+        said = run(root, busy_timeout=0)["msg"]
         assert f"pid {process.pid}" in said
         assert "(building)" in said
         assert not (root / "envs").exists()
         process.communicate()
-    assert make(root, lock_timeout=0)["changed"]
+    assert make(root, busy_timeout=0)["changed"]
 
 
 def test_what_a_killed_probe_left_is_removed(lab: Lab) -> None:

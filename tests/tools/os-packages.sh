@@ -1,7 +1,7 @@
 #!/bin/sh
-# Have what the tests use of the operating system: os-packages.sh [bench]
+# Have what the tests use of the operating system: os-packages.sh [machines]
 #
-# As root on Debian or Ubuntu: install what is missing. Otherwise: say it. With "bench" it is about molecule's hosts.
+# As root on Debian or Ubuntu: install what is missing. Otherwise: say it. With "machines" it is about molecule's hosts.
 set -eu
 
 # A command that the tests run, and the Debian package it comes from.
@@ -30,7 +30,7 @@ xz          xz-utils
 zsh         zsh
 '
 
-wanted_by_the_bench='
+wanted_by_the_machines='
 /usr/lib/podman/aardvark-dns  aardvark-dns
 /usr/lib/podman/netavark      netavark
 iptables    iptables
@@ -44,7 +44,7 @@ podman      podman
 runc        runc
 ssh         openssh-client
 '
-[ "${1:-}" != bench ] || wanted=$wanted_by_the_bench
+[ "${1:-}" != machines ] || wanted=$wanted_by_the_machines
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=$(echo "$wanted" | while read -r command package; do

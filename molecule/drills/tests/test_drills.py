@@ -4,7 +4,7 @@
 """Things that go wrong: each is said in one clear line, changes nothing, keeps nobody else from being done, and when it
 is over, so is the harm.
 
-Before the tests and after them, the bench is as `site` makes it, with one environment more in between.
+Before the tests and after them, the machines are as `site` makes them, with one environment more in between.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 HOSTS = {"dev1", "node-a1", "node-a2", "node-b1"}
-PYTHON = "{{ bench_python }}"
+PYTHON = "{{ machines_python }}"
 INVENTORY = yaml.safe_load((ROOT / "molecule" / "inventory" / "group_vars" / "all.yml").read_text())
 THIRD = ("-i", str(ROOT / "molecule" / "drills" / "inventory" / "third-share.yml"))
 # Of the environments, on what. Without packages, the first generation of one takes no time.
@@ -48,7 +48,7 @@ def run(site, state):
 
 
 @pytest.fixture
-def kept(bench, state):
+def kept(machines, state):
     """What has to be as it was before: shares, what hosts read at login, and locks on the controller."""
 
     def look():
@@ -58,9 +58,9 @@ def kept(bench, state):
             "-o -type f -printf '%p %i %m %u %s %T@\\n' -o -printf '%p %i %m %u %l\\n' | sort"
         )
         profile = "stat -c '%n %i %Y' /etc/profile.d/uvnas.* /etc/fish/conf.d/uvnas.fish /usr/local/bin/uv 2>&1 || true"
-        found = {host: bench.root(host, profile) for host in HOSTS}
+        found = {host: machines.root(host, profile) for host in HOSTS}
         locks = {path.name: path.stat().st_mtime_ns for path in (state / "locks").glob("*.txt")}
-        return {"shares": bench.root("dev1", shares).splitlines(), **found, "locks": locks}
+        return {"shares": machines.root("dev1", shares).splitlines(), **found, "locks": locks}
 
     before = look()
 
@@ -71,18 +71,18 @@ def kept(bench, state):
 
 
 @pytest.fixture
-def nas(bench):
+def nas(machines):
     """Does what an admin should not have done to the mount of a NAS. In the end, all is as fstab has it."""
     touched = set()
 
     def change(host, name, *commands):
         touched.add((host, name))
         for command in commands:
-            bench.root(host, command.format(mount=f"/mnt/{name}"))
+            machines.root(host, command.format(mount=f"/mnt/{name}"))
 
     yield change
     for host, name in touched:
-        bench.root(host, f"while mountpoint -q /mnt/{name}; do umount -l /mnt/{name}; done; mount /mnt/{name}")
+        machines.root(host, f"while mountpoint -q /mnt/{name}; do umount -l /mnt/{name}; done; mount /mnt/{name}")
 
 
 def healthy(run, **variables):
@@ -119,7 +119,7 @@ MOUNTS = {
 
 
 @pytest.mark.parametrize("fault", MOUNTS)
-def test_mount_on_the_builder(run, bench, kept, nas, fault):
+def test_mount_on_the_builder(run, machines, kept, nas, fault):
     commands, message = MOUNTS[fault]
     nas("dev1", "nas-a", *commands)
     # Something is to be built, too.
@@ -129,7 +129,7 @@ def test_mount_on_the_builder(run, bench, kept, nas, fault):
     assert done.finished == HOSTS - {"dev1"}
     assert set(done.summary) >= EVERYWHERE
     if fault == "unmounted":
-        assert bench.root("dev1", "ls -A /mnt/nas-a") == ""
+        assert machines.root("dev1", "ls -A /mnt/nas-a") == ""
     kept()
 
 
@@ -143,9 +143,9 @@ def test_mount_on_a_node(run, kept, nas):
     kept()
 
 
-def test_mounts_on_two_nodes(run, bench, kept, nas):
+def test_mounts_on_two_nodes(run, machines, kept, nas):
     nas("node-b1", "nas-b", "mount -o remount,bind,noexec {mount}")
-    device = bench.root("dev1", "findmnt --noheadings --output SOURCE /mnt/nas-b").strip()
+    device = machines.root("dev1", "findmnt --noheadings --output SOURCE /mnt/nas-b").strip()
     nas("node-a1", "nas-a", "umount {mount}", f"mount {device} {{mount}}")
     done = run()
     assert done.rc == 2, done.output
@@ -162,14 +162,14 @@ def test_after_that_all_is_well(run):
     healthy(run)
 
 
-def test_an_environment_that_fails_hides_nothing(run, bench):
+def test_an_environment_that_fails_hides_nothing(run, machines):
     """Neither one that fails on its builder, nor one that fails on the only host that has seen its share."""
     worse = {**DRILL, "requirements": ["idna"], "checks": ["echo no luck >&2; exit 3"]}
-    bench.root("node-b1", "mkdir /run/empty && mount --bind /run/empty /mnt/nas-b/uv/envs/only-b/lib")
+    machines.root("node-b1", "mkdir /run/empty && mount --bind /run/empty /mnt/nas-b/uv/envs/only-b/lib")
     try:
         done = run(drill=worse)
     finally:
-        bench.root("node-b1", "umount /mnt/nas-b/uv/envs/only-b/lib; rmdir /run/empty")
+        machines.root("node-b1", "umount /mnt/nas-b/uv/envs/only-b/lib; rmdir /run/empty")
     assert done.rc == 2, done.output
     assert done.errors == {
         "dev1": [
@@ -191,17 +191,17 @@ def test_an_environment_that_fails_hides_nothing(run, bench):
 
 
 @pytest.fixture
-def third(bench, state, kept):
+def third(machines, state, kept):
     """The variables of a site with a third share, which nobody but its builder has. Nothing else changes."""
     share = {"name": "nas_c", "root": "/mnt/nas-c/uv", "mount": "/mnt/nas-c", "builder": "dev1", "owner": "uvadmin"}
-    bench.root("dev1", "mkdir -p /mnt/nas-c")
+    machines.root("dev1", "mkdir -p /mnt/nas-c")
     yield {"uvnas_shares": [*INVENTORY["uvnas_shares"], share], "uvnas_min_free_bytes": 0, "uvnas_min_free_inodes": 0}
-    bench.root("dev1", "while mountpoint -q /mnt/nas-c; do umount -l /mnt/nas-c; done; rmdir /mnt/nas-c")
+    machines.root("dev1", "while mountpoint -q /mnt/nas-c; do umount -l /mnt/nas-c; done; rmdir /mnt/nas-c")
     (state / "locks" / "room.txt").unlink()
     kept()
 
 
-def test_full_in_mid_build(run, bench, third):
+def test_full_in_mid_build(run, machines, third):
     """Of bytes, then of inodes."""
 
     def build(*requirements):
@@ -209,18 +209,18 @@ def test_full_in_mid_build(run, bench, third):
         return run(*THIRD, more=[room], **third)
 
     def shown():
-        return bench.root("dev1", "cd /mnt/nas-c/uv && ls -A generations/room && readlink envs/room").split()
+        return machines.root("dev1", "cd /mnt/nas-c/uv && ls -A generations/room && readlink envs/room").split()
 
     def used(what):
-        return int(bench.root("dev1", f"df --output={what} -B1 /mnt/nas-c | tail -n 1"))
+        return int(machines.root("dev1", f"df --output={what} -B1 /mnt/nas-c | tail -n 1"))
 
-    bench.root("dev1", "mount -t tmpfs -o size=1g,mode=755 tmpfs /mnt/nas-c && chown uvadmin: /mnt/nas-c")
+    machines.root("dev1", "mount -t tmpfs -o size=1g,mode=755 tmpfs /mnt/nas-c && chown uvadmin: /mnt/nas-c")
     first = build()
     assert first.rc == 0, first.output
     before = shown()
     assert len(before) == 2
     for limit in (f"size={used('used') + (8 << 20)}", f"size=1g,nr_inodes={used('iused') + 150}"):
-        bench.root("dev1", f"mount -o remount,{limit} /mnt/nas-c")
+        machines.root("dev1", f"mount -o remount,{limit} /mnt/nas-c")
         done = build("numpy")
         assert done.rc == 2, done.output
         assert done.errors == {"dev1": ["environment room: cannot install its lock"]}
@@ -228,42 +228,42 @@ def test_full_in_mid_build(run, bench, third):
         assert "The share is full: " in done.text
         assert done.finished == HOSTS - {"dev1"}
         assert shown() == before
-        bench.user("dev1", "alice", "/mnt/nas-c/uv/envs/room/bin/python -c 'import sys'")
-    bench.root("dev1", "mount -o remount,size=1g,nr_inodes=0 /mnt/nas-c")
+        machines.user("dev1", "alice", "/mnt/nas-c/uv/envs/room/bin/python -c 'import sys'")
+    machines.root("dev1", "mount -o remount,size=1g,nr_inodes=0 /mnt/nas-c")
     healed = build("numpy")
     assert healed.rc == 0, healed.output
     assert shown()[-1] != before[-1]
-    bench.user("dev1", "alice", "/mnt/nas-c/uv/envs/room/bin/python -c 'import numpy'")
+    machines.user("dev1", "alice", "/mnt/nas-c/uv/envs/room/bin/python -c 'import numpy'")
 
 
-def test_a_root_that_may_nothing(run, bench, third):
+def test_a_root_that_may_nothing(run, machines, third):
     """Not even look, as FUSE has it: stricter than an NFS export that squashes root. Its owner does it all."""
-    bench.root("dev1", "chmod 666 /dev/fuse && install -d -o uvadmin /srv/squashed && chown uvadmin: /mnt/nas-c")
+    machines.root("dev1", "chmod 666 /dev/fuse && install -d -o uvadmin /srv/squashed && chown uvadmin: /mnt/nas-c")
     try:
-        bench.root("dev1", "su uvadmin -s /bin/sh -c 'bindfs --no-allow-other /srv/squashed /mnt/nas-c'")
-        assert bench["dev1"].run("ls /mnt/nas-c").rc != 0
+        machines.root("dev1", "su uvadmin -s /bin/sh -c 'bindfs --no-allow-other /srv/squashed /mnt/nas-c'")
+        assert machines["dev1"].run("ls /mnt/nas-c").rc != 0
         room = {**DRILL, "name": "room", "shares": ["nas_c"]}
         done = run(*THIRD, more=[room], **third)
         assert done.rc == 0, done.output
         assert done.finished == HOSTS
-        assert bench.root("dev1", "stat -c %U /srv/squashed/uv/envs/room/pyvenv.cfg") == "uvadmin\n"
+        assert machines.root("dev1", "stat -c %U /srv/squashed/uv/envs/room/pyvenv.cfg") == "uvadmin\n"
         again = run(*THIRD, more=[room], **third)
         assert (again.rc, sum(again.recap("changed").values())) == (0, 0), again.output
     finally:
-        bench.root("dev1", "umount -l /mnt/nas-c; rm -rf /srv/squashed; chown root: /mnt/nas-c")
+        machines.root("dev1", "umount -l /mnt/nas-c; rm -rf /srv/squashed; chown root: /mnt/nas-c")
 
 
 # What is around it
 
 
-def test_index_that_does_not_answer(run, bench, kept):
+def test_index_that_does_not_answer(run, machines, kept):
     proxies = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"), DEAD)
-    own = INVENTORY["uvnas_environment"].removeprefix("{{").removesuffix("}}")
+    own = INVENTORY["uvnas_uv_variables"].removeprefix("{{").removesuffix("}}")
     fresh = {**DRILL, "name": "fresh", "requirements": ["sniffio"]}
     done = run(
         more=[fresh, {**DRILL, "name": "bare"}],
-        uvnas_environment=f"{{{{ {own} | combine({proxies}) }}}}",
-        uvnas_profile_variables=INVENTORY["uvnas_environment"],
+        uvnas_uv_variables=f"{{{{ {own} | combine({proxies}) }}}}",
+        uvnas_profile_variables=INVENTORY["uvnas_uv_variables"],
     )
     assert done.rc == 2, done.output
     assert set(done.errors) == {"dev1"}
@@ -292,42 +292,42 @@ def test_node_that_is_down(run, power, kept):
     kept()
 
 
-def test_builder_that_is_killed_in_mid_build(run, site, bench):
+def test_builder_that_is_killed_in_mid_build(run, site, machines):
     def generation():
-        return bench.root("dev1", "readlink /mnt/nas-a/uv/envs/drill").strip().rpartition("/")[2]
+        return machines.root("dev1", "readlink /mnt/nas-a/uv/envs/drill").strip().rpartition("/")[2]
 
     def sleeping():
-        return bench["dev1"].run("pgrep -fx 'sleep 4217'").stdout.split()
+        return machines["dev1"].run("pgrep -fx 'sleep 4217'").stdout.split()
 
     before = generation()
     later = {**DRILL, "requirements": ["idna"]}
     # On the other share it would sleep again.
     started = run(site=site.start, drill={**later, "checks": ["exec sleep 4217"], "shares": ["nas_a"]})
     try:
-        bench.await_that("the check runs", lambda: sleeping() or started.poll() is not None, seconds=120)
+        machines.await_that("the check runs", lambda: sleeping() or started.poll() is not None, seconds=120)
         (process,) = sleeping()
         # The module with all of its processes, up to the shell that Ansible started it in.
-        bench.root(
+        machines.root(
             "dev1",
             f"pid={process}; while parent=$(ps -o ppid= -p $pid | tr -d ' '); ! grep -q sshd /proc/$parent/comm; do "
             "echo $pid; pid=$parent; done | xargs kill -9",
         )
     finally:
         if sleeping():
-            bench.root("dev1", f"kill {' '.join(sleeping())}")
+            machines.root("dev1", f"kill {' '.join(sleeping())}")
         done = site.finish(started)
     assert done.rc == 2, done.output
     assert list(done.errors) == ["dev1"], done.output
     assert done.finished == HOSTS - {"dev1"}
     assert sleeping() == []
     assert generation() == before
-    left = bench.root("dev1", "ls -A /mnt/nas-a/uv/generations/drill").split()
+    left = machines.root("dev1", "ls -A /mnt/nas-a/uv/generations/drill").split()
     assert len(left) == 2
 
     healed = run(drill=later)
     assert healed.rc == 0, healed.output
     assert generation() in left
-    bench.user("node-a1", "alice", "/mnt/nas-a/uv/envs/drill/bin/python -c 'import idna'")
+    machines.user("node-a1", "alice", "/mnt/nas-a/uv/envs/drill/bin/python -c 'import idna'")
     healthy(run, drill=later)
 
 
@@ -352,11 +352,11 @@ def second(site, tmp_path, state):
     )
 
 
-def test_two_admins_at_once(run, site, second, bench):
+def test_two_admins_at_once(run, site, second, machines):
     """Both add a package. The one who comes second waits, and finds it done."""
     wanted = {**DRILL, "requirements": ["idna", "certifi"]}
     generations = "ls -A /mnt/nas-a/uv/generations/drill /mnt/nas-b/uv/generations/drill | wc -l"
-    before = int(bench.root("dev1", generations))
+    before = int(machines.root("dev1", generations))
     started = [
         run(site=site.start, drill=wanted),
         run(site=second.start, drill=wanted, uvnas_lock_dir=str(second.checkout / "locks")),
@@ -364,8 +364,8 @@ def test_two_admins_at_once(run, site, second, bench):
     for done in [site.finish(one) for one in started]:
         assert done.rc == 0, done.output
         assert done.finished == HOSTS
-    assert int(bench.root("dev1", generations)) == before + 2
+    assert int(machines.root("dev1", generations)) == before + 2
     for name in ("nas-a", "nas-b"):
-        bench.user("dev1", "alice", f"/mnt/{name}/uv/envs/drill/bin/python -c 'import certifi, idna'")
+        machines.user("dev1", "alice", f"/mnt/{name}/uv/envs/drill/bin/python -c 'import certifi, idna'")
     healthy(run, drill=wanted)
     healthy(run, site=second, drill=wanted, uvnas_lock_dir=str(second.checkout / "locks"))

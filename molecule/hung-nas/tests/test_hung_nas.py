@@ -29,19 +29,19 @@ SILENT = f"share nas_a: /mnt/nas-a/uv has not answered for {PATIENCE} s on this 
 
 
 @contextlib.contextmanager
-def hanging(bench, host):
+def hanging(machines, host):
     """Have nas_a hang on one host; in the end all who wait go on, and all is as fstab has it."""
-    bench.root(host, "umount /mnt/nas-a && bindfs /srv/nas/nas_a /mnt/nas-a")
+    machines.root(host, "umount /mnt/nas-a && bindfs /srv/nas/nas_a /mnt/nas-a")
     try:
-        daemon = bench.root(host, "pgrep -x bindfs").strip()
-        bench.root(host, f"kill -STOP {daemon}")
+        daemon = machines.root(host, "pgrep -x bindfs").strip()
+        machines.root(host, f"kill -STOP {daemon}")
         stopped = f"grep -L 'State:.T' /proc/{daemon}/task/*/status"
-        bench.await_that("the NAS hangs", lambda: bench[host].run(stopped).stdout == "", seconds=10)
-        assert bench[host].run("timeout --signal=KILL 1 stat -f /mnt/nas-a").rc != 0
+        machines.await_that("the NAS hangs", lambda: machines[host].run(stopped).stdout == "", seconds=10)
+        assert machines[host].run("timeout --signal=KILL 1 stat -f /mnt/nas-a").rc != 0
         yield
     finally:
         # The kernel gives up the filesystem when its daemon ends.
-        bench.root(host, "pkill -KILL -x bindfs; umount -l /mnt/nas-a; mount /mnt/nas-a")
+        machines.root(host, "pkill -KILL -x bindfs; umount -l /mnt/nas-a; mount /mnt/nas-a")
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def run(site):
     assert sum(healed.recap("changed").values()) == 0, healed.output
 
 
-def test_members_are_done_beside_a_builder_that_hangs(run, bench):
-    with hanging(bench, "dev1"):
+def test_members_are_done_beside_a_builder_that_hangs(run, machines):
+    with hanging(machines, "dev1"):
         done = run()
     assert done.rc == 2, done.output
     assert done.errors == {"dev1": [SILENT]}
@@ -68,26 +68,26 @@ def test_members_are_done_beside_a_builder_that_hangs(run, bench):
 
 
 @pytest.fixture(scope="module")
-def node(bench, run):
-    with hanging(bench, "node-a1"):
+def node(machines, run):
+    with hanging(machines, "node-a1"):
         yield "node-a1"
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_logins_are_not_held_up(bench, node, shell):
+def test_logins_are_not_held_up(machines, node, shell):
     login = f"timeout --signal=KILL {LOGIN} su - alice -s /bin/{shell} -c"
-    assert bench.root(node, f"{login} {shlex.quote(SHELLS[shell] + 'echo $UVNAS_SHARE')}") == "nas_a\n"
+    assert machines.root(node, f"{login} {shlex.quote(SHELLS[shell] + 'echo $UVNAS_SHARE')}") == "nas_a\n"
     # As ssh runs a command.
     command = f"timeout --signal=KILL {LOGIN} su alice -s /bin/{shell} -c 'echo here'"
-    assert bench.root(node, command) == "here\n"
+    assert machines.root(node, command) == "here\n"
 
 
-def test_hosts_beside_one_that_hangs_are_done(run, bench, node):
-    bench.root(node, "rm /etc/profile.d/uvnas.sh")
+def test_hosts_beside_one_that_hangs_are_done(run, machines, node):
+    machines.root(node, "rm /etc/profile.d/uvnas.sh")
     done = run()
     assert done.rc == 2, done.output
     assert done.errors == {node: [SILENT]}
     assert done.finished == HOSTS - {node}
     assert set(done.summary) >= {"nas_a: tools", "nas_a: train", "nas_b: only-b", "nas_b: tools", "nas_b: train"}
     # What logins read is written all the same.
-    assert bench[node].file("/etc/profile.d/uvnas.sh").exists
+    assert machines[node].file("/etc/profile.d/uvnas.sh").exists

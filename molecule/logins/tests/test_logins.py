@@ -21,18 +21,18 @@ ALIASES = ("tcsh",)
 
 
 @pytest.fixture(params=SHELLS, scope="module")
-def shell(request, bench):
+def shell(request, machines):
     """The login shell of alice, on all hosts that the tests use."""
     for host in READ:
-        bench.root(host, f"usermod --shell /bin/{request.param} alice")
+        machines.root(host, f"usermod --shell /bin/{request.param} alice")
     yield request.param
     for host in READ:
-        bench.root(host, "usermod --shell /bin/bash alice")
+        machines.root(host, "usermod --shell /bin/bash alice")
 
 
-def ssh(bench, host, *, typed="", command="", tty=False):
+def ssh(machines, host, *, typed="", command="", tty=False):
     """Log in to a host from root of dev1. What is typed goes to a terminal."""
-    return bench["dev1"].run(
+    return machines["dev1"].run(
         "printf %s %s | timeout 60 ssh %s -o StrictHostKeyChecking=no -o LogLevel=ERROR alice@%s %s",
         "%s",
         typed,
@@ -42,27 +42,27 @@ def ssh(bench, host, *, typed="", command="", tty=False):
     )
 
 
-def seen(bench, host, way, lines=""):
+def seen(machines, host, way, lines=""):
     """The environment of a session of alice, after lines that she types."""
-    bench.root(host, "rm -f /home/alice/seen")
+    machines.root(host, "rm -f /home/alice/seen")
     typed = f"{lines}env > /home/alice/seen\nexit\n"
-    shell = bench.root(host, "getent passwd alice").strip().rpartition(":")[2]
+    shell = machines.root(host, "getent passwd alice").strip().rpartition(":")[2]
     if way == "login":
-        done = ssh(bench, host, typed=typed, tty=True)
+        done = ssh(machines, host, typed=typed, tty=True)
     elif way == "interactive":
         clean = "exec env -i HOME=/home/alice USER=alice TERM=dumb PATH=/usr/bin:/bin"
-        done = ssh(bench, host, typed=typed, command=f"{clean} {shell} -i", tty=True)
+        done = ssh(machines, host, typed=typed, command=f"{clean} {shell} -i", tty=True)
     else:
-        done = ssh(bench, host, command="env > /home/alice/seen")
-    assert bench[host].file("/home/alice/seen").exists, done.stdout + done.stderr
-    text = bench.root(host, "cat /home/alice/seen")
+        done = ssh(machines, host, command="env > /home/alice/seen")
+    assert machines[host].file("/home/alice/seen").exists, done.stdout + done.stderr
+    text = machines.root(host, "cat /home/alice/seen")
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
 @pytest.mark.parametrize("way", ["login", "interactive", "command"])
 @pytest.mark.parametrize("host", READ)
-def test_exports(bench, shell, host, way):
-    found = seen(bench, host, way)
+def test_exports(machines, shell, host, way):
+    found = seen(machines, host, way)
     ours = {name: value for name, value in found.items() if name.startswith(("UV_", "UVNAS_"))}
     if shell not in READ[host][way]:
         assert ours == {}
@@ -84,58 +84,58 @@ def test_exports(bench, shell, host, way):
 
 
 @pytest.mark.parametrize("way", ["login", "interactive", "command"])
-def test_uv_is_found(bench, shell, way):
+def test_uv_is_found(machines, shell, way):
     if way == "command":
-        done = ssh(bench, "dev1", command="uv --version")
+        done = ssh(machines, "dev1", command="uv --version")
         assert (done.stdout.startswith("uv ")) == (shell in READ["dev1"]["command"])
         return
-    bench.root("dev1", "rm -f /home/alice/version")
-    seen(bench, "dev1", way, "uv --version > /home/alice/version\n")
-    assert bench.root("dev1", "cat /home/alice/version").startswith("uv ") == (shell in READ["dev1"][way])
+    machines.root("dev1", "rm -f /home/alice/version")
+    seen(machines, "dev1", way, "uv --version > /home/alice/version\n")
+    assert machines.root("dev1", "cat /home/alice/version").startswith("uv ") == (shell in READ["dev1"][way])
 
 
 @pytest.mark.parametrize("share", ROOT_OF)
-def test_an_environment_of_her_own(bench, shell, share):
+def test_an_environment_of_her_own(machines, shell, share):
     people = ROOT_OF[share].replace("/uv", "/people/alice")
     env = f"{people}/{shell}"
-    bench.root("dev1", f"rm -rf {env} /home/alice/during /home/alice/prefix")
+    machines.root("dev1", f"rm -rf {env} /home/alice/during /home/alice/prefix")
     activate = ACTIVATE.get(shell, ". {}/bin/activate").format(env)
     lines = [
         f"uvnas_use {share}",
-        f"uv venv --quiet --python {bench.series} {env}",
+        f"uv venv --quiet --python {machines.series} {env}",
         activate,
         "uv pip install --quiet rich",
         "env > /home/alice/during",
         "python -c 'import sys, rich; print(sys.prefix)' > /home/alice/prefix",
         "deactivate",
     ]
-    after = seen(bench, "dev1", "login", "\n".join(lines) + "\n")
-    during = bench.root("dev1", "cat /home/alice/during")
+    after = seen(machines, "dev1", "login", "\n".join(lines) + "\n")
+    during = machines.root("dev1", "cat /home/alice/during")
     assert f"\nVIRTUAL_ENV={env}\n" in f"\n{during}"
-    assert bench.root("dev1", "cat /home/alice/prefix").strip() == env
+    assert machines.root("dev1", "cat /home/alice/prefix").strip() == env
     assert "VIRTUAL_ENV" not in after
     assert env not in after["PATH"]
     assert after["UVNAS_SHARE"] == share
 
-    module = f"{env}/lib/python{bench.series}/site-packages/rich/console.py"
-    assert f"{ROOT_OF[share]}/python/" in bench.root("dev1", f"readlink -f {env}/bin/python")
+    module = f"{env}/lib/python{machines.series}/site-packages/rich/console.py"
+    assert f"{ROOT_OF[share]}/python/" in machines.root("dev1", f"readlink -f {env}/bin/python")
     if share == "nas_b":
         # The same file as in the cache.
-        number = bench.root("dev1", f"stat -c %i {module}").strip()
-        assert bench.root("dev1", f"find {ROOT_OF[share]}/user-cache -inum {number}") != ""
+        number = machines.root("dev1", f"stat -c %i {module}").strip()
+        assert machines.root("dev1", f"find {ROOT_OF[share]}/user-cache -inum {number}") != ""
     else:
         # A clone: another file, with the blocks of the one in the cache.
-        assert bench.root("dev1", f"stat -c %h {module}").strip() == "1"
-        assert "shared" in bench.root("dev1", f"filefrag -v {module}")
+        assert machines.root("dev1", f"stat -c %h {module}").strip() == "1"
+        assert "shared" in machines.root("dev1", f"filefrag -v {module}")
 
 
-def test_root_is_left_alone(bench, shell):
+def test_root_is_left_alone(machines, shell):
     for host in READ:
         for command in (
             f"su - root -s /bin/{shell} -c env",
             f"env -i HOME=/root PATH=/bin TERM=dumb /bin/{shell} -i -c env",
         ):
-            found = bench.root(host, f"{command} 2>/dev/null")
+            found = machines.root(host, f"{command} 2>/dev/null")
             assert "UV_" not in found
             assert "UVNAS_" not in found
             assert "/uv/" not in found

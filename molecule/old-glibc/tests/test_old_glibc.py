@@ -12,7 +12,7 @@ import pytest
 
 ROOT = "/mnt/nas-b/uv"
 # bcrypt has wheels for glibc 2.28 and for 2.34; uv takes the newest that runs on the builder.
-CRYPT = {"name": "crypt", "python": "{{ bench_python }}", "requirements": ["bcrypt"], "imports": ["bcrypt"]}
+CRYPT = {"name": "crypt", "python": "{{ machines_python }}", "requirements": ["bcrypt"], "imports": ["bcrypt"]}
 
 
 @pytest.fixture(scope="module")
@@ -51,22 +51,22 @@ def test_it_is_the_only_host_that_fails(without_floor):
     assert without_floor.failed == {"node-b1"}
 
 
-def test_newer_hosts_run_it(bench, without_floor):
-    assert bench.user("node-a1", "alice", "/mnt/nas-a/uv/envs/crypt/bin/python -c 'import bcrypt; print(1)'") == "1"
+def test_newer_hosts_run_it(machines, without_floor):
+    assert machines.user("node-a1", "alice", "/mnt/nas-a/uv/envs/crypt/bin/python -c 'import bcrypt; print(1)'") == "1"
 
 
-def test_with_the_floor_it_is_built_for_the_oldest_host(bench, with_floor):
+def test_with_the_floor_it_is_built_for_the_oldest_host(machines, with_floor):
     assert with_floor.rc == 0, with_floor.output
-    assert bench.user("dev1", "alice", f"srun -p b {ROOT}/envs/crypt/bin/python -c 'import bcrypt; print(1)'") == "1"
-    platform = json.loads(bench.root("dev1", f"cat {ROOT}/envs/crypt/.uvnas.json"))["platform"]
+    assert machines.user("dev1", "alice", f"srun -p b {ROOT}/envs/crypt/bin/python -c 'import bcrypt; print(1)'") == "1"
+    platform = json.loads(machines.root("dev1", f"cat {ROOT}/envs/crypt/.uvnas.json"))["platform"]
     assert platform["packages"]["bcrypt"] == {"glibc": "2.28", "tag": "manylinux_2_28_x86_64"}
 
 
-def test_it_is_the_same_on_the_other_nas(bench, with_floor):
-    ids = {bench.root("dev1", f"readlink {root}/envs/crypt").strip() for root in ("/mnt/nas-a/uv", ROOT)}
+def test_it_is_the_same_on_the_other_nas(machines, with_floor):
+    ids = {machines.root("dev1", f"readlink {root}/envs/crypt").strip() for root in ("/mnt/nas-a/uv", ROOT)}
     assert len(ids) == 1
 
 
-def test_the_interpreter_of_the_bench_runs_on_the_oldest_host(bench, with_floor):
-    platform = json.loads(bench.root("dev1", f"cat {ROOT}/envs/crypt/.uvnas.json"))["platform"]
+def test_the_interpreter_of_the_machines_runs_on_the_oldest_host(machines, with_floor):
+    platform = json.loads(machines.root("dev1", f"cat {ROOT}/envs/crypt/.uvnas.json"))["platform"]
     assert tuple(map(int, platform["interpreter"].split("."))) <= (2, 31)

@@ -14,7 +14,7 @@ PUBLISHED = {
     "bin": ("/bin", "uv"),
     "uv": ("/lib/uv/*", "uv"),
     "lock": ("/locks", "train.txt"),
-    "lock file": ("", ".uvnas.lock"),
+    "lock file": ("", ".uvnas.mutex"),
     "link": ("/envs", "train"),
     "manifest": ("/envs/train/", ".uvnas.json"),
     "program": ("/envs/train/bin", "activate"),
@@ -40,45 +40,47 @@ ATTEMPTS = {
 
 @pytest.mark.parametrize("what", PUBLISHED)
 @pytest.mark.parametrize("share", ROOT_OF)
-def test_nobody_but_the_owner_changes_what_is_published(bench, share, what):
+def test_nobody_but_the_owner_changes_what_is_published(machines, share, what):
     directory, file = (
-        bench.root("dev1", f"ls -d {ROOT_OF[share]}{part} | head -1").strip()
+        machines.root("dev1", f"ls -d {ROOT_OF[share]}{part} | head -1").strip()
         for part in (PUBLISHED[what][0], "/".join(PUBLISHED[what]))
     )
     script = "".join(f"\n{{ {attempt}; }} 2>/dev/null && echo {name}" for name, attempt in ATTEMPTS.items())
     state = f"stat -c '%n %a %U %s %Y' {directory} {file}"
-    before = bench.root("dev1", state)
+    before = machines.root("dev1", state)
     for user in ("alice", "bob"):
-        assert bench.user("dev1", user, f"directory={directory}; file={file}{script}\ntrue") == ""
-    assert bench.root("dev1", state) == before
+        assert machines.user("dev1", user, f"directory={directory}; file={file}{script}\ntrue") == ""
+    assert machines.root("dev1", state) == before
 
 
 @pytest.mark.parametrize("share", ROOT_OF)
-def test_nothing_on_the_share_is_writable_for_others(bench, share):
+def test_nothing_on_the_share_is_writable_for_others(machines, share):
     root = ROOT_OF[share]
     # Nobody but the owner gets into the builder's cache, so what uv leaves open in it is not.
-    assert bench.root("dev1", f"stat -c '%a %U' {root}/cache").strip() == "700 uvadmin"
+    assert machines.root("dev1", f"stat -c '%a %U' {root}/cache").strip() == "700 uvadmin"
     pruned = f"-path {root}/user-cache -prune -o -path {root}/cache -prune -o ! -type l"
     writable = f"find {root} {pruned} '(' ! -user uvadmin -o -perm /022 ')' -print"
-    assert bench.root("dev1", writable) == ""
+    assert machines.root("dev1", writable) == ""
 
 
-def test_people_cannot_use_the_builders_cache_by_mistake(bench):
-    done = bench.as_user(
-        "dev1", "alice", f"UV_CACHE_DIR=$UVNAS_ROOT/cache uv venv --python {bench.series} /mnt/nas-a/people/alice/wrong"
+def test_people_cannot_use_the_builders_cache_by_mistake(machines):
+    done = machines.as_user(
+        "dev1",
+        "alice",
+        f"UV_CACHE_DIR=$UVNAS_ROOT/cache uv venv --python {machines.series} /mnt/nas-a/people/alice/wrong",
     )
     assert done.rc != 0
     assert "Permission denied" in done.stderr
 
 
-def install(bench, user, share, *packages):
+def install(machines, user, share, *packages):
     """Have a user install packages into an environment of theirs, from a shell with the usual umask."""
     env = f"{ROOT_OF[share].removesuffix('/uv')}/people/{user}/shared"
-    bench.root("dev1", f"rm -rf {env}")
-    done = bench.as_user(
+    machines.root("dev1", f"rm -rf {env}")
+    done = machines.as_user(
         "dev1",
         user,
-        f"umask 022; uvnas_use {share}; uv venv --quiet --python {bench.series} {env} && "
+        f"umask 022; uvnas_use {share}; uv venv --quiet --python {machines.series} {env} && "
         f"uv pip install --python {env} {' '.join(packages)}",
     )
     assert done.rc == 0, done.stderr
@@ -86,31 +88,33 @@ def install(bench, user, share, *packages):
 
 
 @pytest.mark.parametrize("share", ROOT_OF)
-def test_one_cache_serves_both_users(bench, share):
-    install(bench, "alice", share, "idna", "certifi")
+def test_one_cache_serves_both_users(machines, share):
+    install(machines, "alice", share, "idna", "certifi")
     # The same package from the cache, and another one into it.
-    env, said = install(bench, "bob", share, "idna", "packaging")
+    env, said = install(machines, "bob", share, "idna", "packaging")
     assert "Installed 2 packages" in said
-    install(bench, "alice", share, "packaging", "certifi", "iniconfig")
+    install(machines, "alice", share, "packaging", "certifi", "iniconfig")
     if share == "nas_b":
         # Another user's file, and the same one.
-        owner = bench.root("dev1", f"stat -c %U {env}/lib/python{bench.series}/site-packages/idna/__init__.py").strip()
+        owner = machines.root(
+            "dev1", f"stat -c %U {env}/lib/python{machines.series}/site-packages/idna/__init__.py"
+        ).strip()
         assert owner == "alice"
 
 
-def test_packages_of_another_user_need_no_network(bench):
-    install(bench, "alice", "nas_b", "idna")
-    done = bench.as_user(
+def test_packages_of_another_user_need_no_network(machines):
+    install(machines, "alice", "nas_b", "idna")
+    done = machines.as_user(
         "dev1",
         "bob",
-        f"uvnas_use nas_b; cd /mnt/nas-b/people/bob; rm -rf off; uv venv -q --python {bench.series} off && "
+        f"uvnas_use nas_b; cd /mnt/nas-b/people/bob; rm -rf off; uv venv -q --python {machines.series} off && "
         "uv pip install --offline --python off idna",
     )
     assert done.rc == 0, done.stderr
 
 
 @pytest.mark.parametrize("share", ROOT_OF)
-def test_a_user_cannot_put_an_interpreter_on_the_share(bench, share):
-    done = bench.as_user("dev1", "alice", f"uvnas_use {share}; uv venv --python 3.13 /tmp/none")
+def test_a_user_cannot_put_an_interpreter_on_the_share(machines, share):
+    done = machines.as_user("dev1", "alice", f"uvnas_use {share}; uv venv --python 3.13 /tmp/none")
     assert done.rc != 0
     assert "3.13" in done.stderr

@@ -12,32 +12,32 @@ ROOT_OF = {"nas_a": "/mnt/nas-a/uv", "nas_b": "/mnt/nas-b/uv"}
 
 @pytest.mark.parametrize("share", ROOT_OF)
 @pytest.mark.parametrize("user", ["alice", "bob"])
-def test_people_install_from_their_own_cache(bench, share, user):
+def test_people_install_from_their_own_cache(machines, share, user):
     root = ROOT_OF[share]
     env = f"{root.removesuffix('/uv')}/people/{user}/private"
-    bench.root("dev1", f"rm -rf {env}")
-    assert bench.user("dev1", user, f"uvnas_use {share}; echo $UV_CACHE_DIR") == f"{root}/user-cache/{user}"
-    done = bench.as_user(
+    machines.root("dev1", f"rm -rf {env}")
+    assert machines.user("dev1", user, f"uvnas_use {share}; echo $UV_CACHE_DIR") == f"{root}/user-cache/{user}"
+    done = machines.as_user(
         "dev1",
         user,
-        f"uvnas_use {share}; uv venv -q --python {bench.series} {env} && uv pip install --python {env} idna && "
+        f"uvnas_use {share}; uv venv -q --python {machines.series} {env} && uv pip install --python {env} idna && "
         f"{env}/bin/python -c 'import idna'",
     )
     assert done.rc == 0, done.stderr
-    module = f"{env}/lib/python{bench.series}/site-packages/idna/core.py"
-    assert bench.root("dev1", f"stat -c %U {module}").strip() == user
-    assert bench.root("dev1", f"find {root}/user-cache/{user} -path '*/idna/core.py'") != ""
+    module = f"{env}/lib/python{machines.series}/site-packages/idna/core.py"
+    assert machines.root("dev1", f"stat -c %U {module}").strip() == user
+    assert machines.root("dev1", f"find {root}/user-cache/{user} -path '*/idna/core.py'") != ""
     if share == "nas_b":
-        assert bench.root("dev1", f"stat -c %h {module}").strip() == "2"
+        assert machines.root("dev1", f"stat -c %h {module}").strip() == "2"
     else:
-        assert "shared" in bench.root("dev1", f"filefrag -v {module}")
+        assert "shared" in machines.root("dev1", f"filefrag -v {module}")
 
 
 @pytest.mark.parametrize("share", ROOT_OF)
-def test_nobody_else_gets_in(bench, share):
+def test_nobody_else_gets_in(machines, share):
     for user, other in (("alice", "bob"), ("bob", "alice")):
         cache = f"{ROOT_OF[share]}/user-cache/{other}"
-        assert bench.root("dev1", f"stat -c '%a %U' {cache}").strip() == f"700 {other}"
+        assert machines.root("dev1", f"stat -c '%a %U' {cache}").strip() == f"700 {other}"
         for attempt in (
             f"ls {cache}",
             f"touch {cache}/mine",
@@ -45,12 +45,12 @@ def test_nobody_else_gets_in(bench, share):
             f"mv {cache} {cache}.old",
             f"chmod a+rx {cache}",
         ):
-            assert bench.as_user("dev1", user, attempt).rc != 0
+            assert machines.as_user("dev1", user, attempt).rc != 0
 
 
-def test_a_user_who_is_not_listed_gets_an_error_not_a_hang(bench):
-    done = bench.as_user("dev1", "uvadmin", "cd /; echo $UV_CACHE_DIR")
+def test_a_user_who_is_not_listed_gets_an_error_not_a_hang(machines):
+    done = machines.as_user("dev1", "uvadmin", "cd /; echo $UV_CACHE_DIR")
     assert done.stdout.strip() == "/mnt/nas-a/uv/user-cache/uvadmin"
     # The owner may make it; somebody else may not.
-    denied = bench.as_user("dev1", "bob", "mkdir /mnt/nas-a/uv/user-cache/carol")
+    denied = machines.as_user("dev1", "bob", "mkdir /mnt/nas-a/uv/user-cache/carol")
     assert denied.rc != 0

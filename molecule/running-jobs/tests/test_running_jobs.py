@@ -44,21 +44,21 @@ PLACE = "/home/alice/jobs/lazy"
 def publish(site, versions):
     """Have site.yml publish the environment with these versions."""
     requirements = [f"{name}=={version}" for name, version in versions.items()]
-    python = "{{ bench_python }}"
+    python = "{{ machines_python }}"
     done = site(uvnas_envs=[{"name": "lazy", "python": python, "requirements": requirements, "imports": ["six"]}])
     assert done.rc == 0, done.output
 
 
-def published(bench, root):
-    return bench.root("dev1", f"readlink -f {root}/envs/lazy").strip()
+def published(machines, root):
+    return machines.root("dev1", f"readlink -f {root}/envs/lazy").strip()
 
 
 @pytest.fixture(scope="session")
-def ended(bench, jobs, site):
+def ended(machines, jobs, site):
     """What each job saw, and the generations that were in force when it began and when it ended."""
-    bench.user("dev1", "alice", f"mkdir -p jobs && rm -f {PLACE}.* && printf %s {shlex.quote(LAZY)} >jobs/lazy.py")
+    machines.user("dev1", "alice", f"mkdir -p jobs && rm -f {PLACE}.* && printf %s {shlex.quote(LAZY)} >jobs/lazy.py")
     publish(site, VERSIONS[0])
-    first = {partition: published(bench, root) for partition, root in ROOT_OF.items()}
+    first = {partition: published(machines, root) for partition, root in ROOT_OF.items()}
     numbers = {
         (partition, style): jobs.submit("#!/bin/bash -l\n" + script.format(root=root, place=PLACE), "-p", partition)
         for partition, root in ROOT_OF.items()
@@ -67,14 +67,14 @@ def ended(bench, jobs, site):
     for step, versions in enumerate(VERSIONS):
         if step:
             publish(site, versions)
-            bench.user("dev1", "alice", f"touch {PLACE}.published-{step}")
+            machines.user("dev1", "alice", f"touch {PLACE}.published-{step}")
 
         def all_did(step=step):
-            done = bench.user("dev1", "alice", f"ls jobs | grep -c 'lazy.*done-{step}' || true")
+            done = machines.user("dev1", "alice", f"ls jobs | grep -c 'lazy.*done-{step}' || true")
             return int(done) == len(numbers)
 
-        bench.await_that(f"all jobs have imported package {step}", all_did, seconds=120)
-    last = {partition: published(bench, root) for partition, root in ROOT_OF.items()}
+        machines.await_that(f"all jobs have imported package {step}", all_did, seconds=120)
+    last = {partition: published(machines, root) for partition, root in ROOT_OF.items()}
     return {key: json.loads(jobs.output(number)) for key, number in numbers.items()}, first, last
 
 
@@ -93,9 +93,9 @@ def test_a_job_sees_the_environment_that_it_began_with(ended, partition, style):
 
 
 @pytest.mark.parametrize("partition", ROOT_OF)
-def test_what_starts_now_sees_the_newest(bench, ended, partition):
+def test_what_starts_now_sees_the_newest(machines, ended, partition):
     ask = "import importlib.metadata as m; print(m.version('six'))"
-    said = bench.user(
+    said = machines.user(
         "dev1", "alice", f"srun -p {partition} {ROOT_OF[partition]}/envs/lazy/bin/python -c {shlex.quote(ask)}"
     )
     assert said == VERSIONS[-1]["six"]

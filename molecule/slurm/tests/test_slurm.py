@@ -118,16 +118,16 @@ def test_the_home_share_of_one_job(jobs):
 
 
 @pytest.mark.parametrize("partition", ROOT_OF)
-def test_srun_by_path(bench, partition):
+def test_srun_by_path(machines, partition):
     root = ROOT_OF[partition]
-    said = bench.user(
+    said = machines.user(
         "dev1", "alice", f"srun -p {partition} {root}/envs/train/bin/python -c 'import numpy, sys; print(sys.prefix)'"
     )
     assert said.startswith(f"{root}/generations/train/")
 
 
-def test_srun_on_two_nodes(bench):
-    said = bench.user(
+def test_srun_on_two_nodes(machines):
+    said = machines.user(
         "dev1",
         "alice",
         f"srun -p a -N2 {ROOT_OF['a']}/envs/tools/bin/python -c 'import os, rich; print(os.uname().nodename)'",
@@ -145,16 +145,16 @@ def test_srun_on_two_nodes(bench):
         ("--export=NONE", "/usr/bin/env", None),
     ],
 )
-def test_srun_from_the_devserver(bench, options, command, root):
-    said = bench.user("dev1", "alice", f"srun -p b {options} {command}")
+def test_srun_from_the_devserver(machines, options, command, root):
+    said = machines.user("dev1", "alice", f"srun -p b {options} {command}")
     found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
     assert found.get("UVNAS_ROOT") == root
     assert found.get("UV_CACHE_DIR") == (root and f"{root}/user-cache")
     assert ("PATH" in found) == (root is not None)
 
 
-def test_a_job_pins_the_generation_that_was_activated_at_submission(bench, jobs):
-    pinned = bench.user("dev1", "alice", f"source {HERE}/envs/tools/bin/activate; echo $VIRTUAL_ENV")
+def test_a_job_pins_the_generation_that_was_activated_at_submission(machines, jobs):
+    pinned = machines.user("dev1", "alice", f"source {HERE}/envs/tools/bin/activate; echo $VIRTUAL_ENV")
     assert pinned.startswith(f"{HERE}/generations/tools/")
     script = f"{LOGIN}\nsource \"$TOOLS/bin/activate\"\npython -c 'import sys, rich; print(sys.prefix)'\n"
     assert jobs.output(jobs.submit(script, "-p", "a", f"--export=ALL,TOOLS={pinned}")) == f"{pinned}\n"

@@ -10,42 +10,42 @@ import json
 import pytest
 
 ROOT_OF = {"nas_a": "/mnt/nas-a/uv", "nas_b": "/mnt/nas-b/uv"}
-PYTHON = "{{ bench_python }}"
+PYTHON = "{{ machines_python }}"
 LATER = {"name": "later", "python": PYTHON, "requirements": ["attrs", "charset-normalizer"], "imports": ["attr"]}
 # Whatever uv or pip would want from an index, it does not get.
 CUT_OFF = {
-    "uvnas_environment": {
+    "uvnas_uv_variables": {
         **dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"), "http://127.0.0.1:9"),
         "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
     }
 }
 
 
-def manifest(bench, share, env):
-    return json.loads(bench.root("dev1", f"cat {ROOT_OF[share]}/envs/{env}/.uvnas.json"))
+def manifest(machines, share, env):
+    return json.loads(machines.root("dev1", f"cat {ROOT_OF[share]}/envs/{env}/.uvnas.json"))
 
 
-def records(bench, share, env):
+def records(machines, share, env):
     """The RECORD of each package, less its scripts, whose first line names the generation that they are in."""
     script = f"cd {ROOT_OF[share]}/envs/{env}/lib && grep -v '^../../../bin/' python*/site-packages/*.dist-info/RECORD"
-    return sorted(bench.root("dev1", script).splitlines())
+    return sorted(machines.root("dev1", script).splitlines())
 
 
 @pytest.mark.parametrize("env", ["train", "tools"])
-def test_it_is_the_same_lock_generation_and_content(bench, env):
-    locks = [bench.root("dev1", f"cat {root}/locks/{env}.txt") for root in ROOT_OF.values()]
+def test_it_is_the_same_lock_generation_and_content(machines, env):
+    locks = [machines.root("dev1", f"cat {root}/locks/{env}.txt") for root in ROOT_OF.values()]
     assert locks[0] == locks[1]
-    a, b = (manifest(bench, share, env) for share in ROOT_OF)
+    a, b = (manifest(machines, share, env) for share in ROOT_OF)
     assert (a["id"], a["packages"], a["python"], a["lock"]) == (b["id"], b["packages"], b["python"], b["lock"])
     assert (a["share"], b["share"]) == ("nas_a", "nas_b")
-    assert records(bench, "nas_a", env) == records(bench, "nas_b", env)
+    assert records(machines, "nas_a", env) == records(machines, "nas_b", env)
 
 
 @pytest.mark.parametrize("env", ["train", "tools"])
-def test_the_files_are_the_same(bench, env):
+def test_the_files_are_the_same(machines, env):
     """Scripts and what activates name their own share, and RECORD has hashes of scripts; all else is the same."""
     sums = [
-        bench.root(
+        machines.root(
             "dev1",
             f"cd {root}/envs/{env}/lib && find . -type f ! -name '*.pyc' ! -name zzz_uvnas_pin.pth ! -name RECORD "
             "-exec sha256sum {} + | sort -k2",
@@ -56,12 +56,12 @@ def test_the_files_are_the_same(bench, env):
 
 
 @pytest.fixture(scope="module")
-def cloned(bench, site):
+def cloned(machines, site):
     """An environment that was on nas_a only, and then on both, while no index could be reached."""
     for root in ROOT_OF.values():
-        bench.root("dev1", f"rm -rf {root}/envs/later {root}/generations/later {root}/locks/later.txt")
+        machines.root("dev1", f"rm -rf {root}/envs/later {root}/generations/later {root}/locks/later.txt")
     # Nothing that nas_b has in its cache may help.
-    bench.root("dev1", f"cd {ROOT_OF['nas_b']}/cache && rm -rf */pypi/attrs* */pypi/charset-normalizer*")
+    machines.root("dev1", f"cd {ROOT_OF['nas_b']}/cache && rm -rf */pypi/attrs* */pypi/charset-normalizer*")
     done = site(uvnas_envs=[{**LATER, "shares": ["nas_a"]}])
     assert done.rc == 0, done.output
     done = site(uvnas_envs=[LATER], **CUT_OFF)
@@ -69,9 +69,9 @@ def cloned(bench, site):
     return done
 
 
-def test_the_second_nas_needs_no_index(bench, cloned):
-    assert manifest(bench, "nas_a", "later")["id"] == manifest(bench, "nas_b", "later")["id"]
-    assert records(bench, "nas_a", "later") == records(bench, "nas_b", "later")
+def test_the_second_nas_needs_no_index(machines, cloned):
+    assert manifest(machines, "nas_a", "later")["id"] == manifest(machines, "nas_b", "later")["id"]
+    assert records(machines, "nas_a", "later") == records(machines, "nas_b", "later")
 
 
 def test_without_the_first_nas_it_would_need_one(site, cloned):
@@ -82,17 +82,17 @@ def test_without_the_first_nas_it_would_need_one(site, cloned):
     assert "environment alone: its requirements cannot be resolved" in done.output
 
 
-def test_it_is_hard_linked_within_the_second_nas(bench, cloned):
+def test_it_is_hard_linked_within_the_second_nas(machines, cloned):
     root = ROOT_OF["nas_b"]
-    (file,) = bench.root("dev1", f"ls {root}/envs/later/lib/python*/site-packages/attr/__init__.py").split()
-    links, inode = bench.root("dev1", f"stat -L -c '%h %i' {file}").split()
+    (file,) = machines.root("dev1", f"ls {root}/envs/later/lib/python*/site-packages/attr/__init__.py").split()
+    links, inode = machines.root("dev1", f"stat -L -c '%h %i' {file}").split()
     assert int(links) > 1
-    cached = bench.root("dev1", f"find {root}/cache/archive-v* -inum {inode}").split()
+    cached = machines.root("dev1", f"find {root}/cache/archive-v* -inum {inode}").split()
     assert len(cached) == 1
 
 
-def test_nodes_of_the_second_cluster_run_it(bench, cloned):
-    said = bench.user(
+def test_nodes_of_the_second_cluster_run_it(machines, cloned):
+    said = machines.user(
         "dev1", "alice", f"srun -p b {ROOT_OF['nas_b']}/envs/later/bin/python -c 'import attr; print(attr.__file__)'"
     )
     assert said.startswith(f"{ROOT_OF['nas_b']}/generations/later/")

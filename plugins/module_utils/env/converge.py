@@ -43,7 +43,7 @@ class Reconciliation:
     # What has to be free before a build begins, in bytes and inodes; 0 for no such condition.
     min_free_bytes: int = 0
     min_free_inodes: int = 0
-    lock_timeout: float = 600.0
+    busy_timeout: float = 600.0
     earlier_shares: t.Sequence[EarlierShare] = ()
 
     def run(self, *, check_mode: bool) -> dict[str, t.Any]:
@@ -52,7 +52,7 @@ class Reconciliation:
         changes, errors = comparison.plan()
         if check_mode or not any(change.changes for change in changes):
             return self._result(changes, {}, errors)
-        with fs.share_lock(self.layout.lock_file, timeout=self.lock_timeout, purpose="building environments"):
+        with fs.share_lock(self.layout.mutex, timeout=self.busy_timeout, purpose="building environments"):
             generation.clean_up_names(self.layout)
             borrow.clean_up(self.layout.cache)
             # Somebody else may have done it meanwhile, or something else: the plan is made anew.

@@ -16,7 +16,7 @@ import socket
 import time
 import typing as t
 
-from ..errors import LockHeldError, UvnasError
+from ..errors import ShareBusyError, UvnasError
 
 # One process holds at most one lock on a share and works in one thread, so its pid makes a temporary name unique on
 # this host; the host name makes it unique among the clients of a NAS.
@@ -165,7 +165,7 @@ def share_lock(path: str, *, timeout: float, purpose: str, what: str = "") -> t.
     A POSIX record lock: released by the kernel when the process or its host dies, and agreed on between an NFS
     client and the NFS server itself. It belongs to a process, so it must not be taken twice in one.
 
-    Raises LockHeldError, naming the host, the process and the time since it holds the lock.
+    Raises ShareBusyError, naming the host, the process and the time since it holds the lock.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -182,9 +182,9 @@ def share_lock(path: str, *, timeout: float, purpose: str, what: str = "") -> t.
                     ) from error
             if time.monotonic() >= deadline:
                 where = what or os.path.dirname(path)
-                raise LockHeldError(
+                raise ShareBusyError(
                     f"another process works on {where}: {_holder(descriptor)}; waited {timeout:g} s",
-                    hint="Run again when it is done, or allow a longer wait (uvnas_lock_timeout, seconds).",
+                    hint="Run again when it is done, or allow a longer wait (uvnas_busy_timeout, seconds).",
                 )
             time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
         since = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

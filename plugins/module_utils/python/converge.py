@@ -25,6 +25,7 @@ from .sources import Downloads, SiteArchives
 
 # Documented in the module uv_python. The action plugin of that name checks them too, before anything is done on a host.
 ARGUMENTS: dict[str, t.Any] = {
+    "share_name": {"type": "str", "required": True},
     "pythons": {"type": "list", "elements": "str", "default": []},
     "site_pythons": {"type": "list", "elements": "dict", "default": [], "options": SITE_PYTHON_ARGUMENTS},
     "mirror": {"type": "str", "no_log": True},
@@ -35,11 +36,11 @@ ARGUMENTS: dict[str, t.Any] = {
     "compile_bytecode": {"type": "bool", "default": True},
     "files_dir": {"type": "str"},
     "earlier_shares": EARLIER_SHARES,
-    "environment": {"type": "dict", "default": {}, "no_log": True},
+    "uv_variables": {"type": "dict", "default": {}, "no_log": True},
 }
 
 _DOWNLOAD_HINT = (
-    "Let the builder reach it (proxies: uvnas_environment), or give a mirror (uvnas_python_mirror), "
+    "Let the builder reach it (proxies: uvnas_uv_variables), or give a mirror (uvnas_python_mirror), "
     "or an interpreter of your own (uvnas_site_pythons)."
 )
 
@@ -57,7 +58,7 @@ class Provision:
     earlier: tuple[Layout, ...] = ()
     warnings: list[str] = dataclasses.field(default_factory=list)
 
-    def converge(self, *, lock_timeout: float, check_mode: bool) -> dict[str, t.Any]:
+    def converge(self, *, busy_timeout: float, check_mode: bool) -> dict[str, t.Any]:
         """Do what there is to do, or say what it would be: the module's result.
 
         Where archives of site-supplied interpreters are needed and not here, nothing is done, and the result has
@@ -74,7 +75,7 @@ class Provision:
                 self.archives.check(install)
         if check_mode or not planned.changed:
             return self._result(planned, planned.record)
-        with fs.share_lock(self.layout.lock_file, timeout=lock_timeout, purpose="install interpreters"):
+        with fs.share_lock(self.layout.mutex, timeout=busy_timeout, purpose="install interpreters"):
             planned = self._plan(check_mode=False)
             record = self._apply(planned)
         return self._result(planned, record)
@@ -227,7 +228,7 @@ def from_params(params: t.Mapping[str, t.Any], brought: t.Mapping[str, t.IO[byte
     layout, runner = Layout(params["share"]), SystemRunner()
     # Whoever owns another share must not decide what is on this one.
     earlier = tuple(Layout(share["root"]) for share in params["earlier_shares"] if fs.is_mine(share["root"]))
-    uv = Uv(layout, runner, extra_environment={name: str(value) for name, value in params["environment"].items()})
+    uv = Uv(layout, runner, extra_variables={name: str(value) for name, value in params["uv_variables"].items()})
     return Provision(
         layout,
         wanted,

@@ -56,7 +56,7 @@ print(json.dumps({
 
 @dataclasses.dataclass(frozen=True)
 class Installer:
-    """uv at work in ``python/`` of a share. To be used with the share's lock held."""
+    """uv at work in ``python/`` of a share. To be used with the share's mutex held."""
 
     layout: Layout
     runner: Runner

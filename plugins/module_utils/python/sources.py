@@ -53,7 +53,7 @@ class Downloads:
             "UV_OFFLINE": "1" if offline else "",
         }
         given = {name: value for name, value in settings.items() if value}
-        return cls(uv.layout, _telling(uv, {**uv.extra_environment, **given}), mirror, json_url)
+        return cls(uv.layout, _telling(uv, {**uv.extra_variables, **given}), mirror, json_url)
 
     def offered(self) -> list[Download]:
         """What there is for this machine. The list that is built into uv needs no network."""
@@ -129,7 +129,7 @@ class SiteArchives:
         earlier: tuple[Layout, ...] = (),
     ) -> SiteArchives:
         """What ``uv`` installs from archives on its share."""
-        plain = {name: value for name, value in uv.extra_environment.items() if not name.startswith("UV_PYTHON_")}
+        plain = {name: value for name, value in uv.extra_variables.items() if not name.startswith("UV_PYTHON_")}
         # They are in python-archives already; uv need not keep another copy.
         told = {"UV_PYTHON_DOWNLOADS_JSON_URL": _site_json(uv.layout), "UV_PYTHON_CACHE_DIR": ""}
         return cls(uv.layout, _telling(uv, {**plain, **told}), target, brought, room, earlier)
@@ -262,7 +262,7 @@ def _declared(install: Install) -> SitePython:
 
 
 def _telling(uv: Uv, environment: t.Mapping[str, str]) -> Uv:
-    return dataclasses.replace(uv, extra_environment=environment)
+    return dataclasses.replace(uv, extra_variables=environment)
 
 
 def _site_json(layout: Layout) -> str:

@@ -57,7 +57,7 @@ class Settings:
     """How to work, as opposed to what on."""
 
     runner: Runner
-    lock_timeout: float
+    busy_timeout: float
     check_mode: bool
     # Whether this process may try things as root.
     root: bool
@@ -65,7 +65,7 @@ class Settings:
 
 def share_from_params(params: t.Mapping[str, t.Any], user: t.Optional[User]) -> Share:
     """The share that the options of uv_share describe. ``user``: the owner, where it is not who runs this process."""
-    name = check_name(params["name"])
+    name = check_name(params["share_name"])
     root, mount = check_paths(name, params["share"], params["mount"])
     mode = check_mode(name, params["mode"])
     owner = user or this_user()
@@ -80,7 +80,7 @@ def share_from_params(params: t.Mapping[str, t.Any], user: t.Optional[User]) -> 
         gid=gid,
         owner_groups=owner.groups,
         mount=mount,
-        id=check_id(name, params["id"]),
+        id=check_id(name, params["share_id"]),
         mode=mode,
         user_cache=params["user_cache"],
         people=tuple(_find_person(person) for person in params["user_cache_users"]) if private else (),
@@ -190,7 +190,7 @@ def _owners_round(share: Share, settings: Settings, *, probing: bool) -> dict[st
     if probing:
         answer.update(_probe(share, settings, may_be_full=not (answer["planned"] or answer["identity"])))
     if answer["planned"] or answer["identity"]:
-        with fs.share_lock(share.layout.lock_file, timeout=settings.lock_timeout, purpose="uv_share"):
+        with fs.share_lock(share.layout.mutex, timeout=settings.busy_timeout, purpose="uv_share"):
             answer.update(_survey(share, settings, observe(share)))
             if answer["identity"]:
                 _write_identity(share, answer["id"])
@@ -210,7 +210,7 @@ def _is_ground(share: Share, change: Change) -> bool:
 def _probe(share: Share, settings: Settings, *, may_be_full: bool) -> dict[str, t.Any]:
     """What the filesystem can do; nothing where it is too full to try, and may be, as nothing is to be made."""
     try:
-        abilities = probe.probe(share.root, settings.runner, timeout=settings.lock_timeout)
+        abilities = probe.probe(share.root, settings.runner, timeout=settings.busy_timeout)
     except OSError as error:
         if may_be_full and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return {"abilities": {}}
@@ -223,7 +223,7 @@ def _write_identity(share: Share, share_id: t.Optional[str]) -> None:
     """Write share.json; ``share_id`` is None where the share is new and its id not declared."""
     head, tail = os.path.split(share.layout.identity)
     for entry in os.listdir(head):
-        if fnmatch.fnmatchcase(entry, f".{tail}.*.tmp"):  # of a killed run: we hold the lock
+        if fnmatch.fnmatchcase(entry, f".{tail}.*.tmp"):  # of a killed run: we hold the mutex
             os.unlink(os.path.join(head, entry))
     identity = Identity(share.name, share_id or str(uuid.uuid4()))
     fs.write_json(share.layout.identity, identity.as_dict(), mode=IDENTITY_MODE)

@@ -36,9 +36,9 @@ class Layout:
         return self._path("share.json")
 
     @property
-    def lock_file(self) -> str:
-        """The POSIX lock that whoever writes to the share holds; its text says who."""
-        return self._path(".uvnas.lock")
+    def mutex(self) -> str:
+        """What whoever writes to the share holds; its text says who."""
+        return self._path(".uvnas.mutex")
 
     @property
     def bin_dir(self) -> str:

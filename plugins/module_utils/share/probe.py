@@ -23,9 +23,9 @@ from ..host.files import share_lock
 from ..host.process import Runner
 
 PROBE_DIR = ".uvnas-probe"
-PROBE_LOCK = ".uvnas-probe.lock"
+PROBE_MUTEX = ".uvnas-probe.mutex"
 # Names that this file leaves in a share's root, for good or when it is killed.
-PROBE_NAMES = frozenset({PROBE_DIR, PROBE_LOCK})
+PROBE_NAMES = frozenset({PROBE_DIR, PROBE_MUTEX})
 
 _FICLONE = 0x40049409  # ioctl_ficlone(2); the same on x86_64 and aarch64
 # Errors that say nothing about what a filesystem can do.
@@ -176,7 +176,7 @@ def probe(root: str, runner: Runner, *, timeout: float) -> Abilities:
     One at a time, so that what a killed process left behind can be told from what another one is just doing.
     """
     directory = os.path.join(root, PROBE_DIR)
-    with share_lock(os.path.join(root, PROBE_LOCK), timeout=timeout, purpose="probing the filesystem"):
+    with share_lock(os.path.join(root, PROBE_MUTEX), timeout=timeout, purpose="probing the filesystem"):
         _remove(directory)
         try:
             return _probe(directory, runner)
@@ -189,7 +189,7 @@ def forget(root: str) -> None:
     if os.path.exists(os.path.join(root, PROBE_DIR)):
         return  # somebody else's
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(os.path.join(root, PROBE_LOCK))
+        os.unlink(os.path.join(root, PROBE_MUTEX))
 
 
 def _remove(directory: str) -> None:

@@ -29,8 +29,8 @@ def result(
     file = {identity: [share.layout.identity]}
     return {
         "changed": bool(changes or identity),
-        "name": share.name,
-        "id": answer["id"],
+        "share_name": share.name,
+        "share_id": answer["id"],
         "root": share.root,
         "filesystem": answer["filesystem"],
         "link_mode": mode,

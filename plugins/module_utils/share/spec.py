@@ -38,7 +38,7 @@ _NOT_CONTENT = (
     ".snapshots",
     ".zfs",
     ".nfs*",
-    ".uvnas.lock",
+    ".uvnas.mutex",
     ".share.json.*.tmp",
     *sorted(PROBE_NAMES),
 )

@@ -59,7 +59,7 @@ def borrow(source: str, target: str, packages: t.Mapping[str, str], minor: str) 
 
 
 def clean_up(cache: str) -> None:
-    """Remove what was being copied into the cache when its process was killed. The share's lock has to be held."""
+    """Remove what was being copied into the cache when its process was killed. The share's mutex has to be held."""
     for path in glob.glob(os.path.join(glob.escape(cache), "archive-v*", f"{_UNFINISHED}*")):
         shutil.rmtree(path)
 

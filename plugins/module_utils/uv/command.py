@@ -59,7 +59,7 @@ INDEX_ARGUMENTS: dict[str, t.Any] = {
             "torch_backend": {"type": "str"},
         },
     },
-    "environment": {"type": "dict", "default": {}, "no_log": True},
+    "uv_variables": {"type": "dict", "default": {}, "no_log": True},
 }
 
 
@@ -115,7 +115,7 @@ class Uv:
     runner: Runner
     index: Index = Index()
     # Of the process: proxies, certificates, whatever the site's uv needs. Wins over what is inherited.
-    extra_environment: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    extra_variables: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     # None: the share's cache. A check mode run has one of its own, so as to leave the share alone.
     cache_dir: t.Optional[str] = None
 
@@ -141,7 +141,7 @@ class Uv:
             "UV_PYTHON_INSTALL_DIR": self.layout.python,
             "UV_PYTHON_CACHE_DIR": self.layout.python_archives,
             "UV_PYTHON_DOWNLOADS": "never",
-            **self.extra_environment,
+            **self.extra_variables,
         }
 
     def run(

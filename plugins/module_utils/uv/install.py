@@ -23,10 +23,11 @@ from .release import PROGRAMS, RELEASE_URL, Target, check_archive, extract, repo
 ARGUMENTS: dict[str, t.Any] = {
     "version": {"type": "str", "required": True},
     "share": {"type": "path"},
+    "share_name": {"type": "str"},
     "bin_dir": {"type": "path"},
     "lib_dir": {"type": "path"},
     "owner": {"type": "str"},
-    "lock_timeout": {"type": "float", "default": 600.0},
+    "busy_timeout": {"type": "float", "default": 600.0},
     "answer_timeout": {"type": "float", "default": 30.0},
     "source": {"type": "str", "choices": ["index", "release", "archive"], "default": "index"},
     "archive": {"type": "str", "no_log": True},
@@ -37,6 +38,7 @@ ARGUMENTS: dict[str, t.Any] = {
 RULES: dict[str, t.Any] = {
     "required_one_of": [("share", "bin_dir")],
     "mutually_exclusive": [("share", "bin_dir"), ("share", "lib_dir")],
+    "required_together": [("share", "share_name")],
 }
 
 
@@ -46,7 +48,7 @@ class Place:
 
     bin_dir: str
     lib_dir: str
-    lock_file: str
+    mutex: str
 
     def __post_init__(self) -> None:
         for path in (self.bin_dir, self.lib_dir):
@@ -56,13 +58,13 @@ class Place:
     @classmethod
     def on_share(cls, root: str) -> Place:
         layout = Layout(root)
-        return cls(layout.bin_dir, layout.uv_versions, layout.lock_file)
+        return cls(layout.bin_dir, layout.uv_versions, layout.mutex)
 
     @classmethod
     def local(cls, bin_dir: str, lib_dir: t.Optional[str] = None) -> Place:
         """A directory of one host. Its versions lie beside it by default: /usr/local/bin, /usr/local/lib/uv."""
         versions = lib_dir or os.path.join(os.path.dirname(bin_dir.rstrip("/")), "lib", "uv")
-        return cls(bin_dir, versions, os.path.join(versions, ".uvnas.lock"))
+        return cls(bin_dir, versions, os.path.join(versions, ".uvnas.mutex"))
 
     def link(self, program: str) -> str:
         return os.path.join(self.bin_dir, program)
@@ -165,7 +167,7 @@ def converge(
     archive: t.Optional[Archive],
     *,
     runner: Runner,
-    lock_timeout: float,
+    busy_timeout: float,
     check_mode: bool = False,
 ) -> dict[str, t.Any]:
     """Have ``version`` of uv in ``place``; the module's result.
@@ -183,7 +185,7 @@ def converge(
     if archive is not None:
         check_archive(archive.stream, archive.sha256, "the archive of uv")
     _make_directory(place.lib_dir)
-    with fs.share_lock(place.lock_file, timeout=lock_timeout, purpose=f"install uv {version}"):
+    with fs.share_lock(place.mutex, timeout=busy_timeout, purpose=f"install uv {version}"):
         wanted = plan(place, version)
         _remove_leftovers(place)
         if wanted.install:
@@ -196,7 +198,7 @@ def converge(
 
 
 def _install(place: Place, version: str, archive: Archive, runner: Runner) -> None:
-    """Have the release in ``archive`` under its version. To be called with the lock held.
+    """Have the release in ``archive`` under its version. To be called with the mutex held.
 
     Each program gets its name in one step, when it is complete and has been seen to run. A process that runs the file
     that was there before keeps it.
@@ -213,7 +215,7 @@ def _install(place: Place, version: str, archive: Archive, runner: Runner) -> No
 
 
 def _switch(place: Place, version: str, programs: t.Iterable[str]) -> None:
-    """Point the links of ``programs`` to ``version``. To be called with the lock held."""
+    """Point the links of ``programs`` to ``version``. To be called with the mutex held."""
     _make_directory(place.bin_dir)
     versions = _from_bin(place)
     for program in programs:
@@ -221,7 +223,7 @@ def _switch(place: Place, version: str, programs: t.Iterable[str]) -> None:
 
 
 def _remove_leftovers(place: Place) -> None:
-    """Remove what killed processes left unfinished. To be called with the lock held: nobody else is at work then."""
+    """Remove what killed processes left unfinished. To be called with the mutex held: nobody else is at work then."""
     for entry in _entries(place.lib_dir):
         if entry.name.startswith(".") and entry.name.endswith(".tmp") and entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry.path)

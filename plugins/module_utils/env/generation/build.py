@@ -177,7 +177,7 @@ def clean_up(layout: Layout, env: str) -> None:
 
 
 def clean_up_names(layout: Layout) -> None:
-    """Remove what was being published or removed when its process was killed. The share's lock has to be held."""
+    """Remove what was being published or removed when its process was killed. The share's mutex has to be held."""
     for directory in (layout.envs, layout.generations, layout.locks):
         with contextlib.suppress(FileNotFoundError):
             for entry in os.listdir(directory):

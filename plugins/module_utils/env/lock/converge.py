@@ -33,7 +33,7 @@ class Locking:
     inputs: t.Mapping[str, Input]
     upgrade: Upgrade
     jobs: int = 1
-    lock_timeout: float = 600.0
+    busy_timeout: float = 600.0
     earlier_shares: t.Sequence[EarlierShare] = ()
 
     def run(self, *, check_mode: bool) -> dict[str, t.Any]:
@@ -47,7 +47,7 @@ class Locking:
             return {"changed": False, "needs": needs, "locks": {}}
         if check_mode or all(step.action == KEEP for step in steps):
             return self._result(steps, self._texts(steps))
-        with fs.share_lock(self.layout.lock_file, timeout=self.lock_timeout, purpose="locking environments"):
+        with fs.share_lock(self.layout.mutex, timeout=self.busy_timeout, purpose="locking environments"):
             # Somebody else may have done it meanwhile, or something else: the plan is made anew.
             steps = self._plan(check_mode=False)
             texts = self._texts(steps)
@@ -65,7 +65,7 @@ class Locking:
         """For each step, by name: the wanted ``text`` (None: a check cannot know it), ``warnings``, or ``error``."""
         texts: dict[str, dict[str, t.Any]] = {}
         for step in steps:
-            if step.lacks:  # Nothing was lacking before the lock of the share was taken.
+            if step.lacks:  # Nothing was lacking before the mutex of the share was taken.
                 changed = f"environment {step.spec.name}: its lock changed while this was running"
                 texts[step.spec.name] = {"error": UvnasError(changed, hint="Run again.")}
             elif step.action == KEEP:

@@ -86,7 +86,7 @@ def result_of(process: subprocess.Popen[str]) -> dict[str, t.Any]:
 
 
 def test_a_share_from_nothing_then_nothing(run, share: Path, tmp_path: Path) -> None:
-    args = {"share": str(share), "owner": owner(), "version": "0.8.2"}
+    args = {"share": str(share), "share_name": "a", "owner": owner(), "version": "0.8.2"}
     predicted = run(**args, check_mode=True)
     needed = run(**args)
     assert re.fullmatch(r"[a-z0-9_]+-(gnu|musl)", needed.pop("archive_needed_for"))
@@ -113,11 +113,11 @@ def test_a_local_directory(run, tmp_path: Path) -> None:
 
 
 def test_no_change_is_no_write_no_lock_no_process(run, share: Path, tmp_path: Path) -> None:
-    args = {"share": str(share), "version": "0.8.2", "owner": owner()}
+    args = {"share": str(share), "share_name": "a", "version": "0.8.2", "owner": owner()}
     touched = tmp_path / "touched"
     run(**args, **wheel(tmp_path, "0.8.2", program("0.8.2", f"[ ! -e {touched} ] || exit 1")))
     touched.touch()
-    (share / ".uvnas.lock").unlink()
+    (share / ".uvnas.mutex").unlink()
     before = {path: path.lstat() for path in share.rglob("*")}
     assert run(**args)["changed"] is False
     after = {path: path.lstat() for path in share.rglob("*")}
@@ -129,10 +129,10 @@ def test_no_change_is_no_write_no_lock_no_process(run, share: Path, tmp_path: Pa
 def test_a_directory_that_is_no_share(run, tmp_path: Path) -> None:
     (tmp_path / "share").mkdir()
     for root in (tmp_path / "share", tmp_path / "nothing"):
-        failed = run(share=str(root), version="0.8.2", **wheel(tmp_path, "0.8.2"))
+        failed = run(share=str(root), share_name="a", version="0.8.2", **wheel(tmp_path, "0.8.2"))
         assert failed["msg"].startswith(f"{root} is not a share\n")
         # It may be about to become one.
-        assert run(share=str(root), version="0.8.2", check_mode=True)["changed"] is True
+        assert run(share=str(root), share_name="a", version="0.8.2", check_mode=True)["changed"] is True
     assert not any((tmp_path / "share").iterdir())
 
 
@@ -140,16 +140,28 @@ def test_a_directory_that_is_no_share(run, tmp_path: Path) -> None:
     ("args", "message"),
     [
         ({"version": "0.13"}, "one of the following is required: share, bin_dir"),
-        ({"version": "0.13", "share": "/s", "bin_dir": "/b"}, "parameters are mutually exclusive: share|bin_dir"),
-        ({"version": "0.13.9", "share": "/s", "lib_dir": "/b"}, "parameters are mutually exclusive: share|lib_dir"),
-        ({"share": "/s"}, "missing required arguments: version"),
-        ({"share": "/s", "version": "0.13"}, "'0.13' is not an exact version of uv"),
-        ({"share": "/s", "version": "../x"}, "'../x' is not an exact version of uv"),
-        ({"share": "s", "version": "0.13.9"}, "s/bin is not an absolute path"),
+        (
+            {"version": "0.13", "share": "/s", "share_name": "a", "bin_dir": "/b"},
+            "parameters are mutually exclusive: share|bin_dir",
+        ),
+        (
+            {"version": "0.13.9", "share": "/s", "share_name": "a", "lib_dir": "/b"},
+            "parameters are mutually exclusive: share|lib_dir",
+        ),
+        ({"share": "/s", "share_name": "a"}, "missing required arguments: version"),
+        ({"share": "/s", "share_name": "a", "version": "0.13"}, "'0.13' is not an exact version of uv"),
+        ({"share": "/s", "share_name": "a", "version": "../x"}, "'../x' is not an exact version of uv"),
+        ({"share": "s", "share_name": "a", "version": "0.13.9"}, "s/bin is not an absolute path"),
         ({"bin_dir": "bin", "version": "0.13.9"}, "bin is not an absolute path"),
         ({"bin_dir": "/b", "lib_dir": "lib", "version": "0.13.9"}, "lib is not an absolute path"),
-        ({"share": "/s", "version": "0.13.9", "owner": "no-such-user"}, "this host has no user no-such-user"),
-        ({"share": "/s", "version": "0.13.9", "soruce": "index"}, "Unsupported parameters for .*: soruce"),
+        (
+            {"share": "/s", "share_name": "a", "version": "0.13.9", "owner": "no-such-user"},
+            "this host has no user no-such-user",
+        ),
+        (
+            {"share": "/s", "share_name": "a", "version": "0.13.9", "soruce": "index"},
+            "Unsupported parameters for .*: soruce",
+        ),
     ],
 )
 def test_options_that_cannot_be_meant(run, args: dict[str, str], message: str) -> None:
@@ -158,7 +170,7 @@ def test_options_that_cannot_be_meant(run, args: dict[str, str], message: str) -
 
 def test_a_wrong_checksum_after_the_transfer(run, share: Path, tmp_path: Path) -> None:
     archive = {**wheel(tmp_path, "0.8.2"), "sha256": "0" * 64}
-    failed = run(share=str(share), owner=owner(), version="0.8.2", **archive)
+    failed = run(share=str(share), share_name="a", owner=owner(), version="0.8.2", **archive)
     assert "the checksum of the archive of uv is wrong" in failed["msg"]
     assert not any((share / "bin").iterdir())
     assert not any((share / "lib" / "uv").iterdir())
@@ -167,7 +179,7 @@ def test_a_wrong_checksum_after_the_transfer(run, share: Path, tmp_path: Path) -
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_a_directory_that_may_not_be_written_to(run, share: Path, check_mode: bool) -> None:
     (share / "bin").chmod(0o555)
-    failed = run(share=str(share), owner=owner(), version="0.8.2", check_mode=check_mode)
+    failed = run(share=str(share), share_name="a", owner=owner(), version="0.8.2", check_mode=check_mode)
     assert failed["msg"].startswith(f"Permission denied: {share}/bin\n")
 
 
@@ -186,7 +198,7 @@ def test_a_directory_that_may_not_be_written_to(run, share: Path, check_mode: bo
 )
 def test_killed_at_any_step(run, share: Path, tmp_path: Path, operation: str, times: int) -> None:
     """SIGKILL at the first, second, … of all operations of a kind: what people run works, and the next run heals."""
-    args = {"share": str(share), "owner": owner(), "version": "0.8.2", **wheel(tmp_path, "0.8.2")}
+    args = {"share": str(share), "share_name": "a", "owner": owner(), "version": "0.8.2", **wheel(tmp_path, "0.8.2")}
     old = {**args, "version": "0.8.1", **wheel(tmp_path, "0.8.1")}
     environment = {**os.environ, "PYTHONPATH": COLLECTIONS, "PYTHONDONTWRITEBYTECODE": "1"}
     killed = 0
@@ -236,7 +248,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> str:
 
 def test_a_killed_module_takes_its_uv_along(share: Path, tmp_path: Path) -> None:
     archive, asked, _answer = slow_wheel(tmp_path)
-    process = start(share=str(share), owner=owner(), version="0.8.2", **archive)
+    process = start(share=str(share), share_name="a", owner=owner(), version="0.8.2", **archive)
     pid = wait_for(asked, process).strip()
     process.kill()
     process.communicate()
@@ -248,10 +260,10 @@ def test_a_killed_module_takes_its_uv_along(share: Path, tmp_path: Path) -> None
 
 def test_two_at_once(share: Path, tmp_path: Path) -> None:
     archive, asked, answer = slow_wheel(tmp_path)
-    args = {"share": str(share), "owner": owner(), "version": "0.8.2"}
+    args = {"share": str(share), "share_name": "a", "owner": owner(), "version": "0.8.2"}
     first = start(**args, **archive)
     wait_for(asked, first)
-    impatient = result_of(start(**args, **archive, lock_timeout=0))
+    impatient = result_of(start(**args, **archive, busy_timeout=0))
     assert re.search(
         r"another process works on \S+: host \S+, pid \d+, since \S+ \(install uv 0.8.2\)", impatient["msg"]
     )

@@ -63,7 +63,13 @@ def share(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     def run(share: Path, check_mode: bool = False, **args: t.Any) -> dict[str, t.Any]:
-        given = {"share": str(share), "owner": owner(), "compile_bytecode": False, "_ansible_check_mode": check_mode}
+        given = {
+            "share": str(share),
+            "share_name": "a",
+            "owner": owner(),
+            "compile_bytecode": False,
+            "_ansible_check_mode": check_mode,
+        }
         with patch_module_args({**given, **args}), pytest.raises(SystemExit) as ended:
             uv_python.main()
         result: dict[str, t.Any] = json.loads(capsys.readouterr().out)
@@ -75,7 +81,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def start(share: Path, *wrapper: str | Path, **args: t.Any) -> subprocess.Popen[str]:
-    given = {"share": str(share), "owner": owner(), "compile_bytecode": False, **args}
+    given = {"share": str(share), "share_name": "a", "owner": owner(), "compile_bytecode": False, **args}
     environment = {**os.environ, "PYTHONPATH": COLLECTIONS, "PYTHONDONTWRITEBYTECODE": "1"}
     cmd = [*wrapper, sys.executable, "-c", DRIVER, json.dumps(given)]
     return subprocess.Popen(cmd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -162,7 +168,7 @@ def test_from_a_prefix_then_nothing(run: Run, tmp_path: Path) -> None:
     assert names(share / "python-archives") == sorted([entry["archive"], "site.json"])
 
     no_uv(share)
-    (share / ".uvnas.lock").unlink()
+    (share / ".uvnas.mutex").unlink()
     before = what_is_in(share)
     again = run(share, **args)
     assert (again["changed"], again["actions"], again["diff"]) == (False, [], {})
@@ -408,7 +414,7 @@ def test_downloads_from_a_mirror(run: Run, share: Path, mirror: Path, archives: 
             "pythons": [SERIES, LOWER],
             "mirror": address,
             "downloads_json_url": f"{address}/downloads.json",
-            "environment": QUICK,
+            "uv_variables": QUICK,
         }
         before = what_is_in(share)
         predicted = run(share, **args, check_mode=True)
@@ -431,7 +437,7 @@ def test_the_digest_of_a_download_is_that_of_the_same_archive_elsewhere(
     run: Run, tmp_path: Path, mirror: Path, archives: dict[str, Path]
 ) -> None:
     """Whether it came over the network, from a directory, or out of python-archives."""
-    lists = {"downloads_json_url": str(mirror / "downloads.json"), "environment": QUICK}
+    lists = {"downloads_json_url": str(mirror / "downloads.json"), "uv_variables": QUICK}
     a, b = make_share(tmp_path / "a"), make_share(tmp_path / "b")
     with serving(mirror) as address:
         first = run(a, pythons=[LOWER], mirror=address, **lists)["pythons"][LOWER]["digest"]
@@ -481,9 +487,9 @@ def test_a_host_that_cannot_be_reached(run: Run, share: Path, how: str) -> None:
     nowhere = "http://127.0.0.1:9"
     proxies = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"), nowhere)
     if how == "default":
-        args: dict[str, t.Any] = {"environment": {"UV_HTTP_RETRIES": "0", "NO_PROXY": "", **proxies}}
+        args: dict[str, t.Any] = {"uv_variables": {"UV_HTTP_RETRIES": "0", "NO_PROXY": "", **proxies}}
     else:
-        args = {"mirror": "http://somebody:s3cret@127.0.0.1:9/python", "environment": QUICK}
+        args = {"mirror": "http://somebody:s3cret@127.0.0.1:9/python", "uv_variables": QUICK}
     failed = run(share, pythons=["3.12"], **args)
     host = "releases.astral.sh" if how == "default" else "127.0.0.1"
     assert re.match(rf"cannot install cpython-3\.12\.\d+-linux-\S+ from {re.escape(host)}\n", failed["msg"])
@@ -532,7 +538,7 @@ def test_a_system_python_never_does(run: Run, share: Path, mirror: Path) -> None
     args = {
         "mirror": f"file://{mirror}",
         "downloads_json_url": str(mirror / "downloads.json"),
-        "environment": environment,
+        "uv_variables": environment,
     }
     done = run(share, pythons=[VERSION], **args)
     assert done.get("actions") == [f"install {key()}"], done

@@ -27,7 +27,7 @@ ID = "6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a"
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> t.Callable[..., dict[str, t.Any]]:
     def run(root: Path, check_mode: bool = False, **args: t.Any) -> dict[str, t.Any]:
-        args = {"share": str(root), "name": "nas_a", **args}
+        args = {"share": str(root), "share_name": "nas_a", **args}
         with patch_module_args({**args, "_ansible_check_mode": check_mode}), pytest.raises(SystemExit) as ended:
             uv_share.main()
         result: dict[str, t.Any] = json.loads(capsys.readouterr().out)
@@ -51,12 +51,12 @@ def test_a_new_share(run: Run, tmp_path: Path) -> None:
     assert result["changed"]
     assert not [warning for warning in result.get("warnings", []) if "owner" in warning]
     identity = json.loads((root / "share.json").read_text())
-    assert identity == {"layout": 1, "name": "nas_a", "id": result["id"]}
+    assert identity == {"layout": 1, "name": "nas_a", "id": result["share_id"]}
     assert uuid.UUID(identity["id"]).version == 4
     directories = {path for path in root.iterdir() if path.is_dir()}
     assert {path.name for path in directories} == LAYOUT
     assert (root / "lib" / "uv").is_dir()
-    assert {path.name for path in root.iterdir() if path.name.startswith(".")} == {".uvnas.lock", ".uvnas-probe.lock"}
+    assert {path.name for path in root.iterdir() if path.name.startswith(".")} == {".uvnas.mutex", ".uvnas-probe.mutex"}
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directories}
     assert modes == {**dict.fromkeys(LAYOUT, 0o755), "cache": 0o700, "user-cache": 0o2775}
     assert set(result["created"]) == {
@@ -73,7 +73,7 @@ def test_the_second_time_nothing_is_done(run: Run, tmp_path: Path) -> None:
     assert not again["changed"]
     assert (again["created"], again["corrected"]) == ([], [])
     assert again["diff"]["before"] == again["diff"]["after"] == ""
-    for fact in ("id", "filesystem", "link_mode", "platform"):
+    for fact in ("share_id", "filesystem", "link_mode", "platform"):
         assert again[fact] == first[fact]
 
 
@@ -83,9 +83,9 @@ def test_check_mode_writes_nothing_and_predicts_all(run: Run, tmp_path: Path) ->
     predicted = run(root, check_mode=True)
     assert tree(tmp_path) == before
     done = run(root)
-    for part in ("changed", "created", "corrected", "diff", "filesystem", "root", "name", "platform"):
+    for part in ("changed", "created", "corrected", "diff", "filesystem", "root", "share_name", "platform"):
         assert predicted[part] == done[part]
-    assert predicted["id"] is None
+    assert predicted["share_id"] is None
     assert predicted["link_mode"] is None
     assert predicted["probe"]["hard_link"] is None
     assert predicted["probe"]["free_bytes"] > 0
@@ -97,12 +97,12 @@ def test_check_mode_of_a_share_that_is_there_writes_nothing(run: Run, tmp_path: 
     again = run(tmp_path / "uv", check_mode=True)
     assert tree(tmp_path) == before
     assert not again["changed"]
-    assert again["id"] == first["id"]
+    assert again["share_id"] == first["share_id"]
 
 
 def test_what_is_off_is_set_right(run: Run, tmp_path: Path) -> None:
     root = tmp_path / "uv"
-    share_id = run(root)["id"]
+    share_id = run(root)["share_id"]
     (root / "cache").chmod(0o777)
     (root / "share.json").chmod(0o666)
     (root / "lib" / "uv").rmdir()
@@ -119,7 +119,7 @@ def test_what_is_off_is_set_right(run: Run, tmp_path: Path) -> None:
     assert stat.S_IMODE((root / "cache").stat().st_mode) == 0o700
     assert stat.S_IMODE((root / "share.json").stat().st_mode) == 0o644
     assert not run(root)["changed"]
-    assert run(root)["id"] == share_id
+    assert run(root)["share_id"] == share_id
 
 
 def test_another_mode_and_policy(run: Run, tmp_path: Path) -> None:
@@ -145,10 +145,10 @@ def test_the_umask_does_not_matter(run: Run, tmp_path: Path) -> None:
 
 def test_an_id_can_be_declared(run: Run, tmp_path: Path) -> None:
     root = tmp_path / "uv"
-    assert run(root, check_mode=True, id=ID)["id"] == ID
-    assert run(root, id=ID)["id"] == ID
-    assert not run(root, id=ID.upper())["changed"]
-    result = run(root, id=str(uuid.uuid4()))
+    assert run(root, check_mode=True, share_id=ID)["share_id"] == ID
+    assert run(root, share_id=ID)["share_id"] == ID
+    assert not run(root, share_id=ID.upper())["changed"]
+    result = run(root, share_id=str(uuid.uuid4()))
     assert f"its id is {ID}" in result["msg"]
 
 
@@ -164,12 +164,12 @@ def test_an_empty_directory_becomes_the_share(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ({"name": "a b"}, "'a b' cannot be the name of a share"),
+        ({"share_name": "a b"}, "'a b' cannot be the name of a share"),
         ({"share": "uv"}, "its root 'uv' is not an absolute path"),
         ({"share": "/"}, "its root cannot be /"),
         ({"mount": "/elsewhere"}, "is not below its mount /elsewhere"),
         ({"mode": "0777"}, "mode 0777 would let others"),
-        ({"id": "x"}, "'x' is not an id"),
+        ({"share_id": "x"}, "'x' is not an id"),
         ({"owner": "no-such-user"}, "this host has no user no-such-user"),
         ({"group": "no-such-group"}, "this host has no group no-such-group"),
         ({"user_cache": "private", "user_cache_users": ["no-such-user"]}, "this host has no user no-such-user"),

@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.errors import LockHeldError, UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import ShareBusyError, UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.files import share_lock
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.cache_directory import default_directory
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.download_cache import (
@@ -63,7 +63,7 @@ def cache(tmp_path: Path) -> DownloadCache:
 
 
 def obtain(cache: DownloadCache, source: Shelf | Nowhere) -> LocalArchive:
-    return cache.obtain(source, lock_timeout=30)
+    return cache.obtain(source, busy_timeout=30)
 
 
 def test_downloaded_once(cache: DownloadCache, shelf: Shelf) -> None:
@@ -142,8 +142,8 @@ def test_waiting_ends(cache: DownloadCache, shelf: Shelf) -> None:
     holder = context.Process(target=hold, args=(f"{cache.directory}/{Shelf.key}.lock", taken, done))
     holder.start()
     taken.wait()
-    with pytest.raises(LockHeldError, match=rf"pid {holder.pid}, .*\(download\)"):
-        cache.obtain(shelf, lock_timeout=0)
+    with pytest.raises(ShareBusyError, match=rf"pid {holder.pid}, .*\(download\)"):
+        cache.obtain(shelf, busy_timeout=0)
     done.set()
     holder.join()
     assert obtain(cache, shelf).downloaded is True

@@ -109,7 +109,7 @@ def named(*names: str) -> list[EnvironmentSpec]:
 
 
 def reconciliation(layout: Layout, specs: t.Sequence[EnvironmentSpec] = (ENV,), **more: t.Any) -> Reconciliation:
-    return Reconciliation(layout, Uv(layout, FakeUv()), "nas_a", specs, **{"lock_timeout": 5.0, **more})
+    return Reconciliation(layout, Uv(layout, FakeUv()), "nas_a", specs, **{"busy_timeout": 5.0, **more})
 
 
 def actions(result: dict[str, t.Any]) -> dict[str, str]:
@@ -168,7 +168,7 @@ def test_builds_at_the_same_time_share_the_processors(
     for name in "abc":
         lock(layout, name)
     building = reconciliation(layout, named("a", "b", "c"), jobs=2)
-    dataclasses.replace(building, uv=Uv(layout, TellingUv(), extra_environment=given)).run(check_mode=False)
+    dataclasses.replace(building, uv=Uv(layout, TellingUv(), extra_variables=given)).run(check_mode=False)
     assert [(tmp_path / f"{name}.workers").read_text(encoding="utf-8") for name in "abc"] == said
 
 

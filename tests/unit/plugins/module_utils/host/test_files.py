@@ -18,7 +18,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.errors import LockHeldError, UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import ShareBusyError, UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import files as fs
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import call_as
 
@@ -176,14 +176,14 @@ with share_lock(sys.argv[1], timeout=0, purpose="build analysis"):
 
 @pytest.fixture
 def lock_file(tmp_path: Path) -> str:
-    return str(tmp_path / ".uvnas.lock")
+    return str(tmp_path / ".uvnas.mutex")
 
 
 def test_a_lock_held_by_another_process(lock_file: str, tmp_path: Path) -> None:
     with other_process(HOLD, lock_file) as holder:
         for timeout in (0, 0.3):
             with (
-                pytest.raises(LockHeldError) as caught,
+                pytest.raises(ShareBusyError) as caught,
                 fs.share_lock(lock_file, timeout=timeout, purpose="remove analysis"),
             ):
                 raise AssertionError("two hold the lock")
@@ -224,7 +224,7 @@ def test_a_holder_that_has_not_said_who_it_is(lock_file: str, content: str) -> N
         Path(lock_file).write_text(content)
         # Opened and closed here: a POSIX lock is lost only where its own process does that.
         with (
-            pytest.raises(LockHeldError, match="its holder has not said who it is"),
+            pytest.raises(ShareBusyError, match="its holder has not said who it is"),
             fs.share_lock(lock_file, timeout=0, purpose="build"),
         ):
             raise AssertionError("two hold the lock")

@@ -82,7 +82,7 @@ def test_this_platform() -> None:
 def test_probing_leaves_only_its_lock(tmp_path: Path) -> None:
     found = probe.probe(str(tmp_path), SystemRunner(), timeout=0)
     assert dataclasses.replace(found, hard_link=True, reflink=True) == ALL
-    assert [path.name for path in tmp_path.iterdir()] == [probe.PROBE_LOCK]
+    assert [path.name for path in tmp_path.iterdir()] == [probe.PROBE_MUTEX]
     probe.forget(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
@@ -92,7 +92,7 @@ def test_probing_removes_what_a_killed_one_left(tmp_path: Path) -> None:
     left.mkdir(parents=True)
     (left / "script").touch(mode=0o400)
     probe.probe(str(tmp_path), SystemRunner(), timeout=0)
-    assert [path.name for path in tmp_path.iterdir()] == [probe.PROBE_LOCK]
+    assert [path.name for path in tmp_path.iterdir()] == [probe.PROBE_MUTEX]
 
 
 def test_link_modes() -> None:

@@ -193,7 +193,7 @@ def test_the_share_has_to_be_the_declared_one() -> None:
 
 
 def test_a_killed_first_run_and_a_fresh_filesystem_leave_an_empty_directory() -> None:
-    leftovers = [".share.json.dev1-4711.tmp", ".uvnas.lock", ".uvnas-probe", ".uvnas-probe.lock"]
+    leftovers = [".share.json.dev1-4711.tmp", ".uvnas.mutex", ".uvnas-probe", ".uvnas-probe.mutex"]
     check_empty("/srv", [*leftovers, "lost+found", ".snapshot", ".nfs000123"], name="a")
     with pytest.raises(UvnasError, match=r"not empty \(it has a, b, c, …\)"):
         check_empty("/srv", ["d", "c", "b", "a", *leftovers], name="a")

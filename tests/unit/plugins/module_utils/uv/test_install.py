@@ -35,7 +35,7 @@ def install(place: Place, version: str, uv: bytes | None = None) -> dict[str, t.
     wheel = Path(os.path.dirname(place.bin_dir), "uv.whl")
     sha256 = write_wheel(wheel, version, uv)
     with open(wheel, "rb") as stream:
-        return binary.converge(place, version, Archive(stream, sha256), runner=SystemRunner(), lock_timeout=5)
+        return binary.converge(place, version, Archive(stream, sha256), runner=SystemRunner(), busy_timeout=5)
 
 
 def tree(place: Place) -> list[str]:
@@ -46,8 +46,8 @@ def tree(place: Place) -> list[str]:
 
 
 def test_places() -> None:
-    assert Place.on_share("/mnt/a/uv") == Place("/mnt/a/uv/bin", "/mnt/a/uv/lib/uv", "/mnt/a/uv/.uvnas.lock")
-    local = Place("/usr/local/bin", "/usr/local/lib/uv", "/usr/local/lib/uv/.uvnas.lock")
+    assert Place.on_share("/mnt/a/uv") == Place("/mnt/a/uv/bin", "/mnt/a/uv/lib/uv", "/mnt/a/uv/.uvnas.mutex")
+    local = Place("/usr/local/bin", "/usr/local/lib/uv", "/usr/local/lib/uv/.uvnas.mutex")
     assert Place.local("/usr/local/bin") == local
     assert Place.local("/usr/local/bin/").lib_dir == local.lib_dir
     assert Place.local("/usr/local/bin", "/opt/uv").lib_dir == "/opt/uv"
@@ -58,10 +58,10 @@ def test_from_nothing_then_nothing(place: Place) -> None:
     assert (wanted.install, wanted.links, wanted.previous_version) == (True, ("uv", "uvx"), None)
     result = install(place, "0.8.2")
     assert result == {**wanted.result(place), "diff": {"prepared": f"{place.bin_dir}: uv (none) -> 0.8.2\n"}}
-    release = ["lib", "lib/uv", "lib/uv/.uvnas.lock", "lib/uv/0.8.2", "lib/uv/0.8.2/uv", "lib/uv/0.8.2/uvx"]
+    release = ["lib", "lib/uv", "lib/uv/.uvnas.mutex", "lib/uv/0.8.2", "lib/uv/0.8.2/uv", "lib/uv/0.8.2/uvx"]
     assert tree(place) == ["bin", "bin/uv", "bin/uvx", *release]
     assert os.readlink(place.link("uv")) == "../lib/uv/0.8.2/uv"
-    again = binary.converge(place, "0.8.2", None, runner=NoRunner(), lock_timeout=0)
+    again = binary.converge(place, "0.8.2", None, runner=NoRunner(), busy_timeout=0)
     assert (again["changed"], again["actions"], again["diff"]) == (False, [], {})
 
 
@@ -80,7 +80,7 @@ def test_back_to_a_kept_version_needs_no_archive(place: Place) -> None:
     before = os.stat(place.program("0.8.2", "uv"))
     result = install(place, "0.8.22")
     assert result["diff"] == {"prepared": f"{place.bin_dir}: uv 0.8.2 -> 0.8.22\n"}
-    back = binary.converge(place, "0.8.2", None, runner=NoRunner(), lock_timeout=5)
+    back = binary.converge(place, "0.8.2", None, runner=NoRunner(), busy_timeout=5)
     assert (back["changed"], back["actions"]) == (True, ["link uv to 0.8.2", "link uvx to 0.8.2"])
     assert back["diff"] == {"prepared": f"{place.bin_dir}: uv 0.8.22 -> 0.8.2\n"}
     assert os.stat(place.link("uv")) == before
@@ -89,7 +89,7 @@ def test_back_to_a_kept_version_needs_no_archive(place: Place) -> None:
 
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_an_archive_is_asked_for(place: Place, check_mode: bool) -> None:
-    result = binary.converge(place, "0.8.2", None, runner=NoRunner(), lock_timeout=0, check_mode=check_mode)
+    result = binary.converge(place, "0.8.2", None, runner=NoRunner(), busy_timeout=0, check_mode=check_mode)
     assert result["changed"] is True
     assert ("archive_needed_for" in result) is not check_mode
     assert tree(place) == []
@@ -122,7 +122,7 @@ def test_dangling_and_absolute_links_of_ours_are_replaced(place: Place) -> None:
     os.symlink(place.program("0.8.2", "uv"), place.link("uv"))
     os.unlink(place.link("uvx"))
     os.symlink("../lib/uv/0.1.0/uvx", place.link("uvx"))
-    result = binary.converge(place, "0.8.2", None, runner=NoRunner(), lock_timeout=5)
+    result = binary.converge(place, "0.8.2", None, runner=NoRunner(), busy_timeout=5)
     assert result["actions"] == ["link uv to 0.8.2", "link uvx to 0.8.2"]
     assert os.readlink(place.link("uv")) == "../lib/uv/0.8.2/uv"
     assert os.readlink(place.link("uvx")) == "../lib/uv/0.8.2/uvx"
@@ -178,7 +178,7 @@ def test_a_wrong_checksum_changes_nothing(place: Place, tmp_path: Path) -> None:
         open(tmp_path / "uv.whl", "rb") as stream,
         pytest.raises(UvnasError, match="the checksum of the archive of uv is wrong"),
     ):
-        binary.converge(place, "0.8.2", Archive(stream, "0" * 64), runner=NoRunner(), lock_timeout=0)
+        binary.converge(place, "0.8.2", Archive(stream, "0" * 64), runner=NoRunner(), busy_timeout=0)
     assert tree(place) == []
 
 

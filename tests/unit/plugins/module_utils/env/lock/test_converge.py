@@ -190,7 +190,7 @@ def test_nothing_to_do_takes_no_lock_and_needs_no_text(layout: Layout) -> None:
     result = locking(layout, {"analysis": Input(SPEC)}).run(check_mode=False)
     assert (result["changed"], result["diff"]) == (False, [])
     assert set(result["locks"]["analysis"]) == {"action", "changed", "digest", "packages_changed"}
-    assert not os.path.exists(layout.lock_file)
+    assert not os.path.exists(layout.mutex)
 
 
 def test_the_controller_gets_the_text_it_wants(layout: Layout) -> None:
@@ -324,7 +324,7 @@ def test_check_mode_predicts_and_writes_nothing(layout: Layout) -> None:
     inputs = {"analysis": Input(SPEC, SOURCES)}
     predicted = locking(layout, inputs).run(check_mode=True)
     assert on_share(layout) is None
-    assert not os.path.exists(layout.lock_file)
+    assert not os.path.exists(layout.mutex)
     assert predicted == locking(layout, inputs).run(check_mode=False)
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hosts of the bench: containers with systemd, on a network of their own."""
+"""The hosts of the machines: containers with systemd, on a network of their own."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import shutil
 import typing as t
 from pathlib import Path
 
+import container_engine
 import filesystems
-import machine
 
-LABEL = "uvnas-bench=1"
-NETWORK = "uvnas-bench"
+LABEL = "uvnas-machines=1"
+NETWORK = "uvnas-machines"
 # The image whose Python is put on shares: the oldest, since what is built there runs everywhere.
 INTERPRETER_OF = "old"
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -50,7 +50,7 @@ def write_keys(state: Path) -> None:
     key = state / "ssh" / "id_ed25519"
     key.parent.mkdir(mode=0o700, exist_ok=True)
     if not key.exists():
-        machine.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "uvnas-bench", "-f", key)
+        container_engine.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "uvnas-machines", "-f", key)
     for name, number in filesystems.PEOPLE.items():
         home = state / "home" / name
         if not home.exists():
@@ -61,7 +61,7 @@ def write_keys(state: Path) -> None:
                 shutil.chown(path, number, filesystems.GROUP)
 
 
-def start(engine: machine.Engine, images: t.Mapping[str, str]) -> list[bool]:
+def start(engine: container_engine.Engine, images: t.Mapping[str, str]) -> list[bool]:
     """Have all hosts running, each of its image; per host whether it was not."""
     if not engine.says("network", "exists", NETWORK):
         engine("network", "create", "--label", LABEL, NETWORK)
@@ -70,14 +70,14 @@ def start(engine: machine.Engine, images: t.Mapping[str, str]) -> list[bool]:
     return [_start(engine, host, images[host.image], addresses) for host in HOSTS]
 
 
-def _start(engine: machine.Engine, host: Host, image: str, addresses: t.Mapping[str, str]) -> bool:
+def _start(engine: container_engine.Engine, host: Host, image: str, addresses: t.Mapping[str, str]) -> bool:
     if _is_running(engine, host.name, image):
         return False
     if engine.says("container", "exists", host.name):
         _refuse_others(engine, host.name)
         engine("rm", "--force", "--time", "0", host.name)
     key = engine.state / "ssh" / "id_ed25519"
-    files = {key.with_suffix(".pub"): "/etc/ssh/bench_keys", machine.certificate_bundle(): BUNDLE}
+    files = {key.with_suffix(".pub"): "/etc/ssh/machines_keys", container_engine.certificate_bundle(): BUNDLE}
     if host.name == "dev1":
         files[key] = "/root/.ssh/id_ed25519"
     volumes = [f"{engine.state / 'nas' / name}:/srv/nas/{name}" for name in host.nas]
@@ -96,11 +96,11 @@ def _start(engine: machine.Engine, host: Host, image: str, addresses: t.Mapping[
     return True
 
 
-def wait(engine: machine.Engine) -> None:
+def wait(engine: container_engine.Engine) -> None:
     """Return when all hosts are up, mounts included, and Slurm would run jobs on all nodes."""
     for host in HOSTS:
         # "degraded" is up too, and what does not work shows in what follows.
-        machine.await_that(
+        container_engine.await_that(
             f"systemd on {host.name} is up",
             lambda host=host: engine.says(
                 "exec", host.name, "sh", "-c", "systemctl is-system-running | grep -Eq 'running|degraded'"
@@ -110,7 +110,7 @@ def wait(engine: machine.Engine) -> None:
         for name in host.nas:
             engine("exec", host.name, "mountpoint", "-q", f"/mnt/{name.replace('_', '-')}")
     nodes = sum(host.name != "dev1" for host in HOSTS)
-    machine.await_that(
+    container_engine.await_that(
         "all nodes are idle in Slurm",
         lambda: (
             engine("exec", "dev1", "sh", "-c", "sinfo --noheader --Node --format %t || true").split().count("idle")
@@ -120,7 +120,7 @@ def wait(engine: machine.Engine) -> None:
     )
 
 
-def remove(engine: machine.Engine) -> bool:
+def remove(engine: container_engine.Engine) -> bool:
     """Have no host, no network and no home left. Whether there was any."""
     found = engine("ps", "--all", "--quiet", "--filter", f"label={LABEL}").split()
     if found:
@@ -133,21 +133,21 @@ def remove(engine: machine.Engine) -> bool:
     return bool(found) or network
 
 
-def _is_running(engine: machine.Engine, name: str, image: str) -> bool:
+def _is_running(engine: container_engine.Engine, name: str, image: str) -> bool:
     shown = engine("ps", "--filter", f"name=^{name}$", "--filter", f"label={LABEL}", "--format", "json")
     return any(container["Image"] == image for container in json.loads(shown))
 
 
-def _refuse_others(engine: machine.Engine, name: str) -> None:
-    """Raises BenchError where a container of this name is not one of the bench."""
+def _refuse_others(engine: container_engine.Engine, name: str) -> None:
+    """Raises MachinesError where a container of this name is not one of the machines."""
     labels = json.loads(engine("inspect", "--type", "container", name))[0]["Config"]["Labels"] or {}
     if LABEL.partition("=")[0] not in labels:
-        raise machine.BenchError(
-            f"There is a container {name} that is none of the bench. Rename it: podman rename {name} …"
+        raise container_engine.MachinesError(
+            f"There is a container {name} that is none of the machines. Rename it: podman rename {name} …"
         )
 
 
-def _addresses(engine: machine.Engine) -> dict[str, str]:
+def _addresses(engine: container_engine.Engine) -> dict[str, str]:
     """The address of each host. They are fixed, so that a host that is stopped and started is found again."""
     network = json.loads(engine("network", "inspect", NETWORK))[0]
     subnet = ipaddress.ip_network(network["subnets"][0]["subnet"])

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Create and destroy the hosts of the bench: bench.py create|destroy
+"""Create and destroy the machines: cluster.py create|destroy
 
 Both may be run at any time, and put right what a killed run has left. The last line says ``changed`` or ``unchanged``.
 """
@@ -12,45 +12,45 @@ import os
 import subprocess
 import sys
 
+import container_engine
 import filesystems
 import hosts
 import images
-import machine
 
 
 def create() -> bool:
     """Have all hosts running. Whether anything had to be done."""
-    state = machine.state_directory()
+    state = container_engine.state_directory()
     state.mkdir(parents=True, exist_ok=True)
-    engine = machine.Engine(state)
+    engine = container_engine.Engine(state)
     built = images.build_all(engine)
     done = [filesystem.mount(state) for filesystem in filesystems.FILESYSTEMS]
     hosts.write_keys(state)
     done += hosts.start(engine, built)
     version = images.take_python(engine, built[hosts.INTERPRETER_OF])
-    machine.write_facts(state, {"version": version, "archive": str(state / images.PYTHON)})
+    container_engine.write_facts(state, {"version": version, "archive": str(state / images.PYTHON)})
     hosts.wait(engine)
     return any(done)
 
 
 def destroy() -> bool:
     """Have nothing left but images and the lock directory. Whether there was anything."""
-    state = machine.state_directory()
-    done = [hosts.remove(machine.Engine(state))]
+    state = container_engine.state_directory()
+    done = [hosts.remove(container_engine.Engine(state))]
     done += [filesystem.remove(state) for filesystem in filesystems.FILESYSTEMS]
     return any(done)
 
 
 def main(action: str) -> int:
     if os.geteuid() != 0:
-        print("The bench mounts filesystems and starts hosts, so it has to be root.", file=sys.stderr)
+        print("This mounts filesystems and starts hosts, so it has to be root.", file=sys.stderr)
         return 1
     try:
         changed = {"create": create, "destroy": destroy}[action]()
     except subprocess.CalledProcessError as error:
         print(f"{' '.join(map(str, error.cmd))}: exit code {error.returncode}\n{error.output}", file=sys.stderr)
         return 1
-    except machine.BenchError as error:
+    except container_engine.MachinesError as error:
         print(error, file=sys.stderr)
         return 1
     print("changed" if changed else "unchanged")

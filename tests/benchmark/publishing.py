@@ -12,7 +12,7 @@ import sys
 import typing as t
 
 import scale
-from arena import ROOT, Arena, BenchError, timed
+from arena import ROOT, Arena, BenchmarkError, timed
 from table import Table
 
 sys.path.insert(0, str(ROOT / ".collections"))
@@ -40,7 +40,7 @@ def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
         table.add(f"{name}: reads", reads, "reads")
         table.add(f"{name}: a publish", seconds / sizes.publishes * 1e6, "µs")
     if failed["fs.replace_symlink"]:
-        raise BenchError(f"{failed['fs.replace_symlink']} reads failed while fs.replace_symlink was publishing")
+        raise BenchmarkError(f"{failed['fs.replace_symlink']} reads failed while fs.replace_symlink was publishing")
 
 
 def _contest(link: str, publish: t.Callable[[str, str], None], count: int) -> tuple[float, int, int]:

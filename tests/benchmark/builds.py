@@ -12,7 +12,7 @@ from pathlib import Path
 
 import disk
 import scale
-from arena import SERIES, Arena, BenchError, remove, timed
+from arena import SERIES, Arena, BenchmarkError, remove, timed
 from table import Table
 
 
@@ -39,7 +39,7 @@ def measure_big(arena: Arena, sizes: scale.Scale, table: Table) -> None:
     warm_up(arena, environments)
     count = sum("==" in line for line in arena.lock("big").read_text().splitlines() if line[:1].isalnum())
     if count <= 100:
-        raise BenchError(f"the environment that is to be big has {count} packages")
+        raise BenchmarkError(f"the environment that is to be big has {count} packages")
     bare: list[float] = []
     ours: list[tuple[float, float]] = []
     for _turn in range(sizes.repeats):
@@ -92,7 +92,7 @@ def build(arena: Arena, environments: list[dict[str, t.Any]], *, jobs: int) -> t
     run = arena.converge(environments, uvnas_jobs=jobs)
     published = sorted(path.name for path in (arena.share / "envs").iterdir())
     if published != sorted(environment["name"] for environment in environments):
-        raise BenchError(f"published are {published}")
+        raise BenchmarkError(f"published are {published}")
     return run.module("uv_env"), run.seconds
 
 

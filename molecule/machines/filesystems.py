@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The NASes of the bench: filesystems in sparse files, mounted on this machine, so that links across them fail."""
+"""The NASes of the machines: filesystems in sparse files, mounted on this machine, so that links across them fail."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-import machine
+import container_engine
 
 SIZE = 3 * 1024**3
 # Where people have directories of their own, by user number. Everybody is in group 2000, see image/settings.sh.
@@ -35,8 +35,8 @@ class Filesystem:
             return False
         with self.image(state).open("wb") as file:
             file.truncate(SIZE)
-        machine.run(*self.mkfs, self.image(state))
-        machine.run("mount", "-o", "loop", self.image(state), directory)
+        container_engine.run(*self.mkfs, self.image(state))
+        container_engine.run("mount", "-o", "loop", self.image(state), directory)
         directory.chmod(0o755)
         for name, number in PEOPLE.items():
             own = directory / "people" / name
@@ -49,10 +49,10 @@ class Filesystem:
         directory, image = state / "nas" / self.name, self.image(state)
         found = image.exists()
         while directory.is_mount():
-            machine.run("umount", directory)
+            container_engine.run("umount", directory)
         if found:
-            for line in machine.run("losetup", "--associated", image).splitlines():
-                machine.run("losetup", "--detach", line.partition(":")[0])
+            for line in container_engine.run("losetup", "--associated", image).splitlines():
+                container_engine.run("losetup", "--detach", line.partition(":")[0])
             image.unlink()
         return found
 

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How a converge grows with hosts: a converged site.yml beside one ansible.builtin.copy task on the same hosts.
 
-    make bench-fleet                                10, 100 and 500 hosts (some 20 minutes on 2 cores)
-    python tests/bench/fleet.py --quick             5 and 20 hosts
-    python tests/bench/fleet.py --hosts 10 50       as many as asked for
-    python tests/bench/fleet.py --forks 50          as many at once
+    make benchmark-fleet                                10, 100 and 500 hosts (some 20 minutes on 2 cores)
+    python tests/benchmark/fleet.py --quick             5 and 20 hosts
+    python tests/benchmark/fleet.py --hosts 10 50       as many as asked for
+    python tests/benchmark/fleet.py --forks 50          as many at once
 
 All hosts are this machine, which runs the modules of all of them: its cores, not the forks, bound the seconds. What the
 controller does for a host, and the memory it takes, are those of a real site.
@@ -27,7 +27,7 @@ import typing as t
 from pathlib import Path
 
 import scale
-from arena import SERIES, Arena, BenchError, Run, remove
+from arena import SERIES, Arena, BenchmarkError, Run, remove
 from table import Table
 
 LIMIT = 3
@@ -89,7 +89,7 @@ class Fleet:
         self._unchanged(run)
         cost = self.cost(run)
         if not 0 < cost <= LIMIT:
-            raise BenchError(f"members executed {cost} tasks each, and not 1 to {LIMIT}")
+            raise BenchmarkError(f"members executed {cost} tasks each, and not 1 to {LIMIT}")
         return run
 
     def cost(self, run: Run) -> int:
@@ -115,7 +115,7 @@ class Fleet:
     def _unchanged(self, run: Run) -> None:
         changed = sorted({f"{task['action']} on {task['host']}" for task in run.tasks if task["changed"]})
         if changed:
-            raise BenchError(f"a converged run changed something: {', '.join(changed[:5])}")
+            raise BenchmarkError(f"a converged run changed something: {', '.join(changed[:5])}")
 
 
 def measure(fleet: Fleet, sizes: t.Sequence[int], repeats: int | None, table: Table) -> None:
@@ -171,7 +171,7 @@ def main() -> int:
     if sizes[0] < 2:
         parser.error("the builder and one member are the fewest hosts")
 
-    directory = Path(tempfile.mkdtemp(prefix="uvnas-bench-", dir=args.directory)).resolve()
+    directory = Path(tempfile.mkdtemp(prefix="uvnas-benchmark-", dir=args.directory)).resolve()
     table = Table()
     load = os.getloadavg()[0]
     failed = False
@@ -184,7 +184,7 @@ def main() -> int:
             args.repeats,
             table,
         )
-    except (BenchError, OSError) as error:
+    except (BenchmarkError, OSError) as error:
         failed = True
         print(error, file=sys.stderr)
     finally:

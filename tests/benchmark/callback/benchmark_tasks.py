@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible callback: each execution of a task on a host, as a line of JSON in the file that BENCH_TASKS names."""
+"""Ansible callback: each execution of a task on a host, as a line of JSON in the file that BENCHMARK_TASKS names."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import typing as t
 from ansible.plugins.callback import CallbackBase
 
 DOCUMENTATION = """
-name: bench_tasks
+name: benchmark_tasks
 type: notification
 short_description: Notes each execution of a task
 description:
-  - Writes a line of JSON for each task that a host executed, skipped ones too, to the file that E(BENCH_TASKS) names.
+  - Writes a line of JSON for each task that a host executed, skipped ones too, to the file E(BENCHMARK_TASKS).
 """
 
 
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
-    CALLBACK_NAME = "bench_tasks"
+    CALLBACK_NAME = "benchmark_tasks"
     CALLBACK_NEEDS_ENABLED = True
 
     def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
@@ -56,5 +56,5 @@ class CallbackModule(CallbackBase):
             "seconds": time.monotonic() - self._began,
             "changed": bool(result.result.get("changed")),
         }
-        with open(os.environ["BENCH_TASKS"], "a", encoding="utf-8") as notes:
+        with open(os.environ["BENCHMARK_TASKS"], "a", encoding="utf-8") as notes:
             notes.write(json.dumps(note) + "\n")

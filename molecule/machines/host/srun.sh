@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make /bench/srun.tar.gz: this Debian's srun, in directories of its own, for hosts that have a newer Slurm.
+# Make /machines/srun.tar.gz: this Debian's srun, in directories of its own, for hosts that have a newer Slurm.
 #
 # Slurm wants no srun that is newer than a slurmd it talks to, so a devserver needs that of its oldest node.
 set -eu
@@ -18,5 +18,5 @@ mv "$libraries" "$old"
 mkdir -p unpacked/usr/local/bin
 mv unpacked/usr/bin/srun unpacked/usr/bin/salloc unpacked/usr/local/bin/
 sed -i 's#/slurm-wlm#/slurm-old#g' "$old"/* unpacked/usr/local/bin/*
-tar --create --gzip --directory unpacked --file /bench/srun.tar.gz "${old#unpacked/}" usr/local/bin
+tar --create --gzip --directory unpacked --file /machines/srun.tar.gz "${old#unpacked/}" usr/local/bin
 rm -rf "$work"

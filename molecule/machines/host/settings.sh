@@ -9,18 +9,18 @@ user alice 2001
 user bob 2002
 
 install -d -o munge -g munge -m 0700 /etc/munge
-install -o munge -g munge -m 0400 /bench/munge.key /etc/munge/munge.key
-rm /bench/munge.key
-install -D -m 0644 /bench/slurm.conf /etc/slurm/slurm.conf
+install -o munge -g munge -m 0400 /machines/munge.key /etc/munge/munge.key
+rm /machines/munge.key
+install -D -m 0644 /machines/slurm.conf /etc/slurm/slurm.conf
 install -d -o slurm -g slurm /var/spool/slurmctld /var/log/slurm
 install -d /var/spool/slurmd
 # An older sshd reads no directory of settings; the first value counts.
-cat /bench/sshd.conf /etc/ssh/sshd_config >/etc/ssh/sshd_config.new
+cat /machines/sshd.conf /etc/ssh/sshd_config >/etc/ssh/sshd_config.new
 mv /etc/ssh/sshd_config.new /etc/ssh/sshd_config
 
 only_on() { # SERVICE HOSTS
     mkdir -p "/etc/systemd/system/$1.service.d"
-    printf '[Unit]\nConditionHost=%s\nAfter=munge.service\n' "$2" >"/etc/systemd/system/$1.service.d/bench.conf"
+    printf '[Unit]\nConditionHost=%s\nAfter=munge.service\n' "$2" >"/etc/systemd/system/$1.service.d/machines.conf"
     systemctl enable "$1.service"
 }
 only_on slurmctld 'dev*'

@@ -38,18 +38,18 @@ case "$1" in
 esac
 name=$(basename "$1" .py)
 begin=$(date +%s.%N)
-if [ -n "${{BENCH_TRACES:-}}" ]; then
-    strace -f -y -s 4096 -qq -e trace=%file,getdents64,read,close -o "$BENCH_TRACES/$name.$$" {python} "$@"
+if [ -n "${{BENCHMARK_TRACES:-}}" ]; then
+    strace -f -y -s 4096 -qq -e trace=%file,getdents64,read,close -o "$BENCHMARK_TRACES/$name.$$" {python} "$@"
 else
     {python} "$@"
 fi
 rc=$?
-echo "${{name#AnsiballZ_}} $begin $(date +%s.%N)" >>"$BENCH_MODULES"
+echo "${{name#AnsiballZ_}} $begin $(date +%s.%N)" >>"$BENCHMARK_MODULES"
 exit $rc
 """
 
 
-class BenchError(Exception):
+class BenchmarkError(Exception):
     """Something did not work, so that there is nothing to measure."""
 
 
@@ -113,7 +113,9 @@ class Arena:
         """The interpreter on the share."""
         found = list((self.share / "python").glob(f"cpython-{platform.python_version()}-*/bin/python{SERIES}"))
         if len(found) != 1:
-            raise BenchError(f"one interpreter {platform.python_version()} was to be on the share, not {len(found)}")
+            raise BenchmarkError(
+                f"one interpreter {platform.python_version()} was to be on the share, not {len(found)}"
+            )
         return found[0]
 
     def lock(self, name: str) -> Path:
@@ -169,7 +171,7 @@ class Arena:
             "ANSIBLE_LOCAL_TEMP": str(self.directory / "tmp-controller"),
             "ANSIBLE_REMOTE_TMP": str(self.directory / "tmp"),
             "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback"),
-            "ANSIBLE_CALLBACKS_ENABLED": "bench_tasks",
+            "ANSIBLE_CALLBACKS_ENABLED": "benchmark_tasks",
             "ANSIBLE_NOCOLOR": "1",
             "XDG_CACHE_HOME": str(self.directory / "xdg-cache"),
             "PIP_CACHE_DIR": str(self.directory / "pip-cache"),
@@ -184,7 +186,7 @@ class Arena:
         site_variables = {
             "ansible_connection": "local",
             "ansible_python_interpreter": str(self.wrapper),
-            "uvnas_shares": [{"name": "bench", "root": str(self.share), "builder": BUILDER, "owner": owner}],
+            "uvnas_shares": [{"name": "benchmark", "root": str(self.share), "builder": BUILDER, "owner": owner}],
             "uvnas_pythons": [SERIES],
             "uvnas_site_pythons": [site],
             "uvnas_profile_dir": str(self.directory / "profile.d"),
@@ -204,9 +206,9 @@ class Arena:
         notes.mkdir()
         environment = {
             **self.environment(),
-            "BENCH_TASKS": str(notes / "tasks"),
-            "BENCH_MODULES": str(notes / "modules"),
-            "BENCH_TRACES": str(notes) if trace else "",
+            "BENCHMARK_TASKS": str(notes / "tasks"),
+            "BENCHMARK_MODULES": str(notes / "modules"),
+            "BENCHMARK_TRACES": str(notes) if trace else "",
         }
         begin = time.monotonic()
         sampler = memory.Sampler() if self.sample_memory else None
@@ -244,7 +246,7 @@ def run(
 ) -> resource.struct_rusage:
     """Run a command to its end; what it used. ``watch`` looks at its process meanwhile.
 
-    Raises BenchError with what the command said where it failed.
+    Raises BenchmarkError with what the command said where it failed.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         started = subprocess.Popen(cmd, env=environment, cwd=cwd, stdout=output, stderr=subprocess.STDOUT)
@@ -255,7 +257,7 @@ def run(
             output.seek(0)
             tail = "\n".join(output.read().splitlines()[-40:])
             command = shlex.join(str(word) for word in cmd)
-            raise BenchError(f"{command} ended with {started.returncode}:\n{tail}")
+            raise BenchmarkError(f"{command} ended with {started.returncode}:\n{tail}")
     return usage
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The images of the bench. They stay on the machine, named by a digest of what they are made from.
+"""The images of the machines. They stay on the machine, named by a digest of what they are made from.
 
 ``host`` and ``old`` are two releases of Debian; ``devserver`` is a layer on ``host``.
 """
@@ -19,10 +19,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import machine
+import container_engine
 
 HERE = Path(__file__).parent
-REPOSITORY = "localhost/uvnas-bench"
+REPOSITORY = "localhost/uvnas-machines"
 REGISTRY = "docker.io/library/debian"
 # The Debian release of an image, and the variable of the environment that names another base image.
 RELEASES = {"host": ("bookworm", "MOLECULE_IMAGE"), "old": ("bullseye", "MOLECULE_IMAGE_OLD")}
@@ -30,7 +30,7 @@ RELEASES = {"host": ("bookworm", "MOLECULE_IMAGE"), "old": ("bullseye", "MOLECUL
 PYTHON = "python.tar.gz"
 
 
-def build_all(engine: machine.Engine) -> dict[str, str]:
+def build_all(engine: container_engine.Engine) -> dict[str, str]:
     """Have all images; by what they are for, their names. Those that no longer serve are removed."""
     built = {}
     for name, (release, variable) in RELEASES.items():
@@ -38,13 +38,13 @@ def build_all(engine: machine.Engine) -> dict[str, str]:
         built[name] = _build(engine, name, "host", {"BASE": base or release})
     built["devserver"] = _build(engine, "devserver", "devserver", {"HOST": built["host"], "OLD": built["old"]})
     kept = {engine("image", "inspect", "--format", "{{.Id}}", name).strip() for name in built.values()}
-    for listed in engine("images", "--no-trunc", "--quiet", "--filter", "label=uvnas-bench=1").split():
+    for listed in engine("images", "--no-trunc", "--quiet", "--filter", "label=uvnas-machines=1").split():
         if listed.removeprefix("sha256:") not in kept:
             engine.says("rmi", listed)  # It stays while a container uses it.
     return built
 
 
-def _build(engine: machine.Engine, name: str, context: str, arguments: dict[str, str]) -> str:
+def _build(engine: container_engine.Engine, name: str, context: str, arguments: dict[str, str]) -> str:
     """The name of an image, which is built unless this machine has it."""
     digest = hashlib.sha256(repr(arguments).encode())
     for path in sorted((HERE / context).iterdir()):
@@ -58,18 +58,18 @@ def _build(engine: machine.Engine, name: str, context: str, arguments: dict[str,
     with tempfile.TemporaryDirectory() as directory:
         shutil.copytree(HERE / context, directory, dirs_exist_ok=True)
         # The same on every host, whatever machine built its image; it protects nothing.
-        (Path(directory) / "munge.key").write_bytes(hashlib.sha512(b"uvnas bench").digest() * 2)
+        (Path(directory) / "munge.key").write_bytes(hashlib.sha512(b"uvnas machines").digest() * 2)
         # On the machine's own network, for the sake of its name servers and proxies. A build does not take limits
         # from the engine's settings.
-        options = ["--network=host", "--pull=missing", "--squash", "--label=uvnas-bench=1"]
-        options += [f"--ulimit={limit}" for limit in machine.limits()]
+        options = ["--network=host", "--pull=missing", "--squash", "--label=uvnas-machines=1"]
+        options += [f"--ulimit={limit}" for limit in container_engine.limits()]
         options += [f"--build-arg={key}={value}" for key, value in arguments.items()]
         engine("build", *options, "--tag", tag, directory, timeout=1200)
     print(f"{tag}: built in {time.monotonic() - started:.0f} s")
     return tag
 
 
-def _debian(engine: machine.Engine, release: str) -> str:
+def _debian(engine: container_engine.Engine, release: str) -> str:
     """A base image of a Debian release: what is here, from a registry that answers, or made from packages."""
     pulled, made = f"{REGISTRY}:{release}-slim", f"{REPOSITORY}-base:{release}"
     for name in (made, pulled):
@@ -84,7 +84,7 @@ def _debian(engine: machine.Engine, release: str) -> str:
             return pulled
     with tempfile.TemporaryDirectory() as directory:
         archive = Path(directory) / "rootfs.tar"
-        machine.run("mmdebstrap", "--quiet", "--variant=minbase", release, archive, *_mirror(), timeout=900)
+        container_engine.run("mmdebstrap", "--quiet", "--variant=minbase", release, archive, *_mirror(), timeout=900)
         engine("import", "--quiet", archive, made)
     return made
 
@@ -100,7 +100,9 @@ def _mirror() -> list[str]:
         return [named]
     if platform.freedesktop_os_release().get("ID") != "debian":
         return []
-    listed = machine.run("apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages")
+    listed = container_engine.run(
+        "apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages"
+    )
     # bookworm, and not bookworm-security.
     found = [line.split()[0] for line in listed.splitlines() if len(line.split()) == 2 and "-" not in line.split()[1]]
     return found[:1]
@@ -117,12 +119,12 @@ def _registry_answers() -> bool:
         return False
 
 
-def take_python(engine: machine.Engine, image: str) -> str:
+def take_python(engine: container_engine.Engine, image: str) -> str:
     """Copy the image's archive of its Python to the state directory. The version."""
-    container = engine("create", "--label", "uvnas-bench=1", image).strip()
+    container = engine("create", "--label", "uvnas-machines=1", image).strip()
     try:
         for name in (PYTHON, "python.version"):
-            engine("cp", f"{container}:/bench/{name}", engine.state / name)
+            engine("cp", f"{container}:/machines/{name}", engine.state / name)
     finally:
         engine("rm", container)
     return (engine.state / "python.version").read_text().strip()

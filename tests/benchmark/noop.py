@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import scale
-from arena import SERIES, Arena, BenchError, Run
+from arena import SERIES, Arena, BenchmarkError, Run
 from table import Table
 
 LIMIT_SECONDS = 0.5
@@ -58,14 +58,14 @@ def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
 def _unchanged(run: Run) -> Run:
     if run.changed:
         culprits = sorted({task["action"] for task in run.tasks if task["changed"]})
-        raise BenchError(f"a converge that had nothing to do changed something: {', '.join(culprits)}")
+        raise BenchmarkError(f"a converge that had nothing to do changed something: {', '.join(culprits)}")
     return run
 
 
 def _operations(arena: Arena, run: Run) -> tuple[int, int]:
     """System calls on the share: those that take a path, and all that were traced. Of all modules of the role."""
     if not run.traces:
-        raise BenchError("no module was traced")
+        raise BenchmarkError("no module was traced")
     calls = [call for trace in run.traces for call in _calls(trace, arena.share)]
     return sum(call not in ("read", "close", "getdents64") for call in calls), len(calls)
 

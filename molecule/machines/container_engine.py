@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The machine that the bench runs on: what its container engine needs, and how it reaches the network."""
+"""The host that the machines run on: what its container engine needs, and how it reaches the network."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 CAP_SYS_RESOURCE = 24
 
 
-class BenchError(Exception):
-    """The bench cannot do what it should; the text says why."""
+class MachinesError(Exception):
+    """The machines cannot be made to do what they should; the text says why."""
 
 
 def state_directory() -> Path:
-    """Where everything of the bench is kept: UVNAS_BENCH_DIR, or build/bench in the checkout."""
-    return Path(os.environ.get("UVNAS_BENCH_DIR") or CHECKOUT / "build" / "bench").absolute()
+    """Where everything of the machines is kept: UVNAS_MACHINES_DIR, or build/machines in the checkout."""
+    return Path(os.environ.get("UVNAS_MACHINES_DIR") or CHECKOUT / "build" / "machines").absolute()
 
 
 def run(*argv: str | Path, timeout: float = 300, stdin: str = "") -> str:
@@ -40,11 +40,11 @@ def run(*argv: str | Path, timeout: float = 300, stdin: str = "") -> str:
 
 
 def await_that(what: str, condition: t.Callable[[], bool], *, seconds: float) -> None:
-    """Return when ``condition`` holds. Raises BenchError when it does not after so many seconds."""
+    """Return when ``condition`` holds. Raises MachinesError when it does not after so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise BenchError(f"{what}: not after {seconds:.0f} s")
+            raise MachinesError(f"{what}: not after {seconds:.0f} s")
         time.sleep(0.2)
 
 
@@ -111,11 +111,11 @@ def engine_settings() -> str:
 
 
 def certificate_bundle() -> Path:
-    """The certificates that this machine trusts, in one file. Raises BenchError where there is none."""
+    """The certificates that this machine trusts, in one file. Raises MachinesError where there is none."""
     for name in (os.environ.get("SSL_CERT_FILE", ""), *BUNDLES):
         if name and Path(name).is_file():
             return Path(name)
-    raise BenchError(
+    raise MachinesError(
         f"No bundle of certificates. Name one in SSL_CERT_FILE, or install ca-certificates ({BUNDLES[0]})."
     )
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install what a host of the bench has. Accounts first, so that they have the same numbers in every release.
+# Install what a machine has. Accounts first, so that they have the same numbers in every release.
 set -eu
 
 account() { # NAME NUMBER
@@ -14,7 +14,7 @@ export DEBIAN_FRONTEND=noninteractive
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d
 # No manual pages.
-printf 'path-exclude=/usr/share/man/*\npath-exclude=/usr/share/doc/*\n' >/etc/dpkg/dpkg.cfg.d/bench
+printf 'path-exclude=/usr/share/man/*\npath-exclude=/usr/share/doc/*\n' >/etc/dpkg/dpkg.cfg.d/machines
 apt-get update -qq
 apt-get install -qq --no-install-recommends \
     attr acl bindfs dbus e2fsprogs fish iproute2 munge openssh-client openssh-server patchelf procps python3 \

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Make /bench/python.tar.gz: this Debian's Python, to be put on shares as a site-supplied interpreter. It has the shared
+# Make /machines/python.tar.gz: this Debian's Python, to be put on shares as a site-supplied interpreter. It has the shared
 # libraries that it needs with it, all but those of glibc, so that it runs on every newer Debian too.
 set -eu
 
 series=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 work=$(mktemp -d)
 python=$work/python
-mkdir -p "$work/unpacked" "$python/bin" "$python/lib/bench"
+mkdir -p "$work/unpacked" "$python/bin" "$python/lib/machines"
 
 cd "$work"
 apt-get update -qq
@@ -28,20 +28,20 @@ bundle() { # FILE RUNPATH
     ldd "$1" | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | while read -r library; do
         case ${library##*/} in
             libc.so* | libm.so* | libpthread.so* | libdl.so* | librt.so* | libutil.so* | libresolv.so* | libnsl.so*) ;;
-            *) cp --dereference --update "$library" "$python/lib/bench/" ;;
+            *) cp --dereference --update "$library" "$python/lib/machines/" ;;
         esac
     done
     # RPATH, not RUNPATH: it counts for what the bundled libraries need too.
     patchelf --force-rpath --set-rpath "$2" "$1"
 }
 # shellcheck disable=SC2016  # The loader replaces $ORIGIN.
-bundle "$python/bin/python$series" '$ORIGIN/../lib/bench'
+bundle "$python/bin/python$series" '$ORIGIN/../lib/machines'
 for module in "$python/lib/python$series/lib-dynload"/*.so; do
     # shellcheck disable=SC2016
-    bundle "$module" '$ORIGIN/../../bench'
+    bundle "$module" '$ORIGIN/../../machines'
 done
 
 "$python/bin/python3" -c 'import ctypes, decimal, sqlite3, ssl, zlib'
-"$python/bin/python3" -c 'import platform; print(platform.python_version())' >/bench/python.version
-tar --create --gzip --owner 0 --group 0 --directory "$work" --file /bench/python.tar.gz python
+"$python/bin/python3" -c 'import platform; print(platform.python_version())' >/machines/python.version
+tar --create --gzip --owner 0 --group 0 --directory "$work" --file /machines/python.tar.gz python
 rm -rf "$work"

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The benchmark: one run, everything side by side, one table of medians and ratios.
 
-    make bench                                        all of it (minutes: ansible.builtin.pip takes most of them)
-    python tests/bench/bench.py --quick               the same on small sets
-    python tests/bench/bench.py --only noop disk      some parts
-    python tests/bench/bench.py --directory /mnt/nas  on another filesystem
+    make benchmark                                        all of it (minutes: ansible.builtin.pip takes most of them)
+    python tests/benchmark/benchmark.py --quick               the same on small sets
+    python tests/benchmark/benchmark.py --only noop disk      some parts
+    python tests/benchmark/benchmark.py --directory /mnt/nas  on another filesystem
 
 Speed never fails it: it ends with a return code other than 0 where something did not work, or a read failed.
 """
@@ -26,7 +26,7 @@ import noop
 import publishing
 import scale
 import startup
-from arena import Arena, BenchError, remove
+from arena import Arena, BenchmarkError, remove
 from table import Table
 
 PARTS: dict[str, t.Callable[[Arena, scale.Scale, Table], None]] = {
@@ -53,7 +53,7 @@ def main() -> int:
     args = parser.parse_args()
 
     sizes = scale.chosen(args.quick, args.environments, args.repeats, args.publishes)
-    directory = Path(tempfile.mkdtemp(prefix="uvnas-bench-", dir=args.directory)).resolve()
+    directory = Path(tempfile.mkdtemp(prefix="uvnas-benchmark-", dir=args.directory)).resolve()
     table = Table()
     # What else the machine is doing: with a load before it all, seconds say little and ratios not much more.
     load = os.getloadavg()[0]
@@ -64,7 +64,7 @@ def main() -> int:
             print(f"== {name}", file=sys.stderr, flush=True)
             try:
                 PARTS[name](arena, sizes, table)
-            except (BenchError, OSError) as error:
+            except (BenchmarkError, OSError) as error:
                 failed.append(name)
                 print(f"{name}: {error}", file=sys.stderr)
     finally:
