@@ -133,8 +133,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.uvnas.cluster.plugins.module_utils import adapter
-from ansible_collections.uvnas.cluster.plugins.module_utils.host import process
-from ansible_collections.uvnas.cluster.plugins.module_utils.profile import files as profile
+from ansible_collections.uvnas.cluster.plugins.module_utils.profile import files
+from ansible_collections.uvnas.cluster.plugins.module_utils.profile.spec import Profile, has_credentials
 
 ARGUMENTS: dict[str, t.Any] = {
     "shares": {
@@ -152,20 +152,19 @@ ARGUMENTS: dict[str, t.Any] = {
 }
 
 
-def reconcile(params: t.Mapping[str, t.Any], *, check: bool, diff: bool) -> dict[str, t.Any]:
+def converge(params: t.Mapping[str, t.Any], *, check: bool, diff: bool) -> dict[str, t.Any]:
     """Have the files as ``params`` say, or only find out what that takes (``check``). The module's result."""
-    files = profile.paths(params["directory"], params["fish_directory"])
-    wanted: dict[str, t.Optional[str]] = dict.fromkeys(files.values())
-    home = None
+    paths = files.paths(params["directory"], params["fish_directory"])
+    profile = None
     if params["state"] == "present":
-        exports = profile.Profile.from_params(params["shares"], params["user_cache"], params["variables"])
-        wanted = profile.contents(exports, files)
-        home = exports.shares[0].name
-    changes = profile.plan(wanted)
-    if not check:
-        profile.apply(changes)
-    result: dict[str, t.Any] = {"changed": bool(changes), "files": list(wanted), "home_share": home}
-    if params["withheld"] and home:
+        profile = Profile.from_params(params["shares"], params["user_cache"], params["variables"])
+    changes = files.converge(files.contents(profile, paths), check=check)
+    result: dict[str, t.Any] = {
+        "changed": bool(changes),
+        "files": list(paths.values()),
+        "home_share": profile.shares[0].name if profile else None,
+    }
+    if profile and params["withheld"]:
         withheld = ", ".join(params["withheld"])
         result["warnings"] = [f"{withheld}: URLs with credentials are not exported, since everybody could read them"]
     if diff:
@@ -177,8 +176,8 @@ def main() -> t.NoReturn:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     # Values are hidden in case one has credentials in it. The others are what an admin wants to see in a diff.
     values = [str(value) for value in module.params["variables"].values()]
-    module.no_log_values.difference_update(value for value in values if process.scrub(value) == value)
-    adapter.run(module, lambda: reconcile(module.params, check=module.check_mode, diff=module._diff), owner=None)
+    module.no_log_values.difference_update(value for value in values if not has_credentials(value))
+    adapter.run(module, lambda: converge(module.params, check=module.check_mode, diff=module._diff), owner=None)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from ansible.template import Templar
 
 from ..module_utils.errors import UvnasError
 from ..module_utils.host.process import scrub
-from ..module_utils.profile import files as profile
+from ..module_utils.profile import files
+from ..module_utils.profile.spec import Profile
 
 Options = t.Mapping[str, t.Mapping[str, t.Any]]
 
@@ -118,13 +119,11 @@ def _of_profile(given: t.Mapping[str, t.Any], options: Options) -> list[str]:
         known = f"The shares in uvnas_shares are: {', '.join(roots)}"
         return [f"uvnas_host_shares names what is no share: {', '.join(unknown)}. {known}"]
     try:
-        files = profile.paths(value("uvnas_profile_dir"), value("uvnas_profile_fish_dir"))
+        paths = files.paths(value("uvnas_profile_dir"), value("uvnas_profile_fish_dir"))
         if names:
             shares = [{"name": name, "root": roots[name]} for name in names]
-            exports = profile.Profile.from_params(
-                shares, value("uvnas_user_cache"), value("uvnas_profile_variables") or {}
-            )
-            profile.contents(exports, files)
+            variables = value("uvnas_profile_variables") or {}
+            files.contents(Profile.from_params(shares, value("uvnas_user_cache"), variables), paths)
     except UvnasError as error:
         return [error.explain()]
     return []

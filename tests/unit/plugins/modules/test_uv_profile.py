@@ -151,7 +151,7 @@ def test_a_directory_that_cannot_be_written(below: str, check: bool, args: dict[
     user = find_user("nobody") if os.geteuid() == 0 else None
     with pytest.raises(UvnasError, match=f"may not write to {tmp_path}, ") as caught:
         call_as(
-            user, lambda: uv_profile.reconcile({**params, "withheld": [], "state": "present"}, check=check, diff=False)
+            user, lambda: uv_profile.converge({**params, "withheld": [], "state": "present"}, check=check, diff=False)
         )
     assert "ansible_become" in caught.value.hint
     assert list(tmp_path.iterdir()) == []

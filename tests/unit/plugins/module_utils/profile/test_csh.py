@@ -1,0 +1,54 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The text of ``uvnas.csh``. What real shells make of it: tests/integration/test_profile.py."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from ansible_collections.uvnas.cluster.plugins.module_utils.profile import csh
+from ansible_collections.uvnas.cluster.plugins.module_utils.profile.spec import Profile, Share
+
+GOLDEN = Path(__file__).parent / "golden" / "csh.txt"
+PROFILE = Profile(
+    (Share("nas_a", "/mnt/nas-a/uv"), Share("nas_b", "/mnt/nas-b/uv")),
+    variables=(
+        ("UV_DEFAULT_INDEX", "https://mirror.example.org/simple"),
+        ("UV_HTTP_TIMEOUT", "60"),
+        ("UV_PYTHON_DOWNLOADS", "manual"),
+    ),
+)
+
+
+PATH = "/etc/profile.d/uvnas.csh"
+
+
+def test_golden_text() -> None:
+    assert csh.render(PROFILE, PATH) == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_a_private_cache_changes_nothing_but_the_cache() -> None:
+    group = """\
+    if (x$UV_CACHE_DIR:q == x) setenv UV_CACHE_DIR $__uvnas_root:q/user-cache
+"""
+    private = """\
+    if (x$UV_CACHE_DIR:q == x) setenv UV_CACHE_DIR $__uvnas_root:q/user-cache/$__uvnas_user:q
+    if (x$__uvnas_user:q == x && x$UV_CACHE_DIR:q == x$__uvnas_root:q/user-cache/) unsetenv UV_CACHE_DIR
+"""
+    text = csh.render(PROFILE, PATH)
+    assert text.count(group) == 1
+    assert csh.render(dataclasses.replace(PROFILE, private_cache=True), PATH) == text.replace(group, private)
+
+
+def test_words() -> None:
+    text = csh.render(dataclasses.replace(PROFILE, variables=(("UV_A", "it's $HOME!"),)), "/a b/uvnas.csh")
+    assert "setenv UV_A it\\'s\\ \\$HOME\\!\n" in text
+    assert "alias uvnas_use 'set __uvnas_args = (\\!*) ; source /a\\ b/uvnas.csh'\n" in text
+
+
+def test_comments_have_nothing_that_an_interactive_csh_would_look_at() -> None:
+    comments = [line for line in csh.render(PROFILE, PATH).splitlines() if line.lstrip().startswith("#")]
+    assert comments
+    assert not [line for line in comments if set(line) & set("'\"`!$")]
