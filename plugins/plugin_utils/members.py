@@ -20,6 +20,7 @@ from ..module_utils.errors import UvnasError
 from ..module_utils.host.process import scrub
 from ..module_utils.profile import files
 from ..module_utils.profile.spec import Profile
+from .exports import exports
 
 Options = t.Mapping[str, t.Mapping[str, t.Any]]
 
@@ -111,19 +112,20 @@ def _of_profile(given: t.Mapping[str, t.Any], options: Options) -> list[str]:
     def value(name: str) -> t.Any:
         return given[name] if name in given else options[name].get("default")
 
-    roots = {share["name"]: share["root"] for share in value("uvnas_shares") or ()}
     names = given.get("uvnas_host_shares")
-    names = list(roots) if names is None else names
-    unknown = [name for name in names if name not in roots]
-    if unknown:
-        known = f"The shares in uvnas_shares are: {', '.join(roots)}"
-        return [f"uvnas_host_shares names what is no share: {', '.join(unknown)}. {known}"]
+    shares = value("uvnas_shares") or ()
     try:
         paths = files.paths(value("uvnas_profile_dir"), value("uvnas_profile_fish_dir"))
-        if names:
-            shares = [{"name": name, "root": roots[name]} for name in names]
-            variables = value("uvnas_profile_variables") or {}
-            files.contents(Profile.from_params(shares, value("uvnas_user_cache"), variables), paths)
+        exported = exports(
+            [share["name"] for share in shares] if names is None else names,
+            shares=shares,
+            index=value("uvnas_index") or {},
+            python_mirror=value("uvnas_python_mirror"),
+            variables=value("uvnas_profile_variables") or {},
+        )
+        if exported["shares"]:
+            profile = Profile.from_params(exported["shares"], value("uvnas_user_cache"), exported["variables"])
+            files.contents(profile, paths)
     except UvnasError as error:
         return [error.explain()]
     return []

@@ -749,8 +749,7 @@ def test_a_share_that_is_none(bare: Site) -> None:
     done = bare.play({"dev": {"uvnas_host_shares": ["nas_a", "nas_x"]}, "node_a": {}})
     assert recap(done, "dev")["failed"] == 1
     assert (
-        "uvnas_host_shares of dev names what is no share: nas_x. The shares in uvnas_shares are: nas_a, nas_b"
-        in done.stdout
+        "uvnas_host_shares names what is no share: nas_x. The shares in uvnas_shares are: nas_a, nas_b" in done.stdout
     )
     assert recap(done, "node_a")["changed"] == 1
 
@@ -803,6 +802,18 @@ def test_public_addresses_are_exported_and_secret_ones_stay_on_the_controller(ba
         (done.stdout + done.stderr).split()
     )
     assert "geheim" not in done.stdout + done.stderr + text
+
+
+@pytest.mark.compat
+def test_a_secret_among_the_variables_is_refused_on_the_controller(bare: Site) -> None:
+    secret = {"uvnas_profile_variables": {"UV_INDEX": "https://alice:geheim@a.example.org/simple"}}
+    done = bare.play({"dev": secret}, "-vvvv")
+    assert recap(done, "dev")["failed"] == 1
+    assert "UV_INDEX has credentials in it, which everybody could read: https://****@a.example.org" in done.stdout
+    assert "geheim" not in done.stdout + done.stderr
+    # The module did not start.
+    assert "EXEC" not in done.stdout
+    assert not (bare.directory / "hosts").exists()
 
 
 def test_variables_of_the_profile_win(bare: Site) -> None:

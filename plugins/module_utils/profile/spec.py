@@ -66,7 +66,7 @@ class Profile:
         cls, shares: t.Sequence[t.Mapping[str, str]], user_cache: str, variables: t.Mapping[str, t.Any]
     ) -> Profile:
         """From the options of the module. Raises SpecError where one of them cannot be meant."""
-        return cls(_shares(shares), user_cache == "private", _variables(variables))
+        return cls(_shares(shares), user_cache == "private", variable_texts(variables))
 
 
 def has_credentials(text: str) -> bool:
@@ -74,26 +74,9 @@ def has_credentials(text: str) -> bool:
     return scrub(text) != text
 
 
-def _shares(params: t.Sequence[t.Mapping[str, str]]) -> tuple[Share, ...]:
-    if not params:
-        raise SpecError(
-            "no share is given, so there is nothing to export",
-            hint="The first of the shares is the home share. With state: absent the files are removed.",
-        )
-    check_shares(params)
-    shares = tuple(Share(share["name"], os.path.normpath("/" + share["root"].lstrip("/"))) for share in params)
-    for share in shares:
-        if CONTROL_CHARACTERS.search(share.root) or len(share.root) > _VALUE_MAX:
-            raise SpecError(
-                f"share {share.name}: its root {share.root!r} cannot be in a shell file",
-                hint=f"It may have {_VALUE_MAX} characters, and no control characters.",
-            )
-    return shares
-
-
-def _variables(params: t.Mapping[str, t.Any]) -> tuple[tuple[str, str], ...]:
-    """The further variables, sorted; those without a value left out."""
-    texts = ((name, _text(name, value)) for name, value in {**_DEFAULT_VARIABLES, **params}.items())
+def variable_texts(variables: t.Mapping[str, t.Any]) -> tuple[tuple[str, str], ...]:
+    """What to export of ``variables``, and by default: sorted, those without a value left out. Raises SpecError."""
+    texts = ((name, _text(name, value)) for name, value in {**_DEFAULT_VARIABLES, **variables}.items())
     return tuple(sorted((name, value) for name, value in texts if value))
 
 
@@ -123,3 +106,20 @@ def _text(name: str, value: t.Any) -> str:
             f"{name}: the value has a control character, such as a line break, or more than {_VALUE_MAX} characters"
         )
     return text
+
+
+def _shares(params: t.Sequence[t.Mapping[str, str]]) -> tuple[Share, ...]:
+    if not params:
+        raise SpecError(
+            "no share is given, so there is nothing to export",
+            hint="The first of the shares is the home share. With state: absent the files are removed.",
+        )
+    check_shares(params)
+    shares = tuple(Share(share["name"], os.path.normpath("/" + share["root"].lstrip("/"))) for share in params)
+    for share in shares:
+        if CONTROL_CHARACTERS.search(share.root) or len(share.root) > _VALUE_MAX:
+            raise SpecError(
+                f"share {share.name}: its root {share.root!r} cannot be in a shell file",
+                hint=f"It may have {_VALUE_MAX} characters, and no control characters.",
+            )
+    return shares

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.uvnas.cluster.plugins.filter import declared, summary, validated
+from ansible_collections.uvnas.cluster.plugins.filter import declared, exported, summary, validated
 
 SHARES = [{"name": "nas_a", "root": "/mnt/nas-a/uv", "builder": "node1", "owner": "uv"}]
 TRAIN = {"name": "train", "python": "3.12", "requirements": ["numpy"]}
@@ -103,7 +103,22 @@ def test_a_kept_lock_that_was_spoilt_is_said(tmp_path: Path) -> None:
         declared.declared([TRAIN], shares=SHARES, files_dir=str(tmp_path), lock_dir=str(tmp_path))
 
 
+def test_what_a_host_exports() -> None:
+    assert exported.exported(["nas_a"], shares=SHARES, index=None, python_mirror=None, variables=None)["shares"] == [
+        {"name": "nas_a", "root": "/mnt/nas-a/uv"}
+    ]
+
+
+def test_what_must_not_be_exported_is_said_and_not_repeated() -> None:
+    variables = {"UV_INDEX": "https://alice:geheim@mirror.example.org/simple"}
+    with pytest.raises(AnsibleFilterError, match="UV_INDEX has credentials in it") as caught:
+        exported.exported(["nas_a"], shares=SHARES, variables=variables)
+    assert "geheim" not in str(caught.value)
+    assert "~/.netrc" in str(caught.value)
+
+
 def test_the_names_of_the_filters() -> None:
+    assert exported.FilterModule().filters() == {"exported": exported.exported}
     assert summary.FilterModule().filters() == {"summary": summary.summary}
     assert declared.FilterModule().filters() == {"declared": declared.declared}
     assert validated.FilterModule().filters() == {"validated": validated.validated}

@@ -110,3 +110,11 @@ def test_credentials_are_not_repeated(hostvars: Hostvars, options: Options) -> N
     said = members.problems(["node1"], given, options, SHARES)
     assert said
     assert "geheim" not in "\n".join(said)
+
+
+def test_what_is_checked_is_what_a_host_is_told_to_export(hostvars: Hostvars, options: Options) -> None:
+    long = {"default": "https://example.org/" + "x" * 500}
+    secret = {"extra": ["https://alice:geheim@example.org/simple"]}
+    given = hostvars({"uvnas_shares": SHARES}, {"node1": {"uvnas_index": long}, "node2": {"uvnas_index": secret}})
+    (problem,) = members.problems(["node1", "node2"], given, options, SHARES)
+    assert problem.startswith("node1: UV_DEFAULT_INDEX: the value has a control character")
