@@ -23,9 +23,9 @@ from pathlib import Path
 
 import uv
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
-from ansible_collections.uvnas.cluster.plugins.module_utils.python.archive import SitePython
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.pack import ask, pack
-from ansible_collections.uvnas.cluster.plugins.module_utils.python.record import Version
+from ansible_collections.uvnas.cluster.plugins.module_utils.python.spec import SitePython
+from ansible_collections.uvnas.cluster.plugins.module_utils.python.version import Version
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.release import Target
 
 # The Python that runs the tests: a real installation, with all its own libraries.

@@ -29,8 +29,9 @@ from ..errors import UvnasError
 from ..host import elf
 from ..host.process import Runner, check
 from ..uv.release import Target
-from .archive import Contents, SitePython, wrong_version
-from .record import Version
+from .archive import Contents, wrong_version
+from .spec import SitePython
+from .version import Version
 
 # Whatever is installed in one of these is found there by the loader, on every member that has it.
 _SYSTEM_PREFIXES = frozenset({"/", "/usr", "/usr/local"})

@@ -23,7 +23,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.host import elf
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
 from ansible_collections.uvnas.cluster.plugins.module_utils.python import pack as relocate
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.archive import inspect
-from ansible_collections.uvnas.cluster.plugins.module_utils.python.record import Version
+from ansible_collections.uvnas.cluster.plugins.module_utils.python.version import Version
 from ansible_collections.uvnas.cluster.tests.support.pythons import HERE, PREFIX, VERSION, site_python
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
