@@ -13,10 +13,17 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasE
 from ansible_collections.uvnas.cluster.plugins.module_utils.python import archive as archives
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.version import Version
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.release import Target
-from ansible_collections.uvnas.cluster.tests.support.pythons import HERE, imitation, link, write_tar
+from ansible_collections.uvnas.cluster.tests.support.pythons import (
+    LIBC,
+    MACHINE,
+    imitation,
+    link,
+    write_tar,
+)
 
 SHA = "0a" * 32
-OTHER = {"x86_64": "aarch64", "aarch64": "x86_64"}[HERE.machine]
+HERE = Target(MACHINE, LIBC)
+OTHER = {"x86_64": "aarch64", "aarch64": "x86_64"}[MACHINE]
 
 
 def inspect(path: Path, version: str = "3.12.4", target: Target = HERE) -> archives.Contents:
@@ -99,12 +106,12 @@ def test_links_in_a_circle(archive: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "said"),
-    [(Target(OTHER, HERE.libc), f"{OTHER}-{HERE.libc}"), (Target(HERE.machine, "musl"), f"{HERE.machine}-musl")],
+    ("machine", "libc"),
+    [(OTHER, LIBC), (MACHINE, "musl")],
 )
-def test_an_archive_for_another_machine(archive: Path, target: Target, said: str) -> None:
-    write_tar(archive, imitation(target=target))
-    with pytest.raises(UvnasError, match=f"ours: it is for {said}; this builder is {HERE}"):
+def test_an_archive_for_another_machine(archive: Path, machine: str, libc: str) -> None:
+    write_tar(archive, imitation(machine=machine, libc=libc))
+    with pytest.raises(UvnasError, match=f"ours: it is for {machine}-{libc}; this builder is {MACHINE}-{LIBC}"):
         inspect(archive)
 
 
