@@ -15,8 +15,8 @@ from ansible.plugins.action import ActionBase
 from ..module_utils.adapter import SHARE_ARGUMENTS
 from ..module_utils.errors import UvnasError
 from ..module_utils.host.process import explain_os_error
-from ..module_utils.python.archive import SitePython
-from ..module_utils.python.converge import ARGUMENTS, wanted_from_params
+from ..module_utils.python.converge import ARGUMENTS
+from ..module_utils.python.spec import SitePython, wanted_from_params
 from ..module_utils.uv.release import check_archive, sha256_of
 from ..plugin_utils.cache_directory import default_directory
 from ..plugin_utils.download import UrlSource

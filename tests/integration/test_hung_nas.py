@@ -23,7 +23,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.tests.support import test_profile as profiles
+from ansible_collections.uvnas.cluster.tests.integration import test_profile as profiles
 from ansible_collections.uvnas.cluster.tests.support.hanging import (
     LIMIT,
     Nas,

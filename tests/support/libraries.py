@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 
-def compile_library(path: Path, code: str, *options: str) -> Path:
+def compile_library(path: Path, code: str, *options: str | Path) -> Path:
     if shutil.which("cc") is None:
         pytest.fail("this test needs a C compiler (Debian: gcc)")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,60 +17,65 @@ import shutil
 import struct
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import typing as t
 from pathlib import Path
 
 import uv
-from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
-from ansible_collections.uvnas.cluster.plugins.module_utils.python.archive import SitePython
-from ansible_collections.uvnas.cluster.plugins.module_utils.python.pack import ask, pack
-from ansible_collections.uvnas.cluster.plugins.module_utils.python.record import Version
-from ansible_collections.uvnas.cluster.plugins.module_utils.uv.release import Target
 
 # The Python that runs the tests: a real installation, with all its own libraries.
 PREFIX = sys.base_prefix
 VERSION = platform.python_version()
-HERE = Target.here()
+# This machine, in uv's words.
+MACHINE = platform.machine()
+LIBC = "gnu" if platform.libc_ver()[0] == "glibc" else "musl"
 MACHINES = {"x86_64": 62, "aarch64": 183}
-_UNUSED = re.compile(
-    r"/(asyncio|concurrent|config-[^/]*|curses|dbm|distutils|email|ensurepip|html|http|idlelib|lib2to3|multiprocessing|"
-    r"pydoc_data|tkinter|tomllib|turtledemo|unittest|venv|wsgiref|xml|xmlrpc|zoneinfo)/|/lib-dynload/(_test|_codecs)|"
-    r"/include/[^/]*/(internal|cpython)/"
-)
+# Of a Python's standard library and headers: two thirds of the files.
+_UNUSED = shutil.ignore_patterns(
+    "__pycache__", "site-packages", "dist-packages", "test", "tests", "config-*", "EXTERNALLY-MANAGED",
+    "asyncio", "concurrent", "curses", "dbm", "distutils", "email", "ensurepip", "html", "http", "idlelib", "lib2to3",
+    "multiprocessing", "pydoc_data", "tkinter", "tomllib", "turtledemo", "unittest", "venv", "wsgiref", "xml", "xmlrpc",
+    "zoneinfo", "_test*.so", "_codecs*.so", "internal", "cpython",
+)  # fmt: skip
+# All that a Python with a shared library has in its program.
+_MAIN = "int Py_BytesMain(int, char **); int main(int count, char **words) { return Py_BytesMain(count, words); }"
 # uv takes no other head than this one.
 SYSCONFIGDATA = b"# system configuration generated and used by the sysconfig module\nbuild_time_vars = {}\n"
 LOADERS = {"gnu": b"/lib64/ld-linux-x86-64.so.2", "musl": b"/lib/ld-musl-x86_64.so.1"}
 
 
-def key(version: str = VERSION, target: Target = HERE) -> str:
-    return Version.parse(version).key(str(target))
-
-
-def site_python(**fields: t.Any) -> SitePython:
-    """The Python of the tests as a site would supply it."""
-    given = {"name": "ours", "version": VERSION, "prefix": PREFIX, **fields}
-    return SitePython(**{**given, "version": Version.parse(given["version"])})
+def key(version: str = VERSION) -> str:
+    """uv's key of an interpreter for this machine."""
+    numbers = version.rstrip("t")
+    return f"cpython-{numbers}{'+freethreaded' if version != numbers else ''}-linux-{MACHINE}-{LIBC}"
 
 
 def pack_ours(path: Path) -> None:
-    """Write an archive of the Python of the tests, without what the tests have no use for: a third of the files."""
-    whole, programs = io.BytesIO(), path.parent / "programs"
-    pack(ask(site_python(), PREFIX, HERE, SystemRunner()), whole)
-    whole.seek(0)
-    programs.mkdir()
-    with tarfile.open(fileobj=whole) as source, tarfile.open(path, "w:gz", compresslevel=1) as target:
-        for member in source:
-            if _UNUSED.search(member.name):
-                continue
-            content = source.extractfile(member).read() if member.isreg() else b""  # type: ignore[union-attr]
-            if content.startswith(b"\x7fELF"):
-                stripped = programs / Path(member.name).name
-                stripped.write_bytes(content)
-                subprocess.check_call(["strip", "--strip-debug", stripped])
-                content = stripped.read_bytes()
-            member.size = len(content)
-            target.addfile(member, io.BytesIO(content))
+    """Write an archive of the Python of the tests, which runs anywhere, without what the tests have no use for."""
+    tree, minor = path.parent / "python", VERSION.rpartition(".")[0]
+    for kind, place in (("stdlib", f"lib/python{minor}"), ("include", f"include/python{minor}")):
+        source = sysconfig.get_path(kind, "posix_prefix")
+        if os.path.isdir(source):  # Distributions have the header files in a package of their own.
+            shutil.copytree(source, tree / place, ignore=_UNUSED, ignore_dangling_symlinks=True)
+    if sys.platlibdir != "lib":
+        (tree / sys.platlibdir).symlink_to("lib")
+    (tree / "bin").mkdir()
+    program = tree / "bin" / f"python{minor}"
+    with open("/proc/self/maps") as maps:
+        library = next((line.split()[-1] for line in maps if "/libpython" in line), None)
+    if library is None:
+        shutil.copy("/proc/self/exe", program)
+    else:
+        # Its own program finds the library where it was installed only.
+        shutil.copy(library, tree / "lib")
+        cc = ["cc", "-o", program, "-x", "c", "-", "-x", "none", library, "-Wl,-rpath,$ORIGIN/../lib"]
+        subprocess.run(cc, input=_MAIN, check=True, text=True)
+    for name in ("python", "python3"):
+        (tree / "bin" / name).symlink_to(program.name)
+    subprocess.check_call(["strip", "--strip-debug", program, *tree.glob("lib/*.so*"), *tree.rglob("lib-dynload/*.so")])
+    with tarfile.open(path, "w:gz", compresslevel=1) as tar:
+        tar.add(tree, "python")
 
 
 def relabel(archive: Path, path: Path, version: str) -> str:
@@ -91,25 +96,25 @@ def relabel(archive: Path, path: Path, version: str) -> str:
     return sha256(path)
 
 
-def tiny_program(target: Target = HERE) -> bytes:
-    """The head of a program for ``target``: what tells one machine from another."""
-    loader = LOADERS[target.libc] + b"\0"
+def tiny_program(machine: str = MACHINE, libc: str = LIBC) -> bytes:
+    """The head of a program for a machine: what tells one from another."""
+    loader = LOADERS[libc] + b"\0"
     header = struct.pack(
-        "<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 3, MACHINES[target.machine], 1, 0, 64, 0, 0, 64, 56, 1, 64, 0, 0
+        "<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 3, MACHINES[machine], 1, 0, 64, 0, 0, 64, 56, 1, 64, 0, 0
     )
     segment = struct.pack("<IIQQQQQQ", 3, 4, 120, 120, 120, len(loader), len(loader), 1)
     return header + segment + loader
 
 
-def imitation(version: str = "3.12.4", target: Target = HERE) -> dict[str, bytes]:
+def imitation(version: str = "3.12.4", machine: str = MACHINE, libc: str = LIBC) -> dict[str, bytes]:
     """The files of an archive that has the looks of an interpreter, and nothing in it."""
-    minor = Version.parse(version).minor
-    numbers = version.rstrip("t").encode()
+    numbers = version.rstrip("t")
+    minor = numbers.rpartition(".")[0] + version.removeprefix(numbers)
     return {
-        f"python/bin/python{minor}": tiny_program(target),
+        f"python/bin/python{minor}": tiny_program(machine, libc),
         f"python/lib/python{minor}/os.py": b"",
         f"python/lib/python{minor}/_sysconfigdata__linux_x86_64-linux-gnu.py": SYSCONFIGDATA,
-        f"python/include/python{minor}/patchlevel.h": b'#define PY_VERSION      "%b"\n' % numbers,
+        f"python/include/python{minor}/patchlevel.h": f'#define PY_VERSION      "{numbers}"\n'.encode(),
     }
 
 
@@ -210,7 +215,7 @@ def download_entry(version: str, url: str, digest: str | None) -> dict[str, t.An
     """An entry of a list for uv."""
     _major, minor, patch = map(int, version.split("."))
     return {
-        "name": "cpython", "arch": {"family": HERE.machine, "variant": None}, "os": "linux", "libc": HERE.libc,
+        "name": "cpython", "arch": {"family": MACHINE, "variant": None}, "os": "linux", "libc": LIBC,
         "major": 3, "minor": minor, "patch": patch, "prerelease": "", "url": url, "sha256": digest,
         "variant": None, "build": None,
     }  # fmt: skip

@@ -1,28 +1,25 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Interpreters that a site supplies: what an inventory says of them, and the archives that uv installs them from.
+"""Archives that uv installs site-supplied interpreters from: what they must be, before anything of them is unpacked.
 
 An archive has one directory at its top, with ``bin`` and ``lib`` in it, and works wherever it is unpacked.
 """
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import gzip
-import os
 import posixpath
 import re
 import tarfile
 import typing as t
 import zlib
-from urllib.parse import quote
 
-from ..errors import SpecError, UvnasError
+from ..errors import UvnasError
 from ..host import elf
-from ..uv.release import Target, check_sha256
-from .record import Version
+from ..uv.release import Target
+from .version import Version
 
 # The value of the option ``site_pythons`` of uv_python, and of the variable uvnas_site_pythons.
 SITE_PYTHON_ARGUMENTS: dict[str, t.Any] = {
@@ -33,22 +30,8 @@ SITE_PYTHON_ARGUMENTS: dict[str, t.Any] = {
     "sha256": {"type": "str"},
 }
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _PATCHLEVEL = re.compile(rb'^#define\s+PY_VERSION\s+"([^"]*)"', re.MULTILINE)
 _UNREADABLE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
-
-
-@dataclasses.dataclass(frozen=True)
-class SitePython:
-    """One interpreter as declared: where it comes from is ``archive`` or ``prefix``."""
-
-    name: str
-    version: Version
-    # Path on the controller, or URL; on the builder where it was brought to, or only its file name.
-    archive: t.Optional[str] = None
-    # Directory on the builder that a Python is installed in.
-    prefix: t.Optional[str] = None
-    sha256: t.Optional[str] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,72 +42,9 @@ class Contents:
     files: int
 
 
-def parse_site_pythons(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[SitePython]:
-    """``uvnas_site_pythons``. Raises SpecError that names every problem at once."""
-    problems: list[str] = []
-    found: list[SitePython] = []
-    for position, item in enumerate(items, 1):
-        label = f"{item.get('name') or f'number {position}'}"
-        try:
-            found.append(_parse_item(item))
-        except SpecError as error:
-            problems.append(f"{label}: {error}")
-    names = collections.Counter(site.name for site in found)
-    problems += [f"{name}: declared {count} times" for name, count in names.items() if count > 1]
-    for version, count in collections.Counter(site.version for site in found).items():
-        if count > 1:
-            same = [site.name for site in found if site.version == version]
-            problems.append(f"{' and '.join(same)}: a share has one Python {version}, whoever supplies it")
-    if problems:
-        raise SpecError(
-            "uvnas_site_pythons cannot be used: " + "; ".join(problems),
-            hint="Nothing has been changed. Correct the inventory.",
-        )
-    return found
-
-
-def _parse_item(item: t.Mapping[str, t.Any]) -> SitePython:
-    name, archive, prefix, sha256 = item["name"], item.get("archive"), item.get("prefix"), item.get("sha256")
-    if not _NAME.fullmatch(name):
-        raise SpecError("a name begins with a letter or digit, and goes on with these and . _ + - only, 64 at most")
-    version = Version.parse(item["version"])
-    if not version.exact:
-        raise SpecError(f"version is {item['version']}; give it exactly, such as {item['version']}.4")
-    if bool(archive) == bool(prefix):
-        raise SpecError("give either archive or prefix")
-    if prefix and not os.path.isabs(prefix):
-        raise SpecError(f"prefix is {prefix}; it must be an absolute path, on the builder")
-    if archive and "://" in archive and not sha256:
-        raise SpecError("an archive from a URL needs its sha256")
-    return SitePython(name, version, archive, prefix, check_sha256(sha256) if sha256 else None)
-
-
 def archive_name(key: str, sha256: str) -> str:
     """What the archive of the interpreter ``key`` is called on a share. uv wants plain letters in the name."""
     return f"{key.replace('+', '-')}-{sha256[:9]}.tar.gz"
-
-
-def downloads_json(archives: t.Mapping[str, tuple[str, str]]) -> dict[str, t.Any]:
-    """uv's downloads JSON for interpreters by key, each with the path of its archive and the archive's sha256."""
-    entries = {}
-    for key, (path, sha256) in archives.items():
-        version = Version.of_key(key)
-        machine, _dash, libc = key.partition("-linux-")[2].rpartition("-")
-        entries[key] = {
-            "name": "cpython",
-            "arch": {"family": machine, "variant": None},
-            "os": "linux",
-            "libc": libc,
-            "major": 3,
-            "minor": version.minor_number,
-            "patch": version.patch,
-            "prerelease": "",
-            "url": "file://" + quote(path),
-            "sha256": sha256,
-            "variant": "freethreaded" if version.freethreaded else None,
-            "build": None,
-        }
-    return entries
 
 
 def inspect(stream: t.IO[bytes], version: Version, target: Target, what: str) -> Contents:

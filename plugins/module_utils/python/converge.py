@@ -12,16 +12,18 @@ import os
 import typing as t
 
 from ..errors import CommandError, UvnasError
-from ..host import files as fs
+from ..host import files
 from ..host.process import SystemRunner
 from ..share.layout import EARLIER_SHARES, Layout
 from ..uv.command import Uv
 from ..uv.release import Target
-from .archive import SITE_PYTHON_ARGUMENTS, parse_site_pythons
+from .archive import SITE_PYTHON_ARGUMENTS
 from .install import Installer
-from .plan import Install, Plan, Wanted, check_wanted, plan
-from .record import DOWNLOAD, SITE, Download, Interpreter, Record, Version, load_record, not_available
+from .plan import Install, Plan, plan
+from .record import DOWNLOAD, SITE, Interpreter, Record, load_record
 from .sources import Downloads, SiteArchives
+from .spec import Wanted, wanted_from_params
+from .version import Version, not_available
 
 # Documented in the module uv_python. The action plugin of that name checks them too, before anything is done on a host.
 ARGUMENTS: dict[str, t.Any] = {
@@ -46,7 +48,7 @@ _DOWNLOAD_HINT = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Provision:
+class Interpreters:
     """The interpreters of one share."""
 
     layout: Layout
@@ -75,7 +77,7 @@ class Provision:
                 self.archives.check(install)
         if check_mode or not planned.changed:
             return self._result(planned, planned.record)
-        with fs.share_lock(self.layout.mutex, timeout=busy_timeout, purpose="install interpreters"):
+        with files.share_lock(self.layout.mutex, timeout=busy_timeout, purpose="install interpreters"):
             planned = self._plan(check_mode=False)
             record = self._apply(planned)
         return self._result(planned, record)
@@ -86,7 +88,7 @@ class Provision:
             self.wanted,
             load_record(self.layout),
             str(self.archives.target),
-            downloads=offered,
+            offered=offered,
             is_there=lambda key: os.path.isfile(self.installer.executable(key)),
             users_of=functools.partial(generations_on, self.layout),
             earlier=self._earlier(check_mode=check_mode),
@@ -107,14 +109,14 @@ class Provision:
         requests = {request: key for request, key in found.requests.items() if request not in unknown}
         return Record(requests, found.interpreters)
 
-    def _offered(self, *, check_mode: bool) -> t.Optional[list[Download]]:
-        """What uv offers to download. None where a check comes before there is a uv on the share."""
+    def _offered(self, *, check_mode: bool) -> t.Optional[list[str]]:
+        """The keys of what uv can download. None where a check comes before there is a uv on the share."""
         if check_mode and not os.path.exists(self.layout.uv):
             return None
-        return self.downloads.offered()
+        return list(self.downloads.offered())
 
     def _check_share(self) -> None:
-        if fs.read_json(self.layout.identity) is None:
+        if files.read_json(self.layout.identity) is None:
             raise UvnasError(
                 f"{self.layout.root} is not a share",
                 hint="Is its filesystem mounted on this host? The role share (module uv_share) lays it out.",
@@ -139,7 +141,7 @@ class Provision:
         return record if requests == record.requests else self._write(Record(requests, record.interpreters))
 
     def _write(self, record: Record) -> Record:
-        fs.write_json(self.layout.pythons_record, record.as_dict())
+        files.write_json(self.layout.pythons_record, record.as_dict())
         return record
 
     def _install_from_site(self, install: Install, record: Record) -> Interpreter:
@@ -161,9 +163,9 @@ class Provision:
         return dataclasses.replace(stored, compiled=self.installer.compile_bytecode)
 
     def _download(self, install: Install) -> Interpreter:
-        offered = {download.key: download for download in self.downloads.offered()}
+        offered = self.downloads.offered()
         if install.key not in offered:
-            raise not_available(install.version, [found.version for found in offered.values()], where="this uv")
+            raise not_available(install.version, [Version.of_key(key) for key in offered], where="this uv")
         download = offered[install.key]
         kept_before = self.downloads.kept(download)
         message = f"cannot install {install.key} from {self.downloads.origin(download)}"
@@ -210,26 +212,14 @@ class Provision:
         }
 
 
-def wanted_from_params(params: t.Mapping[str, t.Any]) -> Wanted:
-    """What the options of uv_python ask for. Raises SpecError."""
-    return check_wanted(
-        params["pythons"],
-        parse_site_pythons(params["site_pythons"]),
-        upgrade=params["upgrade"],
-        remove=params["remove"],
-        offline=params["offline"],
-        compile_bytecode=params["compile_bytecode"],
-    )
-
-
-def from_params(params: t.Mapping[str, t.Any], brought: t.Mapping[str, t.IO[bytes]]) -> Provision:
-    """The work that the options of uv_python describe. ``brought``: archives that are on this host, by name."""
+def from_params(params: t.Mapping[str, t.Any], brought: t.Mapping[str, t.IO[bytes]]) -> Interpreters:
+    """The interpreters that the options of uv_python describe. ``brought``: archives that are on this host, by name."""
     wanted = wanted_from_params(params)
     layout, runner = Layout(params["share"]), SystemRunner()
     # Whoever owns another share must not decide what is on this one.
-    earlier = tuple(Layout(share["root"]) for share in params["earlier_shares"] if fs.is_mine(share["root"]))
+    earlier = tuple(Layout(share["root"]) for share in params["earlier_shares"] if files.is_mine(share["root"]))
     uv = Uv(layout, runner, extra_variables={name: str(value) for name, value in params["uv_variables"].items()})
-    return Provision(
+    return Interpreters(
         layout,
         wanted,
         Installer(layout, runner, wanted.compile_bytecode),
@@ -245,7 +235,7 @@ def generations_on(layout: Layout, key: str) -> list[str]:
     found = []
     for environment in _names_in(layout.generations):
         for generation in _names_in(layout.generations_of(environment)):
-            manifest = fs.read_json(layout.manifest(environment, generation))
+            manifest = files.read_json(layout.manifest(environment, generation))
             if manifest and manifest.get("python", {}).get("key") == key:
                 found.append(f"{environment} ({generation})")
     return found

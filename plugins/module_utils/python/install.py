@@ -22,11 +22,11 @@ import shutil
 import typing as t
 
 from ..errors import UvnasError
-from ..host import files as fs
+from ..host import files
 from ..host.process import Runner, check
 from ..share.layout import Layout
 from ..uv.command import Uv
-from .record import Version
+from .version import Version
 
 _MINOR_LINK = re.compile(r"cpython-3\.[0-9]+(\+[a-z]+)?-linux-[a-z0-9_]+-[a-z]+")
 _SYSTEM_LIBRARIES = ("/lib", "/usr/lib")
@@ -73,7 +73,7 @@ class Installer:
 
         ``uv`` has been told where from. ``message`` and ``hint`` are for the error if it fails.
         """
-        aside = fs.temporary_name(self.directory(key))
+        aside = files.temporary_name(self.directory(key))
         # A link to this very interpreter is what a killed run left.
         links = {path: target for path, target in self._minor_links().items() if not self._leads_to(target, key)}
         with contextlib.suppress(FileNotFoundError):
@@ -83,7 +83,7 @@ class Installer:
             self._restore_minor_links(links)
             warnings = self._check_itself(key)
         except BaseException:
-            fs.remove_tree(self.directory(key))
+            files.remove_tree(self.directory(key))
             with contextlib.suppress(FileNotFoundError):
                 os.rename(aside, self.directory(key))
             self._restore_minor_links(links)
@@ -104,7 +104,7 @@ class Installer:
         for link, target in self._minor_links().items():
             if self._leads_to(target, key):
                 os.unlink(link)
-        fs.remove_tree(self.directory(key))
+        files.remove_tree(self.directory(key))
 
     def clean_up(self) -> None:
         """Remove what killed processes left unfinished."""
@@ -152,7 +152,7 @@ class Installer:
             if path not in links:
                 os.unlink(path)
             elif target != links[path]:
-                fs.replace_symlink(links[path], path)
+                files.replace_symlink(links[path], path)
 
     def _check_itself(self, key: str) -> list[str]:
         """See that a new interpreter runs from where it is; warnings of what it lacks, or needs of other hosts."""

@@ -7,6 +7,10 @@ The interpreter itself says where its parts are. Packed are its program, its sta
 bytecode, its header files, and the shared libraries that lie in its prefix. Left out is what other software put there
 (site-packages), and what belongs to the host (links that lead elsewhere, EXTERNALLY-MANAGED).
 
+An interpreter that was built for ``/opt/python/3.11.9`` often looks for its own library in that very directory. On a
+share it has to look beside itself, whatever the member has in /opt. Changing that is what ``patchelf`` does too; few
+hosts have it, and what is needed of it is little: one string, added in a new segment at the end of the file.
+
 The same installation always gives the same archive, byte for byte.
 """
 
@@ -21,7 +25,7 @@ import json
 import os
 import posixpath
 import pprint
-import stat
+import struct
 import tarfile
 import typing as t
 
@@ -29,16 +33,21 @@ from ..errors import UvnasError
 from ..host import elf
 from ..host.process import Runner, check
 from ..uv.release import Target
-from .archive import Contents, SitePython, wrong_version
-from .record import Version
+from .archive import Contents, wrong_version
+from .spec import SitePython
+from .version import Version
 
 # Whatever is installed in one of these is found there by the loader, on every member that has it.
 _SYSTEM_PREFIXES = frozenset({"/", "/usr", "/usr/local"})
 _LEFT_OUT_DIRECTORIES = frozenset({"__pycache__", "dist-packages", "idle_test", "site-packages", "test", "tests"})
-_LEFT_OUT_FILES = frozenset({"EXTERNALLY-MANAGED"})
-_LEFT_OUT_ENDINGS = (".a", ".o", ".pyc", ".pyo")
+_LEFT_OUT_ENDINGS = (".a", ".o", ".pyc", ".pyo", "EXTERNALLY-MANAGED")
 # uv replaces this prefix, which python-build-standalone's interpreters have, by the real one when it installs.
 _PLACEHOLDER = "/install"
+_PF_R = 4
+# The largest page of the machines that can be packed for: a segment aligned to it can be mapped on all of them.
+_PAGE = 0x10000
+# Of a section header: type, flags, address, offset, size.
+_SECTION, _SECTION_SIZE, _SHT_STRTAB = struct.Struct("<IQQQQ"), 64, 3
 
 _QUESTIONS = """
 import json, os, sys, sysconfig
@@ -53,9 +62,7 @@ print(json.dumps({
     "prefix": os.path.realpath(sys.base_prefix),
     "executable": os.readlink("/proc/self/exe"),
     "stdlib": paths["stdlib"],
-    "platstdlib": paths["platstdlib"],
     "include": paths["include"],
-    "platinclude": paths["platinclude"],
     "lib_name": getattr(sys, "platlibdir", "lib"),
     "library": var("INSTSONAME") if var("Py_ENABLE_SHARED") else None,
     "library_dir": var("LIBDIR") or "",
@@ -75,9 +82,7 @@ class Installed:
     prefix: str
     executable: str
     stdlib: str
-    platstdlib: str
     include: str
-    platinclude: str
     # "lib" or "lib64"
     lib_name: str
     # The file name of its shared library; None where it has none.
@@ -195,11 +200,10 @@ def _entries(installed: Installed) -> dict[str, _Entry]:
     """The members of the archive by name, below ``python/``."""
     minor = Version.parse(installed.version + ("t" if installed.freethreaded else "")).minor
     library, include = f"lib/python{minor}", f"include/python{minor}"
-    entries: dict[str, _Entry] = {}
-    for source in dict.fromkeys([installed.stdlib, installed.platstdlib]):
-        entries.update(_tree(source, library, installed.prefix))
-    for source in dict.fromkeys([installed.include, installed.platinclude]):
-        entries.update(_tree(source, include, installed.prefix))
+    entries = {
+        **_tree(installed.stdlib, library, installed.prefix),
+        **_tree(installed.include, include, installed.prefix),
+    }
     # Debian keeps the header of one architecture where only its own compiler looks.
     multiarch = posixpath.join(installed.multiarch, posixpath.basename(installed.include))
     if installed.multiarch:
@@ -224,15 +228,15 @@ def _tree(source: str, name: str, prefix: str) -> dict[str, _Entry]:
     """The files below the directory ``source`` that belong to an interpreter, to be called ``name/…``."""
     found: dict[str, _Entry] = {}
     for directory, subdirectories, files in os.walk(source, onerror=_raise_unless_absent):
-        linked = [sub for sub in subdirectories if os.path.islink(os.path.join(directory, sub))]
-        subdirectories[:] = [sub for sub in subdirectories if sub not in _LEFT_OUT_DIRECTORIES and sub not in linked]
+        subdirectories[:] = [sub for sub in subdirectories if sub not in _LEFT_OUT_DIRECTORIES]
         below = posixpath.join(name, os.path.relpath(directory, source)) if directory != source else name
         for file in files:
-            if file in _LEFT_OUT_FILES or file.endswith(_LEFT_OUT_ENDINGS) or file.startswith("libpython"):
+            path = os.path.join(directory, file)
+            if file.endswith(_LEFT_OUT_ENDINGS) or file.startswith("libpython"):
                 continue
-            entry = _entry_of(os.path.join(directory, file), source, prefix)
-            if entry is not None:
-                found[f"{below}/{file}"] = entry
+            # A link that leads out of the prefix is the host's.
+            if os.path.isfile(path) and not (os.path.islink(path) and not _is_below(prefix, os.path.realpath(path))):
+                found[f"{below}/{file}"] = _Entry(path, 0o755 if os.stat(path).st_mode & 0o100 else 0o644)
     return found
 
 
@@ -241,54 +245,37 @@ def _raise_unless_absent(error: OSError) -> None:
         raise error
 
 
-def _entry_of(path: str, source: str, prefix: str) -> t.Optional[_Entry]:
-    """The member for one file. A link within the tree stays one, and one that leads out of the prefix is left out."""
-    real = os.path.realpath(path)
-    if os.path.islink(path):
-        target = os.readlink(path)
-        if not os.path.isabs(target) and _is_below(os.path.realpath(source), real) and os.path.isfile(real):
-            return _Entry(link=target)
-        if not _is_below(prefix, real):
-            return None
-    status = os.stat(path) if os.path.exists(path) else None
-    if status is None or not stat.S_ISREG(status.st_mode):
-        return None
-    return _Entry(path, 0o755 if status.st_mode & 0o100 else 0o644)
-
-
 def _is_below(directory: str, path: str) -> bool:
     return path.startswith(directory.rstrip("/") + "/")
 
 
 def _with_libraries(entries: dict[str, _Entry], installed: Installed) -> dict[str, _Entry]:
     """``entries``, and the shared libraries of the prefix that they need, all changed to find each other anywhere."""
-    programs = {
-        name: elf.parse(entry.read(), name)
+    own = _find(installed.library, _library_directories(installed)) if installed.library else None
+    if installed.library and own:
+        entries[f"lib/{installed.library}"] = _Entry(own, 0o755)
+        # As compilers look for it.
+        entries.setdefault(f"lib/{installed.library.partition('.so')[0]}.so", _Entry(link=installed.library))
+    waiting = [
+        name
         for name, entry in entries.items()
         if entry.link is None
         and (name.startswith("bin/") or ".so" in posixpath.basename(name))
         and elf.is_elf(entry.read(16))
-    }
-    own = _find(installed.library, _library_directories(installed)) if installed.library else None
-    if installed.library and own:
-        entries[f"lib/{installed.library}"] = _Entry(own, 0o755)
-        plain = installed.library.partition(".so")[0] + ".so"
-        if plain != installed.library:
-            entries[f"lib/{plain}"] = _Entry(link=installed.library)
-        programs[f"lib/{installed.library}"] = elf.parse(entries[f"lib/{installed.library}"].read(), own)
-    waiting = list(programs.items())
+    ]
+    programs: dict[str, elf.Elf] = {}
     while waiting:
-        name, program = waiting.pop()
-        for library in program.needed:
-            found = _find(library, _own_directories(program, name, installed))
-            if found and f"lib/{library}" not in programs:
+        name = waiting.pop()
+        programs[name] = elf.parse(entries[name].read(), name)
+        for library in programs[name].needed:
+            found = _find(library, _own_directories(programs[name], name, installed))
+            if found and f"lib/{library}" not in entries:
                 entries[f"lib/{library}"] = _Entry(found, 0o755)
-                programs[f"lib/{library}"] = elf.parse(entries[f"lib/{library}"].read(), found)
-                waiting.append((f"lib/{library}", programs[f"lib/{library}"]))
+                waiting.append(f"lib/{library}")
     for name, program in programs.items():
         search = _search(name, program, programs, installed)
         if search is not None:
-            content = elf.searching(program, search, name)
+            content = searching(entries[name].read(), search, name)
             entries[name] = dataclasses.replace(entries[name], source=content)
     return entries
 
@@ -330,13 +317,56 @@ def _search(name: str, program: elf.Elf, programs: t.Collection[str], installed:
     outside = [
         directory
         for directory in program.search
-        if installed.is_system or not (_expanded(directory, name, installed) + "/").startswith(installed.prefix + "/")
+        if installed.is_system or not _is_below(installed.prefix, _expanded(directory, name, installed) + "/")
     ]
     needs_own = any(f"lib/{library}" in programs for library in program.needed)
     wanted = ["$ORIGIN/" + posixpath.relpath("lib", posixpath.dirname(name)), *outside]
     if (not needs_own and len(outside) == len(program.search)) or wanted == list(program.search):
         return None
     return wanted
+
+
+def searching(data: bytes, directories: t.Sequence[str], what: str) -> bytes:
+    """The program or library ``data``, changed to look for its libraries in ``directories`` before anywhere else.
+
+    DT_RPATH, not DT_RUNPATH: it comes before LD_LIBRARY_PATH, with which the modules of a cluster could slip the
+    library of another Python under this one.
+    """
+    program, header = elf.parse(data, what), elf.HEADER.unpack_from(data)
+    kinds, tags = [segment.type for segment in program.segments], [tag for tag, _value in program.dynamic]
+    # The last note gives way to the new segment: notes are for debuggers, and loadable segments must be in order.
+    notes = [index for index, kind in enumerate(kinds) if kind == elf.PT_NOTE and elf.PT_LOAD not in kinds[index:]]
+    # What names directories now does so from now on, or else a spare entry. The last one must stay: it ends the list.
+    slots = [index for index, tag in enumerate(tags) if tag in (elf.DT_RPATH, elf.DT_RUNPATH)]
+    slots = slots or [index for index, tag in enumerate(tags) if tag == elf.DT_NULL][:-1][:1]
+    if not notes or not slots:
+        raise UvnasError(
+            f"{what} cannot be made to find its libraries on a share",
+            hint="It was linked without the usual room for that. Use an interpreter built without --enable-shared.",
+        )
+    offset = _aligned(len(data))
+    address = _aligned(max(part.address + part.memory_size for part in program.segments if part.type == elf.PT_LOAD))
+    # The loader finds all names in one table, so it moves there as a whole.
+    strings = program.strings + ":".join(directories).encode(errors="surrogateescape") + b"\0"
+    changed = bytearray(data.ljust(offset, b"\0") + strings)
+    segment = elf.Segment(elf.PT_LOAD, _PF_R, offset, address, address, len(strings), len(strings), _PAGE)
+    elf.SEGMENT.pack_into(changed, header[5] + notes[-1] * elf.SEGMENT.size, *segment)
+    values = {elf.DT_STRTAB: address, elf.DT_STRSZ: len(strings)}
+    at = program.segments[kinds.index(elf.PT_DYNAMIC)].offset
+    for index, (tag, value) in enumerate(program.dynamic):
+        entry = (elf.DT_RPATH, len(program.strings)) if index in slots else (tag, values.get(tag, value))
+        elf.ENTRY.pack_into(changed, at + index * elf.ENTRY.size, *entry)
+    # A linker finds the table by its section: otherwise nothing can be linked with a libpython that was changed.
+    old = dict(program.dynamic)[elf.DT_STRTAB]
+    for at in range(header[6] + 4, header[6] + header[12] * _SECTION_SIZE, _SECTION_SIZE):
+        kind, flags, place, *_rest = _SECTION.unpack_from(changed, at)
+        if (kind, place) == (_SHT_STRTAB, old):
+            _SECTION.pack_into(changed, at, kind, flags, address, offset, len(strings))
+    return bytes(changed)
+
+
+def _aligned(number: int) -> int:
+    return -(-number // _PAGE) * _PAGE
 
 
 def _sysconfigdata(text: str, installed: Installed, minor: str) -> str:
@@ -348,30 +378,23 @@ def _sysconfigdata(text: str, installed: Installed, minor: str) -> str:
     tree = ast.parse(text)
     values = [node.value for node in tree.body if isinstance(node, ast.Assign)]
     variables: dict[str, t.Any] = ast.literal_eval(values[0])
-    library = f"{_PLACEHOLDER}/lib/python{minor}"
     configuration = posixpath.basename(str(variables.get("LIBPL", "config")))
     places = {
-        "prefix": _PLACEHOLDER,
-        "exec_prefix": _PLACEHOLDER,
-        "BINDIR": f"{_PLACEHOLDER}/bin",
-        "EXENAME": f"{_PLACEHOLDER}/bin/python{minor}",
-        "LIBDIR": f"{_PLACEHOLDER}/lib",
-        "INCLUDEDIR": f"{_PLACEHOLDER}/include",
-        "CONFINCLUDEDIR": f"{_PLACEHOLDER}/include",
-        "INCLUDEPY": f"{_PLACEHOLDER}/include/python{minor}",
-        "CONFINCLUDEPY": f"{_PLACEHOLDER}/include/python{minor}",
-        "SCRIPTDIR": f"{_PLACEHOLDER}/lib",
-        "LIBDEST": library,
-        "BINLIBDEST": library,
-        "DESTLIB": library,
-        "MACHDESTLIB": library,
-        "DESTSHARED": f"{library}/lib-dynload",
-        "LIBPL": f"{library}/{configuration}",
-        "LIBPC": f"{_PLACEHOLDER}/lib/pkgconfig",
+        "": "prefix exec_prefix",
+        "/bin": "BINDIR",
+        f"/bin/python{minor}": "EXENAME",
+        "/include": "INCLUDEDIR CONFINCLUDEDIR",
+        f"/include/python{minor}": "INCLUDEPY CONFINCLUDEPY",
+        "/lib": "LIBDIR SCRIPTDIR",
+        "/lib/pkgconfig": "LIBPC",
+        f"/lib/python{minor}": "LIBDEST BINLIBDEST DESTLIB MACHDESTLIB",
+        f"/lib/python{minor}/lib-dynload": "DESTSHARED",
+        f"/lib/python{minor}/{configuration}": "LIBPL",
     }
+    place_of = {name: _PLACEHOLDER + place for place, names in places.items() for name in names.split()}
     for name, value in variables.items():
-        if name in places:
-            variables[name] = places[name]
+        if name in place_of:
+            variables[name] = place_of[name]
         elif isinstance(value, str) and not installed.is_system and name != "CONFIG_ARGS":
             variables[name] = _without_flags_for(value, installed.prefix)
     head = "# system configuration generated and used by the sysconfig module\n"

@@ -4,7 +4,7 @@
 """Which interpreters a share is to have, and what there is to do for that. Pure: reads no file, changes none.
 
 The plan is made from the inventory, the record and a look at each executable; it serves check mode and real runs alike.
-Doing it is in ``provision``.
+Doing it is in ``converge``.
 """
 
 from __future__ import annotations
@@ -13,65 +13,12 @@ import dataclasses
 import typing as t
 
 from ..errors import SpecError, UvnasError
-from .archive import SitePython
-from .record import SITE, Download, Interpreter, Record, Version, choose, not_available
+from .record import SITE, Interpreter, Record
+from .spec import SitePython, Wanted, exact_version
+from .version import Version, choose, not_available
 
 NEW, MISSING, OTHER_CONTENT = "new", "missing", "other content"
 _NOTHING = Record()
-
-
-@dataclasses.dataclass(frozen=True)
-class Wanted:
-    """What the inventory says about the interpreters of a share."""
-
-    pythons: tuple[str, ...] = ()
-    sites: tuple[SitePython, ...] = ()
-    # Requests to resolve anew.
-    upgrade: frozenset[str] = frozenset()
-    remove: tuple[str, ...] = ()
-    offline: bool = False
-    compile_bytecode: bool = True
-
-
-def check_wanted(
-    pythons: t.Sequence[str],
-    sites: t.Sequence[SitePython],
-    *,
-    upgrade: t.Sequence[str] = (),
-    remove: t.Sequence[str] = (),
-    offline: bool = False,
-    compile_bytecode: bool = True,
-) -> Wanted:
-    """What the inventory says, checked. Raises SpecError that names every problem at once."""
-    problems: list[str] = []
-    for request in pythons:
-        problems += _problem_of(Version.parse, request)
-    for request in upgrade:
-        if request != "all" and request not in pythons:
-            problems.append(f"upgrade names {request!r}, which is not among the Pythons asked for")
-    for name in remove:
-        problems += _problem_of(_exact_version, name)
-    if problems:
-        raise SpecError("; ".join(problems), hint="Nothing has been changed. Correct the inventory.")
-    everything = frozenset(pythons) if "all" in upgrade else frozenset(upgrade)
-    requests, removals = tuple(dict.fromkeys(pythons)), tuple(dict.fromkeys(remove))
-    return Wanted(requests, tuple(sites), everything, removals, offline, compile_bytecode)
-
-
-def _problem_of(parse: t.Callable[[str], t.Any], text: str) -> list[str]:
-    try:
-        parse(text)
-    except SpecError as error:
-        return [f"{error} ({error.hint.rstrip('.')})" if error.hint else str(error)]
-    return []
-
-
-def _exact_version(name: str) -> Version:
-    """The version of an interpreter that is to be removed: ``3.12.4``, or uv's key."""
-    version = Version.of_key(name) if name.startswith("cpython-") else Version.parse(name)
-    if not version.exact:
-        raise SpecError(f"{name!r} cannot be removed", hint="Name the exact version, such as 3.12.4.")
-    return version
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +85,7 @@ def plan(
     record: Record,
     platform: str,
     *,
-    downloads: t.Callable[[], t.Optional[t.Sequence[Download]]],
+    offered: t.Callable[[], t.Optional[t.Sequence[str]]],
     is_there: t.Callable[[str], bool],
     users_of: t.Callable[[str], t.Sequence[str]],
     earlier: Record = _NOTHING,
@@ -147,14 +94,15 @@ def plan(
 
     ``earlier`` is the record of shares that were brought up to date before. A request means here what it means there,
     so that environments are the same on all of them.
-    ``downloads`` says what uv offers, or None where there is no uv to ask yet. Not called where the record answers.
+    ``offered`` names the keys of what uv can download; None where there is no uv to ask yet. Not called where the
+    record answers.
     ``is_there`` looks whether the interpreter of a key can be run; ``users_of`` names the generations that it carries.
     Raises UvnasError where something is wanted that cannot be.
     """
     sites = {site.version.key(platform): site for site in wanted.sites}
     requests, unknown = {}, []
     for request in wanted.pythons:
-        key = earlier.requests.get(request) or _resolve(request, wanted, record, sites, downloads)
+        key = earlier.requests.get(request) or _resolve(request, wanted, record, sites, offered)
         if key is None:
             unknown.append(request)
         else:
@@ -165,8 +113,9 @@ def plan(
         why = _why_install(sites.get(key), record.interpreters.get(key), is_there, key)
         if why:
             _check_replaceable(key, why, users_of)
-            recorded = record.interpreters.get(key) or _same(sites.get(key), earlier.interpreters.get(key))
-            installs.append(Install(key, why, sites.get(key), recorded))
+            there = earlier.interpreters.get(key)
+            same = there if there and _is_declared(sites.get(key), there) else None
+            installs.append(Install(key, why, sites.get(key), record.interpreters.get(key) or same))
         elif wanted.compile_bytecode and not record.interpreters[key].compiled:
             compiles.append(key)
     removals = _removals(wanted, record, platform, needed, is_there)
@@ -180,44 +129,31 @@ def _resolve(
     wanted: Wanted,
     record: Record,
     sites: t.Mapping[str, SitePython],
-    downloads: t.Callable[[], t.Optional[t.Sequence[Download]]],
+    offered: t.Callable[[], t.Optional[t.Sequence[str]]],
 ) -> t.Optional[str]:
     """The key that a request means; None where that cannot be known yet."""
     current = record.find(request)
     if current is not None and request not in wanted.upgrade:
         return current.key
     version = Version.parse(request)
-    supplied = _newest(version, sites)
+    supplied = choose(version, sites)
     if supplied:
         return supplied
     if wanted.offline:
-        installed = _newest(version, record.interpreters)
+        installed = choose(version, record.interpreters)
         if installed:
             return installed
-    offered = downloads()
-    if offered is None:
+    downloads = offered()
+    if downloads is None:
         return None
-    found = _newest(version, [download.key for download in offered])
+    found = choose(version, downloads)
     if found is None:
-        known = [Version.of_key(key) for key in (*sites, *(download.key for download in offered))]
+        known = [Version.of_key(key) for key in (*sites, *downloads)]
         raise not_available(version, known, where="this uv and uvnas_site_pythons")
     # An older uv, or a shorter list, is no reason to go back.
     if current is not None and Version.of_key(found) < Version.of_key(current.key):
         return current.key
     return found
-
-
-def _same(site: t.Optional[SitePython], found: t.Optional[Interpreter]) -> t.Optional[Interpreter]:
-    """An interpreter of an earlier share, if it is what is to be here too."""
-    if found is None or (site is None) != (found.source != SITE):
-        return None
-    return None if site and site.sha256 and site.sha256 != found.digest else found
-
-
-def _newest(request: Version, keys: t.Iterable[str]) -> t.Optional[str]:
-    by_version = {Version.of_key(key): key for key in keys}
-    chosen = choose(request, by_version)
-    return None if chosen is None else by_version[chosen]
 
 
 def _why_install(
@@ -226,9 +162,16 @@ def _why_install(
     """Why an interpreter has to be installed; None where it is there as it should be."""
     if recorded is None:
         return NEW
-    if site and (recorded.source != SITE or (site.sha256 and site.sha256 != recorded.digest)):
+    if site and not _is_declared(site, recorded):
         return OTHER_CONTENT
     return None if is_there(key) else MISSING
+
+
+def _is_declared(site: t.Optional[SitePython], found: Interpreter) -> bool:
+    """Whether an interpreter comes from where the inventory says; None: from a download."""
+    if site is None:
+        return found.source != SITE
+    return found.source == SITE and site.sha256 in (None, found.digest)
 
 
 def _check_replaceable(key: str, why: str, users_of: t.Callable[[str], t.Sequence[str]]) -> None:
@@ -254,7 +197,7 @@ def _removals(
     """The keys of what is to be removed, and is there."""
     found = []
     for name in wanted.remove:
-        version = _exact_version(name)
+        version = exact_version(name)
         keys = [key for key in record.interpreters if Version.of_key(key) == version]
         named = name if name.startswith("cpython-") else version.key(platform)
         if named not in keys and is_there(named):

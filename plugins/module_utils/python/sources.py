@@ -15,30 +15,58 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import json
 import os
 import re
 import shutil
 import typing as t
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from ..errors import UvnasError
-from ..host import files as fs
+from ..errors import SpecError, UvnasError
+from ..host import files
 from ..host.process import scrub
 from ..share.layout import Layout
 from ..share.probe import space
 from ..uv.command import Uv
 from ..uv.release import Target, check_archive, sha256_of
-from .archive import Contents, SitePython, archive_name, downloads_json, inspect
+from .archive import Contents, archive_name, inspect
 from .pack import ask, pack
 from .plan import OTHER_CONTENT, Install
-from .record import SITE, Download, Interpreter, parse_downloads
+from .record import SITE, Interpreter
+from .spec import SitePython
+from .version import Version
+
+
+@dataclasses.dataclass(frozen=True)
+class Download:
+    """An interpreter that uv knows where to download."""
+
+    key: str
+    url: str
+
+    @property
+    def file_name(self) -> str:
+        """What uv calls the file."""
+        return urlsplit(self.url).path.rpartition("/")[2].replace("%2B", "-")
+
+
+def parse_downloads(output: str) -> dict[str, Download]:
+    """What can be asked for of what ``uv python list --only-downloads --output-format json`` printed, by key: final
+    releases of CPython for this machine."""
+    found = {}
+    for entry in json.loads(output):
+        # Otherwise another implementation, a debug build, a pre-release.
+        with contextlib.suppress(SpecError):
+            Version.of_key(entry["key"])
+            if entry["url"]:
+                found[entry["key"]] = Download(entry["key"], entry["url"])
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
 class Downloads:
     """What uv knows to download, and from where."""
 
-    layout: Layout
     # Told of mirror, list and being offline.
     uv: Uv
     mirror: t.Optional[str] = None
@@ -53,13 +81,14 @@ class Downloads:
             "UV_OFFLINE": "1" if offline else "",
         }
         given = {name: value for name, value in settings.items() if value}
-        return cls(uv.layout, _telling(uv, {**uv.extra_variables, **given}), mirror, json_url)
+        told = dataclasses.replace(uv, extra_variables={**uv.extra_variables, **given})
+        return cls(told, mirror, json_url)
 
-    def offered(self) -> list[Download]:
-        """What there is for this machine. The list that is built into uv needs no network."""
-        if not os.path.exists(self.layout.uv):
+    def offered(self) -> dict[str, Download]:
+        """What there is for this machine, by key. The list that is built into uv needs no network."""
+        if not os.path.exists(self.uv.layout.uv):
             raise UvnasError(
-                f"there is no uv on this share: {self.layout.uv} is missing",
+                f"there is no uv on this share: {self.uv.layout.uv} is missing",
                 hint="Run the role uv (module uv_binary) first.",
             )
         hint = "Is uvnas_python_downloads_json_url right, and can the builder reach it?" if self.json_url else ""
@@ -79,12 +108,11 @@ class Downloads:
 
     def kept(self, download: Download) -> list[str]:
         """Archives that uv has kept under the file name of a download."""
-        pattern = re.compile(rf"([0-9a-f]{{9}}|none)-{re.escape(_file_name(download))}")
-        try:
-            names = sorted(os.listdir(self.layout.python_archives))
-        except FileNotFoundError:
-            return []
-        return [os.path.join(self.layout.python_archives, name) for name in names if pattern.fullmatch(name)]
+        directory = self.uv.layout.python_archives
+        pattern = re.compile(rf"([0-9a-f]{{9}}|none)-{re.escape(download.file_name)}")
+        with contextlib.suppress(FileNotFoundError):
+            return [os.path.join(directory, name) for name in sorted(os.listdir(directory)) if pattern.fullmatch(name)]
+        return []
 
     def forget_damaged(self, download: Download) -> None:
         """Remove kept archives whose checksum is wrong: uv would find them there again, and fail again."""
@@ -99,7 +127,7 @@ class Downloads:
         if recorded is not None and recorded.digest in digests:
             return recorded.digest
         # Where no archive is kept, the name of the release's file, which is never given twice, has to do.
-        named = hashlib.sha256(f"{download.key} {_file_name(download)}".encode()).hexdigest()
+        named = hashlib.sha256(f"{download.key} {download.file_name}".encode()).hexdigest()
         return digests[0] if digests else named
 
 
@@ -107,7 +135,6 @@ class Downloads:
 class SiteArchives:
     """Archives of site-supplied interpreters: brought by the controller, packed here, or on the share from before."""
 
-    layout: Layout
     # Told of the list of these archives, and nothing else.
     uv: Uv
     target: Target
@@ -132,7 +159,7 @@ class SiteArchives:
         plain = {name: value for name, value in uv.extra_variables.items() if not name.startswith("UV_PYTHON_")}
         # They are in python-archives already; uv need not keep another copy.
         told = {"UV_PYTHON_DOWNLOADS_JSON_URL": _site_json(uv.layout), "UV_PYTHON_CACHE_DIR": ""}
-        return cls(uv.layout, _telling(uv, {**plain, **told}), target, brought, room, earlier)
+        return cls(dataclasses.replace(uv, extra_variables={**plain, **told}), target, brought, room, earlier)
 
     def kept(self, install: Install) -> t.Optional[str]:
         """The archive that an interpreter was installed from before, if it is what is wanted still.
@@ -142,7 +169,8 @@ class SiteArchives:
         recorded = install.recorded
         if recorded is None or recorded.archive is None or install.why == OTHER_CONTENT:
             return None
-        paths = (os.path.join(layout.python_archives, recorded.archive) for layout in (self.layout, *self.earlier))
+        layouts = (self.uv.layout, *self.earlier)
+        paths = (os.path.join(layout.python_archives, recorded.archive) for layout in layouts)
         return next((path for path in paths if os.access(path, os.R_OK)), None)
 
     def lacks(self, install: Install) -> bool:
@@ -166,11 +194,11 @@ class SiteArchives:
         if kept and recorded:
             with open(kept, "rb") as stream:
                 check_archive(stream, recorded.archive_sha256 or "", kept)
-            self._copy(kept, os.path.join(self.layout.python_archives, os.path.basename(kept)))
+            self._copy(kept, self._path(os.path.basename(kept)))
             return dataclasses.replace(recorded, name=install.site.name if install.site else recorded.name)
         site = _declared(install)
-        os.makedirs(self.layout.python_archives, exist_ok=True)
-        temporary = fs.temporary_name(os.path.join(self.layout.python_archives, f"{install.key}.tar.gz"))
+        os.makedirs(self.uv.layout.python_archives, exist_ok=True)
+        temporary = files.temporary_name(self._path(f"{install.key}.tar.gz"))
         try:
             with open(temporary, "wb") as file:
                 digest, sha256, contents = self._fill(file, site)
@@ -179,7 +207,7 @@ class SiteArchives:
                 os.fsync(file.fileno())
             self._check_room(install.key, contents)
             name = archive_name(install.key, sha256)
-            os.rename(temporary, os.path.join(self.layout.python_archives, name))
+            os.rename(temporary, self._path(name))
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
@@ -190,8 +218,8 @@ class SiteArchives:
         """Have an archive of an earlier share at ``path`` on this one."""
         if os.path.exists(path):
             return
-        os.makedirs(self.layout.python_archives, exist_ok=True)
-        temporary = fs.temporary_name(path)
+        os.makedirs(self.uv.layout.python_archives, exist_ok=True)
+        temporary = files.temporary_name(path)
         try:
             shutil.copyfile(kept, temporary)
             os.chmod(temporary, 0o644)
@@ -203,18 +231,21 @@ class SiteArchives:
 
     def publish(self, interpreters: t.Iterable[Interpreter]) -> None:
         """Write uv's list of those of ``interpreters`` that have an archive here."""
-        archives = {
-            found.key: (os.path.join(self.layout.python_archives, found.archive), found.archive_sha256)
+        entries = {
+            found.key: site_entry(found.key, self._path(found.archive), found.archive_sha256)
             for found in interpreters
             if found.archive and found.archive_sha256
         }
-        fs.write_json(_site_json(self.layout), downloads_json(archives))
+        files.write_json(_site_json(self.uv.layout), entries)
 
     def discard(self, interpreter: t.Optional[Interpreter]) -> None:
         """Remove the archive of an interpreter that is no more, or has another one."""
         if interpreter is not None and interpreter.archive:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(self.layout.python_archives, interpreter.archive))
+                os.unlink(self._path(interpreter.archive))
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.uv.layout.python_archives, name)
 
     def _inspect(self, site: SitePython) -> Contents:
         stream, what = self.brought[site.name], f"{site.name}: {os.path.basename(site.archive or '')}"
@@ -239,16 +270,36 @@ class SiteArchives:
 
     def _check_room(self, key: str, contents: Contents) -> None:
         """Raise UvnasError where what is in an archive does not fit on the share."""
-        found, hint = (
-            space(self.layout.root),
-            "Free some on the share's filesystem, then run again. Nothing was installed.",
-        )
-        needed = {"bytes": contents.bytes * self.room, "inodes": contents.files * self.room}
-        free = {"bytes": found.free_bytes, "inodes": found.free_inodes}
-        for unit, number in needed.items():
-            available = free[unit]
-            if available is not None and available < number:
-                raise UvnasError(f"no room for {key}: it takes about {number} {unit}, {available} are free", hint=hint)
+        free = space(self.uv.layout.root)
+        for unit, one, available in (
+            ("bytes", contents.bytes, free.free_bytes),
+            ("inodes", contents.files, free.free_inodes),
+        ):
+            if available is not None and available < one * self.room:
+                raise UvnasError(
+                    f"no room for {key}: it takes about {one * self.room} {unit}, {available} are free",
+                    hint="Free some on the share's filesystem, then run again. Nothing was installed.",
+                )
+
+
+def site_entry(key: str, path: str, sha256: str) -> dict[str, t.Any]:
+    """An interpreter in uv's list of downloads, which is to be had from the archive at ``path``."""
+    version = Version.of_key(key)
+    machine, _dash, libc = key.partition("-linux-")[2].rpartition("-")
+    return {
+        "name": "cpython",
+        "arch": {"family": machine, "variant": None},
+        "os": "linux",
+        "libc": libc,
+        "major": 3,
+        "minor": version.minor_number,
+        "patch": version.patch,
+        "prerelease": "",
+        "url": "file://" + quote(path),
+        "sha256": sha256,
+        "variant": "freethreaded" if version.freethreaded else None,
+        "build": None,
+    }
 
 
 def _declared(install: Install) -> SitePython:
@@ -261,18 +312,9 @@ def _declared(install: Install) -> SitePython:
     return install.site
 
 
-def _telling(uv: Uv, environment: t.Mapping[str, str]) -> Uv:
-    return dataclasses.replace(uv, extra_variables=environment)
-
-
 def _site_json(layout: Layout) -> str:
     """uv's list of the site's own interpreters, which is all that it needs to install them: here, or elsewhere."""
     return os.path.join(layout.python_archives, "site.json")
-
-
-def _file_name(download: Download) -> str:
-    """What uv calls the file of a download."""
-    return urlsplit(download.url).path.rpartition("/")[2].replace("%2B", "-")
 
 
 def _sha256_of_file(path: str) -> str:

@@ -16,7 +16,7 @@ import pytest
 import uv
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import files as fs
-from ansible_collections.uvnas.cluster.plugins.module_utils.python.record import Version
+from ansible_collections.uvnas.cluster.plugins.module_utils.python.version import Version
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.modules import uv_lock
 from ansible_collections.uvnas.cluster.tests.support.wheels import write_small_wheel

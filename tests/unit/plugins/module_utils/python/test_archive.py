@@ -1,29 +1,34 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Interpreters that a site supplies: what is declared, and what is in an archive before it is unpacked."""
+"""Archives of site-supplied interpreters: what is in them, before they are unpacked."""
 
 from __future__ import annotations
 
 import tarfile
-import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError, UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.python import archive as site_python
-from ansible_collections.uvnas.cluster.plugins.module_utils.python.record import Version
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.python import archive as archives
+from ansible_collections.uvnas.cluster.plugins.module_utils.python.version import Version
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.release import Target
-from ansible_collections.uvnas.cluster.tests.support.pythons import HERE, imitation, link, write_tar
+from ansible_collections.uvnas.cluster.tests.support.pythons import (
+    LIBC,
+    MACHINE,
+    imitation,
+    link,
+    write_tar,
+)
 
 SHA = "0a" * 32
-GOOD = {"name": "ours", "version": "3.12.4", "prefix": "/opt/python/3.12.4"}
-OTHER = {"x86_64": "aarch64", "aarch64": "x86_64"}[HERE.machine]
+HERE = Target(MACHINE, LIBC)
+OTHER = {"x86_64": "aarch64", "aarch64": "x86_64"}[MACHINE]
 
 
-def inspect(path: Path, version: str = "3.12.4", target: Target = HERE) -> site_python.Contents:
+def inspect(path: Path, version: str = "3.12.4", target: Target = HERE) -> archives.Contents:
     with path.open("rb") as stream:
-        return site_python.inspect(stream, Version.parse(version), target, "ours: it")
+        return archives.inspect(stream, Version.parse(version), target, "ours: it")
 
 
 @pytest.fixture
@@ -31,59 +36,8 @@ def archive(tmp_path: Path) -> Path:
     return tmp_path / "python.tar.gz"
 
 
-def test_what_is_declared() -> None:
-    prefix, path, url = site_python.parse_site_pythons(
-        [
-            GOOD,
-            {"name": "b", "version": "3.11.9", "archive": "files/b.tar.gz", "prefix": None, "sha256": None},
-            {"name": "c", "version": "3.13.1t", "archive": "https://host/c.tar.gz", "sha256": SHA.upper()},
-        ]
-    )
-    assert (prefix.prefix, prefix.archive, str(prefix.version)) == ("/opt/python/3.12.4", None, "3.12.4")
-    assert (path.archive, path.sha256) == ("files/b.tar.gz", None)
-    assert (url.sha256, url.version.freethreaded) == (SHA, True)
-
-
-@pytest.mark.parametrize(
-    ("items", "said"),
-    [
-        ([{**GOOD, "name": ""}], "number 1: a name begins with a letter or digit"),
-        ([{**GOOD, "name": "../x"}], "../x: a name begins with"),
-        ([{**GOOD, "name": "a b"}], "a name begins with"),
-        ([{**GOOD, "name": "x" * 65}], "64 at most"),
-        ([{**GOOD, "version": "3.12"}], "version is 3.12; give it exactly, such as 3.12.4"),
-        ([{**GOOD, "version": "three"}], "'three' is not a request"),
-        ([{**GOOD, "archive": "a.tar.gz"}], "give either archive or prefix"),
-        ([{"name": "ours", "version": "3.12.4"}], "give either archive or prefix"),
-        ([{**GOOD, "prefix": "opt/python"}], "must be an absolute path, on the builder"),
-        ([{"name": "u", "version": "3.12.4", "archive": "https://host/a.tar.gz"}], "from a URL needs its sha256"),
-        ([{**GOOD, "sha256": "abc"}], "'abc' is not a sha256"),
-        ([GOOD, {**GOOD, "version": "3.12.5"}], "ours: declared 2 times"),
-        ([GOOD, {**GOOD, "name": "theirs"}], "ours and theirs: a share has one Python 3.12.4, whoever supplies it"),
-    ],
-)
-def test_what_cannot_be_meant(items: list[dict[str, t.Any]], said: str) -> None:
-    with pytest.raises(SpecError, match="uvnas_site_pythons cannot be used") as error:
-        site_python.parse_site_pythons(items)
-    assert said in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("version", "target", "variant"),
-    [("3.12.4", "x86_64-gnu", None), ("3.13.1t", "aarch64-gnu", "freethreaded"), ("3.11.9", "x86_64-musl", None)],
-)
-def test_the_list_for_uv(version: str, target: str, variant: str | None) -> None:
-    key = Version.parse(version).key(target)
-    entry = site_python.downloads_json({key: ("/mnt/nas a/uv/x.tar.gz", SHA)})[key]
-    machine, libc = target.split("-")
-    assert entry["arch"] == {"family": machine, "variant": None}
-    assert (entry["libc"], entry["variant"], entry["sha256"]) == (libc, variant, SHA)
-    assert f"{entry['major']}.{entry['minor']}.{entry['patch']}" == version.rstrip("t")
-    assert entry["url"] == "file:///mnt/nas%20a/uv/x.tar.gz"
-
-
 def test_the_name_of_an_archive_has_no_letter_that_uv_stumbles_over() -> None:
-    name = site_python.archive_name("cpython-3.13.1+freethreaded-linux-x86_64-gnu", SHA)
+    name = archives.archive_name("cpython-3.13.1+freethreaded-linux-x86_64-gnu", SHA)
     assert name == "cpython-3.13.1-freethreaded-linux-x86_64-gnu-0a0a0a0a0.tar.gz"
 
 
@@ -152,12 +106,12 @@ def test_links_in_a_circle(archive: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "said"),
-    [(Target(OTHER, HERE.libc), f"{OTHER}-{HERE.libc}"), (Target(HERE.machine, "musl"), f"{HERE.machine}-musl")],
+    ("machine", "libc"),
+    [(OTHER, LIBC), (MACHINE, "musl")],
 )
-def test_an_archive_for_another_machine(archive: Path, target: Target, said: str) -> None:
-    write_tar(archive, imitation(target=target))
-    with pytest.raises(UvnasError, match=f"ours: it is for {said}; this builder is {HERE}"):
+def test_an_archive_for_another_machine(archive: Path, machine: str, libc: str) -> None:
+    write_tar(archive, imitation(machine=machine, libc=libc))
+    with pytest.raises(UvnasError, match=f"ours: it is for {machine}-{libc}; this builder is {MACHINE}-{LIBC}"):
         inspect(archive)
 
 
