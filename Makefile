@@ -96,7 +96,7 @@ docs: $(VENV_DEV)/.ready ## HTML documentation in build/docs/html
 	sphinx-build --quiet --nitpicky --fail-on-warning --keep-going -c docs/docsite build/docs/rst build/docs/html
 
 readme: $(VENV_DEV)/.ready ## Write README's table of variables from the roles' argument specs
-	python tests/tools/readme_variables.py --write
+	python tests/tools/schema.py --write
 
 requirements: $(VENV_DEV)/.ready ## Pin the newest versions of what requirements/*.in name
 	cd requirements && for name in run dev compat; do \
