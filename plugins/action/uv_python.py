@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.adapter import SHARE_ARGUMENTS
 from ..module_utils.errors import UvnasError
 from ..module_utils.host.process import explain_os_error
+from ..module_utils.options import UV_PYTHON
 from ..module_utils.python.archive import SitePython
-from ..module_utils.python.converge import ARGUMENTS, wanted_from_params
+from ..module_utils.python.converge import wanted_from_params
 from ..module_utils.uv.release import check_archive, sha256_of
 from ..plugin_utils.cache_directory import default_directory
 from ..plugin_utils.download import UrlSource
@@ -47,7 +47,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         super().run(tmp, task_vars)
-        _result, args = self.validate_argument_spec({**SHARE_ARGUMENTS, **ARGUMENTS})
+        _result, args = self.validate_argument_spec(UV_PYTHON)
         try:
             wanted = wanted_from_params(args)
             archives = {
