@@ -24,7 +24,7 @@ ANTSIBULL_DOCS = antsibull-docs --config-file docs/docsite/antsibull-docs.cfg
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint lint-python lint-ansible lint-docs lint-shell test-unit test-sanity test-integration \
-	test-compat test-molecule test-deps test-molecule-deps benchmark benchmark-fleet docs readme requirements clean
+	test-compat test-molecule test-deps test-molecule-deps benchmark benchmark-fleet docs schema requirements clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,7 @@ lint-ansible: $(VENV_DEV)/.ready
 	ansible-lint --nocolor
 
 lint-docs: $(VENV_DEV)/.ready
+	python tests/tools/schema.py
 	antsibull-changelog lint
 	$(ANTSIBULL_DOCS) lint-collection-docs --plugin-docs .
 
@@ -95,8 +96,8 @@ docs: $(VENV_DEV)/.ready ## HTML documentation in build/docs/html
 	$(ANTSIBULL_DOCS) collection --use-current --squash-hierarchy --fail-on-error --dest-dir build/docs/rst uvnas.cluster
 	sphinx-build --quiet --nitpicky --fail-on-warning --keep-going -c docs/docsite build/docs/rst build/docs/html
 
-readme: $(VENV_DEV)/.ready ## Write README's table of variables from the roles' argument specs
-	python tests/tools/readme_variables.py --write
+schema: $(VENV_DEV)/.ready ## Write what follows from meta/schema.yml: argument specs, doc fragments, README's variables
+	python tests/tools/schema.py --write
 
 requirements: $(VENV_DEV)/.ready ## Pin the newest versions of what requirements/*.in name
 	cd requirements && for name in run dev compat; do \

@@ -12,7 +12,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils.errors import SpecError, UvnasError
 from ..module_utils.host.process import explain_os_error
-from ..module_utils.uv.install import ARGUMENTS, RULES
+from ..module_utils.options import UV_BINARY, UV_BINARY_RULES
 from ..module_utils.uv.release import Target, check_archive, check_sha256, check_version, sha256_of
 from ..plugin_utils.cache_directory import default_directory
 from ..plugin_utils.download import IndexSource, ReleaseSource, Source, UrlSource
@@ -30,7 +30,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         super().run(tmp, task_vars)
-        _result, args = self.validate_argument_spec(ARGUMENTS, **RULES)
+        _result, args = self.validate_argument_spec(UV_BINARY, **UV_BINARY_RULES)
         try:
             _check(args)
             result = self._on_host(task_vars)

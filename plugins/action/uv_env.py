@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import typing as t
 
-from ..module_utils import options as arguments
-from ..module_utils.adapter import SHARE_ARGUMENTS
-from ..module_utils.uv.command import INDEX_ARGUMENTS
+from ..module_utils.options import EARLIER_SHARES, LOCKS, SHARE, UV_ENV, UV_LOCK
 from ..plugin_utils.lock_action import LockAction, Result, for_host
 
 # What the module uv_env is not told, as it is about locks, which are done then.
-_ONLY_FOR_LOCKS = {*arguments.LOCKS, "lock"} - {"earlier_shares"}
-_FOR_LOCKS = {*SHARE_ARGUMENTS, *INDEX_ARGUMENTS, *arguments.UV_LOCK}
-_FOR_COMPARING = {*SHARE_ARGUMENTS, "share_name", "earlier_shares", "purge"}
+_ONLY_FOR_LOCKS = {*LOCKS, "lock"}
+_FOR_COMPARING = {*SHARE, *EARLIER_SHARES, "share_name", "purge"}
 
 
 class ActionModule(LockAction):
     """Compare; where that finds something to do, bring locks up to date, and then run the module."""
 
-    ARGUMENTS: t.ClassVar[dict[str, t.Any]] = {**SHARE_ARGUMENTS, **INDEX_ARGUMENTS, **arguments.UV_ENV}
+    ARGUMENTS: t.ClassVar[dict[str, t.Any]] = UV_ENV
 
     def work(self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> Result:
         given = self._task.args
@@ -38,7 +35,7 @@ class ActionModule(LockAction):
                 return compared
             if locks is not None:
                 return self._reconcile({**options, "locks": locks}, task_vars)
-        locked = self.locked(args, task_vars, {key: value for key, value in given.items() if key in _FOR_LOCKS})
+        locked = self.locked(args, task_vars, {key: value for key, value in given.items() if key in UV_LOCK})
         if "locks" not in locked:
             return locked
         done = self._reconcile({**options, "locks": locked["locks"]}, task_vars)

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import typing as t
 
-from ..module_utils.adapter import SHARE_ARGUMENTS
 from ..module_utils.options import UV_LOCK
-from ..module_utils.uv.command import INDEX_ARGUMENTS
 from ..plugin_utils.lock_action import LockAction, Result
 
 
 class ActionModule(LockAction):
     """Run the module with what the controller knows."""
 
-    ARGUMENTS: t.ClassVar[dict[str, t.Any]] = {**SHARE_ARGUMENTS, **INDEX_ARGUMENTS, **UV_LOCK}
+    ARGUMENTS: t.ClassVar[dict[str, t.Any]] = UV_LOCK
 
     def work(self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> Result:
         return self.locked(args, task_vars, self._task.args)

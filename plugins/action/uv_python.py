@@ -12,10 +12,9 @@ from urllib.parse import urlsplit
 
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.adapter import SHARE_ARGUMENTS
 from ..module_utils.errors import UvnasError
 from ..module_utils.host.process import explain_os_error
-from ..module_utils.python.converge import ARGUMENTS
+from ..module_utils.options import UV_PYTHON
 from ..module_utils.python.spec import SitePython, wanted_from_params
 from ..module_utils.uv.release import check_archive, sha256_of
 from ..plugin_utils.cache_directory import default_directory
@@ -47,7 +46,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         super().run(tmp, task_vars)
-        _result, args = self.validate_argument_spec({**SHARE_ARGUMENTS, **ARGUMENTS})
+        _result, args = self.validate_argument_spec(UV_PYTHON)
         try:
             wanted = wanted_from_params(args)
             archives = {

@@ -1,12 +1,13 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Written by `make schema`, from meta/schema.yml.
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The option of modules that make several shares of one host alike; the argument spec is layout.EARLIER_SHARES."""
+    """The option of modules that make several shares of one host alike; the argument spec is options.EARLIER_SHARES."""
 
     DOCUMENTATION = r"""
 options:
@@ -16,7 +17,7 @@ options:
         the same here. A request for a Python means the interpreter that it means there, and an environment gets the
         lock that it has there.
       - Packages, and archives of interpreters that the site supplies, are taken from there rather than brought again.
-      - A share that does not belong to the same owner, or that others may write to, is not looked at.
+      - A share that belongs to neither the same owner nor V(root), or that others may write to, is not looked at.
     type: list
     elements: dict
     default: []

@@ -1,17 +1,18 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Written by `make schema`, from meta/schema.yml.
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The option ``environments``; the argument spec is spec.ENVIRONMENT_ARGUMENTS."""
+    """Options of modules that take the environments of an inventory; the argument spec is options.ENVIRONMENTS."""
 
     DOCUMENTATION = r"""
 options:
   share_name:
-    description: The share's name. Environments that are declared for other shares only are left alone.
+    description: The share's name. Environments that are declared for other shares only do not count.
     type: str
     required: true
   glibc:
@@ -23,9 +24,9 @@ options:
     type: dict
     default: {}
   environments:
-    description:
-      - The environments, as declared in C(uvnas_envs). One with O(environments[].state=present) has exactly one source;
-        C(requirements) and C(requirements_files) together, C(project), or C(lock).
+    description: The environments, as declared in C(uvnas_envs). One with O(environments[].state=present) has exactly
+      one source; O(environments[].requirements) and O(environments[].requirements_files) together,
+      O(environments[].project), or O(environments[].lock).
     type: list
     elements: dict
     required: true
@@ -94,7 +95,7 @@ options:
         description: A ready-made lock on the controller, in requirements format with hashes, or a C(pylock.toml).
         type: str
       exclude_newer:
-        description: Ignore what was uploaded after this date or time (RFC 3339).
+        description: Ignore what was uploaded after this date or time (RFC 3339), in quotes.
         type: str
       no_binary:
         description: Packages to build from source.
@@ -102,7 +103,7 @@ options:
         elements: str
         default: []
       torch_backend:
-        description: The PyTorch backend, such as V(cpu) or V(cu126). It wins over that of O(index).
+        description: The PyTorch backend, such as V(cpu) or V(cu126). It wins over that of the index.
         type: str
       imports:
         description: Modules that must be importable before the environment is published.

@@ -1,12 +1,13 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Written by `make schema`, from meta/schema.yml.
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options of every module that may reach a package index; the argument spec is uv.INDEX_ARGUMENTS."""
+    """The option of every module that may reach a package index; the argument spec is options.INDEX."""
 
     DOCUMENTATION = r"""
 options:
@@ -44,11 +45,4 @@ options:
       torch_backend:
         description: The PyTorch backend to choose, as for uv's C(--torch-backend), such as V(cpu) or V(cu126).
         type: str
-  uv_variables:
-    description:
-      - Variables for uv, such as proxies or certificates.
-      - C(*_PROXY), C(SSL_CERT_*), C(NETRC), C(TMPDIR), C(UV_HTTP_*), C(UV_CONCURRENT_*) and C(UV_INDEX_*) are inherited
-        from the environment of the module anyway, so the keyword C(environment) of a task or play works too.
-    type: dict
-    default: {}
 """

@@ -1,12 +1,13 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Written by `make schema`, from meta/schema.yml.
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Options of modules that bring locks up to date; with earlier_shares, the argument spec is arguments.LOCKS."""
+    """Options of modules that bring locks up to date; the argument spec is options.LOCKS."""
 
     DOCUMENTATION = r"""
 options:
@@ -16,9 +17,8 @@ options:
     elements: str
     default: []
   upgrade_packages:
-    description:
-      - Packages that are to be upgraded, with the least change elsewhere; in the environments of O(upgrade), or,
-        without that, in all that have them.
+    description: Packages that are to be upgraded, with the least change elsewhere; in the environments of O(upgrade),
+      or, without that, in all that have them.
     type: list
     elements: str
     default: []

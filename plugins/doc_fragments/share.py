@@ -1,24 +1,24 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Written by `make schema`, from meta/schema.yml.
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options of every module that works on a share; the argument spec is adapter.SHARE_ARGUMENTS."""
+    """Options of every module that works on a share; the argument spec is options.SHARE."""
 
     DOCUMENTATION = r"""
 options:
   share:
-    description:
-      - Root directory of the share, as an absolute path.
+    description: Root directory of the share, as an absolute path.
     type: path
     required: true
   owner:
     description:
-      - The user that owns the share. Connected as V(root), the module does all its work as this user;
-        connected as anybody else than this user, it fails.
+      - The user that owns the share. Connected as V(root), the module does all its work as this user; connected as
+        anybody else than this user, it fails.
       - Without it the module works as the user it is connected as.
     type: str
   busy_timeout:

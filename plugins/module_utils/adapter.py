@@ -19,14 +19,6 @@ from .host.watchdog import call_watched
 # Names of environment variables whose values are secrets: UV_INDEX_INTERNAL_PASSWORD, AWS_SECRET_ACCESS_KEY, …
 _SECRET_VARIABLE = re.compile(r"PASS|TOKEN|SECRET|CREDENTIAL|USERNAME|(KEY|AUTH)$", re.IGNORECASE)
 
-# Options of every module that works on a share. Documented in the doc fragment uvnas.cluster.share.
-SHARE_ARGUMENTS: dict[str, t.Any] = {
-    "share": {"type": "path", "required": True},
-    "owner": {"type": "str"},
-    "busy_timeout": {"type": "float", "default": 600.0},
-    "answer_timeout": {"type": "float", "default": 30.0},
-}
-
 
 def run(
     module: AnsibleModule,

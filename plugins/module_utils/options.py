@@ -1,45 +1,131 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of uv_lock and uv_env, which both the modules and their action plugins check."""
+"""Argument specs that more than one file uses: several modules, or a module and its action plugin."""
 
 from __future__ import annotations
 
 import typing as t
 
-from .env.spec import ENVIRONMENT_ARGUMENTS
-from .share.layout import EARLIER_SHARES
+Spec = dict[str, t.Any]
 
-# What uv_lock takes to bring locks up to date, and uv_env too. Documented in the doc fragment uvnas.cluster.locks.
-LOCKS: dict[str, t.Any] = {
-    "upgrade": {"type": "list", "elements": "str", "default": []},
-    "upgrade_packages": {"type": "list", "elements": "str", "default": []},
-    "files_dir": {"type": "path"},
-    "lock_dir": {"type": "path"},
-    "earlier_shares": EARLIER_SHARES,
+# What stands between these two lines is written by `make schema`, from meta/schema.yml. Each group of options is
+# documented in the doc fragment of its name.
+# schema:begin
+_TEXT: Spec = {"type": "str"}
+_REQUIRED: Spec = {"type": "str", "required": True}
+_TEXTS: Spec = {"type": "list", "elements": "str", "default": []}
+_SECRETS: Spec = {"type": "list", "elements": "str", "default": [], "no_log": True}
+_PATH: Spec = {"type": "path"}
+_REQUIRED_PATH: Spec = {"type": "path", "required": True}
+_FLAG: Spec = {"type": "bool", "default": False}
+_VALUES: Spec = {"type": "dict", "default": {}}
+EARLIER_SHARE_KEYS: Spec = {"name": _REQUIRED, "root": _REQUIRED_PATH}
+ENVIRONMENT_KEYS: Spec = {
+    "name": _REQUIRED,
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "shares": {"type": "list", "elements": "str"},
+    "python": _TEXT,
+    "requirements": {"type": "list", "elements": "str"},
+    "requirements_files": _TEXTS,
+    "constraints": _TEXTS,
+    "constraints_files": _TEXTS,
+    "overrides": _TEXTS,
+    "overrides_files": _TEXTS,
+    "project": _TEXT,
+    "extras": _TEXTS,
+    "groups": _TEXTS,
+    "lock": _TEXT,
+    "exclude_newer": _TEXT,
+    "no_binary": _TEXTS,
+    "torch_backend": _TEXT,
+    "imports": _TEXTS,
+    "checks": _TEXTS,
+    "seed": _FLAG,
+    "system_site_packages": _FLAG,
+    "compile_bytecode": {"type": "bool", "default": True},
 }
+INDEX_KEYS: Spec = {
+    "default": {"type": "str", "no_log": True},
+    "extra": _SECRETS,
+    "find_links": _SECRETS,
+    "offline": _FLAG,
+    "strategy": {"type": "str", "choices": ["first-index", "unsafe-first-match", "unsafe-best-match"]},
+    "keyring": _FLAG,
+    "torch_backend": _TEXT,
+}
+SITE_PYTHON_KEYS: Spec = {"name": _REQUIRED, "version": _REQUIRED, "archive": _TEXT, "prefix": _PATH, "sha256": _TEXT}
+SHARE: Spec = {
+    "share": _REQUIRED_PATH,
+    "owner": _TEXT,
+    "busy_timeout": {"type": "float", "default": 600.0},
+    "answer_timeout": {"type": "float", "default": 30.0},
+}
+EARLIER_SHARES: Spec = {
+    "earlier_shares": {"type": "list", "elements": "dict", "default": [], "options": EARLIER_SHARE_KEYS},
+}
+ENVIRONMENTS: Spec = {
+    "share_name": _REQUIRED,
+    "glibc": _VALUES,
+    "environments": {"type": "list", "elements": "dict", "required": True, "options": ENVIRONMENT_KEYS},
+}
+LOCKS: Spec = {"upgrade": _TEXTS, "upgrade_packages": _TEXTS, "files_dir": _PATH, "lock_dir": _PATH}
+INDEX: Spec = {"index": {"type": "dict", "options": INDEX_KEYS}}
+SITE_PYTHONS: Spec = {"site_pythons": {"type": "list", "elements": "dict", "default": [], "options": SITE_PYTHON_KEYS}}
+UV_VARIABLES: Spec = {"uv_variables": {"type": "dict", "default": {}, "no_log": True}}
+# schema:end
 
-# The options of uv_lock, besides those of every module that works on a share and reaches an index.
-UV_LOCK: dict[str, t.Any] = {
+# What uv_lock and uv_env have in common.
+_LOCKING: Spec = {
+    **SHARE,
+    **INDEX,
+    **UV_VARIABLES,
+    **ENVIRONMENTS,
     **LOCKS,
-    "inputs": {"type": "dict", "default": {}},
-    "share_name": {"type": "str", "required": True},
-    "environments": {"type": "list", "elements": "dict", "required": True, "options": ENVIRONMENT_ARGUMENTS},
-    "glibc": {"type": "dict", "default": {}},
+    **EARLIER_SHARES,
     "jobs": {"type": "int", "default": 4},
 }
-
-# The options of uv_env, besides those of every module that works on a share and reaches an index.
-UV_ENV: dict[str, t.Any] = {
-    **LOCKS,
-    "lock": {"type": "bool", "default": False},
-    "share_name": {"type": "str", "required": True},
-    "environments": {"type": "list", "elements": "dict", "required": True, "options": ENVIRONMENT_ARGUMENTS},
-    "glibc": {"type": "dict", "default": {}},
+UV_LOCK: Spec = {**_LOCKING, "inputs": _VALUES}
+UV_ENV: Spec = {
+    **_LOCKING,
+    "lock": _FLAG,
     "locks": {"type": "dict"},
-    "purge": {"type": "bool", "default": False},
-    "jobs": {"type": "int", "default": 4},
+    "purge": _FLAG,
     "link_mode": {"type": "str", "choices": ["clone", "hardlink", "copy"]},
     "min_free_bytes": {"type": "int", "default": 0},
     "min_free_inodes": {"type": "int", "default": 0},
+}
+UV_PYTHON: Spec = {
+    **SHARE,
+    **EARLIER_SHARES,
+    **SITE_PYTHONS,
+    **UV_VARIABLES,
+    "share_name": _REQUIRED,
+    "pythons": _TEXTS,
+    "mirror": {"type": "str", "no_log": True},
+    "downloads_json_url": {"type": "str", "no_log": True},
+    "offline": _FLAG,
+    "upgrade": _TEXTS,
+    "remove": _TEXTS,
+    "compile_bytecode": {"type": "bool", "default": True},
+    "files_dir": _TEXT,
+}
+
+UV_BINARY: Spec = {
+    **SHARE,
+    "version": _REQUIRED,
+    "share": _PATH,
+    "share_name": _TEXT,
+    "bin_dir": _PATH,
+    "lib_dir": _PATH,
+    "source": {"type": "str", "choices": ["index", "release", "archive"], "default": "index"},
+    "archive": {"type": "str", "no_log": True},
+    "sha256": _TEXT,
+    "release_url": {"type": "str", "default": "https://github.com/astral-sh/uv/releases/download", "no_log": True},
+    "download_dir": _TEXT,
+}
+UV_BINARY_RULES: Spec = {
+    "required_one_of": [("share", "bin_dir")],
+    "mutually_exclusive": [("share", "bin_dir"), ("share", "lib_dir")],
+    "required_together": [("share", "share_name")],
 }

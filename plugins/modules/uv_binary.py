@@ -191,6 +191,7 @@ from ..module_utils import adapter
 from ..module_utils.errors import UvnasError
 from ..module_utils.host import files as fs
 from ..module_utils.host.process import SystemRunner
+from ..module_utils.options import UV_BINARY, UV_BINARY_RULES
 from ..module_utils.share.layout import Layout
 from ..module_utils.uv import install as binary
 from ..module_utils.uv.release import check_version
@@ -221,7 +222,7 @@ def converge(params: dict[str, t.Any], archive: t.Optional[binary.Archive], *, c
 
 
 def main() -> t.NoReturn:
-    module = AnsibleModule(argument_spec=binary.ARGUMENTS, supports_check_mode=True, **binary.RULES)
+    module = AnsibleModule(argument_spec=UV_BINARY, supports_check_mode=True, **UV_BINARY_RULES)
     with contextlib.ExitStack() as stack:
         archive = None
         # Here it is what the action plugin brought to this host, together with its checksum.

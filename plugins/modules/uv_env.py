@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - uvnas.cluster.attributes
   - uvnas.cluster.share
   - uvnas.cluster.index
+  - uvnas.cluster.uv_variables
   - uvnas.cluster.environments
   - uvnas.cluster.locks
   - uvnas.cluster.earlier_shares
@@ -41,7 +42,7 @@ options:
       - Without it, the locks on the share are read. Not used with O(lock=true).
     type: dict
   purge:
-    description: Whether to remove environments that are on the share and not in O(environments).
+    description: Whether to remove environments that are on the share and that O(environments) does not declare for it.
     type: bool
     default: false
   jobs:
@@ -158,7 +159,7 @@ from ..module_utils.host.platform import for_glibc
 from ..module_utils.host.process import SystemRunner
 from ..module_utils.options import UV_ENV
 from ..module_utils.share.layout import Layout
-from ..module_utils.uv.command import INDEX_ARGUMENTS, Index, Uv
+from ..module_utils.uv.command import Index, Uv
 
 
 def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
@@ -187,9 +188,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]
 
 
 def main() -> t.NoReturn:
-    module = AnsibleModule(
-        argument_spec={**adapter.SHARE_ARGUMENTS, **INDEX_ARGUMENTS, **UV_ENV}, supports_check_mode=True
-    )
+    module = AnsibleModule(argument_spec=UV_ENV, supports_check_mode=True)
     adapter.hide_variables(module, module.params["uv_variables"])
     adapter.hide_secrets(module, Index.from_params(module.params["index"]).urls())
     adapter.run(

@@ -77,7 +77,8 @@ from ..module_utils import adapter
 from ..module_utils.env.lock.plan import EarlierShare, Input, current
 from ..module_utils.env.spec import EnvironmentSpec
 from ..module_utils.env.state import Comparison, LockFact
-from ..module_utils.share.layout import EARLIER_SHARES, Layout
+from ..module_utils.options import EARLIER_SHARES, SHARE
+from ..module_utils.share.layout import Layout
 
 
 def work(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -102,11 +103,11 @@ def work(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
-            **adapter.SHARE_ARGUMENTS,
+            **SHARE,
+            **EARLIER_SHARES,
             "share_name": {"type": "str", "required": True},
             "environments": {"type": "list", "elements": "dict", "required": True},
             "inputs": {"type": "dict", "required": True},
-            "earlier_shares": EARLIER_SHARES,
             "purge": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

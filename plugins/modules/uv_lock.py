@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - uvnas.cluster.attributes
   - uvnas.cluster.share
   - uvnas.cluster.index
+  - uvnas.cluster.uv_variables
   - uvnas.cluster.environments
   - uvnas.cluster.locks
   - uvnas.cluster.earlier_shares
@@ -111,7 +112,7 @@ from ..module_utils.host.platform import for_glibc
 from ..module_utils.host.process import SystemRunner
 from ..module_utils.options import UV_LOCK
 from ..module_utils.share.layout import Layout
-from ..module_utils.uv.command import INDEX_ARGUMENTS, Index, Uv
+from ..module_utils.uv.command import Index, Uv
 
 
 def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
@@ -144,9 +145,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]
 
 
 def main() -> t.NoReturn:
-    module = AnsibleModule(
-        argument_spec={**adapter.SHARE_ARGUMENTS, **INDEX_ARGUMENTS, **UV_LOCK}, supports_check_mode=True
-    )
+    module = AnsibleModule(argument_spec=UV_LOCK, supports_check_mode=True)
     adapter.hide_variables(module, module.params["uv_variables"])
     adapter.hide_secrets(module, Index.from_params(module.params["index"]).urls())
     adapter.run(

@@ -26,6 +26,8 @@ extends_documentation_fragment:
   - uvnas.cluster.attributes
   - uvnas.cluster.share
   - uvnas.cluster.earlier_shares
+  - uvnas.cluster.site_pythons
+  - uvnas.cluster.uv_variables
 attributes:
   action:
     description: Has a part that runs on the controller.
@@ -43,44 +45,6 @@ options:
     type: list
     elements: str
     default: []
-  site_pythons:
-    description:
-      - Interpreters that the site supplies. All of them are put on the share, and requests prefer them to downloads.
-      - There is one interpreter of an exact version on a share. One that is in use is never replaced by another
-        content.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: What the site calls it, in messages.
-        type: str
-        required: true
-      version:
-        description: Its exact version, such as V(3.11.9). It must be what the interpreter says of itself.
-        type: str
-        required: true
-      archive:
-        description:
-          - A C(.tar.gz) with one directory at its top that has C(bin) and C(lib) in it, and that works wherever it
-            is unpacked, such as those of python-build-standalone.
-          - A path on the controller, or a URL that the controller downloads, once, to C(uvnas) in E(XDG_CACHE_HOME) or
-            in C(~/.cache).
-          - Exactly one of O(site_pythons[].archive) and O(site_pythons[].prefix) is required.
-        type: str
-      prefix:
-        description:
-          - The directory on the builder that a Python is installed in, such as V(/opt/python/3.11.9), a version of
-            pyenv, or V(/usr). The share's owner must be able to read it.
-          - Its program, standard library, header files, and shared libraries are copied, without installed
-            packages, tests and bytecode. They are changed to find each other on the share.
-          - It is copied once. To have it copied again, remove it first, see O(remove).
-        type: path
-      sha256:
-        description:
-          - For O(site_pythons[].archive), its checksum. Required if that is a URL.
-          - For O(site_pythons[].prefix), the C(digest) that this module returned for it before.
-        type: str
   mirror:
     description:
       - URL in place of C(https://github.com/astral-sh/python-build-standalone/releases/download), as for uv's
@@ -121,13 +85,6 @@ options:
       - Directory on the controller where a relative path of O(site_pythons[].archive) starts.
       - Without it such a path is searched for as for other actions, in C(files) of a role or beside the playbook.
     type: str
-  uv_variables:
-    description:
-      - Variables for uv, such as proxies or certificates.
-      - C(*_PROXY), C(SSL_CERT_*), C(NETRC), C(TMPDIR), C(UV_HTTP_*) and C(UV_CONCURRENT_*) are inherited from
-        the environment of the module anyway, so the keyword C(environment) of a task or play works too.
-    type: dict
-    default: {}
 notes:
   - uv's links to the newest version of a minor series, such as C(python/cpython-3.12-linux-x86_64-gnu), are not
     kept. A virtual environment made through one would change its Python at an upgrade, under running processes too.
@@ -219,11 +176,12 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
-from ..module_utils.python.converge import ARGUMENTS, from_params
+from ..module_utils.options import UV_PYTHON
+from ..module_utils.python.converge import from_params
 
 
 def main() -> t.NoReturn:
-    module = AnsibleModule(argument_spec={**adapter.SHARE_ARGUMENTS, **ARGUMENTS}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=UV_PYTHON, supports_check_mode=True)
     params = module.params
     adapter.hide_variables(module, params["uv_variables"])
     adapter.hide_secrets(module, [url for url in (params["mirror"], params["downloads_json_url"]) if url])

@@ -245,11 +245,12 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.uvnas.cluster.plugins.module_utils import adapter
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
+from ansible_collections.uvnas.cluster.plugins.module_utils.options import SHARE
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.converge import Settings, establish, share_from_params
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import check_shares
 
 ARGUMENTS: dict[str, t.Any] = {
-    **adapter.SHARE_ARGUMENTS,
+    **SHARE,
     "share_name": {"type": "str", "required": True},
     "share_id": {"type": "str"},
     "mount": {"type": "path"},

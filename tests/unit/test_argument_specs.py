@@ -1,85 +1,101 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a role says of its variables, in meta/argument_specs.yml, is what its defaults, its tasks and README say."""
+"""What meta/schema.yml says of variables and their keys is what roles and code take them to be."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
-import subprocess
-import sys
 import typing as t
 from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
+from ansible_collections.uvnas.cluster.plugins.module_utils.python.spec import SitePython
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Index
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+SCHEMA = yaml.safe_load((ROOT / "meta" / "schema.yml").read_text(encoding="utf-8"))
 
 # A variable of the collection, as it stands in an expression; internal ones begin with two underscores.
 VARIABLE = re.compile(r"(?<![\w./-])uvnas_\w+")
+
+Options = dict[str, dict[str, t.Any]]
 
 
 def load(path: Path) -> t.Any:
     return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def options_of(role: str) -> dict[str, dict[str, t.Any]]:
-    """The options of all entry points of the role."""
-    specs = load(ROOT / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]
-    return {name: option for entry in specs.values() for name, option in entry.get("options", {}).items()}
+def options_of(role: str) -> Options:
+    return {name: option for name, option in SCHEMA["variables"].items() if role in option["roles"]}
 
 
 def defaults_of(role: str) -> dict[str, t.Any]:
     return load(ROOT / "roles" / role / "defaults" / "main.yml") or {}
 
 
-def walk(options: dict[str, dict[str, t.Any]], prefix: str = "") -> t.Iterator[tuple[str, dict[str, t.Any]]]:
-    """Every option with its path, nested ones too."""
-    for name, option in options.items():
-        yield f"{prefix}{name}", option
-        yield from walk(option.get("options", {}), f"{prefix}{name}.")
-
-
-def shape(option: dict[str, t.Any]) -> dict[str, t.Any]:
-    """All of an option but its prose."""
-    kept = {key: value for key, value in option.items() if key not in ("description", "options")}
-    return {**kept, "options": {name: shape(nested) for name, nested in option.get("options", {}).items()}}
+def groups() -> t.Iterator[tuple[str, Options]]:
+    """All options and keys that the schema has, by what has them."""
+    yield "variables", SCHEMA["variables"]
+    yield from SCHEMA["types"].items()
+    for name, fragment in SCHEMA["fragments"].items():
+        yield name, fragment["options"]
 
 
 def is_template(value: t.Any) -> bool:
     return "{{" in str(value)
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_every_default_is_in_the_spec(role: str) -> None:
-    assert set(defaults_of(role)) <= set(options_of(role))
+@pytest.mark.parametrize(("group", "options"), [*groups()])
+def test_every_option_is_described_and_typed(group: str, options: Options) -> None:
+    assert [name for name, option in options.items() if not (option.get("description") and option.get("type"))] == []
+
+
+@pytest.mark.parametrize(("group", "options"), [*groups()])
+def test_a_required_option_has_no_default(group: str, options: Options) -> None:
+    assert [name for name, option in options.items() if option.get("required") and "default" in option] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "more"),
+    [
+        ("environment", EnvironmentSpec, {"glibc"}),  # It comes from the shares.
+        ("index", Index, set()),
+        ("site_python", SitePython, set()),
+    ],
+)
+def test_the_fields_of_the_code_are_the_keys(name: str, kind: type[t.Any], more: set[str]) -> None:
+    keys = SCHEMA["types"][name]
+    fields = {field.name: field.default for field in dataclasses.fields(kind) if field.name not in more}
+    assert list(fields) == list(keys)
+    for key, option in keys.items():
+        if "default" in option:
+            default = option["default"]
+            assert fields[key] == (tuple(default) if isinstance(default, list) else default), key
+        else:
+            # What is required has no default; what is not may have one that says that it was not given.
+            assert fields[key] in ([dataclasses.MISSING] if option.get("required") else [None, ""]), key
+
+
+def test_every_role_is_in_the_schema() -> None:
+    assert sorted(SCHEMA["roles"]) == ROLES
+    assert {role for option in SCHEMA["variables"].values() for role in option["roles"]} == set(ROLES)
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_defaults_and_spec_agree(role: str) -> None:
-    """A plain default stands in both. One that is a template stands in defaults/main.yml; the spec explains it."""
+def test_defaults_and_schema_agree(role: str) -> None:
+    """A plain default stands in both. One that is a template stands in defaults/main.yml; the schema explains it."""
+    assert set(defaults_of(role)) <= {name for name, option in options_of(role).items() if not option.get("required")}
     wanted = {name: value for name, value in defaults_of(role).items() if value is not None and not is_template(value)}
     assert {name: option["default"] for name, option in options_of(role).items() if "default" in option} == wanted
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_required_option_has_no_default(role: str) -> None:
-    required = {name for name, option in options_of(role).items() if option.get("required")}
-    assert not required & set(defaults_of(role))
-    assert not [path for path, option in walk(options_of(role)) if option.get("required") and "default" in option]
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_every_option_is_described_and_typed(role: str) -> None:
-    assert [
-        path for path, option in walk(options_of(role)) if not (option.get("description") and option.get("type"))
-    ] == []
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_every_variable_in_use_is_in_the_spec(role: str) -> None:
+def test_every_variable_in_use_is_in_the_schema(role: str) -> None:
     files = [path for part in ("defaults", "tasks", "vars") for path in (ROOT / "roles" / role / part).rglob("*.yml")]
     used = {name for path in files for name in VARIABLE.findall(path.read_text(encoding="utf-8"))}
     assert used <= set(options_of(role))
@@ -94,19 +110,10 @@ def test_variables_have_the_prefix_of_the_collection(role: str) -> None:
     ]
 
 
-def test_roles_agree_on_the_variables_they_share() -> None:
-    """The same inventory serves all roles, and each rejects what it does not know."""
-    seen: dict[str, tuple[str, t.Any]] = {}
+def test_roles_agree_on_defaults_that_are_templates() -> None:
+    """The same inventory serves all roles."""
+    seen: dict[str, t.Any] = {}
     for role in ROLES:
-        defaults = defaults_of(role)
-        for name, option in options_of(role).items():
-            first, wanted = seen.setdefault(name, (role, (shape(option), defaults.get(name))))
-            assert (shape(option), defaults.get(name)) == wanted, (
-                f"{name} in role {role} is not what it is in role {first}"
-            )
-
-
-def test_readme_has_the_variables_as_the_roles_have_them() -> None:
-    tool = ROOT / "tests" / "tools" / "readme_variables.py"
-    done = subprocess.run([sys.executable, tool], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"`make readme` would change:\n{done.stdout}{done.stderr}"
+        for name, value in defaults_of(role).items():
+            if is_template(value):
+                assert seen.setdefault(name, value) == value, f"{name} in role {role} is not what it is in other roles"

@@ -13,6 +13,7 @@ import re
 import typing as t
 
 from ..errors import SpecError
+from ..options import ENVIRONMENT_KEYS
 
 # As a directory name, a lock's file name and a word on a command line; no dots first, so no hidden files and no "..".
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\Z")
@@ -23,35 +24,6 @@ _MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
 _PASSWORD = re.compile(r"://[^/@:\s]*:[^/\s]*@")
 # What uv's --exclude-newer takes, less its relative forms, whose meaning changes from day to day.
 _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9]{2}:?[0-9]{2}))?\Z")
-
-_STRINGS: dict[str, t.Any] = {"type": "list", "elements": "str", "default": []}
-
-# The value of the option ``environments`` of uv_lock and uv_env, and of the variable uvnas_envs.
-# Documented in the doc fragment uvnas.cluster.environments and in the argument specs of the role envs.
-ENVIRONMENT_ARGUMENTS: dict[str, t.Any] = {
-    "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "shares": {"type": "list", "elements": "str"},
-    "python": {"type": "str"},
-    "requirements": {"type": "list", "elements": "str"},
-    "requirements_files": dict(_STRINGS),
-    "constraints": dict(_STRINGS),
-    "constraints_files": dict(_STRINGS),
-    "overrides": dict(_STRINGS),
-    "overrides_files": dict(_STRINGS),
-    "project": {"type": "str"},
-    "extras": dict(_STRINGS),
-    "groups": dict(_STRINGS),
-    "lock": {"type": "str"},
-    "exclude_newer": {"type": "str"},
-    "no_binary": dict(_STRINGS),
-    "torch_backend": {"type": "str"},
-    "imports": dict(_STRINGS),
-    "checks": dict(_STRINGS),
-    "seed": {"type": "bool", "default": False},
-    "system_site_packages": {"type": "bool", "default": False},
-    "compile_bytecode": {"type": "bool", "default": True},
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +113,7 @@ def parse_environments(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Environ
     problems: list[str] = []
     specs: list[EnvironmentSpec] = []
     for position, item in enumerate(items, 1):
-        unknown = sorted(set(item) - set(ENVIRONMENT_ARGUMENTS))
+        unknown = sorted(set(item) - set(ENVIRONMENT_KEYS))
         label = f"environment {item.get('name') or f'number {position}'}"
         if unknown:
             problems.append(f"{label}: unknown key {', '.join(unknown)}")
@@ -238,7 +210,7 @@ def _type_problems(item: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     if item.get("name") is None:
         yield "the name is missing"
     for key, value in item.items():
-        kind = ENVIRONMENT_ARGUMENTS[key]["type"]
+        kind = ENVIRONMENT_KEYS[key]["type"]
         if value is None or kind == "bool":
             continue
         if kind == "str" and not isinstance(value, str):

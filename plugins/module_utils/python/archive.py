@@ -21,15 +21,6 @@ from ..host import elf
 from ..uv.release import Target
 from .version import Version
 
-# The value of the option ``site_pythons`` of uv_python, and of the variable uvnas_site_pythons.
-SITE_PYTHON_ARGUMENTS: dict[str, t.Any] = {
-    "name": {"type": "str", "required": True},
-    "version": {"type": "str", "required": True},
-    "archive": {"type": "str"},
-    "prefix": {"type": "path"},
-    "sha256": {"type": "str"},
-}
-
 _PATCHLEVEL = re.compile(rb'^#define\s+PY_VERSION\s+"([^"]*)"', re.MULTILINE)
 _UNREADABLE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
 

@@ -14,32 +14,15 @@ import typing as t
 from ..errors import CommandError, UvnasError
 from ..host import files
 from ..host.process import SystemRunner
-from ..share.layout import EARLIER_SHARES, Layout
+from ..share.layout import Layout
 from ..uv.command import Uv
 from ..uv.release import Target
-from .archive import SITE_PYTHON_ARGUMENTS
 from .install import Installer
 from .plan import Install, Plan, plan
 from .record import DOWNLOAD, SITE, Interpreter, Record, load_record
 from .sources import Downloads, SiteArchives
 from .spec import Wanted, wanted_from_params
 from .version import Version, not_available
-
-# Documented in the module uv_python. The action plugin of that name checks them too, before anything is done on a host.
-ARGUMENTS: dict[str, t.Any] = {
-    "share_name": {"type": "str", "required": True},
-    "pythons": {"type": "list", "elements": "str", "default": []},
-    "site_pythons": {"type": "list", "elements": "dict", "default": [], "options": SITE_PYTHON_ARGUMENTS},
-    "mirror": {"type": "str", "no_log": True},
-    "downloads_json_url": {"type": "str", "no_log": True},
-    "offline": {"type": "bool", "default": False},
-    "upgrade": {"type": "list", "elements": "str", "default": []},
-    "remove": {"type": "list", "elements": "str", "default": []},
-    "compile_bytecode": {"type": "bool", "default": True},
-    "files_dir": {"type": "str"},
-    "earlier_shares": EARLIER_SHARES,
-    "uv_variables": {"type": "dict", "default": {}, "no_log": True},
-}
 
 _DOWNLOAD_HINT = (
     "Let the builder reach it (proxies: uvnas_uv_variables), or give a mirror (uvnas_python_mirror), "

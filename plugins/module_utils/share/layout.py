@@ -7,18 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import typing as t
 
 LAYOUT_VERSION = 1
 MANIFEST = ".uvnas.json"
-
-# The option ``earlier_shares``: other shares that this host builds, and has brought up to date before this one.
-EARLIER_SHARES: dict[str, t.Any] = {
-    "type": "list",
-    "elements": "dict",
-    "default": [],
-    "options": {"name": {"type": "str", "required": True}, "root": {"type": "path", "required": True}},
-}
 
 
 @dataclasses.dataclass(frozen=True)

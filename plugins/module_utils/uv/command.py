@@ -45,23 +45,6 @@ _INDEX_CREDENTIAL = re.compile(r"UV_INDEX_\w+_(USERNAME|PASSWORD)")
 # Where systems keep the certificates that they trust: Debian and SUSE, Red Hat, Alpine.
 _CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
-# Options every module that may reach an index takes; documented in the doc fragment uvnas.cluster.index.
-INDEX_ARGUMENTS: dict[str, t.Any] = {
-    "index": {
-        "type": "dict",
-        "options": {
-            "default": {"type": "str", "no_log": True},
-            "extra": {"type": "list", "elements": "str", "default": [], "no_log": True},
-            "find_links": {"type": "list", "elements": "str", "default": [], "no_log": True},
-            "offline": {"type": "bool", "default": False},
-            "strategy": {"type": "str", "choices": ["first-index", "unsafe-first-match", "unsafe-best-match"]},
-            "keyring": {"type": "bool", "default": False},
-            "torch_backend": {"type": "str"},
-        },
-    },
-    "uv_variables": {"type": "dict", "default": {}, "no_log": True},
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class Index:

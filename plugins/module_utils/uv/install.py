@@ -17,29 +17,7 @@ from ..errors import CommandError, SpecError, UvnasError
 from ..host import files as fs
 from ..host.process import Runner, check
 from ..share.layout import Layout
-from .release import PROGRAMS, RELEASE_URL, Target, check_archive, extract, reported_version
-
-# Documented in the module uv_binary. The action plugin of that name checks them too, before anything is done on a host.
-ARGUMENTS: dict[str, t.Any] = {
-    "version": {"type": "str", "required": True},
-    "share": {"type": "path"},
-    "share_name": {"type": "str"},
-    "bin_dir": {"type": "path"},
-    "lib_dir": {"type": "path"},
-    "owner": {"type": "str"},
-    "busy_timeout": {"type": "float", "default": 600.0},
-    "answer_timeout": {"type": "float", "default": 30.0},
-    "source": {"type": "str", "choices": ["index", "release", "archive"], "default": "index"},
-    "archive": {"type": "str", "no_log": True},
-    "sha256": {"type": "str"},
-    "release_url": {"type": "str", "default": RELEASE_URL, "no_log": True},
-    "download_dir": {"type": "str"},
-}
-RULES: dict[str, t.Any] = {
-    "required_one_of": [("share", "bin_dir")],
-    "mutually_exclusive": [("share", "bin_dir"), ("share", "lib_dir")],
-    "required_together": [("share", "share_name")],
-}
+from .release import PROGRAMS, Target, check_archive, extract, reported_version
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,6 @@ import zlib
 from ..errors import SpecError, UvnasError
 
 PROGRAMS = ("uv", "uvx")
-RELEASE_URL = "https://github.com/astral-sh/uv/releases/download"
 
 _NUMBER = r"(?:0|[1-9][0-9]*)"
 _VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")

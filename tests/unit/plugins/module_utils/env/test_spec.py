@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env import spec
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec, Sources
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError
+from ansible_collections.uvnas.cluster.plugins.module_utils.options import ENVIRONMENT_KEYS
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Index
 
 GOOD: dict[str, t.Any] = {"name": "analysis", "python": "3.12", "requirements": ["numpy"]}
@@ -29,16 +30,6 @@ def refusal(*items: t.Mapping[str, t.Any]) -> str:
         spec.parse_environments(items)
     assert caught.value.hint == "Nothing has been changed. Correct the inventory."
     return str(caught.value)
-
-
-def test_the_options_are_the_fields() -> None:
-    fields = {field.name: field.default for field in dataclasses.fields(EnvironmentSpec)}
-    assert fields.pop("glibc") is None  # It comes from the shares.
-    assert list(fields) == list(spec.ENVIRONMENT_ARGUMENTS)
-    for name, option in spec.ENVIRONMENT_ARGUMENTS.items():
-        if "default" in option:
-            default = option["default"]
-            assert fields[name] == (tuple(default) if isinstance(default, list) else default), name
 
 
 @pytest.mark.parametrize(
@@ -65,7 +56,7 @@ def test_what_is_accepted(item: dict[str, t.Any]) -> None:
 
 
 def test_null_is_the_default() -> None:
-    item = {**dict.fromkeys(spec.ENVIRONMENT_ARGUMENTS), **GOOD}
+    item = {**dict.fromkeys(ENVIRONMENT_KEYS), **GOOD}
     assert spec.parse_environments([item]) == spec.parse_environments([GOOD])
 
 
