@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import typing as t
 
+from ..module_utils.env.spec import EnvironmentSpec
+from ..module_utils.host.workers import Result
 from ..module_utils.options import EARLIER_SHARES, LOCKS, SHARE, UV_ENV, UV_LOCK
-from ..plugin_utils.lock_action import LockAction, Result, for_host
+from ..plugin_utils.controller_action import TaskVars
+from ..plugin_utils.lock_action import Inputs, LockAction, for_host
 
 # What the module uv_env is not told, as it is about locks, which are done then.
 _ONLY_FOR_LOCKS = {*LOCKS, "lock"}
-_FOR_COMPARING = {*SHARE, *EARLIER_SHARES, "share_name", "purge"}
+_FOR_COMPARING = {*SHARE, *EARLIER_SHARES, "share_name", "purge", "upgrade", "upgrade_packages"}
 
 
 class ActionModule(LockAction):
@@ -23,35 +26,31 @@ class ActionModule(LockAction):
 
     ARGUMENTS: t.ClassVar[dict[str, t.Any]] = UV_ENV
 
-    def work(self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> Result:
+    def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
         given = self._task.args
         if not args["lock"]:
-            return self._reconcile(given, task_vars)
-        options = {key: value for key, value in given.items() if key not in _ONLY_FOR_LOCKS}
-        if not args["upgrade"] and not args["upgrade_packages"]:
-            compared = self._compare(args, task_vars)
-            converged, locks = compared.pop("converged", False), compared.pop("locks", None)
-            if converged or compared.get("failed"):
-                return compared
-            if locks is not None:
-                return self._reconcile({**options, "locks": locks}, task_vars)
-        locked = self.locked(args, task_vars, {key: value for key, value in given.items() if key in UV_LOCK})
+            return self.on_host("uv_env", given, task_vars)
+        here = self.here(args)
+        inputs = self.inputs(args, here)
+        compared = self._compare(args, task_vars, here, inputs)
+        converged, locks, needs = (compared.pop(key, None) for key in ("converged", "locks", "needs"))
+        if converged or compared.get("failed"):
+            return compared
+        build = {key: value for key, value in given.items() if key not in _ONLY_FOR_LOCKS}
+        if locks is not None:
+            return self.on_host("uv_env", {**build, "locks": locks}, task_vars)
+        lock = {key: value for key, value in given.items() if key in UV_LOCK}
+        locked = self.locked(args, task_vars, lock, inputs, needs or ())
         if "locks" not in locked:
             return locked
-        done = self._reconcile({**options, "locks": locked["locks"]}, task_vars)
-        return _merged(locked, done)
+        return _merged(locked, self.on_host("uv_env", {**build, "locks": locked["locks"]}, task_vars))
 
-    def _compare(self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> Result:
-        here = self.here(args)
-        known = for_host(self.inputs(args, here))
-        options = {key: value for key, value in args.items() if key in _FOR_COMPARING}
-        options.update(environments=[spec.as_dict() for spec in here], inputs=known)
-        result: Result = self._execute_module("uvnas.cluster.uv_env_compare", options, task_vars=task_vars)
-        return result
-
-    def _reconcile(self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> Result:
-        result: Result = self._execute_module("uvnas.cluster.uv_env", args, task_vars=task_vars)
-        return result
+    def _compare(
+        self, args: dict[str, t.Any], task_vars: TaskVars, here: t.Sequence[EnvironmentSpec], inputs: Inputs
+    ) -> Result:
+        told = {key: value for key, value in args.items() if key in _FOR_COMPARING}
+        told.update(environments=[spec.as_dict() for spec in here], inputs=for_host(inputs))
+        return self.on_host("uv_env_compare", told, task_vars)
 
 
 def _merged(locked: Result, done: Result) -> Result:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import typing as t
 
+from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_LOCK
-from ..plugin_utils.lock_action import LockAction, Result
+from ..plugin_utils.controller_action import TaskVars
+from ..plugin_utils.lock_action import LockAction
 
 
 class ActionModule(LockAction):
@@ -16,5 +18,5 @@ class ActionModule(LockAction):
 
     ARGUMENTS: t.ClassVar[dict[str, t.Any]] = UV_LOCK
 
-    def work(self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> Result:
-        return self.locked(args, task_vars, self._task.args)
+    def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
+        return self.locked(args, task_vars, self._task.args, self.inputs(args, self.here(args)))

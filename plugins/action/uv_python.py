@@ -10,14 +10,12 @@ import os
 import typing as t
 from urllib.parse import urlsplit
 
-from ansible.plugins.action import ActionBase
-
-from ..module_utils.errors import UvnasError
-from ..module_utils.host.process import explain_os_error
+from ..module_utils.host import checksum
+from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_PYTHON
 from ..module_utils.python.spec import SitePython, wanted_from_params
-from ..module_utils.uv.release import check_archive, sha256_of
 from ..plugin_utils.cache_directory import default_directory
+from ..plugin_utils.controller_action import ControllerAction, TaskVars
 from ..plugin_utils.download import UrlSource
 from ..plugin_utils.download_cache import DownloadCache
 
@@ -39,35 +37,25 @@ class Archive:
         return os.path.basename(urlsplit(self.source).path if self.is_url else self.source)
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Run the module; if it wants archives, get those, transfer them, and run the module again."""
 
     TRANSFERS_FILES = True
+    ARGUMENTS: t.ClassVar[dict[str, t.Any]] = UV_PYTHON
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        super().run(tmp, task_vars)
-        _result, args = self.validate_argument_spec(UV_PYTHON)
-        try:
-            wanted = wanted_from_params(args)
-            archives = {
-                site.name: self._archive(site, site.archive, args["files_dir"] or "")
-                for site in wanted.sites
-                if site.archive
-            }
-            result = self._on_host(task_vars, self._args_for_host(args, archives, {}))
-            names = result.pop("archives_wanted", [])
-            if not names:
-                return result
-            brought = {name: self._bring(archives[name], args["busy_timeout"]) for name in names}
-            return self._on_host(task_vars, self._args_for_host(args, archives, brought))
-        except UvnasError as error:
-            return {**error.as_dict(), "failed": True, "changed": False, "msg": error.explain()}
-        except OSError as error:
-            return {"failed": True, "changed": False, "msg": f"on the controller: {explain_os_error(error).explain()}"}
-
-    def _on_host(self, task_vars: dict[str, t.Any] | None, args: dict[str, t.Any]) -> dict[str, t.Any]:
-        result: dict[str, t.Any] = self._execute_module("uvnas.cluster.uv_python", args, task_vars=task_vars)
-        return result
+    def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
+        wanted = wanted_from_params(args)
+        archives = {
+            site.name: self._archive(site, site.archive, args["files_dir"] or "")
+            for site in wanted.sites
+            if site.archive
+        }
+        result = self.on_host("uv_python", self._args_for_host(args, archives, {}), task_vars)
+        names = result.pop("archives_wanted", [])
+        if not names:
+            return result
+        brought = {name: self._bring(archives[name], args["busy_timeout"]) for name in names}
+        return self.on_host("uv_python", self._args_for_host(args, archives, brought), task_vars)
 
     def _args_for_host(
         self, args: dict[str, t.Any], archives: dict[str, Archive], brought: dict[str, str]
@@ -92,18 +80,13 @@ class ActionModule(ActionBase):
         path = self._find_needle("files", os.path.join(directory, os.path.expanduser(source)))
         with open(path, "rb") as stream:
             if site.sha256:
-                check_archive(stream, site.sha256, f"{site.name}: {source}")
-            return Archive(path, sha256_of(stream))
+                checksum.check_archive(stream, site.sha256, f"{site.name}: {source}")
+            return Archive(path, checksum.of_stream(stream))
 
     def _bring(self, archive: Archive, timeout: float) -> str:
-        """Bring an archive to where the module can read it; its path there. Ansible removes it after the task."""
+        """Bring an archive to where the module can read it; its path there."""
         source = archive.source
         if archive.is_url:
             cache = DownloadCache(default_directory())
             source = cache.obtain(UrlSource(archive.source, archive.sha256), busy_timeout=timeout).path
-        shell = self._connection._shell
-        directory = shell.tmpdir or self._make_tmp_path()
-        path = shell.join_path(directory, f"{archive.sha256[:16]}-{archive.name}")
-        self._transfer_file(source, path)
-        self._fixup_perms2((directory, path))
-        return str(path)
+        return self.bring(source, f"{archive.sha256[:16]}-{archive.name}")

@@ -58,7 +58,7 @@ from ansible.errors import AnsibleFilterError
 
 from ..module_utils.env.spec import check_shares_exist, parse_environments
 from ..module_utils.errors import SpecError, UvnasError
-from ..module_utils.share.spec import check_shares
+from ..module_utils.share.spec import parse_shares
 from ..plugin_utils.declaration import Declaration
 
 
@@ -75,7 +75,7 @@ def declared(
         for name, value in (("uvnas_shares", shares), ("uvnas_envs", environments)):
             if isinstance(value, (str, Mapping)) or not all(isinstance(item, Mapping) for item in value):
                 raise SpecError(f"{name} must be a list of dictionaries", hint="Nothing has been changed.")
-        check_shares(shares)
+        parse_shares(shares)
         specs = parse_environments(environments)
         check_shares_exist(specs, {share["name"] for share in shares})
         names = [spec.name for spec in specs]
@@ -85,7 +85,7 @@ def declared(
                 f"cannot upgrade {', '.join(unknown)}: no such environment is declared",
                 hint=f"Declared are: {', '.join(names) or 'none'}. Or say all.",
             )
-        Declaration(files_dir, lock_dir or None).inputs([spec for spec in specs if spec.present], {})
+        Declaration(files_dir, lock_dir or None).inputs([spec for spec in specs if spec.present], {}, check_locks=True)
     except UvnasError as error:
         raise AnsibleFilterError(error.explain()) from None
     return names

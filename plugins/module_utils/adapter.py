@@ -6,23 +6,20 @@
 from __future__ import annotations
 
 import os
-import re
 import typing as t
-from urllib.parse import unquote, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .errors import UvnasError
-from .host.process import User, call_as, explain_os_error, find_user
+from .errors import UvnasError, from_os_error
+from .host import secrets
+from .host.users import user_to_become
 from .host.watchdog import call_watched
-
-# Names of environment variables whose values are secrets: UV_INDEX_INTERNAL_PASSWORD, AWS_SECRET_ACCESS_KEY, …
-_SECRET_VARIABLE = re.compile(r"PASS|TOKEN|SECRET|CREDENTIAL|USERNAME|(KEY|AUTH)$", re.IGNORECASE)
+from .host.workers import Work, call_as
 
 
 def run(
     module: AnsibleModule,
-    work: t.Callable[[], dict[str, t.Any]],
+    work: Work,
     *,
     owner: t.Optional[str],
     share: t.Optional[str] = None,
@@ -43,7 +40,7 @@ def run(
     except UvnasError as error:
         fail(module, error)
     except OSError as error:
-        fail(module, explain_os_error(error))
+        fail(module, from_os_error(error))
     for warning in result.pop("warnings", []):
         module.warn(warning)
     if result.get("failed"):
@@ -58,35 +55,17 @@ def _shares(module: AnsibleModule) -> dict[str, str]:
     return {params["share"]: params.get("share_name") or "", **others}
 
 
-def user_to_become(owner: t.Optional[str]) -> t.Optional[User]:
-    """The user to become in order to work as ``owner``; None where this process is it already.
-
-    Raises UvnasError where it is neither the owner nor root.
-    """
-    if owner is None:
-        return None
-    user = find_user(owner)
-    if user.uid == os.geteuid():
-        return None
-    if os.geteuid() != 0:
-        raise UvnasError(
-            f"connected as uid {os.geteuid()}, but the share belongs to {owner} (uid {user.uid})",
-            hint=f"Connect as {owner} or as root, or become one of them (ansible_become).",
-        )
-    return user
-
-
 def fail(module: AnsibleModule, error: UvnasError, **result: t.Any) -> t.NoReturn:
     """End the module with ``error``: what happened, then what the tool said, then what to do."""
     module.fail_json(**{**error.as_dict(), **result, "msg": error.explain()})
 
 
-def hide_variables(module: AnsibleModule, environment: t.Mapping[str, t.Any]) -> None:
-    """Keep what is secret among environment variables for uv out of every output, and let the rest be seen.
+def hide_variables(module: AnsibleModule, variables: t.Mapping[str, t.Any]) -> None:
+    """Keep what is secret among variables for uv out of every output, and let the rest be seen.
 
     The option is ``no_log``. Without this, every ``0`` of a checksum would be blotted out where UV_HTTP_RETRIES is 0.
     """
-    hide_secrets(module, [str(value) for name, value in environment.items() if not _SECRET_VARIABLE.search(name)])
+    hide_secrets(module, [str(value) for name, value in variables.items() if not secrets.is_secret_name(name)])
 
 
 def hide_secrets(module: AnsibleModule, urls: t.Iterable[str]) -> None:
@@ -96,10 +75,8 @@ def hide_secrets(module: AnsibleModule, urls: t.Iterable[str]) -> None:
     plain address of an index wherever an error names it, which is what an admin needs to see.
     """
     for url in urls:
-        parts = urlsplit(url)
-        if parts.password is None and parts.username is None:
+        found = secrets.in_url(url)
+        if found:
+            module.no_log_values.update(found)
+        else:
             module.no_log_values.discard(url)
-            continue
-        for secret in (parts.password, parts.username if parts.password is None else None):
-            if secret:
-                module.no_log_values.update({secret, unquote(secret)})

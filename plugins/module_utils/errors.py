@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import typing as t
 
 
@@ -23,6 +24,12 @@ class UvnasError(Exception):
     def as_dict(self) -> dict[str, t.Any]:
         """The error as plain data, to cross a process boundary and to become ``fail_json`` arguments."""
         return {"msg": str(self), "hint": self.hint}
+
+    @staticmethod
+    def from_dict(data: t.Mapping[str, t.Any]) -> UvnasError:
+        """The error that as_dict() described."""
+        fields = {key: value for key, value in data.items() if key != "msg"}
+        return (CommandError if "cmd" in fields else UvnasError)(data["msg"], **fields)
 
 
 class CommandError(UvnasError):
@@ -53,6 +60,21 @@ class SpecError(UvnasError):
 
 class ShareBusyError(UvnasError):
     """Another process works on this share, and did not finish within the time allowed."""
+
+
+def from_os_error(error: OSError) -> UvnasError:
+    """What the operating system's error means for a share."""
+    where = f": {error.filename}" if error.filename else ""
+    hints = {
+        errno.ENOSPC: "The filesystem has no free bytes or inodes left. Free some, then run again.",
+        errno.EDQUOT: "The owner's quota on this filesystem is used up. Free some room or raise it, then run again.",
+        errno.EROFS: "The filesystem is mounted read-only here. Is this host meant to be the builder?",
+        errno.EACCES: "The share's owner may not do this. Check owner and modes; on NFS root may be squashed.",
+        errno.EPERM: "The share's owner may not do this. Check owner and modes; on NFS root may be squashed.",
+        errno.ESTALE: "The NFS server replaced or lost what was mounted. Remount the share's filesystem.",
+        errno.EIO: "The filesystem reports an input/output error. Look at the NAS before you run again.",
+    }
+    return UvnasError(f"{error.strerror or error}{where}", hint=hints.get(error.errno or 0, ""))
 
 
 def failure(errors: t.Sequence[UvnasError], count: int, noun: str) -> dict[str, t.Any]:

@@ -188,37 +188,24 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
-from ..module_utils.errors import UvnasError
-from ..module_utils.host import files as fs
 from ..module_utils.host.process import SystemRunner
+from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_BINARY, UV_BINARY_RULES
-from ..module_utils.share.layout import Layout
-from ..module_utils.uv import install as binary
+from ..module_utils.share.spec import Share
+from ..module_utils.uv.install import Archive, Installation, Place
 from ..module_utils.uv.release import check_version
 
 
-def converge(params: dict[str, t.Any], archive: t.Optional[binary.Archive], *, check_mode: bool) -> dict[str, t.Any]:
+def work(params: dict[str, t.Any], archive: t.Optional[Archive], *, check_mode: bool) -> Result:
+    """Have uv where ``params`` say; the module's result."""
     version = params["version"]
     check_version(version)
     if params["share"] is None:
-        place = binary.Place.local(params["bin_dir"], params["lib_dir"])
+        place = Place.local(params["bin_dir"], params["lib_dir"])
     else:
-        place = binary.Place.on_share(params["share"])
-        if fs.read_json(Layout(params["share"]).identity) is None:
-            if check_mode:  # It may be about to be laid out.
-                return binary.plan(place, version).result(place)
-            raise UvnasError(
-                f"{params['share']} is not a share",
-                hint="Is its filesystem mounted on this host? The role share (module uv_share) lays it out.",
-            )
-    return binary.converge(
-        place,
-        version,
-        archive,
-        runner=SystemRunner(),
-        busy_timeout=params["busy_timeout"],
-        check_mode=check_mode,
-    )
+        place = Place.on_share(Share.parse({"name": params["share_name"], "root": params["share"]}))
+    installation = Installation(place, version, archive, SystemRunner(), check_mode)
+    return installation.converge(purpose=f"install uv {version}", busy_timeout=params["busy_timeout"])
 
 
 def main() -> t.NoReturn:
@@ -229,10 +216,10 @@ def main() -> t.NoReturn:
         if module.params["archive"]:
             # Opened now: whom the module becomes may not look into the directory that it was brought to.
             stream = stack.enter_context(open(module.params["archive"], "rb"))
-            archive = binary.Archive(stream, module.params["sha256"])
+            archive = Archive(stream, module.params["sha256"])
         adapter.run(
             module,
-            lambda: converge(module.params, archive, check_mode=module.check_mode),
+            lambda: work(module.params, archive, check_mode=module.check_mode),
             owner=module.params["owner"],
             share=module.params["share"],
         )

@@ -24,7 +24,6 @@ extends_documentation_fragment:
   - uvnas.cluster.attributes
   - uvnas.cluster.share
   - uvnas.cluster.index
-  - uvnas.cluster.uv_variables
   - uvnas.cluster.environments
   - uvnas.cluster.locks
   - uvnas.cluster.earlier_shares
@@ -42,7 +41,7 @@ options:
       - Without it, the locks on the share are read. Not used with O(lock=true).
     type: dict
   purge:
-    description: Whether to remove environments that are on the share and that O(environments) does not declare for it.
+    description: Whether to remove environments that are on the share and not in O(environments).
     type: bool
     default: false
   jobs:
@@ -151,40 +150,36 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
-from ..module_utils.env.converge import Reconciliation
-from ..module_utils.env.lock.plan import EarlierShare
-from ..module_utils.env.spec import parse_environments
+from ..module_utils.env.converge import Environments
+from ..module_utils.env.spec import for_glibc, parse_environments
 from ..module_utils.env.state import LockFact
-from ..module_utils.host.platform import for_glibc
 from ..module_utils.host.process import SystemRunner
+from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_ENV
-from ..module_utils.share.layout import Layout
+from ..module_utils.share.identity import earlier_shares
+from ..module_utils.share.spec import Share
 from ..module_utils.uv.command import Index, Uv
 
 
-def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
-    """Reconcile the environments of ``params``; the module's result."""
-    layout = Layout(params["share"])
+def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
+    """Converge the environments of ``params``; the module's result."""
+    share = Share.parse({"name": params["share_name"], "root": params["share"]})
     declared = for_glibc(parse_environments(params["environments"]), params["glibc"])
-    specs = [spec for spec in declared if spec.on_share(params["share_name"])]
-    environment = {name: str(value) for name, value in params["uv_variables"].items()}
     known = params["locks"]
-    facts = None if known is None else {k: LockFact(v["digest"], v.get("versions")) for k, v in known.items()}
-    reconciliation = Reconciliation(
-        layout,
-        Uv(layout, SystemRunner(), Index.from_params(params["index"]), environment),
-        params["share_name"],
-        specs,
-        facts,
+    environments = Environments(
+        share,
+        Uv(share.layout, SystemRunner(), Index.from_params(params["index"]), params["uv_variables"]),
+        [spec for spec in declared if spec.on_share(share.name)],
+        None if known is None else {k: LockFact(v["digest"], v.get("versions")) for k, v in known.items()},
         params["purge"],
         params["jobs"],
         params["link_mode"],
         params["min_free_bytes"],
         params["min_free_inodes"],
-        params["busy_timeout"],
-        EarlierShare.from_params(params["earlier_shares"]),
+        earlier_shares(params["earlier_shares"], share),
+        check_mode,
     )
-    return reconciliation.run(check_mode=check_mode)
+    return environments.converge(purpose="building environments", busy_timeout=params["busy_timeout"])
 
 
 def main() -> t.NoReturn:

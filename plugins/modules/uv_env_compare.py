@@ -34,6 +34,16 @@ options:
     description: What the controller knows of the environments, by name.
     type: dict
     required: true
+  upgrade:
+    description: Environments whose locks are to take the newest versions, as for M(uvnas.cluster.uv_lock).
+    type: list
+    elements: str
+    default: []
+  upgrade_packages:
+    description: Packages that are to be upgraded, as for M(uvnas.cluster.uv_lock).
+    type: list
+    elements: str
+    default: []
   purge:
     description: Whether environments that are on the share and not in O(environments) are to go.
     type: bool
@@ -62,6 +72,11 @@ locks:
   description: Digests of the locks, by environment, as O(uvnas.cluster.uv_env#module:locks) takes them.
   returned: where all locks are up to date
   type: dict
+needs:
+  description: Those environments whose files the builder has to be sent to bring their locks up to date.
+  returned: where a lock is not up to date
+  type: list
+  elements: str
 environments:
   description: The environments, as M(uvnas.cluster.uv_env) returns those that it keeps.
   returned: if RV(converged)
@@ -74,29 +89,38 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
-from ..module_utils.env.lock.plan import EarlierShare, Input, current
+from ..module_utils.env.lock.plan import Input, Upgrade, digests, needs
+from ..module_utils.env.lock.plan import plan as plan_locks
 from ..module_utils.env.spec import EnvironmentSpec
 from ..module_utils.env.state import Comparison, LockFact
+from ..module_utils.host.workers import Result
 from ..module_utils.options import EARLIER_SHARES, SHARE
-from ..module_utils.share.layout import Layout
+from ..module_utils.share.identity import earlier_shares
+from ..module_utils.share.spec import Share
 
 
-def work(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
     """Compare; the module's result."""
-    layout = Layout(params["share"])
+    share = Share.parse({"name": params["share_name"], "root": params["share"]})
     specs = [EnvironmentSpec.from_dict(item) for item in params["environments"]]
-    inputs = {name: Input.from_dict(data) for name, data in params["inputs"].items()}
-    earlier = EarlierShare.from_params(params["earlier_shares"])
-    digests = current(layout, [spec for spec in specs if spec.present], inputs, earlier)
-    if digests is None:
-        return {"changed": False, "converged": False}
-    locks = {name: {"digest": digest} for name, digest in digests.items()}
-    facts = {name: LockFact(digest) for name, digest in digests.items()}
-    changes, errors = Comparison(layout, specs, facts, params["purge"]).plan()
-    if errors or any(change.changes for change in changes):
+    steps = plan_locks(
+        share.layout,
+        [spec for spec in specs if spec.present],
+        {name: Input.from_dict(data, name) for name, data in params["inputs"].items()},
+        Upgrade(frozenset(params["upgrade"]), frozenset(params["upgrade_packages"])),
+        earlier_shares(params["earlier_shares"], share),
+        check_mode=check_mode,
+    )
+    found = digests(steps)
+    if found is None:
+        return {"changed": False, "converged": False, "needs": needs(steps)}
+    locks = {name: {"digest": digest} for name, digest in found.items()}
+    facts = {name: LockFact(digest) for name, digest in found.items()}
+    plan = Comparison(share.layout, specs, facts, params["purge"]).plan()
+    if plan.errors or any(change.changes for change in plan.changes):
         # What is wrong, and what there is to do, is told by those who do it.
         return {"changed": False, "converged": False, "locks": locks}
-    environments = [change.as_dict() for change in changes]
+    environments = [change.as_dict() for change in plan.changes]
     return {"changed": False, "converged": True, "locks": locks, "environments": environments}
 
 
@@ -108,11 +132,18 @@ def main() -> t.NoReturn:
             "share_name": {"type": "str", "required": True},
             "environments": {"type": "list", "elements": "dict", "required": True},
             "inputs": {"type": "dict", "required": True},
+            "upgrade": {"type": "list", "elements": "str", "default": []},
+            "upgrade_packages": {"type": "list", "elements": "str", "default": []},
             "purge": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
-    adapter.run(module, lambda: work(module.params), owner=module.params["owner"], share=module.params["share"])
+    adapter.run(
+        module,
+        lambda: work(module.params, check_mode=module.check_mode),
+        owner=module.params["owner"],
+        share=module.params["share"],
+    )
 
 
 if __name__ == "__main__":

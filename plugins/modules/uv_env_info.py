@@ -162,36 +162,38 @@ from ..module_utils import adapter
 from ..module_utils.env.inspect import Inspection
 from ..module_utils.env.spec import parse_environments
 from ..module_utils.errors import UvnasError
-from ..module_utils.host import platform as glibc
 from ..module_utils.host.process import SystemRunner
-from ..module_utils.share.layout import Layout
+from ..module_utils.host.workers import Result
+from ..module_utils.share import store
+from ..module_utils.share.identity import check_mounted, identify
+from ..module_utils.share.spec import Share
 
 # What grows with packages and generations.
 DETAILS = frozenset({"generations", "packages", "source"})
 
 
-def work(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def work(params: t.Mapping[str, t.Any]) -> Result:
     """Look at the share of ``params``; the module's result."""
-    if params["glibc"] is not None:
-        glibc.check(params["share_name"], params["glibc"])
-    inspection = Inspection(Layout(params["share"]), params["share_name"], SystemRunner(), params["glibc"])
-    share_id = inspection.check_share(params["share_id"], params["mount"])
+    item = {"name": params["share_name"], "root": params["share"], "id": params["share_id"]}
+    share = Share.parse({**item, "mount": params["mount"], "glibc": params["glibc"]})
+    check_mounted(share)
+    identity, inspection = identify(share), Inspection(share, SystemRunner())
     facts, problems = [], []
-    for name in inspection.environments():
+    for name in store.environments(share.layout):
         try:
             fact = inspection.facts(name, sizes=params["sizes"])
             facts.append({key: value for key, value in fact.items() if params["details"] or key not in DETAILS})
         except UvnasError as error:
             problems.append(error.explain())
     if params["verify"]:
-        declared = [spec for spec in parse_environments(params["environments"]) if spec.on_share(params["share_name"])]
+        declared = [spec for spec in parse_environments(params["environments"]) if spec.on_share(share.name)]
         found = inspection.problems([spec for spec in declared if spec.present])
         problems += [problem for problem in found if problem not in problems]
-    result: dict[str, t.Any] = {
+    result: Result = {
         "changed": False,
         "warnings": inspection.warnings() if params["verify"] else [],
-        "share_name": params["share_name"],
-        "share_id": share_id,
+        "share_name": share.name,
+        "share_id": identity.id,
         "environments": facts,
         "problems": problems,
     }

@@ -20,7 +20,6 @@ extends_documentation_fragment:
   - uvnas.cluster.attributes
   - uvnas.cluster.share
   - uvnas.cluster.index
-  - uvnas.cluster.uv_variables
   - uvnas.cluster.environments
   - uvnas.cluster.locks
   - uvnas.cluster.earlier_shares
@@ -106,42 +105,38 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
 from ..module_utils.env.lock.converge import Locking
-from ..module_utils.env.lock.plan import EarlierShare, Input, Upgrade
-from ..module_utils.env.spec import parse_environments
-from ..module_utils.host.platform import for_glibc
+from ..module_utils.env.lock.plan import Input, Upgrade
+from ..module_utils.env.spec import for_glibc, parse_environments
 from ..module_utils.host.process import SystemRunner
+from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_LOCK
-from ..module_utils.share.layout import Layout
+from ..module_utils.share.identity import earlier_shares
+from ..module_utils.share.spec import Share
 from ..module_utils.uv.command import Index, Uv
 
 
-def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> dict[str, t.Any]:
+def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
     """Lock the environments of ``params``; the module's result."""
-    layout = Layout(params["share"])
-    specs = [
-        spec
-        for spec in for_glibc(parse_environments(params["environments"]), params["glibc"])
-        if spec.present and spec.on_share(params["share_name"])
-    ]
+    share = Share.parse({"name": params["share_name"], "root": params["share"]})
+    declared = for_glibc(parse_environments(params["environments"]), params["glibc"])
     with tempfile.TemporaryDirectory(prefix="uvnas-") as scratch:
-        uv = Uv(
-            layout,
-            SystemRunner(),
-            Index.from_params(params["index"]),
-            {name: str(value) for name, value in params["uv_variables"].items()},
-            cache_dir=scratch if check_mode else None,
-        )
         locking = Locking(
-            layout,
-            uv,
-            specs,
-            {name: Input.from_dict(data) for name, data in params["inputs"].items()},
+            share.layout,
+            Uv(
+                share.layout,
+                SystemRunner(),
+                Index.from_params(params["index"]),
+                params["uv_variables"],
+                cache_dir=scratch if check_mode else None,
+            ),
+            [spec for spec in declared if spec.present and spec.on_share(share.name)],
+            {name: Input.from_dict(data, name) for name, data in params["inputs"].items()},
             Upgrade(frozenset(params["upgrade"]), frozenset(params["upgrade_packages"])),
             params["jobs"],
-            params["busy_timeout"],
-            EarlierShare.from_params(params["earlier_shares"]),
+            earlier_shares(params["earlier_shares"], share),
+            check_mode,
         )
-        return locking.run(check_mode=check_mode)
+        return locking.converge(purpose="locking environments", busy_timeout=params["busy_timeout"])
 
 
 def main() -> t.NoReturn:

@@ -132,9 +132,12 @@ home_share:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.uvnas.cluster.plugins.module_utils import adapter
-from ansible_collections.uvnas.cluster.plugins.module_utils.profile import files
-from ansible_collections.uvnas.cluster.plugins.module_utils.profile.spec import Profile, has_credentials
+
+from ..module_utils import adapter
+from ..module_utils.host.secrets import has_credentials
+from ..module_utils.host.workers import Result
+from ..module_utils.profile import files
+from ..module_utils.profile.spec import Profile
 
 ARGUMENTS: dict[str, t.Any] = {
     "shares": {
@@ -152,14 +155,14 @@ ARGUMENTS: dict[str, t.Any] = {
 }
 
 
-def converge(params: t.Mapping[str, t.Any], *, check: bool, diff: bool) -> dict[str, t.Any]:
+def converge(params: t.Mapping[str, t.Any], *, check: bool, diff: bool) -> Result:
     """Have the files as ``params`` say, or only find out what that takes (``check``). The module's result."""
     paths = files.paths(params["directory"], params["fish_directory"])
     profile = None
     if params["state"] == "present":
         profile = Profile.from_params(params["shares"], params["user_cache"], params["variables"])
     changes = files.converge(files.contents(profile, paths), check=check)
-    result: dict[str, t.Any] = {
+    result: Result = {
         "changed": bool(changes),
         "files": list(paths.values()),
         "home_share": profile.shares[0].name if profile else None,

@@ -195,8 +195,8 @@ def main() -> t.NoReturn:
         }
         adapter.run(
             module,
-            lambda: from_params(params, brought).converge(
-                busy_timeout=params["busy_timeout"], check_mode=module.check_mode
+            lambda: from_params(params, brought, check_mode=module.check_mode).converge(
+                purpose="installing interpreters", busy_timeout=params["busy_timeout"]
             ),
             owner=params["owner"],
             share=params["share"],

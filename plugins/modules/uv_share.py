@@ -243,11 +243,14 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.uvnas.cluster.plugins.module_utils import adapter
-from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
-from ansible_collections.uvnas.cluster.plugins.module_utils.options import SHARE
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.converge import Settings, establish, share_from_params
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import check_shares
+
+from ..module_utils import adapter
+from ..module_utils.host.process import SystemRunner
+from ..module_utils.host.users import user_to_become
+from ..module_utils.host.workers import Result
+from ..module_utils.options import SHARE
+from ..module_utils.share.converge import Settings, converge, wanted_from_params
+from ..module_utils.share.spec import parse_shares
 
 ARGUMENTS: dict[str, t.Any] = {
     **SHARE,
@@ -268,13 +271,13 @@ def main() -> t.NoReturn:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     params = module.params
 
-    def work() -> dict[str, t.Any]:
-        check_shares(params["declared_shares"])
-        user = adapter.user_to_become(params["owner"])
+    def work() -> Result:
+        parse_shares(params["declared_shares"])
+        user = user_to_become(params["owner"])
         settings = Settings(SystemRunner(), params["busy_timeout"], module.check_mode, root=os.geteuid() == 0)
-        return establish(share_from_params(params, user), settings, user=user)
+        return converge(wanted_from_params(params, user), settings, user=user)
 
-    # As whoever we are: establish() decides what is done as the owner and what is not.
+    # As whoever we are: converge() decides what is done as the owner and what is not.
     adapter.run(module, work, owner=None, share=params["share"])
 
 

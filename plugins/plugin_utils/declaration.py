@@ -12,10 +12,12 @@ import re
 import tomllib
 import typing as t
 
-from ..module_utils.env.lock import file as locks
-from ..module_utils.env.lock.plan import Input, Kept
-from ..module_utils.env.spec import EnvironmentSpec, Sources, has_credentials, significant_lines, spec_digest
+from ..module_utils.env.lock.file import LockText, from_pylock, parse
+from ..module_utils.env.lock.plan import Input
+from ..module_utils.env.spec import EnvironmentSpec, Sources, significant_lines, spec_digest
 from ..module_utils.errors import SpecError, UvnasError
+from ..module_utils.host import files
+from ..module_utils.host.secrets import has_credentials
 
 # What may stand in a requirements file besides requirements, with what it means here.
 _INCLUDE = re.compile(r"(-r|--requirement)[ =]?\s*(?P<file>\S+)\Z")
@@ -29,27 +31,34 @@ class Declaration:
     files_dir: str
     lock_dir: str | None = None
 
-    def inputs(self, specs: t.Iterable[EnvironmentSpec], index_settings: t.Mapping[str, str]) -> dict[str, Input]:
-        """All that the controller knows of each environment, by name. Raises SpecError naming all missing files."""
+    def inputs(
+        self, specs: t.Iterable[EnvironmentSpec], index_settings: t.Mapping[str, str], *, check_locks: bool = False
+    ) -> dict[str, Input]:
+        """All that the controller knows of each environment, by name. Raises SpecError naming all missing files.
+
+        ``check_locks``: see that all the locks that are kept are locks, too. One that is not to be replaced need not be
+        read for that here: the builder does so before it takes it.
+        """
         inputs, problems = {}, []
         for spec in specs:
             try:
                 sources = self.sources(spec)
-                kept = self.kept(spec.name)
+                kept, digest = self.kept(spec.name), spec_digest(spec, sources, index_settings)
+                if kept is not None and (check_locks or kept.spec_digest != digest):
+                    _lock = kept.lock
             except UvnasError as error:
                 problems.append(f"environment {spec.name}: {error}")
                 continue
-            inputs[spec.name] = Input(
-                spec_digest(spec, sources, index_settings),
-                sources,
-                kept,
-                want_text=self.lock_dir is not None and kept is None,
-            )
+            inputs[spec.name] = Input(digest, sources).keeping(kept, keeps=self.lock_dir is not None)
         if problems:
             raise SpecError(
                 "; ".join(problems), hint=f"Nothing has been changed. Relative paths start at {self.files_dir}."
             )
         return inputs
+
+    def again(self, inputs: t.Mapping[str, Input]) -> dict[str, Input]:
+        """``inputs`` with the locks that are kept by now: another run may have kept some meanwhile."""
+        return {name: known.keeping(self.kept(name), keeps=self.lock_dir is not None) for name, known in inputs.items()}
 
     def sources(self, spec: EnvironmentSpec) -> Sources:
         """The texts that ``spec`` names. Raises SpecError for one that cannot be read."""
@@ -66,15 +75,12 @@ class Declaration:
         overrides += [(os.path.basename(path), self._plain(self._path(path))) for path in spec.overrides_files]
         return Sources(tuple(requirements), tuple(constraints), tuple(overrides))
 
-    def kept(self, env: str) -> Kept | None:
+    def kept(self, env: str) -> LockText | None:
         """The lock of an environment as it is kept on the controller; None where there is none."""
         if self.lock_dir is None:
             return None
         path = self._lock_path(env)
-        if not os.path.exists(path):
-            return None
-        text = _read(path)
-        return Kept(locks.text_digest(text), locks.parse(text, what=path).spec_digest, text)
+        return LockText(_read(path), path) if os.path.exists(path) else None
 
     def keeps(self, env: str, text: str) -> bool:
         """Whether to keep the text of a lock on the controller would change anything."""
@@ -86,10 +92,7 @@ class Declaration:
         if self.lock_dir is None or not self.keeps(env, text):
             return False
         os.makedirs(self.lock_dir, exist_ok=True)
-        temporary = f"{self._lock_path(env)}.{os.getpid()}.tmp"
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, self._lock_path(env))
+        files.write(self._lock_path(env), text)
         return True
 
     def _lock_path(self, env: str) -> str:
@@ -125,20 +128,20 @@ class Declaration:
         root = self._path(path)
         if not os.path.isdir(root):
             raise SpecError(f"{root} is no directory with a project")
-        files = [(name, _read(os.path.join(root, name))) for name in ("pyproject.toml", "uv.lock")]
-        project = _toml(files[0][1], os.path.join(root, "pyproject.toml"))
+        texts = [(name, _read(os.path.join(root, name))) for name in ("pyproject.toml", "uv.lock")]
+        project = _toml(texts[0][1], os.path.join(root, "pyproject.toml"))
         workspace = project.get("tool", {}).get("uv", {}).get("workspace", {})
         for member in _members(root, workspace.get("members", []), workspace.get("exclude", [])):
-            files.append((os.path.join(member, "pyproject.toml"), _read(os.path.join(root, member, "pyproject.toml"))))
-        return tuple(files)
+            texts.append((os.path.join(member, "pyproject.toml"), _read(os.path.join(root, member, "pyproject.toml"))))
+        return tuple(texts)
 
     def _ready_lock(self, path: str) -> str:
         """A lock that somebody made, in requirements format."""
         path = self._path(path)
         text = _read(path)
         if path.endswith(".toml"):
-            text = locks.from_pylock(_toml(text, path), what=path)
-        locks.parse(text, what=path)
+            text = from_pylock(_toml(text, path), what=path)
+        parse(text, what=path)
         return text
 
 

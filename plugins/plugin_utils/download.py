@@ -19,8 +19,11 @@ import typing as t
 from urllib.parse import urlsplit
 
 from ..module_utils.errors import UvnasError
-from ..module_utils.host.process import Runner, SystemRunner, check, scrub
-from ..module_utils.uv.release import Target, check_archive, parse_checksum
+from ..module_utils.host.checksum import check_archive, parse_checksum
+from ..module_utils.host.platform import Platform
+from ..module_utils.host.process import Runner, SystemRunner, check
+from ..module_utils.host.secrets import scrub, shown
+from ..module_utils.uv import target
 
 # Between two packets from the server, in seconds.
 _TIMEOUT = 60
@@ -42,11 +45,11 @@ class Source(t.Protocol):
 class IndexSource:
     """uv's wheel, from the package index that pip is configured for."""
 
-    def __init__(self, version: str, target: Target, runner: Runner | None = None) -> None:
+    def __init__(self, version: str, platform: Platform, runner: Runner | None = None) -> None:
         self._version = version
-        self._platforms = target.wheel_platforms()
+        self._platforms = target.wheel_platforms(platform)
         self._runner = runner or SystemRunner()
-        self.key = f"uv-{version}-{target}-index"
+        self.key = f"uv-{version}-{platform.name}-index"
 
     def fetch(self, directory: str) -> str:
         cmd = [*pip_command(), "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", directory]
@@ -54,7 +57,7 @@ class IndexSource:
         cmd += [f"uv=={self._version}"]
         # A download needs no virtual environment, whatever pip's configuration says of installations.
         settings = {"PIP_REQUIRE_VIRTUALENV": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        done = self._runner.run(cmd, env={**os.environ, **settings})
+        done = self._runner.run(cmd, variables={**os.environ, **settings})
         check(
             dataclasses.replace(done, stderr=_PIP_VERSIONS.sub(r"(newest: \1)", done.stderr)),
             cmd,
@@ -70,13 +73,13 @@ class IndexSource:
 class ReleaseSource:
     """An archive among the files of uv's releases, or of a mirror of them, with its checksum file beside it."""
 
-    def __init__(self, base_url: str, version: str, target: Target) -> None:
-        self._name = target.release_archive()
+    def __init__(self, base_url: str, version: str, platform: Platform) -> None:
+        self._name = target.release_archive(platform)
         # What comes after "?" may be a credential that the whole mirror is behind.
         parts = urlsplit(base_url)
         self._url = parts._replace(path=f"{parts.path.rstrip('/')}/{version}/{self._name}").geturl()
         self._checksum_url = parts._replace(path=f"{parts.path.rstrip('/')}/{version}/{self._name}.sha256").geturl()
-        self.key = f"uv-{version}-{target}-release-{hashlib.sha256(base_url.encode()).hexdigest()[:16]}"
+        self.key = f"uv-{version}-{platform.name}-release-{hashlib.sha256(base_url.encode()).hexdigest()[:16]}"
 
     def fetch(self, directory: str) -> str:
         checksum_file = os.path.join(directory, "sha256")
@@ -131,11 +134,6 @@ def _download(url: str, path: str) -> None:
             f"cannot download {shown(url)}: {scrub(str(error))}",
             hint="The controller downloads, with the proxies of its own environment (HTTPS_PROXY and the like).",
         ) from None
-
-
-def shown(url: str) -> str:
-    """``url`` as it may be shown: without its user and password, and without what comes after ``?``."""
-    return re.sub(r"[?#].*", "?****", scrub(url), flags=re.DOTALL)
 
 
 def pip_command() -> list[str]:

@@ -10,8 +10,7 @@ import os
 import shutil
 
 from ..module_utils.errors import UvnasError
-from ..module_utils.host import files as fs
-from ..module_utils.uv.release import sha256_of
+from ..module_utils.host import checksum, files, mutex
 from .download import Source
 
 
@@ -38,13 +37,13 @@ class DownloadCache:
     def obtain(self, source: Source, *, busy_timeout: float) -> LocalArchive:
         """The archive of ``source``, downloaded unless it is here. Whoever else wants the same one meanwhile waits."""
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
-        lock = os.path.join(self.directory, f"{source.key}.lock")
-        with fs.share_lock(lock, timeout=busy_timeout, purpose="download"):
+        path = os.path.join(self.directory, f"{source.key}.mutex")
+        with mutex.hold(path, timeout=busy_timeout, purpose="download"):
             return self._find(source) or self._download(source)
 
     def _find(self, source: Source) -> LocalArchive | None:
         try:
-            record = fs.read_json(self._record(source))
+            record = files.read_json(self._record(source))
         except UvnasError:
             return None
         if record is None or not isinstance(record.get("name"), str) or not isinstance(record.get("sha256"), str):
@@ -52,8 +51,7 @@ class DownloadCache:
         name, sha256 = record["name"], record["sha256"]
         archive = LocalArchive(self._path(sha256, name), name, sha256, downloaded=False)
         try:
-            with open(archive.path, "rb") as stream:
-                return archive if sha256_of(stream) == archive.sha256 else None
+            return archive if checksum.of_file(archive.path) == archive.sha256 else None
         except FileNotFoundError:
             return None
 
@@ -65,13 +63,12 @@ class DownloadCache:
         try:
             downloaded = source.fetch(directory)
             name = os.path.basename(downloaded)
-            with open(downloaded, "rb") as stream:
-                sha256 = sha256_of(stream)
+            sha256 = checksum.of_file(downloaded)
             archive = LocalArchive(self._path(sha256, name), name, sha256, downloaded=True)
             os.rename(downloaded, archive.path)
         finally:
             shutil.rmtree(directory)
-        fs.write_json(self._record(source), {"name": name, "sha256": sha256})
+        files.write_json(self._record(source), {"name": name, "sha256": sha256})
         return archive
 
     def _record(self, source: Source) -> str:

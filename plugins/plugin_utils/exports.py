@@ -9,7 +9,8 @@ import re
 import typing as t
 
 from ..module_utils.errors import SpecError
-from ..module_utils.profile.spec import has_credentials, variable_texts
+from ..module_utils.host.secrets import has_credentials
+from ..module_utils.profile.spec import variable_texts
 
 # A path means nothing on another host than the builder, so only what is reached over the network counts.
 _NETWORK = re.compile(r"([A-Za-z0-9_-]+=)?https?://")

@@ -9,45 +9,24 @@ Digests of them go to the builder first; their texts follow for those environmen
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import os
 import typing as t
 
-from ansible.plugins.action import ActionBase
-
 from ..module_utils.env.lock.plan import Input
-from ..module_utils.env.spec import EnvironmentSpec, parse_environments
-from ..module_utils.errors import UvnasError
-from ..module_utils.host import files as fs
-from ..module_utils.host.platform import for_glibc
-from ..module_utils.host.process import explain_os_error
+from ..module_utils.env.spec import EnvironmentSpec, for_glibc, parse_environments
+from ..module_utils.host import mutex
+from ..module_utils.host.workers import Result
 from ..module_utils.uv.command import Index
 from .cache_directory import default_directory
+from .controller_action import ControllerAction, TaskVars
 from .declaration import Declaration
 
-Result = dict[str, t.Any]
+Inputs = t.Mapping[str, Input]
 
 
-class LockAction(ActionBase):
-    """An action plugin that may bring locks up to date. Its options are those of a module that does."""
-
-    # Of the module.
-    ARGUMENTS: t.ClassVar[dict[str, t.Any]]
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
-        super().run(tmp, task_vars)
-        _result, args = self.validate_argument_spec(self.ARGUMENTS)
-        try:
-            return self.work(args, task_vars)
-        except UvnasError as error:
-            return {**error.as_dict(), "failed": True, "changed": False, "msg": error.explain()}
-        except OSError as error:
-            return {"failed": True, "changed": False, "msg": f"on the controller: {explain_os_error(error).explain()}"}
-
-    def work(self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None) -> Result:
-        """What the action does; its result."""
-        raise NotImplementedError
+class LockAction(ControllerAction):
+    """An action plugin that may bring locks up to date."""
 
     def here(self, args: dict[str, t.Any]) -> list[EnvironmentSpec]:
         """The environments that are declared for the share. Raises SpecError."""
@@ -60,21 +39,29 @@ class LockAction(ActionBase):
         return self._declaration(args).inputs(present, Index.from_params(args["index"]).settings())
 
     def locked(
-        self, args: dict[str, t.Any], task_vars: dict[str, t.Any] | None, options: t.Mapping[str, t.Any]
+        self,
+        args: dict[str, t.Any],
+        task_vars: TaskVars,
+        options: t.Mapping[str, t.Any],
+        inputs: Inputs,
+        needs: t.Collection[str] | None = None,
     ) -> Result:
-        """Run the module uv_lock with ``options``; where it wants texts, run it again with these. Its result."""
-        inputs = self.inputs(args, self.here(args))
-        result = self._lock_on_host(options, inputs, (), task_vars)
-        if result.get("needs"):
-            # Builders of several shares resolve one after the other, so that the second takes what the first has kept.
-            with self._only_one(args):
-                inputs = self.inputs(args, self.here(args))
-                needs = self._lock_on_host(options, inputs, (), task_vars)
-                result = needs
-                if needs.get("needs"):
-                    result = self._lock_on_host(options, inputs, needs["needs"], task_vars)
+        """Run the module uv_lock with ``options`` and the texts that it ``needs`` (None: ask it first). Its result."""
+        if needs is None:
+            result = self._lock_on_host(options, inputs, (), task_vars)
+            needs = result.get("needs")
+            if not needs:
                 self._keep(args, result)
-        else:
+                return result
+        # Builders of several shares resolve one after the other, so that the second takes what the first has kept.
+        with self._only_one(args) if needs else contextlib.nullcontext():
+            if args["lock_dir"]:
+                now = self._declaration(args).again(inputs)
+                needs = {*needs, *(name for name in now if now[name].kept != inputs[name].kept)}
+                inputs = now
+            result = self._lock_on_host(options, inputs, needs, task_vars)
+            if result.get("needs"):  # The share has changed since it was asked.
+                result = self._lock_on_host(options, inputs, result["needs"], task_vars)
             self._keep(args, result)
         return result
 
@@ -90,20 +77,14 @@ class LockAction(ActionBase):
         directory = default_directory()  # Of this user alone, and not where locks are reviewed.
         os.makedirs(directory, mode=0o700, exist_ok=True)
         name = hashlib.sha256(os.path.realpath(args["lock_dir"]).encode()).hexdigest()[:16]
-        path = os.path.join(directory, f"locks-{name}.lock")
-        with fs.share_lock(path, timeout=args["busy_timeout"], purpose="resolving", what=args["lock_dir"]):
+        path = os.path.join(directory, f"locks-{name}.mutex")
+        with mutex.hold(path, timeout=args["busy_timeout"], purpose="resolving", what=args["lock_dir"]):
             yield
 
     def _lock_on_host(
-        self,
-        options: t.Mapping[str, t.Any],
-        inputs: t.Mapping[str, Input],
-        needs: t.Collection[str],
-        task_vars: dict[str, t.Any] | None,
+        self, options: t.Mapping[str, t.Any], inputs: Inputs, needs: t.Collection[str], task_vars: TaskVars
     ) -> Result:
-        args = {**options, "inputs": for_host(inputs, needs)}
-        result: Result = self._execute_module("uvnas.cluster.uv_lock", args, task_vars=task_vars)
-        return result
+        return self.on_host("uv_lock", {**options, "inputs": for_host(inputs, needs)}, task_vars)
 
     def _keep(self, args: dict[str, t.Any], result: Result) -> None:
         """Keep the locks that are new here; texts are for that, and not for whoever reads the result."""
@@ -116,18 +97,6 @@ class LockAction(ActionBase):
                 )
 
 
-def for_host(inputs: t.Mapping[str, Input], needs: t.Collection[str] = ()) -> dict[str, t.Any]:
+def for_host(inputs: Inputs, needs: t.Collection[str] = ()) -> dict[str, t.Any]:
     """``inputs`` as plain data for the module, with texts for those environments that need them."""
-    return {name: _for_host(known, name in needs) for name, known in inputs.items()}
-
-
-def _for_host(known: Input, with_texts: bool) -> dict[str, t.Any]:
-    kept = known.kept
-    if kept is not None and not with_texts:
-        kept = dataclasses.replace(kept, text=None)
-    return {
-        "spec_digest": known.spec_digest,
-        "sources": known.sources.as_dict() if with_texts and known.sources else None,
-        "kept": dataclasses.asdict(kept) if kept else None,
-        "want_text": known.want_text,
-    }
+    return {name: known.as_dict(with_texts=name in needs) for name, known in inputs.items()}

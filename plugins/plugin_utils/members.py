@@ -17,7 +17,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.template import Templar
 
 from ..module_utils.errors import UvnasError
-from ..module_utils.host.process import scrub
+from ..module_utils.host.secrets import scrub
 from ..module_utils.profile import files
 from ..module_utils.profile.spec import Profile
 from .exports import exports

@@ -14,10 +14,10 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.inspect import Inspection
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.identity import check_mounted
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, VERSION
 from ansible_collections.uvnas.cluster.tests.support.sites import Site, finish
 
@@ -113,12 +113,12 @@ def test_a_bind_mount_of_the_same_filesystem_is_a_mount(site: Site, tmp_path: Pa
     mount = tmp_path / "mount"
     (tmp_path / "source").mkdir()
     mount.mkdir()
-    inspection = Inspection(Layout(str(site.share)), "nas_a", SystemRunner())
-    with pytest.raises(UvnasError, match="is not mounted on this host"):
-        inspection.check_share(None, str(mount))
+    share = Share("nas_a", Layout(str(mount / "uv")), str(mount))
+    with pytest.raises(UvnasError, match=f"nothing is mounted at {mount}"):
+        check_mounted(share)
     subprocess.run(["mount", "--bind", tmp_path / "source", mount], check=True)
     try:
-        assert inspection.check_share(None, str(mount))
+        check_mounted(share)
     finally:
         subprocess.run(["umount", mount], check=True)
 

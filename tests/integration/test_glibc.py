@@ -13,19 +13,17 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import needs as platform_needs
-from ansible_collections.uvnas.cluster.plugins.module_utils.host.platform import is_older
-from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.probe import platform
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import needs
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.platform import here, is_older
 from ansible_collections.uvnas.cluster.tests.support.libraries import library
 from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, VERSION, key
 from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site, finish
 from ansible_collections.uvnas.cluster.tests.support.wheels import write_small_sdist, write_small_wheel
 
 SERIES = VERSION.rpartition(".")[0]
-HERE = platform(SystemRunner())
+HERE = here()
 # The older hosts have the oldest glibc that the Python of the tests runs with.
-OLDER: str = platform_needs.scan("/nowhere", os.path.join(PREFIX, "bin", f"python{SERIES}"), key())["interpreter"]
+OLDER: str = needs.scan("/nowhere", os.path.join(PREFIX, "bin", f"python{SERIES}"), key()).interpreter
 
 
 def tag(glibc: str) -> str:

@@ -12,8 +12,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.env import inspect as inspection
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import build as generation
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation.size import seal, true_size
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import extents
 
 FICLONE = 0x40049409
@@ -53,9 +52,9 @@ def test_a_clone_takes_no_room_of_its_own(filesystem: tuple[str, Path]) -> None:
         os.link(mount / "cached", tree / "taken")
     assert extents.own_bytes(str(tree / "mine")) == SIZE
     assert extents.own_bytes(str(tree / "taken")) == (0 if kind == "xfs" else SIZE)
-    size = generation.seal(str(tree))
+    size = seal(str(tree))
     assert (size.files, size.bytes, size.own_bytes) == (2, 2 * SIZE, SIZE)
-    measured = inspection.true_size(str(tree))
+    measured = true_size(str(tree))
     assert (measured["bytes"], measured["shared_bytes"]) == (2 * SIZE, SIZE)
     assert SIZE <= measured["own_bytes"] < SIZE + (1 << 16)
 
@@ -65,6 +64,6 @@ def test_a_filesystem_that_does_not_tell(tmp_path: Path) -> None:
     try:
         (tmp_path / "file").write_bytes(b"x" * SIZE)
         assert extents.own_bytes(str(tmp_path / "file")) is None
-        assert generation.seal(str(tmp_path)).own_bytes == SIZE
+        assert seal(str(tmp_path)).own_bytes == SIZE
     finally:
         subprocess.run(["umount", tmp_path], check=True)

@@ -72,6 +72,11 @@ def succeeded(run: Run) -> Run:
     return run
 
 
+def modules(run: Run) -> list[str]:
+    """The modules that were run on the builder, in order, as -vvv names them."""
+    return re.findall(r"Using module file \S+/(\w+)\.py", run.output)
+
+
 # From nothing.
 
 
@@ -126,7 +131,19 @@ def test_nothing_to_do_needs_one_module_and_no_uv(site: Site) -> None:
     finally:
         aside.replace(uv)
     assert done.changed == 0
-    assert re.findall(r"Using module file \S+/(\w+)\.py", done.output) == ["uv_env_compare"]
+    assert modules(done) == ["uv_env_compare"]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_build_and_an_upgrade_need_three_modules(kept: bool, site: Site, tmp_path: Path) -> None:
+    """One that finds out what there is to do, one that locks, one that builds."""
+    env = {"name": f"counted-{kept}".lower(), "requirements": ["six"]}
+    more: dict[str, t.Any] = {"uvnas_lock_dir": str(tmp_path / "locks")} if kept else {}
+    first = succeeded(site.envs([env], "-vvv", **more))
+    assert modules(first) == ["uv_env_compare", "uv_lock", "uv_env"]
+    upgrade = succeeded(site.envs([env], "-vvv", uvnas_upgrade=["all"], **more))
+    assert modules(upgrade) == ["uv_env_compare", "uv_lock", "uv_env"]
+    assert modules(succeeded(site.envs([env], "-vvv", **more))) == ["uv_env_compare"]
 
 
 # What fails.

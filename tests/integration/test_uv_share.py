@@ -23,7 +23,8 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.converge import apply
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Change, Directory, Share
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.plan import Change, Directory
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share, Wanted
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -324,7 +325,7 @@ def test_nothing_mounted(lab: Lab) -> None:
     nas = lab.tmpfs()
     make(nas / "uv", mount=nas)
     lab.unmount(nas)
-    assert f"nothing is mounted at {nas}" in fail(nas / "uv", mount=nas)
+    assert f"nothing is mounted at {nas}, where share nas_a is to be" in fail(nas / "uv", mount=nas)
     nas.rmdir()
     before = tree(nas)
     assert f"the mount {nas} of share nas_a does not exist" in run(nas / "uv", mount=nas)["msg"]
@@ -341,7 +342,7 @@ def test_a_symlink_that_leaves_the_mount(lab: Lab) -> None:
 
 def test_another_nas_is_mounted(lab: Lab) -> None:
     nas = lab.tmpfs()
-    make(nas / "uv", name="nas_b")
+    make(nas / "uv", share_name="nas_b")
     assert f"{nas}/uv is the share nas_b, not nas_a" in fail(nas / "uv", mount=nas)
 
 
@@ -582,9 +583,10 @@ def test_root_is_not_led_away_by_a_symlink_put_there_in_the_meantime(lab: Lab, s
     shutil.rmtree(lab.path / swapped)
     (lab.path / swapped).symlink_to(victim)
     before = tree(victim)
+    share = Share.parse({"name": "a", "root": str(root)})
     for change in changes:
         with pytest.raises(OSError, match="Not a directory"):
-            apply(Share("a", str(root), OWNER, 1, OWNER, 1, ()), change)
+            apply(Wanted(share, OWNER, 1, OWNER, 1, ()), change)
     assert tree(victim) == before
 
 
@@ -639,13 +641,13 @@ def test_several_at_once(lab: Lab, parent: str) -> None:
         assert not make(root, group=GROUP)["changed"]
 
 
-def test_the_lock_of_a_share_is_waited_for_only_if_there_is_something_to_do(lab: Lab) -> None:
+def test_the_mutex_of_a_share_is_waited_for_only_if_there_is_something_to_do(lab: Lab) -> None:
     root = lab.path / "uv"
     make(root)
     holder = """
 import sys, time
-from ansible_collections.uvnas.cluster.plugins.module_utils.host.files import share_lock
-with share_lock(sys.argv[1], timeout=0, purpose="building"):
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.mutex import hold
+with hold(sys.argv[1], timeout=0, purpose="building"):
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -8,32 +8,44 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import os
 import time
 import typing as t
 
 from ..errors import UvnasError, failure
-from ..host import files as fs
-from ..host.process import call_many, processors
+from ..host.convergence import Convergence
+from ..host.mounts import space
+from ..host.workers import Result, call_many, processors
 from ..python.record import load_record, resolve
+from ..share import store
 from ..share.layout import Layout
-from ..uv import cache as borrow
+from ..share.manifest import Manifest
+from ..share.spec import Share
 from ..uv.command import Uv
-from . import plan as planning
-from .generation import build as generation
+from .generation import build, publish
 from .lock.file import changes as package_changes
-from .lock.plan import EarlierShare
+from .plan import BUILD, PUBLISH, REMOVE, Change, Plan
 from .spec import EnvironmentSpec
 from .state import Comparison, LockFact, read_lock
 
+_CHANGING = (BUILD, PUBLISH, REMOVE)
+
 
 @dataclasses.dataclass(frozen=True)
-class Reconciliation:
-    """The environments of one share at work."""
+class Done:
+    """What was done about environments, by name."""
 
-    layout: Layout
+    # Said before anything was done: what a run says and what a check says must be the same words.
+    described: t.Mapping[str, Result]
+    facts: t.Mapping[str, Result]
+    errors: t.Sequence[UvnasError]
+
+
+@dataclasses.dataclass(frozen=True)
+class Environments(Convergence[Plan, Done]):
+    """The environments of one share."""
+
+    share: Share
     uv: Uv
-    share_name: str
     # These three as for Comparison.
     specs: t.Sequence[EnvironmentSpec]
     locks: t.Optional[t.Mapping[str, LockFact]] = None
@@ -43,109 +55,139 @@ class Reconciliation:
     # What has to be free before a build begins, in bytes and inodes; 0 for no such condition.
     min_free_bytes: int = 0
     min_free_inodes: int = 0
-    busy_timeout: float = 600.0
-    earlier_shares: t.Sequence[EarlierShare] = ()
+    earlier_shares: t.Sequence[Share] = ()
+    check_mode: bool = False
 
-    def run(self, *, check_mode: bool) -> dict[str, t.Any]:
-        """Bring the environments to what is wanted; the module's result."""
-        comparison = Comparison(self.layout, self.specs, self.locks, self.purge)
-        changes, errors = comparison.plan()
-        if check_mode or not any(change.changes for change in changes):
-            return self._result(changes, {}, errors)
-        with fs.share_lock(self.layout.mutex, timeout=self.busy_timeout, purpose="building environments"):
-            generation.clean_up_names(self.layout)
-            borrow.clean_up(self.layout.cache)
-            # Somebody else may have done it meanwhile, or something else: the plan is made anew.
-            changes, errors = comparison.plan()
-            # Described before anything is done: what a run says and what a check says must be the same words.
-            described = {change.name: self._describe(change) for change in changes}
-            acting = [change for change in changes if change.changes]
-            # Builds at the same time share the processors: uv compiles bytecode on all of them, unless told otherwise.
-            # At the end there are fewer builds than jobs.
-            at_once = [min(max(1, self.jobs), left) for left in range(len(acting), 0, -1)]
-            works = [functools.partial(self._act, *each) for each in zip(acting, at_once)]
-            answers = call_many(works, jobs=self.jobs)
-            done: dict[str, dict[str, t.Any]] = {}
-            for change, answer in zip(acting, answers):
-                try:
-                    done[change.name] = answer()
-                except UvnasError as error:
-                    errors.append(error)
-                    done[change.name] = {"action": "failed", "msg": str(error)}
-        return self._result(changes, done, errors, described)
+    @property
+    def layout(self) -> Layout:
+        return self.share.layout
 
-    def _act(self, change: planning.Change, at_once: int) -> dict[str, t.Any]:
+    @property
+    def mutex(self) -> str:
+        return self.layout.mutex
+
+    def sweep(self) -> None:
+        store.sweep(self.layout)
+
+    def plan(self) -> Plan:
+        return Comparison(self.layout, self.specs, self.locks, self.purge).plan()
+
+    def changes(self, plan: Plan) -> bool:
+        return any(change.changes for change in plan.changes)
+
+    def obstacle(self, plan: Plan) -> t.Optional[Result]:
+        return None
+
+    def do(self, plan: Plan) -> Done:
+        described = {change.name: self._describe(change) for change in plan.changes}
+        acting = [change for change in plan.changes if change.changes]
+        # Builds at the same time share the processors: uv compiles bytecode on all of them, unless told otherwise.
+        # At the end there are fewer builds than jobs.
+        at_once = [min(max(1, self.jobs), left) for left in range(len(acting), 0, -1)]
+        works = [functools.partial(self._act, *each) for each in zip(acting, at_once)]
+        facts: dict[str, Result] = {}
+        errors: list[UvnasError] = []
+        for change, answer in zip(acting, call_many(works, jobs=self.jobs)):
+            try:
+                facts[change.name] = answer()
+            except UvnasError as error:
+                errors.append(error)
+                facts[change.name] = {"action": "failed", "msg": str(error)}
+        return Done(described, facts, errors)
+
+    def report(self, plan: Plan, done: t.Optional[Done]) -> Result:
+        if done is None:
+            done = Done({change.name: self._describe(change) for change in plan.changes}, {}, ())
+        facts = [{**done.described[change.name], **done.facts.get(change.name, {})} for change in plan.changes]
+        planned = {change.name for change in plan.changes}
+        facts += [self._unplanned(spec.name) for spec in self.specs if spec.present and spec.name not in planned]
+        changing = [fact for fact in facts if fact["action"] in _CHANGING]
+        result: Result = {
+            "changed": bool(changing),
+            "environments": facts,
+            "diff": [{"prepared": _diff_text(fact)} for fact in changing],
+        }
+        return {**result, **failure([*plan.errors, *done.errors], len(self.specs), "build")}
+
+    def _act(self, change: Change, at_once: int) -> Result:
         """Do one change, in a process of its own; ``at_once`` as many are at work."""
         started = time.monotonic()
-        if change.action == planning.REMOVE:
-            generation.remove(self.layout, change.name)
+        if change.action == REMOVE:
+            publish.remove(self.layout, change.name)
             return {"seconds": round(time.monotonic() - started, 2)}
-        ingredients = change.wanted.ingredients if change.wanted else None
-        if change.wanted is None or ingredients is None:
+        generation_id = change.wanted.generation_id if change.wanted else None
+        if change.wanted is None or generation_id is None:
             raise UvnasError(f"environment {change.name}: its lock or its interpreter is not on the share")
-        manifest = None
-        if change.action == planning.BUILD:
+        if change.action == BUILD:
             self._check_room(change)
-            lock = read_lock(self.layout, change.name)
-            if lock.digest != ingredients.lock_digest:
-                raise UvnasError(
-                    f"environment {change.name}: its lock changed while this was running", hint="Run again."
-                )
-            interpreter = resolve(load_record(self.layout), change.wanted.spec.python)
-            spec = change.wanted.spec
-            caches = tuple(share.layout.cache for share in self.earlier_shares if spec.on_share(share.name))
-            workers = max(1, processors() // at_once) if at_once > 1 else None
-            what = generation.Build(
-                spec, ingredients, lock, interpreter, self.share_name, self.link_mode, caches, workers
-            )
-            manifest = generation.build(self.layout, self.uv, what)
-        generation.publish(self.layout, change.name, ingredients.generation_id)
-        manifest = manifest or generation.read_manifest(self.layout, change.name, ingredients.generation_id) or {}
-        keys = ("python", "packages", "size")
-        facts: dict[str, t.Any] = {key: manifest[key] for key in keys if key in manifest}
-        return {**facts, "seconds": round(time.monotonic() - started, 2)}
+            manifest: t.Optional[Manifest] = build.build(self.layout, self.uv, self._build_of(change, at_once))
+        else:
+            manifest = store.read_manifest(self.layout, change.name, generation_id)
+        publish.publish(self.layout, change.name, generation_id)
+        facts = manifest.as_dict() if manifest is not None else {}
+        kept: Result = {key: facts[key] for key in ("python", "packages", "size") if key in facts}
+        return {**kept, "seconds": round(time.monotonic() - started, 2)}
 
-    def _check_room(self, change: planning.Change) -> None:
+    def _build_of(self, change: Change, at_once: int) -> build.Build:
+        """What is to be built for a change, as it is on the share by now."""
+        if change.wanted is None or change.wanted.ingredients is None:
+            raise UvnasError(f"environment {change.name}: its lock or its interpreter is not on the share")
+        spec, ingredients = change.wanted.spec, change.wanted.ingredients
+        lock = read_lock(self.layout, change.name)
+        if lock.digest != ingredients.lock_digest:
+            raise UvnasError(f"environment {change.name}: its lock changed while this was running", hint="Run again.")
+        return build.Build(
+            spec,
+            ingredients,
+            lock,
+            resolve(load_record(self.layout), spec.python),
+            self.share.name,
+            self.link_mode,
+            caches=tuple(share.layout.cache for share in self.earlier_shares if spec.on_share(share.name)),
+            workers=max(1, processors() // at_once) if at_once > 1 else None,
+        )
+
+    def _check_room(self, change: Change) -> None:
         """Raise UvnasError where it can be known that the build will not fit.
 
         Its last generation tells what it takes beside linked files: bytecode, scripts, directories.
         """
         before = self._manifest(change)
-        size = before.get("size", {})
-        state = os.statvfs(self.layout.root)
+        own_bytes, inodes = (before.size.own_bytes, before.size.inodes) if before is not None else (0, 0)
+        found = space(self.layout.root)
         for noun, free, least in (
-            ("bytes", state.f_bavail * state.f_frsize, max(self.min_free_bytes, size.get("own_bytes", 0))),
-            ("inodes", state.f_favail, max(self.min_free_inodes, size.get("inodes", 0)) if state.f_files else 0),
+            ("bytes", found.free_bytes, max(self.min_free_bytes, own_bytes)),
+            ("inodes", found.free_inodes, max(self.min_free_inodes, inodes)),
         ):
-            if free < least:
+            if free is not None and free < least:
                 raise UvnasError(
                     f"environment {change.name}: no room to build it: {free} {noun} are free, {least} are needed",
                     hint="Free some on the share's filesystem, then run again. Nothing was written.",
                 )
 
-    def _manifest(self, change: planning.Change) -> dict[str, t.Any]:
-        """The manifest of the generation in force; empty where there is none."""
-        if change.published is None:
-            return {}
-        return generation.read_manifest(self.layout, change.name, change.published) or {}
+    def _manifest(self, change: Change) -> t.Optional[Manifest]:
+        """The manifest of the generation in force; None where there is none, or it is damaged."""
+        with contextlib.suppress(UvnasError):
+            if change.published is not None:
+                return store.read_manifest(self.layout, change.name, change.published)
+        return None
 
-    def _describe(self, change: planning.Change) -> dict[str, t.Any]:
+    def _describe(self, change: Change) -> Result:
         """What the module returns about one environment, as far as it can be said beforehand."""
         fact = change.as_dict()
         if change.changes:
-            fact["packages_changed"] = package_changes(
-                self._manifest(change).get("packages", {}), self._versions(change)
-            )
+            before = self._manifest(change)
+            fact["packages_changed"] = package_changes(before.packages if before else {}, self._versions(change))
         return fact
 
-    def _unplanned(self, env: str) -> dict[str, t.Any]:
+    def _unplanned(self, env: str) -> Result:
         """The same about one that is not even in the plan: it has no lock, no interpreter, or a foreign link."""
         published = None
         with contextlib.suppress(UvnasError):
-            published = planning.published_id(fs.read_link(self.layout.env(env)), env)
+            published = store.published(self.layout, env)
         return {"name": env, "action": "failed", "id": None, "previous_id": published, "packages_changed": []}
 
-    def _versions(self, change: planning.Change) -> t.Mapping[str, str]:
+    def _versions(self, change: Change) -> t.Mapping[str, str]:
         """The packages after ``change``."""
         if change.wanted is None:
             return {}
@@ -157,31 +199,10 @@ class Reconciliation:
                 return {}
         return read_lock(self.layout, change.name).versions
 
-    def _result(
-        self,
-        changes: t.Sequence[planning.Change],
-        done: t.Mapping[str, dict[str, t.Any]],
-        errors: t.Sequence[UvnasError],
-        described: t.Optional[t.Mapping[str, dict[str, t.Any]]] = None,
-    ) -> dict[str, t.Any]:
-        facts = [
-            {**(described[change.name] if described else self._describe(change)), **done.get(change.name, {})}
-            for change in changes
-        ]
-        planned = {change.name for change in changes}
-        facts += [self._unplanned(spec.name) for spec in self.specs if spec.present and spec.name not in planned]
-        diff = [{"prepared": _diff_text(fact)} for fact in facts if fact["action"] in ("build", "publish", "remove")]
-        result: dict[str, t.Any] = {
-            "changed": any(fact["action"] in ("build", "publish", "remove") for fact in facts),
-            "environments": facts,
-            "diff": diff,
-        }
-        return {**result, **failure(errors, len(self.specs), "build")}
-
 
 def _diff_text(fact: t.Mapping[str, t.Any]) -> str:
     """One environment in diff mode."""
-    if fact["action"] == "remove":
+    if fact["action"] == REMOVE:
         head = f"environment {fact['name']}: removed"
     else:
         head = f"environment {fact['name']}: {fact['previous_id'] or 'absent'} -> {fact['id'] or 'not known yet'}"

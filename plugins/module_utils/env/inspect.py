@@ -13,91 +13,63 @@ import socket
 import typing as t
 
 from ..errors import UvnasError
-from ..host import extents
-from ..host import files as fs
-from ..host import platform as glibc
-from ..host.process import Runner, call_many
-from ..share import probe
+from ..host import platform
+from ..host.mounts import space
+from ..host.process import Runner
+from ..host.workers import Result, call_many
+from ..share import store
 from ..share.layout import Layout
-from .generation import build as generation
-from .generation import needs as platform_needs
-from .plan import published_id
+from ..share.manifest import Manifest
+from ..share.spec import Share
+from .generation import build, needs
+from .generation.size import true_size
 from .spec import EnvironmentSpec
 
 # How many environments are started at once. Many a member does so at the same time, with the same NAS.
 JOBS = 4
-_NOEXEC = "Mount it without noexec; uv, Python and every environment run from the share."
-
-
 # Seconds that an environment may take to import what it should. The largest take a minute from a slow NAS.
 IMPORT_TIMEOUT = 300.0
+_NOEXEC = "Mount it without noexec; uv, Python and every environment run from the share."
 
 
 @dataclasses.dataclass(frozen=True)
 class Inspection:
     """One share, looked at."""
 
-    layout: Layout
-    share_name: str
+    share: Share
     runner: Runner
-    # The oldest glibc that the share is declared for.
-    glibc: t.Optional[str] = None
 
-    def check_share(self, share_id: t.Optional[str], mount: t.Optional[str]) -> t.Optional[str]:
-        """The share's id. Raises UvnasError where this host does not see that share."""
-        if mount and not (os.path.isdir(mount) and probe.is_mount_point(mount)):
-            raise UvnasError(f"{mount} is not mounted on this host", hint=f"Share {self.share_name} lies on it.")
-        identity = fs.read_json(self.layout.identity)
-        if identity is None:
-            raise UvnasError(
-                f"there is no share at {self.layout.root}",
-                hint="Is its filesystem mounted here? Has site.yml been run?",
-            )
-        if identity.get("name") != self.share_name or (share_id and identity.get("id") != share_id):
-            raise UvnasError(
-                f"{self.layout.root} is share {identity.get('name')} with id {identity.get('id')}, "
-                f"not {self.share_name}{f' with id {share_id}' if share_id else ''}",
-                hint="Another filesystem is mounted here than on the builder.",
-            )
-        return identity.get("id")
+    @property
+    def layout(self) -> Layout:
+        return self.share.layout
 
-    def environments(self) -> list[str]:
-        """The names of all published environments."""
-        try:
-            return sorted(name for name in os.listdir(self.layout.envs) if not name.startswith("."))
-        except FileNotFoundError:
-            return []
-
-    def facts(self, env: str, *, sizes: bool) -> dict[str, t.Any]:
-        """All there is to know of a published environment. Raises UvnasError where it is not complete."""
-        current = published_id(fs.read_link(self.layout.env(env)), env)
+    def manifest(self, env: str) -> Manifest:
+        """The manifest of a published environment. Raises UvnasError where it is not complete."""
+        current = store.published(self.layout, env)
         if current is None:
-            raise UvnasError(f"environment {env} is not published on share {self.share_name}")
-        manifest = generation.read_manifest(self.layout, env, current)
+            raise UvnasError(f"environment {env} is not published on share {self.share.name}")
+        manifest = store.read_manifest(self.layout, env, current)
         if manifest is None:
             raise UvnasError(
                 f"environment {env}: its generation {current} is not complete", hint="Run site.yml to build it anew."
             )
-        created = datetime.datetime.fromisoformat(manifest["created"])
-        age = datetime.datetime.now(datetime.timezone.utc) - created
-        generations = [name for name in os.listdir(self.layout.generations_of(env)) if not name.startswith(".")]
+        return manifest
+
+    def facts(self, env: str, *, sizes: bool) -> Result:
+        """All there is to know of a published environment. Raises UvnasError where it is not complete."""
+        manifest = self.manifest(env)
+        age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(manifest.created)
+        said = manifest.as_dict()
         facts = {
             "name": env,
             "path": self.layout.env(env),
-            "id": current,
-            "created": manifest["created"],
             "age_seconds": int(age.total_seconds()),
-            "python": manifest["python"],
-            "uv": manifest["uv"],
-            "packages": manifest["packages"],
-            "platform": manifest.get("platform", {}),
-            "package_count": len(manifest["packages"]),
-            "size": manifest["size"],
-            "source": manifest["source"],
-            "generations": sorted(generations),
+            "package_count": len(manifest.packages),
+            "generations": store.generations(self.layout, env),
+            **{key: said[key] for key in ("id", "created", "python", "uv", "packages", "platform", "size", "source")},
         }
         if sizes:
-            facts["true_size"] = true_size(self.layout.generation(env, current))
+            facts["true_size"] = true_size(self.layout.generation(env, manifest.id))
         return facts
 
     def problems(self, specs: t.Sequence[EnvironmentSpec]) -> list[str]:
@@ -105,10 +77,10 @@ class Inspection:
 
         Tries several at once.
         """
-        if specs and probe.space(self.layout.root).noexec:
+        if specs and space(self.layout.root).noexec:
             return [f"the filesystem of {self.layout.root} is mounted noexec on this host\n{_NOEXEC}"]
 
-        def work(spec: EnvironmentSpec) -> dict[str, t.Any]:
+        def work(spec: EnvironmentSpec) -> Result:
             return {"problem": self.problem(spec)}
 
         answers = call_many([functools.partial(work, spec) for spec in specs], jobs=JOBS)
@@ -123,22 +95,21 @@ class Inspection:
     def problem(self, spec: EnvironmentSpec) -> t.Optional[str]:
         """Why a declared environment cannot be used on this host; None where it can."""
         try:
-            facts = self.facts(spec.name, sizes=False)
+            manifest = self.manifest(spec.name)
         except UvnasError as error:
             return error.explain()
-        needs, host = facts["platform"], probe.platform(self.runner)
-        objection = platform_needs.objection(
-            spec.name, needs, facts["python"].get("key", ""), facts["packages"], host, socket.gethostname()
+        needed, host = manifest.platform, platform.here(self.runner)
+        objection = needs.objection(
+            spec.name, needed, manifest.python.key, manifest.packages, host, socket.gethostname()
         )
         if objection is not None:
-            return f"{objection}\n{platform_needs.advice(needs, host, self.share_name, self.glibc)}"
-        other_libc = platform_needs.other_libc(needs, host)
-        python = os.path.join(facts["path"], "bin", "python")
-        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+            return f"{objection}\n{needs.advice(needed, host, self.share.name, self.share.glibc)}"
+        other_libc = needs.other_libc(needed, host)
+        python = os.path.join(self.layout.env(spec.name), "bin", "python")
         try:
             done = self.runner.run(
-                [python, "-I", "-B", "-c", generation.IMPORTS, *spec.imports],
-                env=environment,
+                [python, "-I", "-B", "-c", build.IMPORTS, *spec.imports],
+                variables={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
                 cwd="/",
                 timeout=IMPORT_TIMEOUT,
             )
@@ -151,41 +122,9 @@ class Inspection:
 
     def warnings(self) -> list[str]:
         """What may go wrong on this host, though nothing has yet."""
-        host = probe.platform(self.runner)
-        if not self.glibc or host.libc != "gnu" or not glibc.is_older(host.libc_version, self.glibc):
+        host, declared = platform.here(self.runner), self.share.glibc
+        if not declared or host.libc != platform.GNU or not platform.is_older(host.libc_version, declared):
             return []
         here = f"this host ({socket.gethostname()}) has glibc {host.libc_version}"
-        declared = f"share {self.share_name} is declared for {self.glibc} and newer"
-        return [f"{here}, but {declared}; what is built next may not run here"]
-
-
-def true_size(path: str) -> dict[str, int]:
-    """Of a tree: ``bytes`` of its files; as allocated, ``own_bytes`` of it alone, and ``shared_bytes`` with elsewhere,
-    by hard links or, where the filesystem tells, reflinks."""
-    own = shared = apparent = 0
-    links: dict[tuple[int, int], list[int]] = {}
-    paths: dict[tuple[int, int], str] = {}
-    clones = True  # As far as is known: until the filesystem says that it cannot tell.
-    pending = [path]
-    while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                status = entry.stat(follow_symlinks=False)
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                    own += status.st_blocks * 512
-                    continue
-                apparent += status.st_size
-                inode = (status.st_dev, status.st_ino)
-                links.setdefault(inode, [0, status.st_nlink, status.st_blocks * 512])[0] += 1
-                if entry.is_file(follow_symlinks=False):
-                    paths[inode] = entry.path
-    for inode, (seen_here, all_links, size) in links.items():
-        alone: t.Optional[int] = 0 if seen_here < all_links else size
-        if alone and clones and inode in paths:
-            alone = extents.own_bytes(paths[inode])
-            clones = alone is not None
-        alone = size if alone is None else min(alone, size)
-        own += alone
-        shared += size - alone
-    return {"bytes": apparent, "own_bytes": own, "shared_bytes": shared}
+        where = f"share {self.share.name} is declared for {declared} and newer"
+        return [f"{here}, but {where}; what is built next may not run here"]

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import typing as t
 
 from ..errors import UvnasError
-from .spec import EnvironmentSpec, digest
+from ..host.checksum import of_data
+from .spec import EnvironmentSpec
 
 BUILD = "build"
 PUBLISH = "publish"
@@ -33,7 +33,7 @@ class Ingredients:
     @property
     def generation_id(self) -> str:
         """The name of the generation: 48 bits of the digest of what goes in."""
-        return digest(
+        return of_data(
             {
                 "interpreter": [self.interpreter_key, self.interpreter_digest],
                 "lock": self.lock_digest,
@@ -91,6 +91,14 @@ class Change:
         }
 
 
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is to be done on a share, and what stands in the way of environments for which nothing can be."""
+
+    changes: t.Sequence[Change]
+    errors: t.Sequence[UvnasError] = ()
+
+
 def plan(wanted: t.Sequence[Wanted], found: t.Mapping[str, Found], absent: t.Iterable[str]) -> list[Change]:
     """What to do, environment by environment: first those that are wanted, in order, then those to be removed."""
     changes = []
@@ -107,16 +115,3 @@ def plan(wanted: t.Sequence[Wanted], found: t.Mapping[str, Found], absent: t.Ite
         here = found.get(name, Found())
         changes.append(Change(name, REMOVE if here.exists else KEEP, None, here.published))
     return changes
-
-
-def published_id(link: t.Optional[str], name: str) -> t.Optional[str]:
-    """The generation that the symlink ``envs/<name>`` means; None for no link. Raises UvnasError for a foreign one."""
-    if link is None:
-        return None
-    parts = os.path.normpath(link).split(os.sep)
-    if len(parts) != 4 or parts[:3] != ["..", "generations", name]:
-        raise UvnasError(
-            f"environment {name}: its link points to {link}, which is no generation of it",
-            hint="uvnas.cluster made no such link; move it away and run again.",
-        )
-    return parts[3]

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import hashlib
-import json
 import re
 import typing as t
 
 from ..errors import SpecError
+from ..host import secrets
+from ..host.checksum import of_data
+from ..host.platform import check_glibc, glibc_version
 from ..options import ENVIRONMENT_KEYS
 
 # As a directory name, a lock's file name and a word on a command line; no dots first, so no hidden files and no "..".
@@ -20,8 +21,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\Z")
 _NAME_MAX = 64
 _PYTHON = re.compile(r"[0-9]+\.[0-9]+(\.[0-9]+)?t?\Z")
 _MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
-# A password in a URL. A user without one is none: git+ssh://git@host.
-_PASSWORD = re.compile(r"://[^/@:\s]*:[^/\s]*@")
 # What uv's --exclude-newer takes, less its relative forms, whose meaning changes from day to day.
 _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9]{2}:?[0-9]{2}))?\Z")
 
@@ -81,6 +80,10 @@ class EnvironmentSpec:
             **({"glibc": self.glibc} if self.glibc else {}),
         }
 
+    def uv_variables(self) -> dict[str, str]:
+        """What uv is told for this environment, which wins over what the site says."""
+        return {"UV_TORCH_BACKEND": self.torch_backend} if self.torch_backend else {}
+
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
@@ -137,6 +140,21 @@ def parse_environments(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Environ
     return specs
 
 
+def for_glibc(specs: t.Iterable[EnvironmentSpec], shares: t.Mapping[str, t.Any]) -> list[EnvironmentSpec]:
+    """The specs with their glibc: the oldest one of the shares that each is declared for. ``shares`` has it by name.
+
+    Not the one of the share at work: an environment on two shares has one lock, and one generation. Raises SpecError.
+    """
+    known = {name: check_glibc(name, glibc) for name, glibc in shares.items()}
+    return [
+        dataclasses.replace(
+            spec,
+            glibc=min((glibc for name, glibc in known.items() if spec.on_share(name)), key=glibc_version, default=None),
+        )
+        for spec in specs
+    ]
+
+
 def check_shares_exist(specs: t.Iterable[EnvironmentSpec], shares: t.Collection[str]) -> None:
     """Raise SpecError where an environment names a share that there is not."""
     wrong = [
@@ -182,23 +200,13 @@ def spec_digest(spec: EnvironmentSpec, sources: Sources, index_settings: t.Mappi
     }
     if spec.glibc and spec.project is None and spec.lock is None:  # Those two are not resolved for any platform.
         what["glibc"] = spec.glibc
-    return digest(what)
-
-
-def digest(what: t.Any) -> str:
-    """SHA-256 of ``what``, plain data, in a form that does not depend on the order of keys."""
-    return hashlib.sha256(json.dumps(what, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return of_data(what)
 
 
 def significant_lines(text: str) -> list[str]:
     """The lines of a requirements file that mean something: no comments, no blank lines."""
     lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in text.splitlines())
     return [line for line in lines if line]
-
-
-def has_credentials(line: str) -> bool:
-    """Whether there is a URL with a user name and a password in ``line``."""
-    return _PASSWORD.search(line) is not None
 
 
 def _frozen(value: t.Any) -> t.Any:
@@ -216,7 +224,7 @@ def _type_problems(item: t.Mapping[str, t.Any]) -> t.Iterator[str]:
         if kind == "str" and not isinstance(value, str):
             yield f"{key} is {value}, which is no text; put it in quotes"
         elif kind == "list" and not (isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)):
-            yield f"{key} is {_without_password(repr(value))}, which is no list of texts"
+            yield f"{key} is {secrets.scrub(repr(value))}, which is no list of texts"
 
 
 def _problems(spec: EnvironmentSpec) -> t.Iterator[str]:
@@ -241,17 +249,13 @@ def _problems(spec: EnvironmentSpec) -> t.Iterator[str]:
         yield f"exclude_newer is {spec.exclude_newer!r}; it must be a date (2026-01-31) or a time with zone (RFC 3339)"
     for line in spec.requirements or ():
         if not line.strip() or "\n" in line or line.lstrip().startswith("-"):
-            shown = _without_password(line)
+            shown = secrets.scrub(line)
             yield f"requirements: {shown!r} is no requirement; files go to requirements_files, indexes to uvnas_index"
     for key in ("requirements", "constraints", "overrides"):
         for line in getattr(spec, key) or ():
-            shown = _without_password(line)
-            if shown != line:
+            if secrets.has_credentials(line):
+                shown = secrets.scrub(line)
                 yield f"{key}: {shown!r} holds a password, which the lock would show to everybody; use netrc for it"
-
-
-def _without_password(line: str) -> str:
-    return _PASSWORD.sub("://****@", line)
 
 
 def _source_problems(spec: EnvironmentSpec) -> t.Iterator[str]:

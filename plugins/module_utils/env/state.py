@@ -8,17 +8,16 @@ A converged environment costs two file operations here. No process is started, a
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
 import typing as t
 
 from ..errors import UvnasError
-from ..host import files as fs
 from ..python.record import Interpreter, Record, load_record, resolve
+from ..share import store
 from ..share.layout import Layout
 from . import plan as planning
-from .lock.file import Lock, parse
+from .lock.file import Lock
+from .lock.plan import read as read_text
 from .spec import EnvironmentSpec
 
 
@@ -42,8 +41,8 @@ class Comparison:
     # Remove environments that are on the share but not declared.
     purge: bool = False
 
-    def plan(self) -> tuple[list[planning.Change], list[UvnasError]]:
-        """The plan, and the errors of environments that are not in it."""
+    def plan(self) -> planning.Plan:
+        """What to do, environment by environment, and the errors of those that cannot be done."""
         errors: list[UvnasError] = []
         record = load_record(self.layout)
         wanted, found = [], {}
@@ -60,14 +59,12 @@ class Comparison:
         absent = []
         for name in self._absent():
             try:
-                link = planning.published_id(fs.read_link(self.layout.env(name)), name)
+                found[name] = planning.Found(store.published(self.layout, name), exists=store.exists(self.layout, name))
             except UvnasError as error:
                 errors.append(error)
                 continue
-            paths = (self.layout.generations_of(name), self.layout.lock(name))
-            found[name] = planning.Found(link, exists=link is not None or any(map(os.path.lexists, paths)))
             absent.append(name)
-        return planning.plan(wanted, found, absent), errors
+        return planning.Plan(planning.plan(wanted, found, absent), errors)
 
     def _ingredients(self, spec: EnvironmentSpec, record: Record) -> t.Optional[planning.Ingredients]:
         digest = self._lock_digest(spec.name)
@@ -89,8 +86,8 @@ class Comparison:
 
     def _find(self, env: str, generation_id: t.Optional[str]) -> planning.Found:
         """The state of a wanted environment, in two file operations."""
-        published = planning.published_id(fs.read_link(self.layout.env(env)), env)
-        complete = generation_id is not None and os.path.exists(self.layout.manifest(env, generation_id))
+        published = store.published(self.layout, env)
+        complete = generation_id is not None and store.is_complete(self.layout, env, generation_id)
         return planning.Found(published, complete)
 
     def _absent(self) -> list[str]:
@@ -98,20 +95,16 @@ class Comparison:
         names = [spec.name for spec in self.specs if not spec.present]
         if self.purge:
             declared = {spec.name for spec in self.specs}
-            here: set[str] = set()
-            for directory in (self.layout.envs, self.layout.generations):
-                with contextlib.suppress(FileNotFoundError):
-                    here.update(name for name in os.listdir(directory) if not name.startswith("."))
-            names += sorted(here - declared)
+            names += [name for name in store.known_environments(self.layout) if name not in declared]
         return names
 
 
 def read_lock(layout: Layout, env: str) -> Lock:
     """The lock on the share. Raises UvnasError."""
-    content = fs.read_bytes(layout.lock(env))
-    if content is None:
+    text = read_text(layout, env)
+    if text is None:
         raise UvnasError(
             f"environment {env} has no lock on this share",
             hint="uvnas.cluster.uv_lock makes it; run that first, as the role envs does.",
         )
-    return parse(content.decode(errors="replace"), what=layout.lock(env))
+    return text.lock

@@ -1,25 +1,22 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Few, careful file operations: atomic symlinks, durable writes, removal out of sight, and the lock of a share."""
+"""Few, careful file operations: what is written gets its name in one step, and what is removed loses it in one."""
 
 from __future__ import annotations
 
 import contextlib
-import datetime
 import errno
-import fcntl
 import json
 import os
 import shutil
 import socket
-import time
 import typing as t
 
-from ..errors import ShareBusyError, UvnasError
+from ..errors import UvnasError
 
-# One process holds at most one lock on a share and works in one thread, so its pid makes a temporary name unique on
-# this host; the host name makes it unique among the clients of a NAS.
+# Who works on a share holds its mutex and works in one thread, so the pid makes a temporary name unique on this host;
+# the host name makes it unique among the clients of a NAS.
 _UNIQUE = f"{socket.gethostname()}-{{pid}}"
 
 
@@ -29,7 +26,25 @@ def temporary_name(path: str) -> str:
     return os.path.join(head, f".{tail[:100]}.{_UNIQUE[:80].format(pid=os.getpid())}.tmp")
 
 
-def is_mine(path: str) -> bool:
+def is_temporary(name: str) -> bool:
+    """Whether temporary_name() gave this name to something in its directory."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
+def sweep(directory: str, is_leftover: t.Callable[[str], bool] = is_temporary) -> None:
+    """Remove what killed processes left in ``directory``, told by its name. A directory that is not there is fine.
+
+    The mutex of whatever the directory belongs to has to be held: nobody else is at work there then. What cannot be
+    removed stays for the next time: it is in nobody's way.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for name in sorted(os.listdir(directory)):
+            if is_leftover(name):
+                with contextlib.suppress(OSError):
+                    remove(os.path.join(directory, name))
+
+
+def is_trusted(path: str) -> bool:
     """Whether only this user, or root, can have put there what is in the directory ``path``. False if it is absent."""
     try:
         status = os.stat(path)
@@ -38,9 +53,30 @@ def is_mine(path: str) -> bool:
     return status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
 
 
-def is_temporary(name: str) -> bool:
-    """Whether temporary_name() gave this name to something in its directory."""
-    return name.startswith(".") and name.endswith(".tmp")
+def is_same(one: str, other: str) -> bool:
+    """Whether two paths lead to one file or directory, by device and inode. False where either is absent."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def names_in(directory: str) -> list[str]:
+    """The names in ``directory`` that are not hidden, sorted; none where it is not there."""
+    try:
+        return sorted(name for name in os.listdir(directory) if not name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def directories_in(directory: str) -> list[str]:
+    """The same, of directories alone: no files, and no symlinks, wherever they lead."""
+    try:
+        with os.scandir(directory) as entries:
+            found = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(name for name in found if not name.startswith("."))
 
 
 def read_link(path: str) -> t.Optional[str]:
@@ -88,30 +124,53 @@ def read_json(path: str) -> t.Optional[dict[str, t.Any]]:
     return data
 
 
-def write_durable(path: str, content: t.Union[str, bytes], *, mode: int = 0o644) -> None:
-    """Write ``path`` so that after a crash it has the old content or the new, never part of it."""
+class Replacement:
+    """A file that is being written, and the path that it will have."""
+
+    def __init__(self, stream: t.IO[bytes], path: str) -> None:
+        self.stream = stream
+        # May be set to another one on the same filesystem, if the name depends on what is written.
+        self.path = path
+
+
+@contextlib.contextmanager
+def replacing(path: str, *, mode: int = 0o644) -> t.Iterator[Replacement]:
+    """Write a file so that after a crash ``path`` has the old content or the new, never part of it.
+
+    What the block writes to ``stream`` is synced and gets its path when the block ends; if the block raises, nothing
+    has changed.
+    """
     temporary = temporary_name(path)
-    data = content.encode() if isinstance(content, str) else content
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
+        with os.fdopen(descriptor, "wb") as stream:
+            replacement = Replacement(stream, path)
+            yield replacement
+            stream.flush()
             os.fchmod(descriptor, mode)
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.rename(temporary, path)
+        os.rename(temporary, replacement.path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    sync_directory(os.path.dirname(path))
+    sync_directory(os.path.dirname(replacement.path))
+
+
+def write(path: str, content: t.Union[str, bytes], *, mode: int = 0o644) -> None:
+    """Have ``content`` in the file ``path``, in one step."""
+    with replacing(path, mode=mode) as new:
+        new.stream.write(content.encode() if isinstance(content, str) else content)
 
 
 def write_json(path: str, data: t.Mapping[str, t.Any], *, mode: int = 0o644) -> None:
-    write_durable(path, json.dumps(data, indent=2, sort_keys=True) + "\n", mode=mode)
+    write(path, json.dumps(data, indent=2, sort_keys=True) + "\n", mode=mode)
+
+
+def copy(source: str, path: str) -> None:
+    """Have a copy of the file ``source`` at ``path``, readable for everybody, in one step."""
+    with open(source, "rb") as original, replacing(path) as new:
+        shutil.copyfileobj(original, new.stream, 1 << 20)
 
 
 def sync_directory(path: str) -> None:
@@ -142,6 +201,14 @@ def replace_symlink(target: str, path: str) -> None:
     sync_directory(os.path.dirname(path))
 
 
+def remove(path: str) -> None:
+    """Remove the file, symlink or directory ``path``. Raises FileNotFoundError where there is none."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
+
+
 def remove_tree(path: str) -> None:
     """Remove the directory ``path``: out of its name in one step, then bit by bit. Absent is fine.
 
@@ -156,50 +223,13 @@ def remove_tree(path: str) -> None:
     shutil.rmtree(trash)
 
 
-@contextlib.contextmanager
-def share_lock(path: str, *, timeout: float, purpose: str, what: str = "") -> t.Iterator[None]:
-    """Hold the lock of a share for a block of code; wait for it at most ``timeout`` seconds.
-
-    ``what`` is locked, for messages: by default the directory that the lock is in.
-
-    A POSIX record lock: released by the kernel when the process or its host dies, and agreed on between an NFS
-    client and the NFS server itself. It belongs to a process, so it must not be taken twice in one.
-
-    Raises ShareBusyError, naming the host, the process and the time since it holds the lock.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+def make_directory(path: str) -> None:
+    """Have the directory ``path``, and those above it: readable for everybody, whatever the umask."""
     try:
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EACCES, errno.EAGAIN):
-                    raise UvnasError(
-                        f"cannot lock {path}: {error.strerror}",
-                        hint="The filesystem of a share must support POSIX locks; on NFS see that locking is not off.",
-                    ) from error
-            if time.monotonic() >= deadline:
-                where = what or os.path.dirname(path)
-                raise ShareBusyError(
-                    f"another process works on {where}: {_holder(descriptor)}; waited {timeout:g} s",
-                    hint="Run again when it is done, or allow a longer wait (uvnas_busy_timeout, seconds).",
-                )
-            time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
-        since = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": since, "purpose": purpose}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _holder(descriptor: int) -> str:
-    """Who wrote their name into the lock file last."""
-    try:
-        holder = json.loads(os.pread(descriptor, 4096, 0))
-        return f"host {holder['host']}, pid {holder['pid']}, since {holder['since']} ({holder['purpose']})"
-    except (ValueError, KeyError, TypeError):
-        return "its holder has not said who it is"
+        os.mkdir(path)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        make_directory(os.path.dirname(path))
+        os.mkdir(path)
+    os.chmod(path, os.stat(path).st_mode & 0o7777 | 0o755)

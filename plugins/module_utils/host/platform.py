@@ -1,59 +1,113 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Versions of glibc, and the oldest one that environments have to run with."""
+"""Machines and C libraries, under all of their names: the kernel's, ELF's, those of wheels; and versions of glibc.
+
+What uv calls them is in ``uv/target.py``, which knows no others than these.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import glob
+import os
 import re
 import typing as t
 
-from ..env.spec import EnvironmentSpec
 from ..errors import SpecError
+from .process import Runner
 
-_VERSION = re.compile(r"2\.[1-9][0-9]\Z")
-# uv can build for nothing older: it is what manylinux2014 means.
-OLDEST = "2.17"
+GNU, MUSL = "gnu", "musl"
+
+# The kernel's names, and what they are called here, by uv and in the names of wheels.
+_ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
+# The number of a machine in the head of an ELF file (e_machine).
+ELF_MACHINES = {62: "x86_64", 183: "aarch64"}
+
+_GLIBC = re.compile(r"2\.[1-9][0-9]\Z")
+# Nothing older can be built for: it is what manylinux2014 means. Every host has it (CentOS 7, of 2014).
+OLDEST_GLIBC = "2.17"
+# Platform tags of wheels (PEP 513, 571, 599, 600).
+_TAG = re.compile(r"manylinux_(\d+)_(\d+)_")
+_OLD_TAGS = {"manylinux1_": (2, 5), "manylinux2010_": (2, 12), "manylinux2014_": (2, 17)}
 
 # Compared as numbers: 2.9 is older than 2.17.
 Version = tuple[int, int]
 
 
-def version(text: str) -> Version:
+@dataclasses.dataclass(frozen=True)
+class Platform:
+    """What binaries have to be made for."""
+
+    arch: str
+    libc: str
+    # Empty where it is of no interest.
+    libc_version: str = ""
+
+    @classmethod
+    def parse(cls, name: str) -> Platform:
+        """The platform that is called ``name``: ``x86_64-gnu``."""
+        arch, _dash, libc = name.rpartition("-")
+        return cls(arch, libc)
+
+    @property
+    def name(self) -> str:
+        """``x86_64-gnu``."""
+        return f"{self.arch}-{self.libc}"
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this collection knows what uv and wheels call it."""
+        return self.arch in ELF_MACHINES.values() and self.libc in (GNU, MUSL)
+
+
+def here(runner: t.Optional[Runner] = None) -> Platform:
+    """The platform of this host, as this process sees it. The version of musl takes a ``runner``."""
+    machine = os.uname().machine.lower()
+    arch = _ARCHITECTURES.get(machine, machine)
+    try:
+        glibc = os.confstr("CS_GNU_LIBC_VERSION")  # "glibc 2.36"
+    except (ValueError, OSError):  # musl knows neither the name nor the value.
+        glibc = None
+    if glibc:
+        return Platform(arch, GNU, glibc.split()[-1])
+    loaders = sorted(glob.glob("/lib/ld-musl-*.so.1"))
+    # musl's loader, run without arguments, says its version and fails.
+    said = runner.run([loaders[0]], variables={}).stderr if loaders and runner else ""
+    version = re.search(r"^Version (\S+)", said, re.MULTILINE)
+    return Platform(arch, MUSL, version.group(1) if version else "")
+
+
+def glibc_version(text: str) -> Version:
     """``2.31`` as numbers."""
     major, minor = text.split(".")[:2]
     return int(major), int(minor)
 
 
 def is_older(one: str, other: str) -> bool:
-    return version(one) < version(other)
+    return glibc_version(one) < glibc_version(other)
 
 
-def for_glibc(specs: t.Iterable[EnvironmentSpec], shares: t.Mapping[str, t.Any]) -> list[EnvironmentSpec]:
-    """The specs with their glibc: the oldest one of the shares that each is declared for. ``shares`` has it by name.
-
-    Not the one of the share at work: an environment on two shares has one lock, and one generation. Raises SpecError.
-    """
-    known = {name: check(name, glibc) for name, glibc in shares.items()}
-    return [
-        dataclasses.replace(
-            spec, glibc=min((glibc for name, glibc in known.items() if spec.on_share(name)), key=version, default=None)
-        )
-        for spec in specs
-    ]
-
-
-def check(name: str, glibc: t.Any) -> str:
+def check_glibc(share: str, glibc: t.Any) -> str:
     """The oldest glibc among the hosts that use a share, or SpecError."""
-    if not isinstance(glibc, str) or not _VERSION.match(glibc):
+    if not isinstance(glibc, str) or not _GLIBC.match(glibc):
         raise SpecError(
-            f'share {name}: {glibc!r} is no version of glibc; give one such as "2.31", in quotes',
+            f'share {share}: {glibc!r} is no version of glibc; give one such as "2.31", in quotes',
             hint="`ldd --version` on the oldest host that uses the share tells it.",
         )
-    if glibc < OLDEST:  # Both have two digits after the dot.
+    if glibc < OLDEST_GLIBC:  # Both have two digits after the dot.
         raise SpecError(
-            f"share {name}: nothing can be built for glibc {glibc}, only for {OLDEST} and newer",
+            f"share {share}: nothing can be built for glibc {glibc}, only for {OLDEST_GLIBC} and newer",
             hint="Hosts that are older cannot be served.",
         )
     return glibc
+
+
+def glibc_of_tag(tag: str) -> t.Optional[Version]:
+    """The oldest glibc that will do for a wheel with this platform tag; None where the tag does not say."""
+    if tag == "any":
+        return glibc_version(OLDEST_GLIBC)
+    match = _TAG.match(tag)
+    if match:
+        return int(match[1]), int(match[2])
+    return next((glibc for prefix, glibc in _OLD_TAGS.items() if tag.startswith(prefix)), None)

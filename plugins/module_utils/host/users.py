@@ -5,18 +5,61 @@
 
 from __future__ import annotations
 
+import dataclasses
 import grp
 import os
 import pwd
+import typing as t
 
 from ..errors import UvnasError
-from .process import User
+
+
+@dataclasses.dataclass(frozen=True)
+class User:
+    """Whom work is done as."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: str
 
 
 def this_user() -> User:
     """Who runs this process, with the groups it really has."""
     uid, gid = os.geteuid(), os.getegid()
     return User(user_name(uid), uid, gid, tuple({gid, *os.getgroups()}), "/")
+
+
+def find_user(name: str) -> User:
+    """The user called ``name`` with all its groups. Raises UvnasError where this host knows no such user."""
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise UvnasError(
+            f"this host has no user {name}",
+            hint="Create the user (the share's owner) first, with the same uid everywhere.",
+        ) from None
+    groups = tuple(os.getgrouplist(name, entry.pw_gid))
+    return User(name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
+
+
+def user_to_become(owner: t.Optional[str]) -> t.Optional[User]:
+    """The user to become in order to work as ``owner``; None where this process is it already.
+
+    Raises UvnasError where it is neither the owner nor root.
+    """
+    if owner is None:
+        return None
+    user = find_user(owner)
+    if user.uid == os.geteuid():
+        return None
+    if os.geteuid() != 0:
+        raise UvnasError(
+            f"connected as uid {os.geteuid()}, but the share belongs to {owner} (uid {user.uid})",
+            hint=f"Connect as {owner} or as root, or become one of them (ansible_become).",
+        )
+    return user
 
 
 def find_group(name: str) -> int:

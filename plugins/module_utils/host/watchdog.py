@@ -4,9 +4,9 @@
 """Work on filesystems that may stop answering, and an end to it when one has.
 
 Whoever looks at anything on a NAS that hangs waits for ever, perhaps where not even SIGKILL gets through. So a process
-that has to end does not look: its children do. One does the work. While that takes longer than a moment, another one
-asks the filesystems something from time to time, one after the other. Work may take as long as it likes, to wait for a
-lock included; but a question that is not answered in time is the end.
+that has to end does not look: its children do. One does the work. Where that takes longer than a moment, another one
+asks the filesystems something, one after the other, and says each time that it was answered. Work may take as long as
+it likes, to wait for a mutex included; but a question that is not answered in time is the end.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ import typing as t
 import uuid
 
 from ..errors import SpecError, UvnasError
-from .process import Child, User, readable, result_of
+from .users import User
+from .workers import Child, Result, Work, readable, result_of
 
 # Seconds: what is done sooner is never watched, and costs nothing; and how long to wait after an answer.
 PAUSE = 2.0
 # How often to look whether a process that has said all has ended, in seconds. There is nothing to wait for with poll().
 _MOMENT = 0.002
 
+Ask = t.Callable[[str], None]
 
-def ask(path: str) -> dict[str, t.Any]:
+
+def ask(path: str) -> None:
     """Come back when the filesystem of ``path`` has answered. An error is an answer: the work will say what it means.
 
     Clients keep attributes for a while, and that a name is not there, too. How much room is left, and a name that
@@ -43,20 +46,20 @@ def ask(path: str) -> dict[str, t.Any]:
         except (FileNotFoundError, NotADirectoryError):  # Not made yet: what it will be in.
             path = os.path.dirname(path)
         except OSError:
-            return {}
+            return
         else:
-            return {}
+            return
 
 
 def call_watched(
-    work: t.Callable[[], dict[str, t.Any]],
+    work: Work,
     *,
     shares: t.Mapping[str, str],
     timeout: float,
     user: t.Optional[User] = None,
-    ask: t.Callable[[str], dict[str, t.Any]] = ask,
+    ask: Ask = ask,
     pause: float = PAUSE,
-) -> dict[str, t.Any]:
+) -> Result:
     """Do ``work`` in a child, as ``user`` where one is given; return its result, or raise its UvnasError.
 
     ``shares`` are all that the work looks at: their roots, and what they are called, which may be empty. Raises
@@ -66,30 +69,64 @@ def call_watched(
     if not 0 < timeout < float("inf"):
         raise SpecError(f"answer_timeout is {timeout:g}", hint="It is a time in seconds, and more than 0.")
     worker, said_all = Child(work, user), False
-    asker: t.Optional[Child] = None
-    roots = itertools.cycle(shares)
-    path = next(roots)
+    asker: t.Optional[_Asker] = None
     limit = time.monotonic() + pause
-    while True:
+    while not (said_all and worker.reap(wait=False)):
         waiting = limit - time.monotonic()
-        readers = [*([] if said_all else [worker.reader]), *([asker.reader] if asker else [])]
+        readers = [*([] if said_all else [worker.reader]), *([asker.answers] if asker else [])]
         ready = readable(readers, min(waiting, _MOMENT) if said_all else waiting)
         if worker.reader in ready and not said_all:
             said_all = worker.read()
-        if said_all and worker.reap(wait=False):
-            if asker:
-                asker.kill()
-            return result_of(worker.answer())
-        if asker and asker.reader in ready:
-            if asker.read():  # The end of its answer, whatever that is.
-                asker.reap()
-                asker, path, limit = None, next(roots), time.monotonic() + pause
+        if asker and asker.answers in ready:
+            try:
+                asker.read()
+            except (UvnasError, RuntimeError):
+                worker.kill()
+                raise
+            limit = time.monotonic() + pause + timeout
         elif time.monotonic() >= limit:
             if asker:
                 worker.kill()
                 asker.kill()
-                raise _silent(path, shares[path], timeout)
-            asker, limit = Child(functools.partial(ask, path), user), time.monotonic() + timeout
+                raise _silent(asker.asked, shares[asker.asked], timeout)
+            asker, limit = _Asker(list(shares), ask, pause, user), time.monotonic() + timeout
+    if asker:
+        asker.kill()
+    return result_of(worker.answer())
+
+
+class _Asker:
+    """A process that asks for each of ``roots`` in turn, again and again, and says so when it was answered."""
+
+    def __init__(self, roots: t.Sequence[str], ask: Ask, pause: float, user: t.Optional[User]) -> None:
+        self.answers, writer = os.pipe()
+        self._child = Child(functools.partial(_keep_asking, roots, ask, pause, writer), user)
+        os.close(writer)
+        self._roots = itertools.cycle(roots)
+        self.asked = next(self._roots)
+
+    def read(self) -> None:
+        """Take in that the filesystem of ``asked`` has answered. Raises UvnasError where there will be no answer."""
+        answers = os.read(self.answers, 1 << 10)
+        if not answers:
+            while not self._child.read():
+                pass
+            self._child.reap()
+            result_of(self._child.answer())
+        for _answer in answers:
+            self.asked = next(self._roots)
+
+    def kill(self) -> None:
+        self._child.kill()
+        os.close(self.answers)
+
+
+def _keep_asking(roots: t.Sequence[str], ask: Ask, pause: float, writer: int) -> Result:
+    for root in itertools.cycle(roots):
+        ask(root)
+        os.write(writer, b".")
+        time.sleep(pause)
+    return {}
 
 
 def _silent(path: str, name: str, timeout: float) -> UvnasError:

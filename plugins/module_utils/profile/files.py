@@ -16,7 +16,7 @@ import typing as t
 
 from ..errors import SpecError, UvnasError
 from ..host import files as fs
-from ..share.spec import is_below
+from ..share.layout import is_below
 from . import csh, fish, sh
 from .spec import CONTROL_CHARACTERS, Profile
 
@@ -106,7 +106,7 @@ def converge(wanted: t.Mapping[str, t.Optional[str]], *, check: bool = False) ->
         directory = os.path.dirname(change.path)
         if change.after is not None:
             _make_directory(directory)
-            fs.write_durable(change.path, change.after.content, mode=FILE_MODE)
+            fs.write(change.path, change.after.content, mode=FILE_MODE)
         else:
             os.unlink(change.path)
             fs.sync_directory(directory)

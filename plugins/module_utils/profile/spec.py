@@ -17,13 +17,12 @@ inherited the environment of another host, knows what is uvnas's and what is the
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 import typing as t
 
 from ..errors import SpecError
-from ..host.process import scrub
-from ..share.spec import check_shares
+from ..host.secrets import has_credentials, is_secret_name, scrub
+from ..share.spec import Share, parse_shares
 
 # The variables that follow the share in force.
 _OF_THE_SHARE = ("UV_INSTALL_DIR", "UV_CACHE_DIR", "UV_PYTHON_INSTALL_DIR")
@@ -37,20 +36,11 @@ _NETWORK_VARIABLES = frozenset(
     | {"all_proxy", "https_proxy", "http_proxy", "no_proxy"}
     | {"REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE", "SSL_CLIENT_CERT"}
 )
-_SECRET_VARIABLE = re.compile(r".*_(PASSWORD|TOKEN)\Z|UV_INDEX_.*_USERNAME\Z|UV_PUBLISH_USERNAME\Z")
 # No shell can be told a line break on one line, and none of the others means anything in a path or a setting.
 CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NO_SECRETS = "Profile files are world-readable; let users keep credentials in ~/.netrc or in a keyring."
 # The original csh, still about as bsd-csh, reads words of at most 1024 characters, and quoting may double the length.
 _VALUE_MAX = 500
-
-
-@dataclasses.dataclass(frozen=True)
-class Share:
-    """A share of a host: what users call it, and where it is."""
-
-    name: str
-    root: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +59,6 @@ class Profile:
         return cls(_shares(shares), user_cache == "private", variable_texts(variables))
 
 
-def has_credentials(text: str) -> bool:
-    """Whether a URL in ``text`` has a user name or a password in it."""
-    return scrub(text) != text
-
-
 def variable_texts(variables: t.Mapping[str, t.Any]) -> tuple[tuple[str, str], ...]:
     """What to export of ``variables``, and by default: sorted, those without a value left out. Raises SpecError."""
     texts = ((name, _text(name, value)) for name, value in {**_DEFAULT_VARIABLES, **variables}.items())
@@ -90,7 +75,7 @@ def _text(name: str, value: t.Any) -> str:
             hint="Only settings of uv and pip (UV_*, PIP_*), proxies and certificates are; "
             "other variables belong into another file of yours.",
         )
-    if _SECRET_VARIABLE.match(name):
+    if is_secret_name(name):
         raise SpecError(f"{name} would be a credential that everybody can read", hint=_NO_SECRETS)
     if value is None:
         return ""
@@ -114,8 +99,7 @@ def _shares(params: t.Sequence[t.Mapping[str, str]]) -> tuple[Share, ...]:
             "no share is given, so there is nothing to export",
             hint="The first of the shares is the home share. With state: absent the files are removed.",
         )
-    check_shares(params)
-    shares = tuple(Share(share["name"], os.path.normpath("/" + share["root"].lstrip("/"))) for share in params)
+    shares = tuple(parse_shares(params))
     for share in shares:
         if CONTROL_CHARACTERS.search(share.root) or len(share.root) > _VALUE_MAX:
             raise SpecError(

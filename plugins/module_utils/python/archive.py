@@ -18,7 +18,7 @@ import zlib
 
 from ..errors import UvnasError
 from ..host import elf
-from ..uv.release import Target
+from ..host.platform import Platform
 from .version import Version
 
 _PATCHLEVEL = re.compile(rb'^#define\s+PY_VERSION\s+"([^"]*)"', re.MULTILINE)
@@ -38,8 +38,8 @@ def archive_name(key: str, sha256: str) -> str:
     return f"{key.replace('+', '-')}-{sha256[:9]}.tar.gz"
 
 
-def inspect(stream: t.IO[bytes], version: Version, target: Target, what: str) -> Contents:
-    """See that the archive in ``stream`` can be the interpreter ``version`` for ``target``, before it is unpacked.
+def inspect(stream: t.IO[bytes], version: Version, platform: Platform, what: str) -> Contents:
+    """See that the archive in ``stream`` can be the interpreter ``version`` for ``platform``, before it is unpacked.
 
     Raises UvnasError where it cannot, or where it would write outside of the directory that it is unpacked to.
     """
@@ -51,7 +51,7 @@ def inspect(stream: t.IO[bytes], version: Version, target: Target, what: str) ->
                 _check_member(member, what)
             root = _root(members, version, what)
             executable = _follow(members, f"{root}/bin/python{version.minor}")
-            _check_program(_content(tar, executable), target, what)
+            _check_program(_content(tar, executable), platform, what)
             patchlevel = members.get(f"{root}/include/python{version.minor}/patchlevel.h")
             if patchlevel is not None:
                 _check_patchlevel(_content(tar, patchlevel), version, what)
@@ -124,14 +124,14 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
         return stream.read()
 
 
-def _check_program(data: bytes, target: Target, what: str) -> None:
+def _check_program(data: bytes, platform: Platform, what: str) -> None:
     """Raise UvnasError where an interpreter is for another kind of machine than this one."""
     program = elf.parse(data, f"the interpreter in {what}")
     # A program without a loader is linked statically, and runs with any C library.
-    libc = program.libc or target.libc
-    if (program.machine, libc) != (target.machine, target.libc):
+    libc = program.libc or platform.libc
+    if (program.machine, libc) != (platform.arch, platform.libc):
         raise UvnasError(
-            f"{what} is for {program.machine}-{libc}; this builder is {target}",
+            f"{what} is for {program.machine}-{libc}; this builder is {platform.name}",
             hint="The builder of a share runs what it puts there. Give an archive for its kind of machine.",
         )
 

@@ -12,11 +12,15 @@ import os
 import typing as t
 
 from ..errors import CommandError, UvnasError
-from ..host import files
+from ..host import files, platform
+from ..host.convergence import Convergence
 from ..host.process import SystemRunner
+from ..host.workers import Result
+from ..share import store
+from ..share.identity import earlier_shares, identify
 from ..share.layout import Layout
+from ..share.spec import Share
 from ..uv.command import Uv
-from ..uv.release import Target
 from .install import Installer
 from .plan import Install, Plan, plan
 from .record import DOWNLOAD, SITE, Interpreter, Record, load_record
@@ -31,95 +35,92 @@ _DOWNLOAD_HINT = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Interpreters:
+class Interpreters(Convergence[Plan, Record]):
     """The interpreters of one share."""
 
-    layout: Layout
+    share: Share
     wanted: Wanted
     installer: Installer
     downloads: Downloads
     archives: SiteArchives
     # Other shares on this host, which were brought up to date before.
-    earlier: tuple[Layout, ...] = ()
+    earlier: tuple[Share, ...] = ()
+    check_mode: bool = False
     warnings: list[str] = dataclasses.field(default_factory=list)
 
-    def converge(self, *, busy_timeout: float, check_mode: bool) -> dict[str, t.Any]:
-        """Do what there is to do, or say what it would be: the module's result.
+    @property
+    def layout(self) -> Layout:
+        return self.share.layout
 
-        Where archives of site-supplied interpreters are needed and not here, nothing is done, and the result has
-        ``archives_wanted``: their names.
-        """
-        planned = self._plan(check_mode=check_mode)
-        lacking = [install.site.name for install in planned.installs if install.site and self.archives.lacks(install)]
-        if lacking:
-            return {**self._result(planned, planned.record), "archives_wanted": lacking}
-        if planned.changed and not check_mode:
-            self._check_share()
-        for install in planned.installs:
-            if install.from_site:
-                self.archives.check(install)
-        if check_mode or not planned.changed:
-            return self._result(planned, planned.record)
-        with files.share_lock(self.layout.mutex, timeout=busy_timeout, purpose="install interpreters"):
-            planned = self._plan(check_mode=False)
-            record = self._apply(planned)
-        return self._result(planned, record)
+    @property
+    def mutex(self) -> str:
+        return self.layout.mutex
 
-    def _plan(self, *, check_mode: bool) -> Plan:
-        offered = functools.lru_cache(maxsize=None)(functools.partial(self._offered, check_mode=check_mode))
+    def sweep(self) -> None:
+        store.sweep(self.layout)
+
+    def plan(self) -> Plan:
         return plan(
             self.wanted,
             load_record(self.layout),
-            str(self.archives.target),
-            offered=offered,
+            self.archives.platform.name,
+            offered=functools.lru_cache(maxsize=None)(self._offered),
             is_there=lambda key: os.path.isfile(self.installer.executable(key)),
-            users_of=functools.partial(generations_on, self.layout),
-            earlier=self._earlier(check_mode=check_mode),
+            users_of=functools.partial(store.users_of, self.layout),
+            earlier=self._earlier(),
         )
 
-    def _earlier(self, *, check_mode: bool) -> Record:
+    def changes(self, plan: Plan) -> bool:
+        return plan.changed
+
+    def obstacle(self, plan: Plan) -> t.Optional[Result]:
+        """Where archives of site-supplied interpreters are needed and not here, the result has ``archives_wanted``:
+        their names."""
+        lacking = [install.site.name for install in plan.installs if install.site and self.archives.lacks(install)]
+        if lacking:
+            return {**self.report(plan, None), "archives_wanted": lacking}
+        if plan.changed and not self.check_mode:
+            identify(self.share)
+        for install in plan.installs:
+            if install.from_site:
+                self.archives.check(install)
+        return None
+
+    def _earlier(self) -> Record:
         """What the earlier shares have; of several, the first one counts.
 
         A check does not know what requests mean there that are to be upgraded: they have not been.
         """
         found = Record()
-        for layout in reversed(self.earlier):
+        for share in reversed(self.earlier):
             # That NAS may have a problem. This one need not have it too.
             with contextlib.suppress(OSError, UvnasError):
-                record = load_record(layout)
+                record = load_record(share.layout)
                 found = Record({**found.requests, **record.requests}, {**found.interpreters, **record.interpreters})
-        unknown = self.wanted.upgrade if check_mode else frozenset()
+        unknown = self.wanted.upgrade if self.check_mode else frozenset()
         requests = {request: key for request, key in found.requests.items() if request not in unknown}
         return Record(requests, found.interpreters)
 
-    def _offered(self, *, check_mode: bool) -> t.Optional[list[str]]:
+    def _offered(self) -> t.Optional[list[str]]:
         """The keys of what uv can download. None where a check comes before there is a uv on the share."""
-        if check_mode and not os.path.exists(self.layout.uv):
+        if self.check_mode and not os.path.exists(self.layout.uv):
             return None
         return list(self.downloads.offered())
 
-    def _check_share(self) -> None:
-        if files.read_json(self.layout.identity) is None:
-            raise UvnasError(
-                f"{self.layout.root} is not a share",
-                hint="Is its filesystem mounted on this host? The role share (module uv_share) lays it out.",
-            )
-
-    def _apply(self, planned: Plan) -> Record:
-        """Carry out a plan. The record is written after each step, so that what is done stays done."""
-        self.installer.clean_up()
-        record = planned.record
-        for install in planned.installs:
+    def do(self, plan: Plan) -> Record:
+        """The record is written after each step, so that what is done stays done."""
+        record = plan.record
+        for install in plan.installs:
             found = self._install_from_site(install, record) if install.from_site else self._download(install)
-            moved = [request for request, (_before, key) in planned.moved.items() if key == install.key]
+            moved = [request for request, (_before, key) in plan.moved.items() if key == install.key]
             record = self._write(record.adding(found, moved))
-        for key in planned.compiles:
+        for key in plan.compiles:
             is_site = record.interpreters[key].source == SITE
             self.installer.compile(key, self.archives.uv if is_site else self.downloads.uv)
             record = self._write(record.adding(dataclasses.replace(record.interpreters[key], compiled=True)))
-        for key in planned.removals:
+        for key in plan.removals:
             record = self._remove(key, record)
-        requests = {**record.requests, **{request: key for request, (_before, key) in planned.moved.items()}}
+        requests = {**record.requests, **{request: key for request, (_before, key) in plan.moved.items()}}
         # Those of new interpreters have been written together with them.
         return record if requests == record.requests else self._write(Record(requests, record.interpreters))
 
@@ -159,7 +160,7 @@ class Interpreters:
             raise
         self.warnings.extend(warnings)
         digest = self.downloads.digest(download, kept_before, install.recorded)
-        self.installer.clean_up()
+        store.sweep(self.layout)
         return Interpreter(install.key, str(install.version), digest, DOWNLOAD, self.installer.compile_bytecode)
 
     def _remove(self, key: str, record: Record) -> Record:
@@ -172,13 +173,12 @@ class Interpreters:
             self.archives.discard(gone)
         return record
 
-    def _result(self, planned: Plan, record: Record) -> dict[str, t.Any]:
-        """The module's result, after ``planned`` was carried out, or would be."""
-        lines = planned.actions()
+    def report(self, plan: Plan, done: t.Optional[Record]) -> Result:
+        lines, record = plan.actions(), done if done is not None else plan.record
         # What the content of a new interpreter will be is not known before it is there.
-        unknown = {install.key for install in planned.installs} if record is planned.record else set()
+        unknown = {install.key for install in plan.installs} if done is None else set()
         pythons = {}
-        for request, key in planned.requests.items():
+        for request, key in plan.requests.items():
             found = None if key in unknown else record.interpreters.get(key)
             pythons[request] = {
                 "key": key,
@@ -187,7 +187,7 @@ class Interpreters:
                 "digest": found.digest if found else None,
             }
         return {
-            "changed": planned.changed,
+            "changed": plan.changed,
             "actions": lines,
             "pythons": pythons,
             "diff": {"prepared": "".join(f"{line}\n" for line in lines)} if lines else {},
@@ -195,37 +195,21 @@ class Interpreters:
         }
 
 
-def from_params(params: t.Mapping[str, t.Any], brought: t.Mapping[str, t.IO[bytes]]) -> Interpreters:
+def from_params(
+    params: t.Mapping[str, t.Any], brought: t.Mapping[str, t.IO[bytes]], *, check_mode: bool
+) -> Interpreters:
     """The interpreters that the options of uv_python describe. ``brought``: archives that are on this host, by name."""
-    wanted = wanted_from_params(params)
-    layout, runner = Layout(params["share"]), SystemRunner()
-    # Whoever owns another share must not decide what is on this one.
-    earlier = tuple(Layout(share["root"]) for share in params["earlier_shares"] if files.is_mine(share["root"]))
-    uv = Uv(layout, runner, extra_variables={name: str(value) for name, value in params["uv_variables"].items()})
+    share = Share.parse({"name": params["share_name"], "root": params["share"]})
+    wanted, runner = wanted_from_params(params), SystemRunner()
+    earlier = earlier_shares(params["earlier_shares"], share)
+    uv = Uv(share.layout, runner, extra_variables=params["uv_variables"])
     return Interpreters(
-        layout,
+        share,
         wanted,
-        Installer(layout, runner, wanted.compile_bytecode),
+        Installer(share.layout, runner, wanted.compile_bytecode),
         Downloads.by(uv, mirror=params["mirror"], json_url=params["downloads_json_url"], offline=wanted.offline),
         # Bytecode takes about as much room as what it is compiled from.
-        SiteArchives.by(uv, Target.here(), brought, room=2 if wanted.compile_bytecode else 1, earlier=earlier),
+        SiteArchives.by(uv, platform.here(), brought, room=2 if wanted.compile_bytecode else 1, earlier=earlier),
         earlier,
+        check_mode,
     )
-
-
-def generations_on(layout: Layout, key: str) -> list[str]:
-    """The generations whose manifest names the interpreter ``key``: ``train (1a2b…)``."""
-    found = []
-    for environment in _names_in(layout.generations):
-        for generation in _names_in(layout.generations_of(environment)):
-            manifest = files.read_json(layout.manifest(environment, generation))
-            if manifest and manifest.get("python", {}).get("key") == key:
-                found.append(f"{environment} ({generation})")
-    return found
-
-
-def _names_in(directory: str) -> list[str]:
-    try:
-        return sorted(name for name in os.listdir(directory) if not name.startswith("."))
-    except (FileNotFoundError, NotADirectoryError):
-        return []

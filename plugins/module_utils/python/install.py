@@ -24,13 +24,14 @@ import typing as t
 from ..errors import UvnasError
 from ..host import files
 from ..host.process import Runner, check
+from ..share import store
 from ..share.layout import Layout
 from ..uv.command import Uv
 from .version import Version
 
 _MINOR_LINK = re.compile(r"cpython-3\.[0-9]+(\+[a-z]+)?-linux-[a-z0-9_]+-[a-z]+")
 _SYSTEM_LIBRARIES = ("/lib", "/usr/lib")
-_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+_VARIABLES = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 
 # What an interpreter says of itself in its new place. The modules are those that people miss first.
 _SELF_CHECK = """
@@ -87,7 +88,7 @@ class Installer:
             with contextlib.suppress(FileNotFoundError):
                 os.rename(aside, self.directory(key))
             self._restore_minor_links(links)
-            self.clean_up()
+            store.sweep(self.layout)
             raise
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(aside)
@@ -106,19 +107,6 @@ class Installer:
                 os.unlink(link)
         files.remove_tree(self.directory(key))
 
-    def clean_up(self) -> None:
-        """Remove what killed processes left unfinished."""
-        for directory, is_leftover in (
-            (os.path.join(self.layout.python, ".temp"), _anything),
-            (self.layout.python, _is_ours),
-            (self.layout.python_archives, _is_part_of_a_download),
-            (self.layout.locks, _is_part_of_the_record),
-        ):
-            with contextlib.suppress(FileNotFoundError):
-                for name in sorted(os.listdir(directory)):
-                    if is_leftover(name):
-                        _remove(os.path.join(directory, name))
-
     def _run_uv(self, key: str, uv: Uv, message: str, hint: str) -> None:
         compile_bytecode = ["--compile-bytecode"] if self.compile_bytecode else []
         try:
@@ -127,7 +115,7 @@ class Installer:
                 *compile_bytecode, key,
                 message=message,
                 hint=hint,
-                env={"UV_PYTHON_DOWNLOADS": "manual"},
+                variables={"UV_PYTHON_DOWNLOADS": "manual"},
                 cwd="/",
             )  # fmt: skip
         finally:
@@ -158,7 +146,7 @@ class Installer:
         """See that a new interpreter runs from where it is; warnings of what it lacks, or needs of other hosts."""
         directory, version = os.path.realpath(self.directory(key)), Version.of_key(key)
         cmd = [self.executable(key), "-I", "-B", "-c", _SELF_CHECK]
-        done = self.runner.run(cmd, env=_ENVIRONMENT, cwd="/")
+        done = self.runner.run(cmd, variables=_VARIABLES, cwd="/")
         check(done, cmd[:1], f"{key} does not run on this builder", hint="Nothing was installed.")
         found = json.loads(done.stdout)
         actual = found["version"] + ("t" if found["freethreaded"] else "")
@@ -179,27 +167,3 @@ class Installer:
         if not found["headers"]:
             warnings.append(f"{key} has no header files: packages cannot be compiled for it")
         return warnings
-
-
-def _anything(_name: str) -> bool:
-    return True
-
-
-def _is_ours(name: str) -> bool:
-    return name.startswith(".") and name.endswith(".tmp")
-
-
-def _is_part_of_a_download(name: str) -> bool:
-    """Of ours; of uv (``.tmpAbC123/download``); or an archive without a checksum, which uv would take for any other."""
-    return name.startswith((".tmp", "none-")) or _is_ours(name)
-
-
-def _is_part_of_the_record(name: str) -> bool:
-    return name.startswith(".pythons.json.") and _is_ours(name)
-
-
-def _remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)

@@ -31,8 +31,8 @@ import typing as t
 
 from ..errors import UvnasError
 from ..host import elf
+from ..host.platform import Platform
 from ..host.process import Runner, check
-from ..uv.release import Target
 from .archive import Contents, wrong_version
 from .spec import SitePython
 from .version import Version
@@ -122,7 +122,7 @@ class Packed:
     contents: Contents
 
 
-def ask(site: SitePython, prefix: str, target: Target, runner: Runner) -> Installed:
+def ask(site: SitePython, prefix: str, platform: Platform, runner: Runner) -> Installed:
     """The interpreter that is installed in ``prefix``. Raises UvnasError where it is not what it is declared to be."""
     executable = os.path.join(prefix, "bin", f"python{site.version.minor}")
     if not os.path.exists(executable):
@@ -130,18 +130,18 @@ def ask(site: SitePython, prefix: str, target: Target, runner: Runner) -> Instal
             f"{site.name}: there is no {executable} on this builder",
             hint="Are prefix and version right, and may the share's owner look there?",
         )
-    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+    variables = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
     if os.path.realpath(prefix) not in _SYSTEM_PREFIXES:
         # As environment modules do for those that were linked without a path to their library.
-        environment["LD_LIBRARY_PATH"] = ":".join(os.path.join(prefix, name) for name in ("lib", "lib64"))
+        variables["LD_LIBRARY_PATH"] = ":".join(os.path.join(prefix, name) for name in ("lib", "lib64"))
     cmd = [executable, "-I", "-S", "-B", "-c", _QUESTIONS]
-    done = check(runner.run(cmd, env=environment, cwd="/"), cmd[:1], f"{site.name}: {executable} does not run here")
+    done = check(runner.run(cmd, variables=variables, cwd="/"), cmd[:1], f"{site.name}: {executable} does not run here")
     installed = Installed(**json.loads(done.stdout))
-    _check(site, prefix, installed, target)
+    _check(site, prefix, installed, platform)
     return installed
 
 
-def _check(site: SitePython, prefix: str, installed: Installed, target: Target) -> None:
+def _check(site: SitePython, prefix: str, installed: Installed, platform: Platform) -> None:
     if installed.implementation != "cpython":
         raise UvnasError(f"{site.name}: {prefix} has {installed.implementation}; only CPython is supported on a share")
     found = installed.version + ("t" if installed.freethreaded else "")
@@ -152,8 +152,8 @@ def _check(site: SitePython, prefix: str, installed: Installed, target: Target) 
             f"{site.name}: the Python in {prefix} is a part of the one in {installed.prefix}",
             hint="A virtual environment cannot be supplied; give the prefix of the Python itself.",
         )
-    if target.machine not in ("x86_64", "aarch64"):
-        raise UvnasError(f"{site.name}: a Python for {target} cannot be packed; known are x86_64 and aarch64")
+    if not platform.is_known:
+        raise UvnasError(f"{site.name}: a Python for {platform.name} cannot be packed; known are x86_64 and aarch64")
 
 
 def pack(installed: Installed, stream: t.IO[bytes]) -> Packed:

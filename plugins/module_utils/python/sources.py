@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -23,18 +22,19 @@ import typing as t
 from urllib.parse import quote, urlsplit
 
 from ..errors import SpecError, UvnasError
-from ..host import files
-from ..host.process import scrub
+from ..host import checksum, files
+from ..host.mounts import space
+from ..host.platform import Platform
+from ..host.secrets import scrub
 from ..share.layout import Layout
-from ..share.probe import space
+from ..share.spec import Share
 from ..uv.command import Uv
-from ..uv.release import Target, check_archive, sha256_of
 from .archive import Contents, archive_name, inspect
 from .pack import ask, pack
 from .plan import OTHER_CONTENT, Install
 from .record import SITE, Interpreter
 from .spec import SitePython
-from .version import Version
+from .version import Version, platform_of_key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Downloads:
             "python", "list", "--only-downloads", "--all-versions", "--output-format", "json", "--no-cache",
             message="uv cannot tell which interpreters there are to download",
             hint=hint,
-            env={"UV_PYTHON_DOWNLOADS": "manual"},
+            variables={"UV_PYTHON_DOWNLOADS": "manual"},
             cwd="/",
         )  # fmt: skip
         return parse_downloads(done.stdout)
@@ -117,17 +117,17 @@ class Downloads:
     def forget_damaged(self, download: Download) -> None:
         """Remove kept archives whose checksum is wrong: uv would find them there again, and fail again."""
         for path in self.kept(download):
-            if not _sha256_of_file(path).startswith(os.path.basename(path).partition("-")[0]):
+            if not checksum.of_file(path).startswith(os.path.basename(path).partition("-")[0]):
                 os.unlink(path)
 
     def digest(self, download: Download, kept_before: t.Collection[str], recorded: t.Optional[Interpreter]) -> str:
         """The sha256 of the archive that an interpreter was installed from just now."""
         paths = self.kept(download)
-        digests = [_sha256_of_file(path) for path in [path for path in paths if path not in kept_before] or paths]
+        digests = [checksum.of_file(path) for path in [path for path in paths if path not in kept_before] or paths]
         if recorded is not None and recorded.digest in digests:
             return recorded.digest
         # Where no archive is kept, the name of the release's file, which is never given twice, has to do.
-        named = hashlib.sha256(f"{download.key} {download.file_name}".encode()).hexdigest()
+        named = checksum.of_text(f"{download.key} {download.file_name}")
         return digests[0] if digests else named
 
 
@@ -137,29 +137,29 @@ class SiteArchives:
 
     # Told of the list of these archives, and nothing else.
     uv: Uv
-    target: Target
+    platform: Platform
     # What the controller brought: name -> open file.
     brought: t.Mapping[str, t.IO[bytes]]
     # How much more room is needed than what an archive unpacks to: a factor.
     room: int
     # Of other shares on this host, which may have the archive too.
-    earlier: tuple[Layout, ...] = ()
+    earlier: tuple[Share, ...] = ()
 
     @classmethod
     def by(
         cls,
         uv: Uv,
-        target: Target,
+        platform: Platform,
         brought: t.Mapping[str, t.IO[bytes]],
         *,
         room: int,
-        earlier: tuple[Layout, ...] = (),
+        earlier: tuple[Share, ...] = (),
     ) -> SiteArchives:
         """What ``uv`` installs from archives on its share."""
         plain = {name: value for name, value in uv.extra_variables.items() if not name.startswith("UV_PYTHON_")}
         # They are in python-archives already; uv need not keep another copy.
         told = {"UV_PYTHON_DOWNLOADS_JSON_URL": _site_json(uv.layout), "UV_PYTHON_CACHE_DIR": ""}
-        return cls(dataclasses.replace(uv, extra_variables={**plain, **told}), target, brought, room, earlier)
+        return cls(dataclasses.replace(uv, extra_variables={**plain, **told}), platform, brought, room, earlier)
 
     def kept(self, install: Install) -> t.Optional[str]:
         """The archive that an interpreter was installed from before, if it is what is wanted still.
@@ -169,7 +169,7 @@ class SiteArchives:
         recorded = install.recorded
         if recorded is None or recorded.archive is None or install.why == OTHER_CONTENT:
             return None
-        layouts = (self.uv.layout, *self.earlier)
+        layouts = (self.uv.layout, *(share.layout for share in self.earlier))
         paths = (os.path.join(layout.python_archives, recorded.archive) for layout in layouts)
         return next((path for path in paths if os.access(path, os.R_OK)), None)
 
@@ -184,7 +184,7 @@ class SiteArchives:
             return
         site = _declared(install)
         if site.prefix:
-            ask(site, site.prefix, self.target, self.uv.runner)
+            ask(site, site.prefix, self.platform, self.uv.runner)
         else:
             self._inspect(site)
 
@@ -193,41 +193,20 @@ class SiteArchives:
         kept, recorded = self.kept(install), install.recorded
         if kept and recorded:
             with open(kept, "rb") as stream:
-                check_archive(stream, recorded.archive_sha256 or "", kept)
-            self._copy(kept, self._path(os.path.basename(kept)))
+                checksum.check_archive(stream, recorded.archive_sha256 or "", kept)
+            place = self._path(os.path.basename(kept))
+            if not os.path.exists(place):
+                os.makedirs(os.path.dirname(place), exist_ok=True)
+                files.copy(kept, place)
             return dataclasses.replace(recorded, name=install.site.name if install.site else recorded.name)
         site = _declared(install)
         os.makedirs(self.uv.layout.python_archives, exist_ok=True)
-        temporary = files.temporary_name(self._path(f"{install.key}.tar.gz"))
-        try:
-            with open(temporary, "wb") as file:
-                digest, sha256, contents = self._fill(file, site)
-                file.flush()
-                os.fchmod(file.fileno(), 0o644)
-                os.fsync(file.fileno())
+        with files.replacing(self._path(f"{install.key}.tar.gz")) as new:
+            digest, sha256, contents = self._fill(new.stream, site)
             self._check_room(install.key, contents)
             name = archive_name(install.key, sha256)
-            os.rename(temporary, self._path(name))
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+            new.path = self._path(name)
         return Interpreter(install.key, str(site.version), digest, SITE, False, site.name, name, sha256)
-
-    def _copy(self, kept: str, path: str) -> None:
-        """Have an archive of an earlier share at ``path`` on this one."""
-        if os.path.exists(path):
-            return
-        os.makedirs(self.uv.layout.python_archives, exist_ok=True)
-        temporary = files.temporary_name(path)
-        try:
-            shutil.copyfile(kept, temporary)
-            os.chmod(temporary, 0o644)
-            os.rename(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
 
     def publish(self, interpreters: t.Iterable[Interpreter]) -> None:
         """Write uv's list of those of ``interpreters`` that have an archive here."""
@@ -249,13 +228,13 @@ class SiteArchives:
 
     def _inspect(self, site: SitePython) -> Contents:
         stream, what = self.brought[site.name], f"{site.name}: {os.path.basename(site.archive or '')}"
-        check_archive(stream, site.sha256 or "", what)
-        return inspect(stream, site.version, self.target, what)
+        checksum.check_archive(stream, site.sha256 or "", what)
+        return inspect(stream, site.version, self.platform, what)
 
     def _fill(self, file: t.IO[bytes], site: SitePython) -> tuple[str, str, Contents]:
         """Write an archive to ``file``; the digest of the interpreter, the sha256 of the archive, and its contents."""
         if site.prefix:
-            packed = pack(ask(site, site.prefix, self.target, self.uv.runner), file)
+            packed = pack(ask(site, site.prefix, self.platform, self.uv.runner), file)
             if site.sha256 and site.sha256 != packed.digest:
                 raise UvnasError(
                     f"{site.name}: the Python in {site.prefix} is not the one declared: "
@@ -284,13 +263,12 @@ class SiteArchives:
 
 def site_entry(key: str, path: str, sha256: str) -> dict[str, t.Any]:
     """An interpreter in uv's list of downloads, which is to be had from the archive at ``path``."""
-    version = Version.of_key(key)
-    machine, _dash, libc = key.partition("-linux-")[2].rpartition("-")
+    version, platform = Version.of_key(key), platform_of_key(key)
     return {
         "name": "cpython",
-        "arch": {"family": machine, "variant": None},
+        "arch": {"family": platform.arch, "variant": None},
         "os": "linux",
-        "libc": libc,
+        "libc": platform.libc,
         "major": 3,
         "minor": version.minor_number,
         "patch": version.patch,
@@ -315,8 +293,3 @@ def _declared(install: Install) -> SitePython:
 def _site_json(layout: Layout) -> str:
     """uv's list of the site's own interpreters, which is all that it needs to install them: here, or elsewhere."""
     return os.path.join(layout.python_archives, "site.json")
-
-
-def _sha256_of_file(path: str) -> str:
-    with open(path, "rb") as stream:
-        return sha256_of(stream)

@@ -12,7 +12,7 @@ import re
 import typing as t
 
 from ..errors import SpecError
-from ..uv.release import check_sha256
+from ..host.checksum import check_sha256
 from .version import Version
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")

@@ -10,6 +10,7 @@ import re
 import typing as t
 
 from ..errors import SpecError, UvnasError
+from ..host.platform import Platform
 
 _NUMBER = "(0|[1-9][0-9]{0,2})"
 _REQUEST = re.compile(rf"(3)\.{_NUMBER}(?:\.{_NUMBER})?(t?)")
@@ -100,3 +101,9 @@ def not_available(request: Version, among: t.Collection[Version], *, where: str)
 def _some(words: t.Sequence[str], count: int = 5) -> str:
     more = len(words) - count
     return ", ".join(words[:count]) + (f" and {more} older ones" if more > 0 else "")
+
+
+def platform_of_key(key: str) -> Platform:
+    """The platform in uv's key of an interpreter, be it one for newer processors of that kind (``x86_64_v3``)."""
+    platform = Platform.parse(key.partition("-linux-")[2])
+    return dataclasses.replace(platform, arch=re.sub(r"_v[234]\Z", "", platform.arch))

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import fnmatch
 import functools
 import os
 import pwd
@@ -24,27 +23,17 @@ import typing as t
 import uuid
 
 from ..errors import UvnasError
-from ..host import files as fs
-from ..host.process import Runner, User, call_as
-from ..host.users import find_group, group_name, this_user, user_name
+from ..host import acl, files, mutex, platform
+from ..host.process import Runner
+from ..host.users import User, find_group, group_name, this_user, user_name
+from ..host.workers import Result, Work, call_as
 from . import probe
-from .report import result
-from .spec import (
-    Change,
-    Identity,
-    Person,
-    Share,
-    acl_is_shared,
-    check_id,
-    check_mode,
-    check_name,
-    check_paths,
-    check_space,
-    default_acl,
-    needs_root,
-    plan_directories,
-)
-from .state import DEFAULT_ACL, IDENTITY_MODE, Seen, default_acl_of, observe
+from .identity import Identity
+from .plan import Change, Survey, check_space, needs_root, plan_directories
+from .probe import Abilities
+from .report import report
+from .spec import Person, Share, Wanted, check_mode
+from .state import IDENTITY_MODE, Seen, observe
 
 _DENIED = (errno.EACCES, errno.EPERM)
 # The owner, root, the owner again and so on; what is not right after these does not become so.
@@ -63,25 +52,21 @@ class Settings:
     root: bool
 
 
-def share_from_params(params: t.Mapping[str, t.Any], user: t.Optional[User]) -> Share:
+def wanted_from_params(params: t.Mapping[str, t.Any], user: t.Optional[User]) -> Wanted:
     """The share that the options of uv_share describe. ``user``: the owner, where it is not who runs this process."""
-    name = check_name(params["share_name"])
-    root, mount = check_paths(name, params["share"], params["mount"])
-    mode = check_mode(name, params["mode"])
+    item = {"name": params["share_name"], "root": params["share"], "mount": params["mount"], "id": params["share_id"]}
+    share = Share.parse(item)
     owner = user or this_user()
     gid = find_group(params["group"]) if params["group"] else owner.gid
     private = params["user_cache"] == "private"
-    return Share(
-        name=name,
-        root=root,
+    return Wanted(
+        share=share,
         owner=owner.name,
         uid=owner.uid,
         group=group_name(gid),
         gid=gid,
         owner_groups=owner.groups,
-        mount=mount,
-        id=check_id(name, params["share_id"]),
-        mode=mode,
+        mode=check_mode(share.name, params["mode"]),
         user_cache=params["user_cache"],
         people=tuple(_find_person(person) for person in params["user_cache_users"]) if private else (),
         min_free_bytes=params["min_free_bytes"],
@@ -99,71 +84,72 @@ def _find_person(name: str) -> Person:
     return Person(name, entry.pw_uid, entry.pw_gid)
 
 
-def establish(share: Share, settings: Settings, *, user: t.Optional[User]) -> dict[str, t.Any]:
-    """Make ``share`` what it should be; or, in check mode, say what would be done. Returns the module's result."""
-    progress = _Progress(share)
+def converge(wanted: Wanted, settings: Settings, *, user: t.Optional[User]) -> Result:
+    """Make the share what it should be; or, in check mode, say what would be done. Returns the module's result."""
+    progress = _Progress(wanted)
     for number in range(_ROUNDS):
         try:
-            answer = _as(user, functools.partial(_owners_round, share, settings, probing=progress.abilities is None))
-            if "blind" in answer:
-                answer = _roots_round(share, settings, answer["blind"], last=number == _ROUNDS - 1)
+            data = _as(user, functools.partial(_owners_round, wanted, settings, probing=not progress.probed))
+            if "blind" in data:
+                answer = _roots_round(wanted, settings, data["blind"], last=number == _ROUNDS - 1)
+            else:
+                answer = Survey.from_dict(data["answer"])
         except (UvnasError, OSError):
-            if progress.abilities is None:
-                _withdraw(share, progress.made_ground(), user)
+            if not progress.probed:
+                _withdraw(wanted, progress.made_ground(), user)
             raise
         if settings.check_mode:
-            return _predict(share, settings, answer)
-        if progress.add(answer, _do_denied(share, settings, answer)):
-            return result(
-                share,
-                probe.platform(settings.runner),
+            return _predict(wanted, settings, answer)
+        if progress.add(answer, _do_denied(wanted, settings, answer)):
+            return report(
+                wanted,
+                platform.here(settings.runner),
                 answer,
                 progress.all(),
                 progress.identity,
-                progress.abilities or {},
+                progress.abilities,
             )
-    raise UvnasError(f"{share.root} did not become what it should be, although nothing failed", hint="Run again.")
+    raise UvnasError(f"{wanted.root} did not become what it should be, although nothing failed", hint="Run again.")
 
 
 # Plan
 
 
-def _survey(share: Share, settings: Settings, seen: Seen) -> dict[str, t.Any]:
-    """What is to be done about what was seen, as plain data. Raises UvnasError where it cannot or must not be done."""
-    check_space(share, seen.space)
-    planned = plan_directories(share, seen.directories, acl=seen.acl)
-    _check_allowed(share, settings, seen, planned)
-    return {
-        "planned": [dataclasses.asdict(change) for change in planned],
-        "identity": "corrected" if seen.identity_is_off else "" if seen.identity else "created",
-        "id": seen.identity.id if seen.identity else share.id or None,
-        "ground": seen.ground,
-        "writable": seen.writable,
-        "filesystem": seen.filesystem,
-        "split": seen.split,
-        "acl": seen.acl,
-        "free_bytes": seen.space.free_bytes,
-        "free_inodes": seen.space.free_inodes,
-    }
+def _survey(wanted: Wanted, settings: Settings, seen: Seen) -> Survey:
+    """What is to be done about what was seen. Raises UvnasError where it cannot or must not be done."""
+    check_space(wanted, seen.space)
+    planned = tuple(plan_directories(wanted, seen.directories, acl=seen.acl))
+    _check_allowed(wanted, settings, seen, planned)
+    return Survey(
+        planned=planned,
+        identity="corrected" if seen.identity_is_off else "" if seen.identity else "created",
+        id=seen.identity.id if seen.identity else wanted.share.id or None,
+        ground=seen.ground,
+        writable=seen.writable,
+        filesystem=seen.filesystem,
+        split=tuple(seen.split),
+        acl=seen.acl,
+        space=seen.space,
+    )
 
 
-def _check_allowed(share: Share, settings: Settings, seen: Seen, planned: t.Sequence[Change]) -> None:
+def _check_allowed(wanted: Wanted, settings: Settings, seen: Seen, planned: t.Iterable[Change]) -> None:
     """Raise UvnasError where it is known beforehand that something may not be done."""
     for change in planned if not settings.root else ():
-        reason = needs_root(share, change)
+        reason = needs_root(wanted, change)
         if reason:
             raise UvnasError(
-                f"{share.owner} may not {_verb(change)} {change.path}: {reason}",
+                f"{wanted.owner} may not {_verb(change)} {change.path}: {reason}",
                 hint=f"{_BECOME} Or once, by hand: {_command(change)}",
             )
-    ground = [change for change in planned if _is_ground(share, change)]
+    ground = [change for change in planned if _is_ground(wanted, change)]
     if seen.writable or (ground and settings.root):
         return
     if ground and ground[0].before is None:
-        raise _nobody_may(share, settings, ground[0])
+        raise _nobody_may(wanted, settings, ground[0])
     if not ground:
         raise UvnasError(
-            f"{share.owner}, the owner of share {share.name}, may not write to {share.root}",
+            f"{wanted.owner}, the owner of share {wanted.name}, may not write to {wanted.root}",
             hint="See the directory's ACL, and whether the NAS exports the filesystem read-write to this host.",
         )
 
@@ -171,83 +157,82 @@ def _check_allowed(share: Share, settings: Settings, seen: Seen, planned: t.Sequ
 # As the owner
 
 
-def _as(user: t.Optional[User], work: t.Callable[[], dict[str, t.Any]]) -> dict[str, t.Any]:
+def _as(user: t.Optional[User], work: Work) -> Result:
     return call_as(user, work) if user is not None else work()
 
 
-def _owners_round(share: Share, settings: Settings, *, probing: bool) -> dict[str, t.Any]:
-    """Look, and do as much as the owner may. The answer is plain data: it may have to cross a process boundary."""
+def _owners_round(wanted: Wanted, settings: Settings, *, probing: bool) -> Result:
+    """Look, and do as much as the owner may: an ``answer``, or the path that the owner is ``blind`` to."""
     try:
-        seen = observe(share)
+        seen = observe(wanted)
     except PermissionError as error:
-        return {"blind": os.path.normpath(error.filename or share.root)}
-    answer = _survey(share, settings, seen)
-    if settings.check_mode:
-        return answer
-    ground = [change for change in _planned(answer) if _is_ground(share, change)]
+        return {"blind": os.path.normpath(error.filename or wanted.root)}
+    answer = _survey(wanted, settings, seen)
+    if not settings.check_mode:
+        answer = _do(wanted, settings, answer, probing=probing)
+    return {"answer": dataclasses.asdict(answer)}
+
+
+def _do(wanted: Wanted, settings: Settings, answer: Survey, *, probing: bool) -> Survey:
+    ground = [change for change in answer.planned if _is_ground(wanted, change)]
     if ground:  # Nothing else can be done before, and what was made has to be known if the next round fails.
-        return {**answer, **_apply_all(share, ground), "identity": ""}
+        return _apply_all(wanted, dataclasses.replace(answer, identity=""), ground)
+    probed: dict[str, t.Any] = {}
     if probing:
-        answer.update(_probe(share, settings, may_be_full=not (answer["planned"] or answer["identity"])))
-    if answer["planned"] or answer["identity"]:
-        with fs.share_lock(share.layout.mutex, timeout=settings.busy_timeout, purpose="uv_share"):
-            answer.update(_survey(share, settings, observe(share)))
-            if answer["identity"]:
-                _write_identity(share, answer["id"])
-            answer.update(_apply_all(share, _planned(answer)))
-    return answer
+        may_be_full = not (answer.planned or answer.identity)
+        probed = {"probed": True, "abilities": _probe(wanted, settings, may_be_full=may_be_full)}
+    if answer.planned or answer.identity:
+        with mutex.hold(wanted.layout.mutex, timeout=settings.busy_timeout, purpose="uv_share"):
+            files.sweep(wanted.root)
+            answer = _survey(wanted, settings, observe(wanted))
+            if answer.identity:
+                _write_identity(wanted, answer.id)
+            answer = _apply_all(wanted, answer, answer.planned)
+    return dataclasses.replace(answer, **probed)
 
 
-def _planned(answer: t.Mapping[str, t.Any]) -> list[Change]:
-    return [Change.from_dict(change) for change in answer["planned"]]
-
-
-def _is_ground(share: Share, change: Change) -> bool:
+def _is_ground(wanted: Wanted, change: Change) -> bool:
     """Whether a change is to the root or above: what has to be right before anything can be done inside."""
-    return not change.path.startswith(share.root + "/")
+    return not change.path.startswith(wanted.root + "/")
 
 
-def _probe(share: Share, settings: Settings, *, may_be_full: bool) -> dict[str, t.Any]:
-    """What the filesystem can do; nothing where it is too full to try, and may be, as nothing is to be made."""
+def _probe(wanted: Wanted, settings: Settings, *, may_be_full: bool) -> t.Optional[Abilities]:
+    """What the filesystem can do; None where it is too full to try, and may be, as nothing is to be made."""
     try:
-        abilities = probe.probe(share.root, settings.runner, timeout=settings.busy_timeout)
+        abilities = probe.probe(wanted.root, settings.runner, timeout=settings.busy_timeout)
     except OSError as error:
         if may_be_full and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return {"abilities": {}}
+            return None
         raise
-    probe.check_abilities(share.root, abilities)
-    return {"abilities": dataclasses.asdict(abilities)}
+    probe.check_abilities(wanted.root, abilities)
+    return abilities
 
 
-def _write_identity(share: Share, share_id: t.Optional[str]) -> None:
+def _write_identity(wanted: Wanted, share_id: t.Optional[str]) -> None:
     """Write share.json; ``share_id`` is None where the share is new and its id not declared."""
-    head, tail = os.path.split(share.layout.identity)
-    for entry in os.listdir(head):
-        if fnmatch.fnmatchcase(entry, f".{tail}.*.tmp"):  # of a killed run: we hold the mutex
-            os.unlink(os.path.join(head, entry))
-    identity = Identity(share.name, share_id or str(uuid.uuid4()))
-    fs.write_json(share.layout.identity, identity.as_dict(), mode=IDENTITY_MODE)
+    identity = Identity(wanted.name, share_id or str(uuid.uuid4()))
+    files.write_json(wanted.layout.identity, identity.as_dict(), mode=IDENTITY_MODE)
 
 
-def _apply_all(share: Share, changes: t.Sequence[Change]) -> dict[str, t.Any]:
-    """Make ``changes`` as far as this process may."""
-    done: list[dict[str, t.Any]] = []
-    denied: list[dict[str, t.Any]] = []
+def _apply_all(wanted: Wanted, answer: Survey, changes: t.Iterable[Change]) -> Survey:
+    """Make ``changes`` as far as this process may; ``answer``, with what was done and denied."""
+    done: list[Change] = []
+    denied: list[Change] = []
     for change in changes:
         try:
-            if os.geteuid() != 0 and needs_root(share, change):  # not half of it
+            if os.geteuid() != 0 and needs_root(wanted, change):  # not half of it
                 raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), change.path)
-            apply(share, change)
+            apply(wanted, change)
         except OSError as error:
             if error.errno not in _DENIED and not denied:
                 raise
-            denied.append(dataclasses.asdict(change))  # or made impossible by what was denied before
+            denied.append(change)  # or made impossible by what was denied before
         else:
-            done.append(dataclasses.asdict(change))
-    return {"done": done, "denied": denied}
+            done.append(change)
+    return dataclasses.replace(answer, done=tuple(done), denied=tuple(denied))
 
 
-def apply(share: Share, change: Change) -> None:
+def apply(wanted: Wanted, change: Change) -> None:
     """Make one change to a directory.
 
     Root may be doing this in a place where the owner can put a symlink between two steps. So no symlink is followed
@@ -255,7 +240,7 @@ def apply(share: Share, change: Change) -> None:
     """
     after = change.after
     with contextlib.ExitStack() as stack:
-        parent = _open_parent(share, change.path, stack)
+        parent = _open_parent(wanted, change.path, stack)
         name = os.path.basename(change.path)
         if change.before is None:
             with contextlib.suppress(FileExistsError):  # made by another process since
@@ -275,19 +260,19 @@ def apply(share: Share, change: Change) -> None:
             if stat.S_IMODE(os.fstat(descriptor).st_mode) == after.mode & ~stat.S_ISGID != after.mode:
                 # The kernel drops this bit without a word where the process is not in the directory's group.
                 raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), change.path)
-        if after.shared is not None and after.shared != acl_is_shared(default_acl_of(handle) or b""):
+        if after.shared is not None and after.shared != acl.is_shared(acl.default_acl_of(handle) or b""):
             if after.shared:
-                os.setxattr(handle, DEFAULT_ACL, default_acl(after.mode))
+                os.setxattr(handle, acl.DEFAULT_ACL, acl.default_acl(after.mode))
             else:
-                os.removexattr(handle, DEFAULT_ACL)
+                os.removexattr(handle, acl.DEFAULT_ACL)
 
 
-def _open_parent(share: Share, path: str, stack: contextlib.ExitStack) -> int:
+def _open_parent(wanted: Wanted, path: str, stack: contextlib.ExitStack) -> int:
     parent = os.path.dirname(path)
-    if not path.startswith(share.root + "/"):
+    if not path.startswith(wanted.root + "/"):
         return _open_directory(parent, stack, follow=True)
-    descriptor = _open_directory(share.root, stack)
-    for part in [] if parent == share.root else os.path.relpath(parent, share.root).split("/"):
+    descriptor = _open_directory(wanted.root, stack)
+    for part in [] if parent == wanted.root else os.path.relpath(parent, wanted.root).split("/"):
         descriptor = _open_directory(part, stack, dir_fd=descriptor)
     return descriptor
 
@@ -304,48 +289,47 @@ def _open_directory(
 # As root
 
 
-def _do_denied(share: Share, settings: Settings, answer: t.Mapping[str, t.Any]) -> list[Change]:
+def _do_denied(wanted: Wanted, settings: Settings, answer: Survey) -> tuple[Change, ...]:
     """Do as root what the owner was denied."""
-    changes = [Change.from_dict(change) for change in answer.get("denied", [])]
-    for change in changes:
+    for change in answer.denied:
         try:
             if not settings.root:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), change.path)
-            apply(share, change)
+            apply(wanted, change)
         except OSError as error:
             if error.errno not in _DENIED:
                 raise
-            raise _nobody_may(share, settings, change) from error
-    return changes
+            raise _nobody_may(wanted, settings, change) from error
+    return answer.denied
 
 
-def _roots_round(share: Share, settings: Settings, path: str, *, last: bool) -> dict[str, t.Any]:
+def _roots_round(wanted: Wanted, settings: Settings, path: str, *, last: bool) -> Survey:
     """Look as root where the owner may not, to let the owner in: into the share, not into what is above."""
     error = UvnasError(
-        f"{share.owner} may not look into {path}",
-        hint=f"Let {share.owner} through to {share.root}: every directory above needs mode x for it.",
+        f"{wanted.owner} may not look into {path}",
+        hint=f"Let {wanted.owner} through to {wanted.root}: every directory above needs mode x for it.",
     )
     if not settings.root:
         raise error
     try:
-        answer = _survey(share, settings, observe(share))
+        answer = _survey(wanted, settings, observe(wanted))
     except PermissionError as again:
         raise error from again
-    denied = [change for change in answer["planned"] if change["before"] is not None]
+    denied = tuple(change for change in answer.planned if change.before is not None)
     # Another run that is making the share may have let the owner in since; so look again, but not for ever.
     if not denied and (last or settings.check_mode):
         raise error
-    return {**answer, "denied": denied, "blind": path}
+    return dataclasses.replace(answer, denied=denied, blind=path)
 
 
-def _nobody_may(share: Share, settings: Settings, change: Change) -> UvnasError:
+def _nobody_may(wanted: Wanted, settings: Settings, change: Change) -> UvnasError:
     if settings.root:
         return UvnasError(
-            f"neither {share.owner} nor root may {_verb(change)} {change.path}",
+            f"neither {wanted.owner} nor root may {_verb(change)} {change.path}",
             hint=f"Is root squashed on this NFS export? Then have it done on the NAS itself: {_command(change)}",
         )
     return UvnasError(
-        f"{share.owner} may not {_verb(change)} {change.path}",
+        f"{wanted.owner} may not {_verb(change)} {change.path}",
         hint=f"{_BECOME} Or once, by hand: {_command(change)}",
     )
 
@@ -360,13 +344,13 @@ def _command(change: Change) -> str:
     return f"install -d -o {user_name(after.uid)} -g {group_name(after.gid)} -m {after.mode:04o} {change.path}"
 
 
-def _withdraw(share: Share, paths: t.Sequence[str], user: t.Optional[User]) -> None:
+def _withdraw(wanted: Wanted, paths: t.Sequence[str], user: t.Optional[User]) -> None:
     """Take back the root that was made for a share that cannot be: as if nothing had been tried."""
     if not paths:
         return
 
     def clean() -> dict[str, t.Any]:
-        probe.forget(share.root)
+        probe.forget(wanted.root)
         return {}
 
     with contextlib.suppress(OSError, UvnasError):
@@ -388,32 +372,34 @@ def _remove_directory(path: str) -> dict[str, t.Any]:
 class _Progress:
     """What has been done so far."""
 
-    def __init__(self, share: Share) -> None:
-        self._share = share
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
         self.changes: dict[str, Change] = {}
         self.identity = ""
-        self.abilities: t.Optional[dict[str, bool]] = None
+        self.probed = False
+        self.abilities: t.Optional[Abilities] = None
 
-    def add(self, answer: t.Mapping[str, t.Any], by_root: t.Sequence[Change]) -> bool:
+    def add(self, answer: Survey, by_root: t.Iterable[Change]) -> bool:
         """Note what a round did; True where there was nothing left to do."""
-        self.abilities = answer.get("abilities", self.abilities)
-        for change in [*map(Change.from_dict, answer.get("done", [])), *by_root]:
+        if answer.probed:
+            self.probed, self.abilities = True, answer.abilities
+        for change in (*answer.done, *by_root):
             if change.path in self.changes:
                 raise self._not_kept(change.path)
             self.changes[change.path] = change
-        if "blind" in answer:
+        if answer.blind:
             return False
-        if answer["identity"] and self.identity:
-            raise self._not_kept(self._share.layout.identity)
-        self.identity = self.identity or answer["identity"]
-        return not answer["planned"] and not answer["identity"]
+        if answer.identity and self.identity:
+            raise self._not_kept(self._wanted.layout.identity)
+        self.identity = self.identity or answer.identity
+        return not answer.planned and not answer.identity
 
     def all(self) -> list[Change]:
         return list(self.changes.values())
 
     def made_ground(self) -> list[str]:
         """The root, and directories above it, that were made."""
-        return [change.path for change in self.all() if change.before is None and _is_ground(self._share, change)]
+        return [change.path for change in self.all() if change.before is None and _is_ground(self._wanted, change)]
 
     @staticmethod
     def _not_kept(path: str) -> UvnasError:
@@ -423,10 +409,9 @@ class _Progress:
         )
 
 
-def _predict(share: Share, settings: Settings, answer: dict[str, t.Any]) -> dict[str, t.Any]:
+def _predict(wanted: Wanted, settings: Settings, answer: Survey) -> Result:
     """The result of a check mode run."""
-    planned = _planned(answer)
-    made = [change for change in planned if _is_ground(share, change) and change.before is None]
-    if made and not answer["writable"] and not os.access(answer["ground"], os.W_OK | os.X_OK):
-        raise _nobody_may(share, settings, made[0])
-    return result(share, probe.platform(settings.runner), answer, planned, answer["identity"], {})
+    made = [change for change in answer.planned if _is_ground(wanted, change) and change.before is None]
+    if made and not answer.writable and not os.access(answer.ground, os.W_OK | os.X_OK):
+        raise _nobody_may(wanted, settings, made[0])
+    return report(wanted, platform.here(settings.runner), answer, answer.planned, answer.identity, None)

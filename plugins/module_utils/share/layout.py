@@ -7,16 +7,48 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
+import typing as t
+
+from ..errors import SpecError
 
 LAYOUT_VERSION = 1
 MANIFEST = ".uvnas.json"
 
+# A colon would end the path in PATH, a line break in every file that names it.
+_BAD_IN_PATH = re.compile(r"[\x00-\x1f\x7f:]")
+
+
+def normalised(path: t.Any, what: str) -> str:
+    """``path``, an absolute one, without ``.``, double and trailing slashes. As text: symlinks stay what they are.
+
+    Raises SpecError, which begins with ``what`` the path is of, where it is none that a share can have.
+    """
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise SpecError(f"{what} {path!r} is not an absolute path", hint="It begins with '/'.")
+    if ".." in path.split("/") or _BAD_IN_PATH.search(path):
+        raise SpecError(
+            f"{what} {path!r} cannot be used",
+            hint="The path goes into PATH and shell files: no '..', no ':' and no control characters.",
+        )
+    return os.path.normpath("/" + path.lstrip("/"))
+
+
+def is_below(path: str, directory: str) -> bool:
+    """Whether ``path`` is ``directory`` or in it; both normalised."""
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
+
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The paths of one share, all below ``root`` (an absolute path)."""
+    """The paths of one share, all below ``root``. Everybody sees the path that was declared, normalised here."""
 
     root: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", normalised(self.root, "the root of a share"))
+        if self.root == "/":
+            raise SpecError("the root of a share cannot be /", hint="Give the share a directory of its own.")
 
     def _path(self, *parts: str) -> str:
         return os.path.join(self.root, *parts)

@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the filesystem of a share is and can do, found out as the share's owner; and the platform that works there.
-
-What can be seen without writing (mounts, flags, free room) is kept apart from what has to be tried.
-"""
+"""What the filesystem of a share can do, found out by trying, as the share's owner."""
 
 from __future__ import annotations
 
@@ -12,14 +9,12 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
-import glob
 import os
-import re
 import shutil
 import typing as t
 
 from ..errors import CommandError, UvnasError
-from ..host.files import share_lock
+from ..host import mutex
 from ..host.process import Runner
 
 PROBE_DIR = ".uvnas-probe"
@@ -31,27 +26,6 @@ _FICLONE = 0x40049409  # ioctl_ficlone(2); the same on x86_64 and aarch64
 # Errors that say nothing about what a filesystem can do.
 _TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS})
 _SCRIPT_RC = 42
-_OCTAL = re.compile(r"\\([0-7]{3})")
-_ARCH = {"amd64": "x86_64", "arm64": "aarch64"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Mount:
-    """A line of /proc/self/mountinfo, see proc(5)."""
-
-    mount_id: int
-    point: str
-    type: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Space:
-    """What statvfs(3) says: room left for the owner, and flags of the mount. None where a filesystem does not count."""
-
-    free_bytes: int
-    free_inodes: t.Optional[int]
-    read_only: bool
-    noexec: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,117 +40,13 @@ class Abilities:
     posix_lock: bool
 
 
-@dataclasses.dataclass(frozen=True)
-class Platform:
-    """What binaries have to be made for."""
-
-    arch: str
-    libc: str
-    libc_version: str
-
-
-# Seen without writing
-
-
-def parse_mountinfo(text: str) -> list[Mount]:
-    """The mounts in ``text``, the content of /proc/self/mountinfo."""
-    mounts = []
-    for line in text.splitlines():
-        before, separator, after = line.partition(" - ")
-        fields = before.split()
-        if separator and len(fields) > 4 and after:
-            mounts.append(Mount(int(fields[0]), _unescape(fields[4]), after.split()[0]))
-    return mounts
-
-
-def _unescape(path: str) -> str:
-    """A path as the kernel writes it, without white space: ``\\040`` is a space."""
-    return _OCTAL.sub(lambda match: chr(int(match.group(1), 8)), path)
-
-
-def mounts() -> list[Mount]:
-    return parse_mountinfo(_read_proc("/proc/self/mountinfo"))
-
-
-def _read_proc(path: str) -> str:
-    # Not by open(): to find an encoding it may import, which the owner may not in root's Python.
-    # Paths may be in any encoding; those that come back from os.path have the same surrogates.
-    # To the end: such a file gives no more than a page at once, and a host with many mounts has several of them.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.fsdecode(b"".join(iter(lambda: os.read(descriptor, 1 << 20), b"")))
-    finally:
-        os.close(descriptor)
-
-
-def mount_id(path: str) -> int:
-    """Which mount the directory ``path`` is on. Mounts it first where that is autofs' job.
-
-    The kernel knows; comparing paths goes wrong with bind mounts, mounts on top of mounts, and symlinks.
-    """
-    descriptor = os.open(os.path.join(path, "."), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for line in _read_proc(f"/proc/self/fdinfo/{descriptor}").splitlines():
-            key, _colon, value = line.partition(":")
-            if key == "mnt_id":
-                return int(value)
-    finally:
-        os.close(descriptor)
-    raise UvnasError(
-        f"the kernel does not say which mount {path} is on", hint="uvnas.cluster needs Linux 3.15 or later, with /proc."
-    )
-
-
-def mount_of(path: str, all_mounts: t.Sequence[Mount]) -> t.Optional[Mount]:
-    """The mount that the directory ``path`` is on; None where it is hidden from this process (a chroot)."""
-    wanted = mount_id(path)
-    return next((mount for mount in all_mounts if mount.mount_id == wanted), None)
-
-
-def is_mount_point(path: str) -> bool:
-    """Whether something is mounted at the directory ``path``, bind mounts included."""
-    parent = os.path.join(path, "..")
-    return os.path.samefile(path, "/") or mount_id(path) != mount_id(parent)
-
-
-def space(path: str) -> Space:
-    found = os.statvfs(path)
-    return Space(
-        free_bytes=found.f_bavail * found.f_frsize,
-        # btrfs and some NFS servers make inodes as they need them and report 0 of 0.
-        free_inodes=found.f_favail if found.f_files > 0 else None,
-        read_only=bool(found.f_flag & os.ST_RDONLY),
-        noexec=bool(found.f_flag & os.ST_NOEXEC),
-    )
-
-
-def platform(runner: Runner) -> Platform:
-    """The platform of this host, as this process sees it."""
-    machine = os.uname().machine
-    arch = _ARCH.get(machine, machine)
-    try:
-        glibc = os.confstr("CS_GNU_LIBC_VERSION")  # "glibc 2.36"
-    except (ValueError, OSError):
-        glibc = None
-    if glibc:
-        return Platform(arch, "gnu", glibc.split()[-1])
-    loaders = sorted(glob.glob("/lib/ld-musl-*.so.1"))
-    # musl's loader, run without arguments, says its version and fails.
-    said = runner.run([loaders[0]], env={}).stderr if loaders else ""
-    version = re.search(r"^Version (\S+)", said, re.MULTILINE)
-    return Platform(arch, "musl", version.group(1) if version else "")
-
-
-# Tried by writing
-
-
 def probe(root: str, runner: Runner, *, timeout: float) -> Abilities:
-    """Try in a directory below ``root`` what this collection needs and uv would like. Leaves nothing but a lock file.
+    """Try in a directory below ``root`` what this collection needs and uv would like. Leaves nothing but a mutex.
 
     One at a time, so that what a killed process left behind can be told from what another one is just doing.
     """
     directory = os.path.join(root, PROBE_DIR)
-    with share_lock(os.path.join(root, PROBE_MUTEX), timeout=timeout, purpose="probing the filesystem"):
+    with mutex.hold(os.path.join(root, PROBE_MUTEX), timeout=timeout, purpose="probing the filesystem"):
         _remove(directory)
         try:
             return _probe(directory, runner)
@@ -214,7 +84,7 @@ def _probe(directory: str, runner: Runner) -> Abilities:
         # What is done to publish: a name that exists gets another meaning. (Onto a hard link it would do nothing.)
         rename=_works(lambda: _replace(os.path.join(one, "old"), os.path.join(one, "new"))),
         exec=_runs(script, runner),
-        posix_lock=True,  # or share_lock() would have failed
+        posix_lock=True,  # or mutex.hold() would have failed
     )
 
 
@@ -248,12 +118,9 @@ def _replace(old: str, new: str) -> None:
 
 def _runs(script: str, runner: Runner) -> bool:
     try:
-        return runner.run([script], env={}).rc == _SCRIPT_RC
+        return runner.run([script], variables={}).rc == _SCRIPT_RC
     except CommandError:
         return False
-
-
-# What follows from it
 
 
 def link_mode(abilities: Abilities, *, split: bool) -> str:

@@ -9,84 +9,88 @@ import dataclasses
 import os
 import typing as t
 
+from ..host.platform import Platform
 from ..host.users import group_name, user_name
+from ..host.workers import Result
 from . import probe
-from .spec import Change, Directory, Share
+from .plan import Change, Directory, Survey
+from .spec import Wanted
 from .state import IDENTITY_MODE
 
 
-def result(
-    share: Share,
-    platform: probe.Platform,
-    answer: t.Mapping[str, t.Any],
+def report(
+    wanted: Wanted,
+    platform: Platform,
+    answer: Survey,
     changes: t.Sequence[Change],
     identity: str,
-    abilities: t.Mapping[str, bool],
-) -> dict[str, t.Any]:
-    """The module's result. ``abilities`` is empty where they are not known."""
-    tried = {field.name: abilities.get(field.name) for field in dataclasses.fields(probe.Abilities)}
-    mode = probe.link_mode(probe.Abilities(**abilities), split=bool(answer["split"])) if abilities else None
-    file = {identity: [share.layout.identity]}
+    abilities: t.Optional[probe.Abilities],
+) -> Result:
+    """The module's result. ``abilities`` is None where they are not known."""
+    tried = {field.name: getattr(abilities, field.name, None) for field in dataclasses.fields(probe.Abilities)}
+    mode = probe.link_mode(abilities, split=bool(answer.split)) if abilities else None
+    file = {identity: [wanted.layout.identity]}
+    free = {"free_bytes": answer.space.free_bytes, "free_inodes": answer.space.free_inodes}
     return {
         "changed": bool(changes or identity),
-        "share_name": share.name,
-        "share_id": answer["id"],
-        "root": share.root,
-        "filesystem": answer["filesystem"],
+        "share_name": wanted.name,
+        "share_id": answer.id,
+        "root": wanted.root,
+        "filesystem": answer.filesystem,
         "link_mode": mode,
-        "probe": {**tried, "free_bytes": answer["free_bytes"], "free_inodes": answer["free_inodes"]},
+        "probe": {**tried, **free},
         "platform": dataclasses.asdict(platform),
         "created": [change.path for change in changes if change.before is None] + file.get("created", []),
         "corrected": [change.path for change in changes if change.before is not None] + file.get("corrected", []),
-        "diff": _diff(share, changes, identity),
-        "warnings": _warnings(share, answer, changes, identity, mode),
+        "diff": _diff(wanted, changes, identity),
+        "warnings": _warnings(wanted, answer, changes, identity, mode),
     }
 
 
-def _diff(share: Share, changes: t.Sequence[Change], identity: str) -> dict[str, str]:
+def _diff(wanted: Wanted, changes: t.Sequence[Change], identity: str) -> dict[str, str]:
     """Before and after, a line for each directory. Without the id, which nobody can predict."""
-    before = [_line(share, change.path, change.before) for change in changes if change.before]
-    after = [_line(share, change.path, change.after) for change in changes]
+    before = [_line(wanted, change.path, change.before) for change in changes if change.before]
+    after = [_line(wanted, change.path, change.after) for change in changes]
     if identity:
-        after.append(f"share.json: {share.name}, {IDENTITY_MODE:04o}, {share.owner}\n")
+        after.append(f"share.json: {wanted.name}, {IDENTITY_MODE:04o}, {wanted.owner}\n")
     if identity == "corrected":
-        before.append(f"share.json: {share.name}, of another owner or mode\n")
+        before.append(f"share.json: {wanted.name}, of another owner or mode\n")
     return {
         "before": "".join(before),
         "after": "".join(after),
-        "before_header": share.root,
-        "after_header": share.root,
+        "before_header": wanted.root,
+        "after_header": wanted.root,
     }
 
 
-def _line(share: Share, path: str, directory: Directory) -> str:
-    name = os.path.relpath(path, share.root)
+def _line(wanted: Wanted, path: str, directory: Directory) -> str:
+    name = os.path.relpath(path, wanted.root)
     tail = ", new files writable by the group" if directory.shared else ""
     who = f"{user_name(directory.uid)}:{group_name(directory.gid)}"
     return f"{name}/: {directory.mode:04o} {who}{tail}\n"
 
 
 def _warnings(
-    share: Share, answer: t.Mapping[str, t.Any], changes: t.Sequence[Change], identity: str, mode: t.Optional[str]
+    wanted: Wanted, answer: Survey, changes: t.Sequence[Change], identity: str, mode: t.Optional[str]
 ) -> list[str]:
-    which = f"Share {share.name} ({share.root})"
+    which = f"Share {wanted.name} ({wanted.root})"
     found = []
     if mode == "copy":
-        split = f"{', '.join(answer['split'])}: on another filesystem"
+        split = f"{', '.join(answer.split)}: on another filesystem"
         found.append(
             f"{which}: uv has to copy every file into every environment"
-            f" ({split if answer['split'] else 'no hard links, no reflinks'})."
+            f" ({split if answer.split else 'no hard links, no reflinks'})."
             " Builds take several times as long, and environments share no room."
         )
-    if share.user_cache == "group" and not answer["acl"]:
+    if wanted.user_cache == "group" and not answer.acl:
         found.append(
             f"{which}: the filesystem has no POSIX default ACLs. People can share user-cache only with"
             " umask 002 (or 007); with another one their uv fails there. Or set uvnas_user_cache to private."
         )
     moved = [change for change in changes if change.before and change.before.uid != change.after.uid]
-    if moved and identity != "created" and moved[0].path == share.root:
+    if moved and identity != "created" and moved[0].path == wanted.root:
         found.append(
-            f"{which} had another owner. Only its own directories were given to {share.owner}; what is in them was not:"
-            " see chown --recursive."
+            f"{which} had another owner. Only its own directories were given to {wanted.owner}; what is in them was"
+            " not: see chown --recursive."
         )
     return found

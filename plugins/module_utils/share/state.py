@@ -10,30 +10,34 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
+import fnmatch
 import os
 import stat
 import typing as t
 
 from ..errors import UvnasError
-from ..host import files as fs
-from . import probe
-from .layout import Layout
-from .spec import (
-    Directory,
-    Identity,
-    Share,
-    acl_is_shared,
-    check_empty,
-    check_identity,
-    is_below,
-    parents,
-    parse_identity,
-    wanted_directories,
-)
+from ..host import acl, files
+from ..host.mounts import Mount, Space, mount_of, mounts, space
+from .identity import Identity, check_mounted, read_identity
+from .layout import Layout, is_below
+from .plan import Directory, parents, wanted_directories
+from .probe import PROBE_NAMES
+from .spec import Share, Wanted
 
-DEFAULT_ACL = "system.posix_acl_default"
 IDENTITY_MODE = 0o644
+
+# What may lie in a directory that is to become a share: the filesystem's own, and what a killed first run leaves before
+# share.json, which is the first thing that a share gets.
+_NOT_CONTENT = (
+    "lost+found",
+    ".snapshot",
+    ".snapshots",
+    ".zfs",
+    ".nfs*",
+    ".uvnas.mutex",
+    ".share.json.*.tmp",
+    *sorted(PROBE_NAMES),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,29 +56,32 @@ class Seen:
     split: list[str]
     # Whether the filesystem has POSIX ACLs.
     acl: bool
-    space: probe.Space
+    space: Space
 
 
-def observe(share: Share) -> Seen:
+def observe(wanted: Wanted) -> Seen:
     """Look at the share without changing anything. Raises UvnasError where it is no place for this share."""
-    _check_mounted(share)
+    share = wanted.share
+    check_mounted(share)
     found = {path: _look_at(path, follow=True) for path in parents(share)}
     found[share.root] = _look_at(share.root)
     ground = share.root if found[share.root] else _nearest(share)
     _check_on_mount(share, ground)
-    wanted = wanted_directories(share)
-    for path in wanted:
+    directories = wanted_directories(wanted)
+    for path in directories:
         if path != share.root:
             found[path] = _look_at(path) if found[share.root] else None
-    identity, identity_is_off = _identity(share) if found[share.root] else (None, False)
+    identity, identity_is_off = _identity(wanted) if found[share.root] else (None, False)
     if identity is None:
         _check_not_inside(share)
-    acl = default_acl_of(ground) is not None
-    all_mounts = probe.mounts()
-    mount = probe.mount_of(ground, all_mounts)
+    has_acl = acl.default_acl_of(ground) is not None
+    all_mounts = mounts()
+    mount = mount_of(ground, all_mounts)
     return Seen(
         directories={
-            path: _directory(path, status, acl=acl and path in wanted and wanted[path].shared is not None)
+            path: _directory(
+                path, status, look=has_acl and path in directories and directories[path].shared is not None
+            )
             for path, status in found.items()
         },
         identity=identity,
@@ -83,26 +90,9 @@ def observe(share: Share) -> Seen:
         writable=os.access(ground, os.W_OK | os.X_OK),
         filesystem=mount.type if mount else "unknown",
         split=_split(share, found, all_mounts),
-        acl=acl,
-        space=probe.space(ground),
+        acl=has_acl,
+        space=space(ground),
     )
-
-
-def _check_mounted(share: Share) -> None:
-    if share.mount is None:
-        return
-    hint = f"Mount the NAS at {share.mount} (see /etc/fstab, or the automounter), then run again."
-    try:
-        mounted = probe.is_mount_point(share.mount)
-        mount = probe.mount_of(share.mount, probe.mounts()) if mounted else None
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UvnasError(
-            f"the mount {share.mount} of share {share.name} does not exist on this host", hint=hint
-        ) from error
-    if not mounted or (mount and mount.type == "autofs"):
-        raise UvnasError(
-            f"nothing is mounted at {share.mount}; share {share.name} would be written to the local disk", hint=hint
-        )
 
 
 def _check_on_mount(share: Share, ground: str) -> None:
@@ -118,17 +108,17 @@ def _check_on_mount(share: Share, ground: str) -> None:
 
 
 def _check_not_inside(share: Share) -> None:
-    path = share.root
+    path = os.path.dirname(share.root)
     while path != "/":
-        path = os.path.dirname(path)
         data: t.Optional[dict[str, t.Any]] = None
         with contextlib.suppress(OSError, UvnasError):  # somebody else's file of that name
-            data = fs.read_json(Layout(path).identity)
+            data = files.read_json(Layout(path).identity)
         if data and "layout" in data and "id" in data:
             raise UvnasError(
                 f"{share.root} lies inside the share {data.get('name')} ({path})",
                 hint="Put shares side by side: what is in a share belongs to uvnas.cluster.",
             )
+        path = os.path.dirname(path)
 
 
 def _nearest(share: Share) -> str:
@@ -157,46 +147,41 @@ def _look_at(path: str, *, follow: bool = False) -> t.Optional[os.stat_result]:
     return status
 
 
-def _directory(path: str, status: t.Optional[os.stat_result], *, acl: bool) -> t.Optional[Directory]:
+def _directory(path: str, status: t.Optional[os.stat_result], *, look: bool) -> t.Optional[Directory]:
+    """A directory as it is; ``look``: whether its default ACL is of interest."""
     if status is None:
         return None
-    shared = acl_is_shared(default_acl_of(path) or b"") if acl else None
+    shared = acl.is_shared(acl.default_acl_of(path) or b"") if look else None
     return Directory(status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode), shared)
 
 
-def default_acl_of(path: str) -> t.Optional[bytes]:
-    """The default ACL of a directory, empty where it has none; None where the filesystem has no such thing."""
-    try:
-        return os.getxattr(path, DEFAULT_ACL)
-    except OSError as error:
-        if error.errno == errno.ENODATA:
-            return b""
-        if error.errno in (errno.ENOTSUP, errno.ENOSYS):
-            return None
-        raise
-
-
-def _identity(share: Share) -> tuple[t.Optional[Identity], bool]:
+def _identity(wanted: Wanted) -> tuple[t.Optional[Identity], bool]:
     """Which share the existing root is, and whether owner or mode of share.json are off. None: it may become one."""
-    path = share.layout.identity
-    try:
-        data = fs.read_json(path)
-    except UvnasError as error:
-        raise UvnasError(
-            str(error), hint="Restore it from a snapshot or a backup; it says which share this is."
-        ) from error
-    if data is None:
-        check_empty(share.root, os.listdir(share.root), name=share.name)
+    identity = read_identity(wanted.share)
+    if identity is None:
+        check_empty(wanted.share, os.listdir(wanted.root))
         return None, False
-    identity = parse_identity(data, path)
-    check_identity(identity, share.root, name=share.name, share_id=share.id)
-    status = os.stat(path)
-    return identity, status.st_uid != share.uid or stat.S_IMODE(status.st_mode) != IDENTITY_MODE
+    status = os.stat(wanted.layout.identity)
+    return identity, status.st_uid != wanted.uid or stat.S_IMODE(status.st_mode) != IDENTITY_MODE
 
 
-def _split(
-    share: Share, found: t.Mapping[str, t.Optional[os.stat_result]], all_mounts: t.Sequence[probe.Mount]
-) -> list[str]:
+def check_empty(share: Share, names: t.Iterable[str]) -> None:
+    """Raise UvnasError where the share's root, which has no share.json, holds anything (``names``)."""
+    strange = sorted(entry for entry in names if not is_leftover(entry))
+    if strange:
+        shown = ", ".join(strange[:3]) + (", …" if len(strange) > 3 else "")
+        raise UvnasError(
+            f"{share.root} is no share and not empty (it has {shown}); a share is made only in an empty directory",
+            hint=f"Choose another root for {share.name}. If it was a share, restore share.json from a backup.",
+        )
+
+
+def is_leftover(entry: str) -> bool:
+    """Whether an entry of a share's root is no content: the filesystem's own, or our working files."""
+    return any(fnmatch.fnmatchcase(entry, pattern) for pattern in _NOT_CONTENT)
+
+
+def _split(share: Share, found: t.Mapping[str, t.Optional[os.stat_result]], all_mounts: t.Sequence[Mount]) -> list[str]:
     """The directories between which files are linked, as far as they are not on the filesystem of the root."""
     points = {mount.point for mount in all_mounts}
     real = os.path.realpath(share.root)

@@ -25,15 +25,14 @@ import glob
 import hashlib
 import os
 import shutil
-import tempfile
 import typing as t
 
-from ..host import files as fs
+from ..host import files
+from .wheel import read_record
 
 # Held by a running uv, or of no use without building anew.
 _LEFT_OUT = (".lock",)
 _SOURCES = "src"
-_UNFINISHED = ".uvnas-"
 
 
 class _NotToBeHadError(Exception):
@@ -46,7 +45,7 @@ def borrow(source: str, target: str, packages: t.Mapping[str, str], minor: str) 
     For a Python ``minor``, such as ``3.12``. True if all of it is in ``target`` then, so that uv can do without an
     index. Raises OSError where ``target`` is full.
     """
-    if fs.is_mine(source):
+    if files.is_trusted(source):
         for name, version in packages.items():
             # Whatever else is wrong with it there: then it is not to be had there.
             with contextlib.suppress(_NotToBeHadError, ValueError, TypeError, csv.Error):
@@ -56,12 +55,6 @@ def borrow(source: str, target: str, packages: t.Mapping[str, str], minor: str) 
                     if error.errno in (errno.ENOSPC, errno.EDQUOT):
                         raise
     return all(_has(target, name, version, minor) for name, version in packages.items())
-
-
-def clean_up(cache: str) -> None:
-    """Remove what was being copied into the cache when its process was killed. The share's mutex has to be held."""
-    for path in glob.glob(os.path.join(glob.escape(cache), "archive-v*", f"{_UNFINISHED}*")):
-        shutil.rmtree(path)
 
 
 def _has(cache: str, name: str, version: str, minor: str) -> bool:
@@ -85,7 +78,7 @@ def _has(cache: str, name: str, version: str, minor: str) -> bool:
 def _borrow(source: str, target: str, name: str, version: str, minor: str) -> None:
     """Copy one package. What is there already is left as it is."""
     for page in glob.glob(os.path.join(glob.escape(source), "simple-v*", "**", f"{name}.rkyv"), recursive=True):
-        _copy_file(page, _moved(page, source, target))
+        _copy_file(page, _moved(page, source, target), target)
     for directory in _directories(source, "wheels-v*", name):
         # A file of each kind, and the link last: with it the package is there.
         entries = [entry for entry in os.scandir(directory) if _fits(entry.name, version, minor)]
@@ -128,12 +121,12 @@ def _copy_entry(entry: os.DirEntry[str], source: str, target: str) -> None:
     place = _moved(entry.path, source, target)
     if not entry.is_symlink():
         if entry.is_file(follow_symlinks=False):
-            _copy_file(entry.path, place)
+            _copy_file(entry.path, place, target)
         return
     archive = os.path.normpath(os.path.join(os.path.dirname(entry.path), os.readlink(entry.path)))
     if not archive.startswith(os.path.join(source, "archive-v")):
         raise _NotToBeHadError
-    _copy_archive(archive, _moved(archive, source, target))
+    _copy_archive(archive, _moved(archive, source, target), target)
     if not os.path.lexists(place):
         with contextlib.suppress(FileExistsError):  # Another build borrows it too.
             os.symlink(os.readlink(entry.path), place)
@@ -143,30 +136,25 @@ def _moved(path: str, source: str, target: str) -> str:
     return os.path.join(target, os.path.relpath(path, source))
 
 
-def _copy_file(path: str, place: str) -> None:
+def _copy_file(path: str, place: str, target: str) -> None:
     """Copy one file of the cache's own, in one step."""
     if os.path.lexists(place):
         return
     os.makedirs(os.path.dirname(place), exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=os.path.dirname(place), prefix=_UNFINISHED, delete=False) as file:
-        try:
-            with open(path, "rb") as original:
-                shutil.copyfileobj(original, file, 1 << 20)
-            os.chmod(file.name, 0o644)
-            os.rename(file.name, place)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    # Begun in the cache's own directory, where what a killed run leaves is looked for.
+    with open(path, "rb") as original, files.replacing(os.path.join(target, os.path.basename(place))) as new:
+        shutil.copyfileobj(original, new.stream, 1 << 20)
+        new.path = place
 
 
-def _copy_archive(archive: str, place: str) -> None:
+def _copy_archive(archive: str, place: str, target: str) -> None:
     """Copy an unpacked wheel, as far as its RECORD vouches for it, in one step. Raises _NotToBeHadError."""
     if os.path.lexists(place):
         return
     os.makedirs(os.path.dirname(place), exist_ok=True)
-    scratch = tempfile.mkdtemp(dir=os.path.dirname(place), prefix=_UNFINISHED)
+    scratch = files.temporary_name(os.path.join(target, os.path.basename(place)))
+    os.mkdir(scratch)
     try:
-        os.chmod(scratch, 0o755)
         for path, digest in _record(archive):
             _copy_checked(os.path.join(archive, path), os.path.join(scratch, path), digest)
         try:
@@ -179,12 +167,11 @@ def _copy_archive(archive: str, place: str) -> None:
 
 
 def _record(archive: str) -> list[tuple[str, str]]:
-    """The files of an unpacked wheel with their hashes (empty: none), as its RECORD has them (PEP 376, PEP 427)."""
-    records = glob.glob(os.path.join(glob.escape(archive), "*.dist-info", "RECORD"))
-    if len(records) != 1:
+    """The files of an unpacked wheel with their hashes (empty: none), as its RECORD has them."""
+    found = glob.glob(os.path.join(glob.escape(archive), "*.dist-info"))
+    if len(found) != 1:
         raise _NotToBeHadError
-    with open(records[0], encoding="utf-8", newline="") as file:
-        lines = [(line[0], line[1]) for line in csv.reader(file) if len(line) > 1]
+    lines = read_record(found[0])
     for path, _digest in lines:
         if os.path.isabs(path) or ".." in path.split("/"):
             raise _NotToBeHadError

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How uv is called on a share: one environment, one place for index settings, credentials only where nobody sees them.
+"""How uv is called on a share: its variables, one place for index settings, credentials only where nobody sees them.
 
 Facts about uv 0.13 used here (uv's CLI reference): every setting that can carry a credential has an environment
 variable, which, unlike an argument, other users cannot read from the process list.
@@ -17,7 +17,7 @@ import typing as t
 from ..host.process import Completed, Runner, check
 from ..share.layout import Layout
 
-# What uv may inherit from the environment that the module was started with: the way out to the network, and credentials
+# What uv may inherit from the variables that the module was started with: the way out to the network, and credentials
 # that a site keeps there. Everything else would make the same converge do different things for different people.
 _INHERITED = frozenset(
     {
@@ -75,8 +75,8 @@ class Index:
         chosen = {"strategy": self.strategy, "torch_backend": self.torch_backend}
         return {key: value for key, value in chosen.items() if value}
 
-    def environment(self) -> dict[str, str]:
-        """The settings as uv's environment variables."""
+    def variables(self) -> dict[str, str]:
+        """The settings as uv's variables."""
         variables = {
             "UV_DEFAULT_INDEX": self.default or "",
             "UV_INDEX": " ".join(self.extra),
@@ -97,13 +97,13 @@ class Uv:
     layout: Layout
     runner: Runner
     index: Index = Index()
-    # Of the process: proxies, certificates, whatever the site's uv needs. Wins over what is inherited.
-    extra_variables: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # Proxies, certificates, whatever the site's uv needs. Wins over what is inherited.
+    extra_variables: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     # None: the share's cache. A check mode run has one of its own, so as to leave the share alone.
     cache_dir: t.Optional[str] = None
 
-    def environment(self) -> dict[str, str]:
-        """The whole environment of a uv process."""
+    def variables(self) -> dict[str, str]:
+        """All the variables of a uv process."""
         inherited = {
             key: value
             for key, value in os.environ.items()
@@ -117,37 +117,35 @@ class Uv:
             # What the host trusts, pip does too, and a site's own certificate authority is nowhere else.
             **({"UV_SYSTEM_CERTS": "1"} if any(map(os.path.exists, _CERTIFICATES)) else {}),
             **inherited,
-            **self.index.environment(),
+            **self.index.variables(),
             "UV_NO_CONFIG": "1",
             "UV_NO_PROGRESS": "1",
             "UV_CACHE_DIR": self.cache_dir or self.layout.cache,
             "UV_PYTHON_INSTALL_DIR": self.layout.python,
             "UV_PYTHON_CACHE_DIR": self.layout.python_archives,
             "UV_PYTHON_DOWNLOADS": "never",
-            **self.extra_variables,
+            **{name: str(value) for name, value in self.extra_variables.items()},
         }
 
     def run(
         self,
         *args: str,
-        env: t.Optional[t.Mapping[str, str]] = None,
+        variables: t.Optional[t.Mapping[str, str]] = None,
         cwd: t.Optional[str] = None,
-        stdin: t.Optional[str] = None,
     ) -> Completed:
-        """Run ``uv args…``; ``env`` adds to the environment. A return code other than 0 is no error here."""
-        return self.runner.run(self._argv(args), env={**self.environment(), **(env or {})}, cwd=cwd, stdin=stdin)
+        """Run ``uv args…``; ``variables`` are further ones. A return code other than 0 is no error here."""
+        return self.runner.run(self._argv(args), variables={**self.variables(), **(variables or {})}, cwd=cwd)
 
     def check(
         self,
         *args: str,
         message: str,
         hint: str = "",
-        env: t.Optional[t.Mapping[str, str]] = None,
+        variables: t.Optional[t.Mapping[str, str]] = None,
         cwd: t.Optional[str] = None,
-        stdin: t.Optional[str] = None,
     ) -> Completed:
         """Like run(), but a return code other than 0 raises CommandError, which begins with ``message``."""
-        return check(self.run(*args, env=env, cwd=cwd, stdin=stdin), self._argv(args), message, hint=hint)
+        return check(self.run(*args, variables=variables, cwd=cwd), self._argv(args), message, hint=hint)
 
     def _argv(self, args: t.Sequence[str]) -> list[str]:
         return [self.layout.uv, "--color", "never", *args]

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 import os
@@ -14,10 +13,15 @@ import stat
 import typing as t
 
 from ..errors import CommandError, SpecError, UvnasError
-from ..host import files as fs
+from ..host import files, platform
+from ..host.checksum import check_archive
+from ..host.convergence import Convergence
 from ..host.process import Runner, check
-from ..share.layout import Layout
-from .release import PROGRAMS, Target, check_archive, extract, reported_version
+from ..host.workers import Result
+from ..share import store
+from ..share.identity import identify, read_identity
+from ..share.spec import Share
+from .release import PROGRAMS, extract, reported_version
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Place:
     bin_dir: str
     lib_dir: str
     mutex: str
+    # None: a directory of one host.
+    share: t.Optional[Share] = None
 
     def __post_init__(self) -> None:
         for path in (self.bin_dir, self.lib_dir):
@@ -34,9 +40,8 @@ class Place:
                 raise SpecError(f"{path} is not an absolute path", hint="Begin it with / or ~.")
 
     @classmethod
-    def on_share(cls, root: str) -> Place:
-        layout = Layout(root)
-        return cls(layout.bin_dir, layout.uv_versions, layout.mutex)
+    def on_share(cls, share: Share) -> Place:
+        return cls(share.layout.bin_dir, share.layout.uv_versions, share.layout.mutex, share)
 
     @classmethod
     def local(cls, bin_dir: str, lib_dir: t.Optional[str] = None) -> Place:
@@ -66,7 +71,7 @@ class Plan:
     def changed(self) -> bool:
         return self.install or bool(self.links)
 
-    def result(self, place: Place) -> dict[str, t.Any]:
+    def result(self, place: Place) -> Result:
         """The plan as the result of a module that carried it out, or would."""
         actions = [f"install uv {self.version}"] if self.install else []
         actions += [f"link {program} to {self.version}" for program in self.links]
@@ -91,7 +96,7 @@ def plan(place: Place, version: str) -> Plan:
     Raises UvnasError where something is in the way that this collection did not make.
     """
     versions = _from_bin(place)
-    links = {program: fs.read_link(place.link(program)) for program in PROGRAMS}
+    links = {program: files.read_link(place.link(program)) for program in PROGRAMS}
     linked = {program: _linked_version(place, program, target, versions) for program, target in links.items()}
     return Plan(
         version=version,
@@ -139,76 +144,90 @@ class Archive:
     sha256: str
 
 
-def converge(
-    place: Place,
-    version: str,
-    archive: t.Optional[Archive],
-    *,
-    runner: Runner,
-    busy_timeout: float,
-    check_mode: bool = False,
-) -> dict[str, t.Any]:
-    """Have ``version`` of uv in ``place``; the module's result.
+@dataclasses.dataclass(frozen=True)
+class Installation(Convergence[Plan, None]):
+    """An exact version of uv that is to be in a place."""
 
-    Where an archive is needed and not given, nothing is done, and the result has ``archive_needed_for``: a Target.
-    """
-    wanted = plan(place, version)
-    if wanted.changed:
-        _check_writable(place.lib_dir)
-        _check_writable(place.bin_dir)
-    if not wanted.changed or check_mode:
-        return wanted.result(place)
-    if wanted.install and archive is None:
-        return {**wanted.result(place), "archive_needed_for": str(Target.here())}
-    if archive is not None:
-        check_archive(archive.stream, archive.sha256, "the archive of uv")
-    _make_directory(place.lib_dir)
-    with fs.share_lock(place.mutex, timeout=busy_timeout, purpose=f"install uv {version}"):
-        wanted = plan(place, version)
-        _remove_leftovers(place)
-        if wanted.install:
-            if archive is None:
-                raise UvnasError(f"uv {version} disappeared from {place.lib_dir} just now", hint="Run again.")
-            _install(place, version, archive, runner)
-        if wanted.links:
-            _switch(place, version, wanted.links)
-    return wanted.result(place)
+    place: Place
+    version: str
+    # None: where one is needed, nothing is done, and the result has ``archive_needed_for``: the name of a platform.
+    archive: t.Optional[Archive]
+    runner: Runner
+    check_mode: bool = False
+
+    @property
+    def mutex(self) -> str:
+        return self.place.mutex
+
+    def plan(self) -> Plan:
+        return plan(self.place, self.version)
+
+    def changes(self, plan: Plan) -> bool:
+        return plan.changed
+
+    def obstacle(self, plan: Plan) -> t.Optional[Result]:
+        if self.place.share is not None:
+            if self.check_mode and read_identity(self.place.share) is None:  # It may be about to be laid out.
+                return self.report(plan, None)
+            identify(self.place.share)
+        if not plan.changed:
+            return None
+        _check_writable(self.place.lib_dir)
+        _check_writable(self.place.bin_dir)
+        if self.check_mode:
+            return None
+        if plan.install and self.archive is None:
+            return {**self.report(plan, None), "archive_needed_for": platform.here().name}
+        if self.archive is not None:
+            check_archive(self.archive.stream, self.archive.sha256, "the archive of uv")
+        files.make_directory(self.place.lib_dir)
+        return None
+
+    def sweep(self) -> None:
+        if self.place.share is not None:
+            store.sweep(self.place.share.layout)
+        else:
+            files.sweep(self.place.lib_dir)
+            files.sweep(self.place.bin_dir, _is_a_link_of_ours)
+
+    def do(self, plan: Plan) -> None:
+        if plan.install:
+            if self.archive is None:
+                raise UvnasError(f"uv {self.version} disappeared from {self.place.lib_dir} just now", hint="Run again.")
+            self._install(self.archive)
+        if plan.links:
+            files.make_directory(self.place.bin_dir)
+            versions = _from_bin(self.place)
+            for program in plan.links:
+                files.replace_symlink(os.path.join(versions, self.version, program), self.place.link(program))
+
+    def report(self, plan: Plan, done: None) -> Result:
+        return plan.result(self.place)
+
+    def _install(self, archive: Archive) -> None:
+        """Have the release in ``archive`` under its version.
+
+        Each program gets its name in one step, when it is complete and has been seen to run. A process that runs the
+        file that was there before keeps it.
+        """
+        directory = os.path.dirname(self.place.program(self.version, "uv"))
+        staging = files.temporary_name(directory)
+        os.mkdir(staging, 0o700)
+        try:
+            extract(archive.stream, staging)
+            _check_runs(os.path.join(staging, "uv"), self.version, self.runner)
+            files.make_directory(directory)
+            for program in PROGRAMS:
+                os.rename(os.path.join(staging, program), self.place.program(self.version, program))
+        finally:
+            shutil.rmtree(staging)
+        files.sync_directory(directory)
+        files.sync_directory(self.place.lib_dir)
 
 
-def _install(place: Place, version: str, archive: Archive, runner: Runner) -> None:
-    """Have the release in ``archive`` under its version. To be called with the mutex held.
-
-    Each program gets its name in one step, when it is complete and has been seen to run. A process that runs the file
-    that was there before keeps it.
-    """
-    directory = os.path.dirname(place.program(version, "uv"))
-    with _staging(directory) as staging:
-        extract(archive.stream, staging)
-        _check_runs(os.path.join(staging, "uv"), version, runner)
-        _make_directory(directory)
-        for program in PROGRAMS:
-            os.rename(os.path.join(staging, program), place.program(version, program))
-    fs.sync_directory(directory)
-    fs.sync_directory(place.lib_dir)
-
-
-def _switch(place: Place, version: str, programs: t.Iterable[str]) -> None:
-    """Point the links of ``programs`` to ``version``. To be called with the mutex held."""
-    _make_directory(place.bin_dir)
-    versions = _from_bin(place)
-    for program in programs:
-        fs.replace_symlink(os.path.join(versions, version, program), place.link(program))
-
-
-def _remove_leftovers(place: Place) -> None:
-    """Remove what killed processes left unfinished. To be called with the mutex held: nobody else is at work then."""
-    for entry in _entries(place.lib_dir):
-        if entry.name.startswith(".") and entry.name.endswith(".tmp") and entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
-    for entry in _entries(place.bin_dir):
-        ours = any(entry.name.startswith(f".{program}.") for program in PROGRAMS) and entry.name.endswith(".tmp")
-        if ours and entry.is_symlink():
-            os.unlink(entry.path)
+def _is_a_link_of_ours(name: str) -> bool:
+    """In ``/usr/local/bin``, where others have hidden files too."""
+    return files.is_temporary(name) and name.startswith(tuple(f".{program}." for program in PROGRAMS))
 
 
 def _check_writable(path: str) -> None:
@@ -221,42 +240,13 @@ def _check_writable(path: str) -> None:
         raise OSError(code, os.strerror(code), path)
 
 
-def _make_directory(path: str) -> None:
-    """Have the directory ``path``, and those above it: readable for everybody, whatever the umask."""
-    try:
-        os.mkdir(path)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        _make_directory(os.path.dirname(path))
-        os.mkdir(path)
-    os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) | 0o755)
-
-
-def _entries(directory: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(directory) as entries:
-            return list(entries)
-    except FileNotFoundError:
-        return []
-
-
-@contextlib.contextmanager
-def _staging(directory: str) -> t.Iterator[str]:
-    """A new directory beside ``directory``, for one block of code."""
-    path = fs.temporary_name(directory)
-    os.mkdir(path, 0o700)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path)
-
-
 def _check_runs(uv: str, version: str, runner: Runner) -> None:
     """Raise UvnasError unless ``uv`` runs on this machine and is ``version``, exactly."""
     cmd = [uv, "--version"]
     try:
-        done = runner.run(cmd, env={"PATH": "/usr/bin:/bin", "HOME": "/", "LC_ALL": "C", "UV_NO_CONFIG": "1"}, cwd="/")
+        done = runner.run(
+            cmd, variables={"PATH": "/usr/bin:/bin", "HOME": "/", "LC_ALL": "C", "UV_NO_CONFIG": "1"}, cwd="/"
+        )
     except CommandError as error:
         hints = {
             errno.ENOEXEC: "It was built for another kind of machine.",

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Generations: built at their final path, tested, sealed with a manifest, published by renaming a symlink, removed.
+"""Generations: built at their final path, tested, and sealed with a manifest.
 
 A generation without a manifest is rubbish of a build that did not finish, and may be removed at any time. One with a
 manifest never changes.
@@ -12,30 +12,30 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import json
 import os
 import re
 import socket
-import stat
 import tempfile
 import time
 import typing as t
 
 from ...errors import CommandError, UvnasError
-from ...host import extents
-from ...host import files as fs
+from ...host import files
+from ...host.mounts import space
 from ...host.process import Completed
 from ...python.record import Interpreter
+from ...share import manifest as manifests
 from ...share.layout import Layout
+from ...share.manifest import LockFact, Manifest, Needs, Python
 from ...uv.cache import borrow
 from ...uv.command import Uv
-from ..lock.file import Lock, normalize
+from ...uv.target import platform_arguments
+from ...uv.wheel import installed_packages
+from ..lock.file import Lock
 from ..plan import Ingredients
 from ..spec import EnvironmentSpec
-from . import needs as platform_needs
-from . import pin
-
-MANIFEST_FORMAT = 1
+from . import needs, pin
+from .size import seal
 
 # Of uv: how many threads link files, and how many processes compile bytecode (seen with strace). By default as many as
 # there are processors.
@@ -54,20 +54,6 @@ for name in sys.argv[1:]:
         traceback.print_exc(limit=-3)
 sys.exit(failed)
 """
-
-
-@dataclasses.dataclass(frozen=True)
-class Size:
-    """What a tree takes: ``bytes`` of all its files, ``own_bytes`` that it shares with nobody, ``inodes`` of its own.
-
-    A file linked from the cache, or from another environment, counts in ``bytes`` only; one that was cloned (reflink)
-    does not count in ``own_bytes``.
-    """
-
-    files: int
-    bytes: int
-    own_bytes: int
-    inodes: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,134 +76,49 @@ class Build:
         return self.ingredients.generation_id
 
 
-def read_manifest(layout: Layout, env: str, generation_id: str) -> t.Optional[dict[str, t.Any]]:
-    """The manifest of a generation; None where there is no complete generation of that id."""
-    return fs.read_json(layout.manifest(env, generation_id))
-
-
-def installed_packages(site_packages: str) -> dict[str, str]:
-    """Version by package name, as the metadata directories in ``site_packages`` name them (PEP 376, PEP 427)."""
-    found = {}
-    for entry in os.listdir(site_packages):
-        if entry.endswith(".dist-info"):
-            name, _dash, version = entry[: -len(".dist-info")].rpartition("-")
-            found[normalize(name)] = version
-    return dict(sorted(found.items()))
-
-
-def build(layout: Layout, uv: Uv, what: Build) -> dict[str, t.Any]:
+def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
     """Build, test and seal the generation; return its manifest. What fails leaves nothing behind.
 
     Raises UvnasError (CommandError where uv or a smoke test said why).
     """
     path = layout.generation(what.spec.name, what.id)
     started = time.monotonic()
-    clean_up(layout, what.spec.name)
     os.makedirs(layout.generations_of(what.spec.name), mode=0o755, exist_ok=True)
+    files.remove_tree(path)  # In force perhaps, but without its manifest.
     try:
         _install(layout, uv, what, path)
         _check_interpreter(layout, what, path)
         packages = _check_packages(what, path)
         pin.write(path, site_packages(path, what.interpreter.minor))
-        needs = _check_needs(layout, what, path, packages)
+        needed = _check_needs(layout, what, path, packages)
         _smoke_test(uv, what.spec, path)
-        size = seal(path)
-        manifest = {
-            "format": MANIFEST_FORMAT,
-            "environment": what.spec.name,
-            "id": what.id,
-            "share": what.share_name,
-            "builder": socket.gethostname(),
-            "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "seconds": round(time.monotonic() - started, 2),
-            "uv": _uv_version(layout),
-            "python": {
-                "key": what.ingredients.interpreter_key,
-                "version": what.interpreter.version,
-                "digest": what.ingredients.interpreter_digest,
-            },
-            "lock": {"digest": what.ingredients.lock_digest, "spec": what.lock.spec_digest},
-            "options": dict(what.ingredients.options),
-            "source": _source(what.spec),
-            "imports": list(what.spec.imports),
-            "packages": packages,
-            "platform": needs,
-            "size": dataclasses.asdict(size),
-        }
-        fs.write_json(layout.manifest(what.spec.name, what.id), manifest)
+        manifest = Manifest(
+            environment=what.spec.name,
+            id=what.id,
+            share=what.share_name,
+            builder=socket.gethostname(),
+            size=seal(path),
+            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - started, 2),
+            uv=_uv_version(layout),
+            python=Python(
+                key=what.ingredients.interpreter_key,
+                version=what.interpreter.version,
+                digest=what.ingredients.interpreter_digest,
+            ),
+            lock=LockFact(what.ingredients.lock_digest, what.lock.spec_digest),
+            options=dict(what.ingredients.options),
+            source=_source(what.spec),
+            imports=list(what.spec.imports),
+            packages=packages,
+            platform=needed,
+        )
+        manifests.write(layout.manifest(what.spec.name, what.id), manifest)
     except BaseException:
         with contextlib.suppress(OSError):
-            fs.remove_tree(path)
+            files.remove_tree(path)
         raise
     return manifest
-
-
-def publish(layout: Layout, env: str, generation_id: str) -> None:
-    """Make ``envs/<env>`` mean this generation, in one step. Raises UvnasError where the generation is not complete."""
-    if not os.path.exists(layout.manifest(env, generation_id)):
-        raise UvnasError(f"environment {env}: generation {generation_id} is not complete, so it cannot be published")
-    fs.replace_symlink(layout.env_link_target(env, generation_id), layout.env(env))
-
-
-def remove(layout: Layout, env: str) -> None:
-    """Remove an environment: its name first, so that nobody finds half of it, then its generations and its lock."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(layout.env(env))
-    fs.remove_tree(layout.generations_of(env))
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(layout.lock(env))
-
-
-def clean_up(layout: Layout, env: str) -> None:
-    """Remove what killed builds of this environment left: hidden names, and generations that were never sealed."""
-    with contextlib.suppress(FileNotFoundError):
-        for entry in os.listdir(layout.generations_of(env)):
-            if entry.startswith(".") or not os.path.exists(layout.manifest(env, entry)):
-                fs.remove_tree(os.path.join(layout.generations_of(env), entry))
-
-
-def clean_up_names(layout: Layout) -> None:
-    """Remove what was being published or removed when its process was killed. The share's mutex has to be held."""
-    for directory in (layout.envs, layout.generations, layout.locks):
-        with contextlib.suppress(FileNotFoundError):
-            for entry in os.listdir(directory):
-                path = os.path.join(directory, entry)
-                if not fs.is_temporary(entry):
-                    continue
-                if os.path.isdir(path) and not os.path.islink(path):
-                    fs.remove_tree(path)
-                else:
-                    os.unlink(path)
-
-
-def seal(path: str) -> Size:
-    """Take write permission for group and others off everything below ``path``, and measure it on the way."""
-    files = total = own = inodes = 0
-    clones = True  # As far as is known: until the filesystem says that it cannot tell.
-    pending = [path]
-    while pending:
-        directory = pending.pop()
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                status = entry.stat(follow_symlinks=False)
-                if entry.is_symlink():
-                    inodes += 1
-                    continue
-                if stat.S_IMODE(status.st_mode) & 0o022:
-                    os.chmod(entry.path, stat.S_IMODE(status.st_mode) & ~0o022)
-                if entry.is_dir(follow_symlinks=False):
-                    inodes += 1
-                    pending.append(entry.path)
-                    continue
-                files += 1
-                total += status.st_size
-                if status.st_nlink == 1:
-                    alone = extents.own_bytes(entry.path) if clones and status.st_size else status.st_size
-                    clones = alone is not None
-                    # Blocks are whole, and the last one is seldom full.
-                    own += status.st_size if alone is None else min(alone, status.st_size)
-                    inodes += 1
-    return Size(files, total, own, inodes)
 
 
 def site_packages(path: str, minor: str) -> str:
@@ -241,17 +142,17 @@ def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
         sync += ["--link-mode", what.link_mode]
     for package in what.spec.no_binary:
         sync += ["--no-binary", package]
-    sync += platform_needs.uv_arguments(name, what.spec.glibc, uv.runner)
-    environment = resolver_environment(what.spec)
-    if what.workers and _WORKERS not in uv.environment():
-        environment[_WORKERS] = str(what.workers)
+    sync += platform_arguments(name, what.spec.glibc, uv.runner)
+    variables = what.spec.uv_variables()
+    if what.workers and _WORKERS not in uv.variables():
+        variables[_WORKERS] = str(what.workers)
     versions = what.lock.versions
     done = None
     if any(borrow(cache, layout.cache, versions, what.interpreter.minor) for cache in what.caches):
-        offline = {**environment, "UV_OFFLINE": "1"}
-        done = uv.run("pip", "sync", "--quiet", *sync, layout.lock(name), env=offline)
+        offline = {**variables, "UV_OFFLINE": "1"}
+        done = uv.run("pip", "sync", "--quiet", *sync, layout.lock(name), variables=offline)
     if done is None or done.rc != 0:
-        done = uv.run("pip", "sync", "--quiet", *sync, layout.lock(name), env=environment)
+        done = uv.run("pip", "sync", "--quiet", *sync, layout.lock(name), variables=variables)
     if done.rc != 0:
         raise CommandError(
             f"environment {name}: cannot install its lock",
@@ -261,11 +162,6 @@ def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
             stderr=done.stderr,
             hint=_room(layout),
         )
-
-
-def resolver_environment(spec: EnvironmentSpec) -> dict[str, str]:
-    """Settings of one environment that win over those of the site."""
-    return {"UV_TORCH_BACKEND": spec.torch_backend} if spec.torch_backend else {}
 
 
 def _check_interpreter(layout: Layout, what: Build, path: str) -> None:
@@ -296,13 +192,13 @@ def _check_packages(what: Build, path: str) -> dict[str, str]:
     return installed
 
 
-def _check_needs(layout: Layout, what: Build, path: str, packages: t.Mapping[str, str]) -> dict[str, t.Any]:
+def _check_needs(layout: Layout, what: Build, path: str, packages: t.Mapping[str, str]) -> Needs:
     """What the environment needs of hosts, which must be no more than those of its shares have."""
     key, minor = what.ingredients.interpreter_key, what.interpreter.minor
-    needs = platform_needs.scan(site_packages(path, minor), layout.interpreter_bin(key, minor), key)
+    found = needs.scan(site_packages(path, minor), layout.interpreter_bin(key, minor), key)
     if what.spec.glibc:
-        platform_needs.check_floor(what.spec.name, needs, key, packages, what.spec.glibc)
-    return needs
+        needs.check_floor(what.spec.name, found, key, packages, what.spec.glibc)
+    return found
 
 
 def _same_version(locked: str, installed: str) -> bool:
@@ -313,10 +209,10 @@ def _same_version(locked: str, installed: str) -> bool:
 def _smoke_test(uv: Uv, spec: EnvironmentSpec, path: str) -> None:
     """Import what the spec says, run its checks; nothing of that writes into the generation."""
     python = os.path.join(path, "bin", "python")
-    environment = {
-        **uv.environment(),
+    variables = {
+        **uv.variables(),
         "VIRTUAL_ENV": path,
-        "PATH": os.path.join(path, "bin") + os.pathsep + uv.environment()["PATH"],
+        "PATH": os.path.join(path, "bin") + os.pathsep + uv.variables()["PATH"],
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     commands = [[python, "-I", "-B", "-c", IMPORTS, *spec.imports]] if spec.imports else []
@@ -325,7 +221,7 @@ def _smoke_test(uv: Uv, spec: EnvironmentSpec, path: str) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="uvnas-") as scratch:
         for command in commands:
-            done: Completed = uv.runner.run(command, env=environment, cwd=scratch)
+            done: Completed = uv.runner.run(command, variables=variables, cwd=scratch)
             if done.rc != 0:
                 what = f"check {command[-1]!r}" if command[0] == "/bin/sh" else f"importing {', '.join(spec.imports)}"
                 raise CommandError(
@@ -340,10 +236,10 @@ def _smoke_test(uv: Uv, spec: EnvironmentSpec, path: str) -> None:
 
 def _room(layout: Layout) -> str:
     """A hint where the share is as good as full; the tool's own words are not searched for it."""
-    state = os.statvfs(layout.root)
-    if state.f_bavail * state.f_frsize < 16 << 20 or (state.f_files and state.f_favail < 1000):
+    found = space(layout.root)
+    if found.free_bytes < 16 << 20 or (found.free_inodes is not None and found.free_inodes < 1000):
         return (
-            f"The share is full: {state.f_bavail * state.f_frsize} bytes and {state.f_favail} inodes are free. "
+            f"The share is full: {found.free_bytes} bytes and {found.free_inodes} inodes are free. "
             "Nothing was published; the environment stays as it was."
         )
     return ""
@@ -358,5 +254,4 @@ def _source(spec: EnvironmentSpec) -> dict[str, t.Any]:
     """Where the environment comes from, in the words of the inventory."""
     keys = ("requirements", "requirements_files", "project", "extras", "groups", "lock", "exclude_newer", "python")
     source = {key: getattr(spec, key) for key in keys}
-    cleaned: dict[str, t.Any] = json.loads(json.dumps({key: value for key, value in source.items() if value}))
-    return cleaned
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in source.items() if value}

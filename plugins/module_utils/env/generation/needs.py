@@ -11,7 +11,6 @@ libraries themselves say which versions of glibc's symbols the loader has to fin
 from __future__ import annotations
 
 import csv
-import dataclasses
 import glob
 import mmap
 import os
@@ -20,117 +19,52 @@ import typing as t
 
 from ...errors import UvnasError
 from ...host import elf
-from ...host.platform import OLDEST, Version, version
-from ...host.process import Runner
-from ...share.probe import Platform, platform
-from ..lock.file import normalize
+from ...host.platform import GNU, OLDEST_GLIBC, Platform, Version, glibc_of_tag, glibc_version
+from ...python.version import platform_of_key
+from ...share.manifest import Need, Needs
+from ...uv import wheel
 
-# Every host has this one (CentOS 7, of 2014). What needs no more is not listed.
-COMMON = OLDEST
-
-# What uv 0.13's --python-platform knows, x86_64-manylinux_2_31 for one, besides 2.17.
-_UV_MACHINES = frozenset({"x86_64", "aarch64"})
-_UV_GLIBCS = (COMMON, "2.28", *(f"2.{minor}" for minor in range(31, 41)))
-
-_TAG = re.compile(r"manylinux_(\d+)_(\d+)_")
-_OLD_TAGS = {"manylinux1_": (2, 5), "manylinux2010_": (2, 12), "manylinux2014_": (2, 17)}
 _SYMBOL = re.compile(r"GLIBC_(\d+)\.(\d+)")
 # Relative relocations, a way to write them that came with glibc 2.36. The version is there to have older ones refuse.
 _RELR = "GLIBC_ABI_DT_RELR"
 _SHOWN = 4
 _LIBCS = {"gnu": "glibc", "musl": "musl"}
 
-# For uv
-
-
-def uv_platform(env: str, floor: str, builder: Platform) -> str:
-    """What uv calls the platform of hosts with glibc ``floor`` and newer: the nearest that it knows, not above it.
-
-    Raises UvnasError where ``builder`` cannot build environment ``env`` for it.
-    """
-    if builder.libc != "gnu" or builder.arch not in _UV_MACHINES:
-        raise UvnasError(
-            f"environment {env}: it is to be for glibc {floor}, but this builder is {builder.arch} with {builder.libc}",
-            hint="Leave out glibc in uvnas_shares, or have the share built by a host that has glibc.",
-        )
-    if version(builder.libc_version) < version(floor):
-        raise UvnasError(
-            f"environment {env}: it is to be for glibc {floor}, but this builder itself has {builder.libc_version}",
-            hint=f'The key glibc of a share is the oldest one among its hosts: write "{builder.libc_version}" or less.',
-        )
-    known = max((each for each in _UV_GLIBCS if version(each) <= version(floor)), key=version)
-    return f"{builder.arch}-manylinux_{known.replace('.', '_')}"
-
-
-def uv_arguments(env: str, floor: t.Optional[str], runner: Runner) -> list[str]:
-    """What has uv choose wheels for glibc ``floor``; nothing where there is no floor. Raises UvnasError."""
-    return ["--python-platform", uv_platform(env, floor, platform(runner))] if floor else []
-
-
 # Found in what was built
 
 
-@dataclasses.dataclass(frozen=True)
-class Need:
-    """Of one package: the oldest glibc that will do, and the platform tag of its wheel."""
-
-    glibc: str
-    tag: str
-
-
-def scan(site_packages: str, interpreter: str, key: str) -> dict[str, t.Any]:
-    """What an environment needs, for its manifest: its packages, and the executable ``interpreter`` with uv's ``key``.
-
-    ``glibc`` is the oldest that will do for all, ``interpreter`` the same for the interpreter by itself; ``packages``
-    has those that need more than COMMON. With another libc there are ``arch`` and ``libc`` only.
-    """
-    arch, _dash, libc = key.partition("-linux-")[2].rpartition("-")
-    arch = re.sub(r"_v[234]\Z", "", arch)  # Of a build for newer processors of that kind.
-    found: dict[str, t.Any] = {"arch": arch, "libc": libc}
-    if libc != "gnu":
-        return found
+def scan(site_packages: str, interpreter: str, key: str) -> Needs:
+    """What an environment needs: its packages, and the executable ``interpreter``, which has uv's ``key``."""
+    platform = platform_of_key(key)
+    arch, libc = platform.arch, platform.libc
+    if libc != GNU:
+        return Needs(arch, libc)
     own = _newest(_glibcs(_interpreter_files(interpreter), arch))
     packages = {}
-    for info in sorted(glob.glob(os.path.join(glob.escape(site_packages), "*.dist-info"))):
+    for name, info in wheel.metadata_directories(site_packages).items():
         need = _package(info, arch)
-        if need is not None and version(need.glibc) > version(COMMON):
-            name = os.path.basename(info)[: -len(".dist-info")].rpartition("-")[0]
-            packages[normalize(name)] = dataclasses.asdict(need)
-    most = _newest([version(own), *(version(need["glibc"]) for need in packages.values())])
-    return {**found, "glibc": most, "interpreter": own, "packages": packages}
+        if need is not None and glibc_version(need.glibc) > glibc_version(OLDEST_GLIBC):
+            packages[name] = need
+    most = _newest([glibc_version(own), *(glibc_version(need.glibc) for need in packages.values())])
+    return Needs(arch, libc, most, own, packages)
 
 
 def wheel_glibc(text: str) -> t.Optional[Need]:
-    """What a wheel needs by the tags in ``text``, its file WHEEL. None where they do not say; ``any`` is COMMON.
+    """What a wheel needs by the tags in ``text``, its file WHEEL. None where they do not say; ``any`` is the oldest.
 
     A wheel with several tags is for all of these hosts, so the lowest counts.
     """
-    tags = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("Tag:")]
-    # A platform tag has no dash, and may be several with dots between them.
-    platforms = [name for tag in tags for name in tag.rpartition("-")[2].split(".")]
-    known = [(found, name) for name in platforms for found in [_tag_glibc(name)] if found is not None]
+    known = [(found, tag) for tag in wheel.platform_tags(text) for found in [glibc_of_tag(tag)] if found is not None]
     if not known:
         return None
-    lowest, name = min(known)
-    return Need(f"{lowest[0]}.{lowest[1]}", name)
-
-
-def _tag_glibc(name: str) -> t.Optional[Version]:
-    if name == "any":
-        return version(COMMON)
-    match = _TAG.match(name)
-    if match:
-        return int(match[1]), int(match[2])
-    return next((glibc for prefix, glibc in _OLD_TAGS.items() if name.startswith(prefix)), None)
+    lowest, tag = min(known)
+    return Need(f"{lowest[0]}.{lowest[1]}", tag)
 
 
 def _package(info: str, arch: str) -> t.Optional[Need]:
     """What the package with the metadata directory ``info`` needs; None for nothing that can be told."""
-    try:
-        with open(os.path.join(info, "WHEEL"), encoding="utf-8", errors="replace") as file:
-            tagged = wheel_glibc(file.read())
-    except FileNotFoundError:
-        tagged = None
+    text = wheel.read_wheel(info)
+    tagged = wheel_glibc(text) if text is not None else None
     if tagged is not None:
         return tagged
     found = _glibcs(_libraries(info), arch)
@@ -140,9 +74,8 @@ def _package(info: str, arch: str) -> t.Optional[Need]:
 def _libraries(info: str) -> t.Iterator[str]:
     """The files of an installed package that may be libraries or programs, by their names."""
     try:
-        with open(os.path.join(info, "RECORD"), encoding="utf-8", errors="replace", newline="") as file:
-            paths = [row[0] for row in csv.reader(file) if row]
-    except FileNotFoundError:
+        paths = [path for path, _hash in wheel.read_record(info)]
+    except (FileNotFoundError, csv.Error):
         return
     for path in paths:
         name = os.path.basename(path)
@@ -187,51 +120,52 @@ def file_glibc(path: str, arch: str) -> t.Optional[Version]:
 
 
 def _newest(versions: t.Iterable[Version]) -> str:
-    """The newest of them, or COMMON where that is newer."""
-    major, minor = max([*versions, version(COMMON)])
+    """The newest of them, or OLDEST_GLIBC where that is newer."""
+    major, minor = max([*versions, glibc_version(OLDEST_GLIBC)])
     return f"{major}.{minor}"
 
 
 # Compared with hosts
 
 
-def check_floor(env: str, needs: t.Mapping[str, t.Any], key: str, packages: t.Mapping[str, str], floor: str) -> None:
+def check_floor(env: str, needs: Needs, key: str, packages: t.Mapping[str, str], floor: str) -> None:
     """Raise UvnasError where an environment that was built for glibc ``floor`` needs a newer one.
 
     uv chose wheels for it; what it built itself is made for the builder. ``packages`` has versions by name.
     """
-    too_new = _too_new(needs, key, packages, version(floor))
+    too_new = _too_new(needs, key, packages, glibc_version(floor))
     if too_new:
         raise UvnasError(
             f"environment {env}: {_some(too_new)}, but it is for hosts with {floor}",
-            hint="\n".join(filter(None, (_python_hint(needs, version(floor)), _build_hint(needs, version(floor))))),
+            hint="\n".join(
+                filter(None, (_python_hint(needs, glibc_version(floor)), _build_hint(needs, glibc_version(floor))))
+            ),
         )
 
 
 def objection(
-    env: str, needs: t.Mapping[str, t.Any], key: str, packages: t.Mapping[str, str], host: Platform, host_name: str
+    env: str, needs: Needs, key: str, packages: t.Mapping[str, str], host: Platform, host_name: str
 ) -> t.Optional[str]:
     """Why an environment with these ``needs`` cannot run on ``host``; None where nothing is known against it."""
-    arch = needs.get("arch", host.arch)
-    if arch != host.arch:
-        return f"environment {env}: cannot run here: it is for {arch}, this host ({host_name}) is {host.arch}"
-    if needs.get("libc") != "gnu" or host.libc != "gnu":
+    if needs.arch and needs.arch != host.arch:
+        return f"environment {env}: cannot run here: it is for {needs.arch}, this host ({host_name}) is {host.arch}"
+    if needs.libc != GNU or host.libc != GNU:
         return None
-    too_new = _too_new(needs, key, packages, version(host.libc_version))
+    too_new = _too_new(needs, key, packages, glibc_version(host.libc_version))
     if not too_new:
         return None
     return f"environment {env}: cannot run here: {_some(too_new)}; this host ({host_name}) has {host.libc_version}"
 
 
-def advice(needs: t.Mapping[str, t.Any], host: Platform, share: str, floor: t.Optional[str]) -> str:
+def advice(needs: Needs, host: Platform, share: str, floor: t.Optional[str]) -> str:
     """What to do about an objection on ``host``, which uses a share that is declared with ``floor``."""
-    if needs.get("arch", host.arch) != host.arch:
+    if needs.arch and needs.arch != host.arch:
         return "A share is for one kind of machine: give other machines a share, with a builder, of their own."
-    here = version(host.libc_version)
+    here = glibc_version(host.libc_version)
     python = _python_hint(needs, here)
     if not _packages_above(needs, here):
         return python
-    if floor and version(floor) <= here:
+    if floor and glibc_version(floor) <= here:
         packages = f"Share {share} is declared for glibc {floor}: run site.yml, which locks and builds it for that."
     else:
         packages = (
@@ -243,39 +177,38 @@ def advice(needs: t.Mapping[str, t.Any], host: Platform, share: str, floor: t.Op
     return "\n".join(filter(None, (python, packages)))
 
 
-def other_libc(needs: t.Mapping[str, t.Any], host: Platform) -> str:
+def other_libc(needs: Needs, host: Platform) -> str:
     """The reason that a failure on ``host`` may well have, where the environment is for another libc; else empty."""
-    libc = needs.get("libc", host.libc)
-    return "" if libc == host.libc else f"\nIt is for hosts with {_LIBCS[libc]}; this one has {_LIBCS[host.libc]}."
+    if not needs.libc or needs.libc == host.libc:
+        return ""
+    return f"\nIt is for hosts with {_LIBCS[needs.libc]}; this one has {_LIBCS[host.libc]}."
 
 
-def _too_new(
-    needs: t.Mapping[str, t.Any], key: str, packages: t.Mapping[str, str], limit: Version
-) -> list[tuple[str, str]]:
+def _too_new(needs: Needs, key: str, packages: t.Mapping[str, str], limit: Version) -> list[tuple[str, str]]:
     """What needs a newer glibc than ``limit``, and which; what needs most first."""
-    found = [(f"interpreter {key}", needs["interpreter"])] if _python_above(needs, limit) else []
-    above = sorted(_packages_above(needs, limit).items(), key=lambda item: version(item[1]["glibc"]), reverse=True)
-    return found + [(f"{name} {packages.get(name, '')} ({need['tag']})", need["glibc"]) for name, need in above]
+    found = [(f"interpreter {key}", needs.interpreter)] if _python_above(needs, limit) else []
+    above = sorted(_packages_above(needs, limit).items(), key=lambda item: glibc_version(item[1].glibc), reverse=True)
+    return found + [(f"{name} {packages.get(name, '')} ({need.tag})", need.glibc) for name, need in above]
 
 
-def _python_above(needs: t.Mapping[str, t.Any], limit: Version) -> bool:
-    return version(needs.get("interpreter", COMMON)) > max(limit, version(COMMON))
+def _python_above(needs: Needs, limit: Version) -> bool:
+    return glibc_version(needs.interpreter or OLDEST_GLIBC) > max(limit, glibc_version(OLDEST_GLIBC))
 
 
-def _packages_above(needs: t.Mapping[str, t.Any], limit: Version) -> dict[str, t.Mapping[str, str]]:
-    return {name: need for name, need in needs.get("packages", {}).items() if version(need["glibc"]) > limit}
+def _packages_above(needs: Needs, limit: Version) -> dict[str, Need]:
+    return {name: need for name, need in needs.packages.items() if glibc_version(need.glibc) > limit}
 
 
-def _python_hint(needs: t.Mapping[str, t.Any], limit: Version) -> str:
+def _python_hint(needs: Needs, limit: Version) -> str:
     if not _python_above(needs, limit):
         return ""
     return (
         "An interpreter of uvnas_site_pythons runs on hosts as old as the one it was built on; those that uv downloads "
-        f"need glibc {COMMON}."
+        f"need glibc {OLDEST_GLIBC}."
     )
 
 
-def _build_hint(needs: t.Mapping[str, t.Any], limit: Version) -> str:
+def _build_hint(needs: Needs, limit: Version) -> str:
     names = ", ".join(sorted(_packages_above(needs, limit)))
     if not names:
         return ""

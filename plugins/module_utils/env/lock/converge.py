@@ -11,21 +11,38 @@ import os
 import typing as t
 
 from ...errors import UvnasError, failure
-from ...host import files as fs
-from ...host.process import call_many
+from ...host import files
+from ...host.convergence import Convergence
+from ...host.workers import Result, call_many
 from ...python.record import load_record
 from ...python.record import resolve as resolve_interpreter
+from ...share import store
 from ...share.layout import Layout
+from ...share.spec import Share
 from ...uv.command import Uv
 from ..spec import EnvironmentSpec, Sources
 from . import file as locks
-from .plan import COPY, KEEP, RESOLVE, EarlierShare, Input, Step, Upgrade, plan, versions_in
+from .file import LockText
+from .plan import COPY, KEEP, RESOLVE, Input, Step, Upgrade, needs, plan
 from .resolve import Request, resolve
 
 
 @dataclasses.dataclass(frozen=True)
-class Locking:
-    """The locks of one share at work."""
+class Outcome:
+    """What became of one lock: its wanted text (None: a check cannot know it), and warnings; or an error."""
+
+    text: t.Optional[LockText] = None
+    warnings: t.Sequence[str] = ()
+    error: t.Optional[UvnasError] = None
+
+
+# By environment.
+Outcomes = t.Mapping[str, Outcome]
+
+
+@dataclasses.dataclass(frozen=True)
+class Locking(Convergence[list[Step], Outcomes]):
+    """The locks of one share."""
 
     layout: Layout
     uv: Uv
@@ -33,55 +50,89 @@ class Locking:
     inputs: t.Mapping[str, Input]
     upgrade: Upgrade
     jobs: int = 1
-    busy_timeout: float = 600.0
-    earlier_shares: t.Sequence[EarlierShare] = ()
+    earlier_shares: t.Sequence[Share] = ()
+    check_mode: bool = False
 
-    def run(self, *, check_mode: bool) -> dict[str, t.Any]:
-        """Bring the locks up to date; the module's result.
+    @property
+    def mutex(self) -> str:
+        return self.layout.mutex
 
-        Where texts are lacking, the result names the environments in ``needs`` and nothing is done.
-        """
-        steps = self._plan(check_mode=check_mode)
-        needs = [step.spec.name for step in steps if step.lacks]
-        if needs:
-            return {"changed": False, "needs": needs, "locks": {}}
-        if check_mode or all(step.action == KEEP for step in steps):
-            return self._result(steps, self._texts(steps))
-        with fs.share_lock(self.layout.mutex, timeout=self.busy_timeout, purpose="locking environments"):
-            # Somebody else may have done it meanwhile, or something else: the plan is made anew.
-            steps = self._plan(check_mode=False)
-            texts = self._texts(steps)
-            for step in steps:
-                text = texts[step.spec.name].get("text")
-                if text is not None and text != step.on_share:
-                    fs.write_durable(self.layout.lock(step.spec.name), text)
-        return self._result(steps, texts)
+    def sweep(self) -> None:
+        store.sweep(self.layout)
 
-    def _plan(self, *, check_mode: bool) -> list[Step]:
+    def plan(self) -> list[Step]:
         shares = self.earlier_shares
-        return plan(self.layout, self.specs, self.inputs, self.upgrade, shares, check_mode=check_mode)
+        return plan(self.layout, self.specs, self.inputs, self.upgrade, shares, check_mode=self.check_mode)
 
-    def _texts(self, steps: t.Sequence[Step]) -> dict[str, dict[str, t.Any]]:
-        """For each step, by name: the wanted ``text`` (None: a check cannot know it), ``warnings``, or ``error``."""
-        texts: dict[str, dict[str, t.Any]] = {}
-        for step in steps:
-            if step.lacks:  # Nothing was lacking before the mutex of the share was taken.
-                changed = f"environment {step.spec.name}: its lock changed while this was running"
-                texts[step.spec.name] = {"error": UvnasError(changed, hint="Run again.")}
-            elif step.action == KEEP:
-                texts[step.spec.name] = {"text": step.on_share}
-            elif step.action == COPY:
-                texts[step.spec.name] = {"text": step.copied}
+    def changes(self, plan: list[Step]) -> bool:
+        return any(step.action != KEEP for step in plan)
+
+    def obstacle(self, plan: list[Step]) -> t.Optional[Result]:
+        """Where texts are lacking, the result names the environments in ``needs`` and nothing is done."""
+        lacking = needs(plan)
+        return {"changed": False, "needs": lacking, "locks": {}} if lacking else None
+
+    def do(self, plan: list[Step]) -> Outcomes:
+        outcomes = self._outcomes(plan)
+        for step in plan:
+            text = outcomes[step.spec.name].text
+            if text is not None and (step.on_share is None or text.text != step.on_share.text):
+                files.write(self.layout.lock(step.spec.name), text.text)
+        return outcomes
+
+    def report(self, plan: list[Step], done: t.Optional[Outcomes]) -> Result:
+        outcomes = self._outcomes(plan) if done is None else done
+        facts: dict[str, Result] = {}
+        diffs: list[Result] = []
+        errors: list[UvnasError] = []
+        warnings: list[str] = []
+        for step in plan:
+            outcome = outcomes[step.spec.name]
+            if outcome.error is not None:
+                errors.append(outcome.error)
+                continue
+            warnings += outcome.warnings
+            fact = facts[step.spec.name] = self._fact(step, outcome.text)
+            if fact["changed"]:
+                lines = [f"lock {step.spec.name}:", *(f"  {line}" for line in fact["packages_changed"])]
+                diffs.append({"prepared": "".join(f"{line}\n" for line in lines)})
+        result: Result = {
+            "changed": any(fact["changed"] for fact in facts.values()),
+            "locks": facts,
+            "diff": diffs,
+            "warnings": warnings,
+        }
+        return {**result, **failure(errors, len(plan), "lock")}
+
+    def _outcomes(self, steps: t.Sequence[Step]) -> Outcomes:
+        """For each step, what its lock is to be: whatever is no lock is an error here, before anything is written."""
         resolving = [step for step in steps if step.action == RESOLVE and not step.lacks]
         answers = call_many([functools.partial(self._resolve, step) for step in resolving], jobs=self.jobs)
-        for step, answer in zip(resolving, answers):
+        resolved = {step.spec.name: answer for step, answer in zip(resolving, answers)}
+        outcomes = {}
+        for step in steps:
+            name = step.spec.name
             try:
-                texts[step.spec.name] = answer()
+                outcome = self._outcome(step, resolved.get(name))
+                _lock = outcome.text.lock if outcome.text is not None else None
             except UvnasError as error:
-                texts[step.spec.name] = {"error": error}
-        return texts
+                outcome = Outcome(error=error)
+            outcomes[name] = outcome
+        return outcomes
 
-    def _resolve(self, step: Step) -> dict[str, t.Any]:
+    def _outcome(self, step: Step, resolved: t.Optional[t.Callable[[], Result]]) -> Outcome:
+        if resolved is not None:
+            answer = resolved()
+            text = answer["text"]
+            known = None if text is None else LockText(text, f"environment {step.spec.name}: its lock")
+            return Outcome(known, answer.get("warnings", ()))
+        if step.lacks:  # Nothing was lacking before the mutex of the share was taken.
+            raise UvnasError(
+                f"environment {step.spec.name}: its lock changed while this was running", hint="Run again."
+            )
+        return Outcome(step.copied if step.action == COPY else step.on_share)
+
+    def _resolve(self, step: Step) -> Result:
         if not os.path.exists(self.layout.uv):
             return {"text": None}  # A check before there is a uv on the share.
         interpreter = resolve_interpreter(load_record(self.layout), step.spec.python)
@@ -93,51 +144,24 @@ class Locking:
             step.upgrade_packages,
         )
         executable = self.layout.interpreter_bin(interpreter.key, interpreter.minor)
-        text, warnings = resolve(self.uv, request, executable, step.prior)
+        text, warnings = resolve(self.uv, request, executable, step.prior.text if step.prior is not None else None)
         return {"text": text, "warnings": warnings}
 
-    def _result(self, steps: t.Sequence[Step], texts: t.Mapping[str, dict[str, t.Any]]) -> dict[str, t.Any]:
-        facts, diffs, errors, warnings = {}, [], [], []
-        for step in steps:
-            answer = texts[step.spec.name]
-            if "error" in answer:
-                errors.append(answer["error"])
-                continue
-            try:
-                fact = self._fact(step, answer["text"])
-            except UvnasError as error:
-                errors.append(error)
-                continue
-            warnings += answer.get("warnings", [])
-            facts[step.spec.name] = fact
-            if fact["changed"]:
-                lines = [f"lock {step.spec.name}:", *(f"  {line}" for line in fact["packages_changed"])]
-                diffs.append({"prepared": "".join(f"{line}\n" for line in lines)})
-        result: dict[str, t.Any] = {
-            "changed": any(fact["changed"] for fact in facts.values()),
-            "locks": facts,
-            "diff": diffs,
-            "warnings": warnings,
-        }
-        return {**result, **failure(errors, len(steps), "lock")}
-
-    def _fact(self, step: Step, text: t.Optional[str]) -> dict[str, t.Any]:
+    @staticmethod
+    def _fact(step: Step, text: t.Optional[LockText]) -> Result:
         """What the module returns about one lock."""
         if text is None:
             return {"action": step.action, "changed": True, "digest": None, "packages_changed": ["not known yet"]}
-        before = versions_in(step.on_share)
-        changed = text != step.on_share
-        path = self.layout.lock(step.spec.name)
-        hint = "" if changed else f"Was {path} edited? Put it right, or remove it: the next run makes it anew."
-        lock = locks.parse(text, what=f"environment {step.spec.name}: its lock", hint=hint)
-        fact: dict[str, t.Any] = {
+        before = step.on_share.versions if step.on_share is not None else {}
+        changed = step.on_share is None or text.text != step.on_share.text
+        fact: Result = {
             "action": step.action,
             "changed": changed,
-            "digest": lock.digest,
-            "packages_changed": locks.changes(before, lock.versions) if changed else [],
+            "digest": text.lock.digest,
+            "packages_changed": locks.changes(before, text.lock.versions) if changed else [],
         }
         if changed:
-            fact["versions"] = lock.versions
+            fact["versions"] = text.lock.versions
         if changed or step.given.want_text:
-            fact["text"] = text
+            fact["text"] = text.text
         return fact

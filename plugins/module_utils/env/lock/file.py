@@ -10,16 +10,18 @@ resolved from. It can be read, reviewed and installed without this collection.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import functools
 import json
 import re
 import typing as t
 
 from ...errors import UvnasError
-from ...host.process import scrub
-from ..spec import digest, has_credentials
+from ...host.checksum import of_data, of_text
+from ...host.secrets import has_credentials, scrub
+from ...uv.wheel import normalize
 
 _HEADER = "# uvnas.cluster lock: "
+_HINT = "uv pip compile --generate-hashes writes what is needed."
 _PINNED = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*==\s*(?P<version>[^\s;*,]+)\s*(;\s*(?P<marker>.+))?\Z"
 )
@@ -28,11 +30,6 @@ _DIRECT = re.compile(
 )
 _HASH = re.compile(r"--hash[= ]([a-z0-9]+:[0-9a-fA-F]+)")
 _COMMENT = re.compile(r"(^|\s)#.*")
-
-
-def normalize(name: str) -> str:
-    """A package's name in its one normal form (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +51,10 @@ class Lock:
     packages: tuple[Package, ...]
     spec_digest: t.Optional[str]
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """Of what is locked, not of how it is written: comments and order do not count."""
-        return digest(sorted((p.name, p.version, p.marker, *sorted(p.hashes)) for p in self.packages))
+        return of_data(sorted((p.name, p.version, p.marker, *sorted(p.hashes)) for p in self.packages))
 
     @property
     def versions(self) -> dict[str, str]:
@@ -65,7 +62,44 @@ class Lock:
         return {package.name: package.version for package in self.packages}
 
 
-def parse(text: str, *, what: str, hint: str = "uv pip compile --generate-hashes writes what is needed.") -> Lock:
+@dataclasses.dataclass(frozen=True)
+class LockText:
+    """The text of a lock, wherever it is kept; read as far as somebody wants to know. ``what`` names it in errors."""
+
+    text: str
+    what: str = "the lock"
+    hint: str = _HINT
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Of the text itself, comments and all: whether two copies are the same."""
+        return of_text(self.text)
+
+    @functools.cached_property
+    def header(self) -> dict[str, t.Any]:
+        """What the first line says of the lock; empty where it says nothing."""
+        return read_header(self.text)
+
+    @property
+    def spec_digest(self) -> t.Optional[str]:
+        """Of what it was resolved from."""
+        return self.header.get("spec")
+
+    @functools.cached_property
+    def lock(self) -> Lock:
+        """What is locked. Raises UvnasError where the text is no lock."""
+        return parse(self.text, what=self.what, hint=self.hint)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Version by package; empty where the text is no lock any more."""
+        try:
+            return self.lock.versions
+        except UvnasError:
+            return {}
+
+
+def parse(text: str, *, what: str, hint: str = _HINT) -> Lock:
     """Read lock text; ``what`` names it in errors. Raises UvnasError for an entry that is not pinned and hashed."""
     header = read_header(text)
     packages = []
@@ -125,11 +159,6 @@ def for_platform(text: str, *, python: str, glibc: t.Optional[str]) -> str:
     if not header or (header.get("python"), header.get("glibc")) == (python, glibc):
         return text
     return re.sub(r"(\s*\\\n)?\s+--hash[= ]\S+", "", text)
-
-
-def text_digest(text: str) -> str:
-    """SHA-256 of the text itself, comments and all: whether two copies of a lock are the same."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def applying(packages: t.Iterable[Package], chosen: t.Collection[tuple[str, str]]) -> list[Package]:

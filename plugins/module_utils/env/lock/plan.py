@@ -9,10 +9,12 @@ import dataclasses
 import typing as t
 
 from ...errors import UvnasError
-from ...host import files as fs
+from ...host import files
 from ...share.layout import Layout
+from ...share.spec import Share
+from ...uv.wheel import normalize
 from ..spec import EnvironmentSpec, Sources
-from . import file as locks
+from .file import LockText
 
 KEEP = "keep"
 COPY = "copy"
@@ -25,7 +27,21 @@ class Kept:
 
     text_digest: str
     spec_digest: t.Optional[str]
-    text: t.Optional[str] = None
+    text: t.Optional[LockText] = None
+
+    @classmethod
+    def of(cls, text: LockText) -> Kept:
+        return cls(text.digest, text.spec_digest, text)
+
+    @classmethod
+    def from_dict(cls, data: t.Mapping[str, t.Any], env: str) -> Kept:
+        text = data.get("text")
+        what = f"environment {env}: its lock in uvnas_lock_dir"
+        return cls(data["text_digest"], data["spec_digest"], None if text is None else LockText(text, what))
+
+    def as_dict(self, *, with_text: bool) -> dict[str, t.Any]:
+        text = self.text.text if self.text is not None and with_text else None
+        return {"text_digest": self.text_digest, "spec_digest": self.spec_digest, "text": text}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,31 +54,28 @@ class Input:
     # Whether the controller wants the text of the lock in any case, having no copy of it.
     want_text: bool = False
 
+    def keeping(self, text: t.Optional[LockText], *, keeps: bool) -> Input:
+        """This, with the lock that the controller keeps (None: none yet); ``keeps``: whether it keeps locks at all."""
+        return dataclasses.replace(self, kept=Kept.of(text) if text else None, want_text=keeps and text is None)
+
     @classmethod
-    def from_dict(cls, data: t.Mapping[str, t.Any]) -> Input:
+    def from_dict(cls, data: t.Mapping[str, t.Any], env: str) -> Input:
         sources, kept = data.get("sources"), data.get("kept")
         return cls(
             data["spec_digest"],
             Sources.from_dict(sources) if sources else None,
-            Kept(**kept) if kept else None,
+            Kept.from_dict(kept, env) if kept else None,
             bool(data.get("want_text")),
         )
 
-
-@dataclasses.dataclass(frozen=True)
-class EarlierShare:
-    """Another share that this host builds, and whose locks have been brought up to date before."""
-
-    name: str
-    layout: Layout
-
-    @classmethod
-    def from_params(cls, params: t.Iterable[t.Mapping[str, str]]) -> tuple[EarlierShare, ...]:
-        """From the value of a module's ``earlier_shares`` option.
-
-        Those that belong to somebody else are left out: their owner must not decide what is on this share.
-        """
-        return tuple(cls(share["name"], Layout(share["root"])) for share in params if fs.is_mine(share["root"]))
+    def as_dict(self, *, with_texts: bool) -> dict[str, t.Any]:
+        """As plain data for the builder, which needs no texts as long as it does not ask for them."""
+        return {
+            "spec_digest": self.spec_digest,
+            "sources": self.sources.as_dict() if self.sources is not None and with_texts else None,
+            "kept": self.kept.as_dict(with_text=with_texts) if self.kept is not None else None,
+            "want_text": self.want_text,
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +86,7 @@ class Upgrade:
     environments: frozenset[str] = frozenset()
     packages: frozenset[str] = frozenset()
 
-    def of(self, spec: EnvironmentSpec, on_share: t.Optional[str]) -> tuple[bool, tuple[str, ...]]:
+    def of(self, spec: EnvironmentSpec, on_share: t.Optional[LockText]) -> tuple[bool, tuple[str, ...]]:
         """For one environment: whether to upgrade everything in it, and which single packages."""
         if spec.requirements is None and not spec.requirements_files:
             return False, ()  # Its project, or whoever wrote its lock, upgrades it.
@@ -82,8 +95,8 @@ class Upgrade:
             return named, ()
         if self.environments and not named:
             return False, ()
-        wanted = {locks.normalize(package) for package in self.packages}
-        return False, tuple(sorted(wanted & set(versions_in(on_share))))
+        wanted = {normalize(package) for package in self.packages}
+        return False, tuple(sorted(wanted & set(on_share.versions if on_share is not None else ())))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,14 +105,14 @@ class Step:
 
     spec: EnvironmentSpec
     given: Input
-    on_share: t.Optional[str]
+    on_share: t.Optional[LockText]
     action: str
     upgrade: bool = False
     upgrade_packages: tuple[str, ...] = ()
     # The lock of the same environment on an earlier share, where it is one for what is declared now.
-    earlier: t.Optional[str] = None
+    earlier: t.Optional[LockText] = None
     # What was resolved before, there, if a check has to resolve here what a run would copy.
-    earlier_prior: t.Optional[str] = None
+    earlier_prior: t.Optional[LockText] = None
 
     @property
     def lacks(self) -> bool:
@@ -109,7 +122,7 @@ class Step:
         return self.action == RESOLVE and self.given.sources is None
 
     @property
-    def copied(self) -> t.Optional[str]:
+    def copied(self) -> t.Optional[LockText]:
         """What is to be the lock here if the action is COPY: the controller's, or that of an earlier share."""
         return self.given.kept.text if self.given.kept is not None and not self.upgrades else self.earlier
 
@@ -118,7 +131,7 @@ class Step:
         return self.upgrade or bool(self.upgrade_packages)
 
     @property
-    def prior(self) -> t.Optional[str]:
+    def prior(self) -> t.Optional[LockText]:
         """The lock so far, whose versions are preferred."""
         kept = self.given.kept
         return kept.text if kept is not None and kept.text is not None else self.earlier_prior or self.on_share
@@ -129,7 +142,7 @@ def plan(
     specs: t.Sequence[EnvironmentSpec],
     inputs: t.Mapping[str, Input],
     upgrade: Upgrade,
-    earlier_shares: t.Sequence[EarlierShare] = (),
+    earlier_shares: t.Sequence[Share] = (),
     *,
     check_mode: bool = False,
 ) -> list[Step]:
@@ -140,7 +153,7 @@ def plan(
     """
     steps = []
     for spec in specs:
-        on_share = _text(layout, spec.name)
+        on_share = read(layout, spec.name)
         everything, packages = upgrade.of(spec, on_share)
         given = inputs[spec.name]
         upgrades = everything or bool(packages)
@@ -151,43 +164,52 @@ def plan(
     return steps
 
 
-def current(
-    layout: Layout,
-    specs: t.Sequence[EnvironmentSpec],
-    inputs: t.Mapping[str, Input],
-    earlier_shares: t.Sequence[EarlierShare] = (),
-) -> t.Optional[dict[str, str]]:
+def needs(steps: t.Iterable[Step]) -> list[str]:
+    """The environments whose texts the controller has to send before the plan can be done."""
+    return [step.spec.name for step in steps if step.lacks]
+
+
+def digests(steps: t.Iterable[Step]) -> t.Optional[dict[str, str]]:
     """The digests of the locks by environment; None where one is not up to date, or its text is wanted."""
-    digests = {}
-    for step in plan(layout, specs, inputs, Upgrade(), earlier_shares):
-        if step.action != KEEP or step.given.want_text:
+    found = {}
+    for step in steps:
+        if step.action != KEEP or step.given.want_text or step.on_share is None:
             return None
         try:
-            digests[step.spec.name] = locks.parse(step.on_share or "", what="its lock").digest
+            found[step.spec.name] = step.on_share.lock.digest
         except UvnasError:
             return None  # Locking tells what is wrong with it.
-    return digests
+    return found
 
 
-def _text(layout: Layout, env: str) -> t.Optional[str]:
-    content = fs.read_bytes(layout.lock(env))
-    return None if content is None else content.decode(errors="replace")
+def read(layout: Layout, env: str) -> t.Optional[LockText]:
+    """The lock of an environment on a share; None where there is none."""
+    path = layout.lock(env)
+    content = files.read_bytes(path)
+    if content is None:
+        return None
+    hint = f"Was {path} edited? Put it right, or remove it: the next run makes it anew."
+    return LockText(content.decode(errors="replace"), f"environment {env}: its lock", hint)
 
 
-def _earlier(shares: t.Sequence[EarlierShare], spec: EnvironmentSpec, given: Input) -> t.Optional[str]:
+def _earlier(shares: t.Sequence[Share], spec: EnvironmentSpec, given: Input) -> t.Optional[LockText]:
     """The lock on the first of ``shares`` that the environment is declared for, if it is one for what is declared."""
     share = next((share for share in shares if spec.on_share(share.name)), None)
     if share is None:
         return None
     try:
-        text = _text(share.layout, spec.name) or ""
-        locks.parse(text, what="it")
+        text = read(share.layout, spec.name)
+        if text is None or text.spec_digest != given.spec_digest:
+            return None
+        _lock = text.lock
     except (OSError, UvnasError):  # That NAS has a problem, or somebody edited it. This one need not have it too.
         return None
-    return text if locks.read_header(text).get("spec") == given.spec_digest else None
+    return text
 
 
-def decide(given: Input, on_share: t.Optional[str], earlier: t.Optional[str] = None, *, upgrades: bool = False) -> str:
+def decide(
+    given: Input, on_share: t.Optional[LockText], earlier: t.Optional[LockText] = None, *, upgrades: bool = False
+) -> str:
     """KEEP, COPY or RESOLVE.
 
     A lock on the controller wins over those on shares, that of an earlier share over the one here, so that an
@@ -195,17 +217,9 @@ def decide(given: Input, on_share: t.Optional[str], earlier: t.Optional[str] = N
     is to be upgraded; which an earlier share's has been, if it was to be.
     """
     if given.kept is not None and given.kept.spec_digest == given.spec_digest and not upgrades:
-        same = on_share is not None and locks.text_digest(on_share) == given.kept.text_digest
+        same = on_share is not None and on_share.digest == given.kept.text_digest
         return KEEP if same else COPY
     if earlier is not None and (given.kept is None or upgrades):
-        return KEEP if on_share == earlier else COPY
-    fits = on_share is not None and locks.read_header(on_share).get("spec") == given.spec_digest
+        return KEEP if on_share is not None and on_share.text == earlier.text else COPY
+    fits = on_share is not None and on_share.spec_digest == given.spec_digest
     return KEEP if given.kept is None and fits and not upgrades else RESOLVE
-
-
-def versions_in(text: t.Optional[str]) -> dict[str, str]:
-    """Version by package of a lock so far; empty where there is none, or it is no lock any more."""
-    try:
-        return locks.parse(text or "", what="the lock so far").versions
-    except UvnasError:
-        return {}

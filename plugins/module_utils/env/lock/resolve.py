@@ -11,8 +11,8 @@ import tempfile
 import typing as t
 
 from ...uv.command import Uv
-from ..generation.build import resolver_environment
-from ..generation.needs import uv_arguments
+from ...uv.target import platform_arguments
+from ...uv.wheel import normalize
 from ..spec import EnvironmentSpec, Sources, significant_lines
 from . import file as locks
 
@@ -79,7 +79,7 @@ def _compile(uv: Uv, request: Request, sources: Sources, interpreter: str, scrat
         args += ["--exclude-newer", spec.exclude_newer]
     for package in spec.no_binary:
         args += ["--no-binary", package]
-    args += uv_arguments(spec.name, spec.glibc, uv.runner)
+    args += platform_arguments(spec.name, spec.glibc, uv.runner)
     if request.upgrade:
         args.append("--upgrade")
     for package in request.upgrade_packages:
@@ -87,7 +87,7 @@ def _compile(uv: Uv, request: Request, sources: Sources, interpreter: str, scrat
     uv.check(
         "pip", "compile", *args, *_write_all(scratch, sources.requirements),
         message=f"environment {spec.name}: its requirements cannot be resolved",
-        env=resolver_environment(spec),
+        variables=spec.uv_variables(),
         cwd=scratch,
     )  # fmt: skip
     with open(output, encoding="utf-8") as file:
@@ -115,7 +115,7 @@ def _export(
         *args,
         message=f"environment {spec.name}: the lock of its project cannot be used",
         hint="If uv.lock is out of date, run `uv lock` in the project and commit the result.",
-        env=resolver_environment(spec),
+        variables=spec.uv_variables(),
         cwd=directory,
     )
     return done.stdout
@@ -136,7 +136,7 @@ def _applying(uv: Uv, packages: list[locks.Package], interpreter: str, scratch: 
     chosen = set()
     for line in significant_lines(done.stdout):
         name, _equal, version = line.partition("==")
-        chosen.add((locks.normalize(name), version) if version else (locks.normalize(line.split(" @ ")[0]), "@"))
+        chosen.add((normalize(name), version) if version else (normalize(line.split(" @ ")[0]), "@"))
     return locks.applying(packages, chosen)
 
 

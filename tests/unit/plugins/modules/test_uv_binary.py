@@ -112,7 +112,7 @@ def test_a_local_directory(run, tmp_path: Path) -> None:
     assert os.readlink(tmp_path / "bin" / "uv") == "../versions/0.8.2/uv"
 
 
-def test_no_change_is_no_write_no_lock_no_process(run, share: Path, tmp_path: Path) -> None:
+def test_no_change_is_no_write_no_mutex_no_process(run, share: Path, tmp_path: Path) -> None:
     args = {"share": str(share), "share_name": "a", "version": "0.8.2", "owner": owner()}
     touched = tmp_path / "touched"
     run(**args, **wheel(tmp_path, "0.8.2", program("0.8.2", f"[ ! -e {touched} ] || exit 1")))
@@ -136,6 +136,13 @@ def test_a_directory_that_is_no_share(run, tmp_path: Path) -> None:
     assert not any((tmp_path / "share").iterdir())
 
 
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_another_share(run, share: Path, tmp_path: Path, check_mode: bool) -> None:
+    args = {"share": str(share), "share_name": "b", "version": "0.8.2", "owner": owner(), "check_mode": check_mode}
+    assert run(**args, **wheel(tmp_path, "0.8.2"))["msg"].startswith(f"{share} is the share a, not b\n")
+    assert not any((share / "bin").iterdir())
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -151,7 +158,9 @@ def test_a_directory_that_is_no_share(run, tmp_path: Path) -> None:
         ({"share": "/s", "share_name": "a"}, "missing required arguments: version"),
         ({"share": "/s", "share_name": "a", "version": "0.13"}, "'0.13' is not an exact version of uv"),
         ({"share": "/s", "share_name": "a", "version": "../x"}, "'../x' is not an exact version of uv"),
-        ({"share": "s", "share_name": "a", "version": "0.13.9"}, "s/bin is not an absolute path"),
+        ({"share": "s", "share_name": "a", "version": "0.13.9"}, "share a: its root 's' is not an absolute path"),
+        ({"share": "/", "share_name": "a", "version": "0.13.9"}, "share a: its root cannot be /"),
+        ({"share": "/s", "share_name": "a b", "version": "0.13.9"}, "'a b' cannot be the name of a share"),
         ({"bin_dir": "bin", "version": "0.13.9"}, "bin is not an absolute path"),
         ({"bin_dir": "/b", "lib_dir": "lib", "version": "0.13.9"}, "lib is not an absolute path"),
         (

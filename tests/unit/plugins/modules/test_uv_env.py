@@ -15,12 +15,9 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock import file as locks
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.plan import Ingredients
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
-from ansible_collections.uvnas.cluster.plugins.module_utils.host import files as fs
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.modules import uv_env
+from ansible_collections.uvnas.cluster.tests.support import shares
 
 COLLECTIONS = str(Path(uv_env.__file__).parents[5])
 # Runs the module in a process of its own, which can be killed.
@@ -28,6 +25,7 @@ DRIVER = """
 import json, sys
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.uvnas.cluster.plugins.modules import uv_env
+from ansible_collections.uvnas.cluster.tests.support import shares
 with patch_module_args(json.loads(sys.argv[1])):
     uv_env.main()
 """
@@ -49,25 +47,22 @@ case "$*" in
     ;;
 esac
 """
-KEY = "cpython-3.12.4-linux-x86_64-gnu"
 LOCK = "alpha==2.1 \\\n    --hash=sha256:" + "2" * 64 + "\n"
-DIGEST = locks.parse(LOCK, what="it").digest
+# Of what is locked; and of what goes into the generation, with this lock and with another hash in it.
+DIGEST = "d4ff71d6e89ccc386065ff3f0afc887edc8e4c5b2599f60f61b3808895634f05"
+ID, NEW = "434145dca889", "5249cec6950c"
 TRAIN = {"name": "train", "python": "3.12", "requirements": ["alpha"]}
-ID = Ingredients(DIGEST, KEY, "1" * 64, EnvironmentSpec("train").build_options()).generation_id
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     """A share where the environment train is locked and built, but not published. Its uv fails."""
+    shares.add_interpreter(shares.make_share(tmp_path))
+    shares.add_lock(tmp_path, "train", LOCK)
+    shares.add_generation(tmp_path, "train", ID, packages={"alpha": "2.1"})
     found = Layout(str(tmp_path))
-    for directory in (found.bin_dir, found.locks, found.envs, found.generation("train", ID)):
-        os.makedirs(directory)
     Path(found.uv).write_text("#!/bin/sh\necho 'error: no route to the index' >&2\nexit 2\n", encoding="utf-8")
     os.chmod(found.uv, 0o755)
-    interpreter = {"version": "3.12.4", "digest": "1" * 64}
-    fs.write_json(found.pythons_record, {"format": 1, "requests": {"3.12": KEY}, "interpreters": {KEY: interpreter}})
-    Path(found.lock("train")).write_text(LOCK, encoding="utf-8")
-    fs.write_json(found.manifest("train", ID), {"packages": {"alpha": "2.1"}, "size": {}, "python": {"key": KEY}})
     return found
 
 
@@ -141,18 +136,16 @@ def upgrade(run: Run, layout: Layout) -> t.Callable[..., str]:
     """Puts the share back to where an upgrade of train is due, and is ``built`` already or not; its generation."""
     Path(layout.uv).write_text(BUILDING_UV, encoding="utf-8")
     assert run()["changed"]
-    newer = LOCK.replace("2" * 64, "3" * 64)
-    Path(layout.lock("train")).write_text(newer, encoding="utf-8")
-    new = Ingredients(locks.parse(newer, what="it").digest, KEY, "1" * 64, EnvironmentSpec("train").build_options())
+    shares.add_lock(Path(layout.root), "train", LOCK.replace("2" * 64, "3" * 64))
 
     def upgrade(*, built: bool) -> str:
-        fs.replace_symlink(f"../generations/train/{ID}", layout.env("train"))
+        shares.publish(Path(layout.root), "train", ID)
         if not built:
-            shutil.rmtree(layout.generation("train", new.generation_id), ignore_errors=True)
-        elif not os.path.exists(layout.manifest("train", new.generation_id)):
+            shutil.rmtree(layout.generation("train", NEW), ignore_errors=True)
+        elif not os.path.exists(layout.manifest("train", NEW)):
             assert "failed" not in run()
             return upgrade(built=True)
-        return new.generation_id
+        return NEW
 
     return upgrade
 
@@ -212,7 +205,7 @@ def test_killed_at_any_step(
 
 
 def test_what_a_killed_removal_left_goes_with_the_next_change(run: Run, layout: Layout) -> None:
-    trash = Path(fs.temporary_name(layout.generations_of("gone")))
+    trash = Path(layout.generations, ".gone.dev1-17.tmp")
     trash.mkdir()
     run()
     assert os.listdir(layout.generations) == ["train"]

@@ -12,39 +12,29 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock import file as locks
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.plan import Ingredients
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
-from ansible_collections.uvnas.cluster.plugins.module_utils.host import files as fs
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.modules import uv_env_compare
+from ansible_collections.uvnas.cluster.tests.support import shares
 
-KEY = "cpython-3.12.4-linux-x86_64-gnu"
 TRAIN = EnvironmentSpec("train", python="3.12", requirements=("alpha",), compile_bytecode=False)
 SPEC = "5" * 64
-LOCK = locks.render(
-    locks.parse("alpha==2.1 --hash=sha256:" + "2" * 64, what="it").packages,
-    environment="train",
-    spec_digest=SPEC,
-    python="3.12",
-)
-DIGEST = locks.parse(LOCK, what="it").digest
-ID = Ingredients(DIGEST, KEY, "1" * 64, TRAIN.build_options()).generation_id
+HEADER = json.dumps({"environment": "train", "format": 1, "python": "3.12", "spec": SPEC})
+LOCK = f"# uvnas.cluster lock: {HEADER}\nalpha==2.1 --hash=sha256:{'2' * 64}\n"
+# Of what is locked, and of what goes into the generation.
+DIGEST = "d4ff71d6e89ccc386065ff3f0afc887edc8e4c5b2599f60f61b3808895634f05"
+ID = "b6015ae88373"
 KEPT = {"name": "train", "action": "keep", "id": ID, "previous_id": ID, "packages_changed": []}
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     """A share with the environment train."""
-    found = Layout(str(tmp_path))
-    for directory in (found.locks, found.envs, found.generation("train", ID)):
-        os.makedirs(directory)
-    interpreter = {"version": "3.12.4", "digest": "1" * 64}
-    fs.write_json(found.pythons_record, {"format": 1, "requests": {"3.12": KEY}, "interpreters": {KEY: interpreter}})
-    Path(found.lock("train")).write_text(LOCK, encoding="utf-8")
-    fs.write_json(found.manifest("train", ID), {})
-    os.symlink(found.env_link_target("train", ID), found.env("train"))
-    return found
+    shares.add_interpreter(shares.make_share(tmp_path))
+    shares.add_lock(tmp_path, "train", LOCK)
+    shares.add_generation(tmp_path, "train", ID)
+    shares.publish(tmp_path, "train", ID)
+    return Layout(str(tmp_path))
 
 
 @pytest.fixture
@@ -81,20 +71,31 @@ def test_what_is_declared_absent_and_is_so(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("digest", "more"),
+    ("digest", "more", "needs"),
     [
-        ("6" * 64, {}),
-        (SPEC, {"inputs": {"train": {"spec_digest": SPEC, "want_text": True}}}),
-        (SPEC, {"inputs": {"train": {"spec_digest": SPEC, "kept": {"text_digest": "7" * 64, "spec_digest": SPEC}}}}),
+        ("6" * 64, {}, ["train"]),
+        (SPEC, {"inputs": {"train": {"spec_digest": SPEC, "want_text": True}}}, []),
+        (
+            SPEC,
+            {"inputs": {"train": {"spec_digest": SPEC, "kept": {"text_digest": "7" * 64, "spec_digest": SPEC}}}},
+            ["train"],
+        ),
+        (SPEC, {"upgrade": ["all"]}, ["train"]),
+        (SPEC, {"upgrade_packages": ["Alpha"]}, ["train"]),
     ],
 )
-def test_a_lock_that_is_to_be_made_or_fetched(digest: str, more: dict[str, t.Any], run: Run) -> None:
-    assert run(digest=digest, **more) == {"converged": False}
+def test_a_lock_that_is_to_be_made_or_fetched(digest: str, more: dict[str, t.Any], needs: list[str], run: Run) -> None:
+    """What the builder has to be sent for it is known at once."""
+    assert run(digest=digest, **more) == {"converged": False, "needs": needs}
+
+
+def test_an_upgrade_of_what_is_not_there_is_nothing_to_do(run: Run) -> None:
+    assert run(upgrade_packages=["beta"])["converged"]
 
 
 def test_a_lock_that_was_damaged(run: Run, layout: Layout) -> None:
     Path(layout.lock("train")).write_text(LOCK.replace("==", ">="), encoding="utf-8")
-    assert run() == {"converged": False}
+    assert run() == {"converged": False, "needs": []}
 
 
 @pytest.mark.parametrize(

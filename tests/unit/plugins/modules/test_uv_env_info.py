@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.uvnas.cluster.plugins.module_utils.host import files as fs
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.modules import uv_env_info
+from ansible_collections.uvnas.cluster.tests.support import shares
 
 ID = "0123456789ab"
 TRAIN = {"name": "train", "python": "3.12", "requirements": ["numpy"], "imports": ["json"]}
@@ -24,15 +24,12 @@ TRAIN = {"name": "train", "python": "3.12", "requirements": ["numpy"], "imports"
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     """A share with one environment, whose Python is that of the tests."""
-    found = Layout(str(tmp_path))
-    fs.write_json(found.identity, {"layout": 1, "name": "nas_a", "id": "b2f0"})
-    os.makedirs(found.envs)
-    os.makedirs(os.path.join(found.generation("train", ID), "bin"))
-    os.symlink(sys.executable, os.path.join(found.generation("train", ID), "bin", "python"))
-    manifest = {"created": "2026-01-31T12:00:00+00:00", "python": {}, "uv": "0.13.9"}
-    fs.write_json(found.manifest("train", ID), {**manifest, "packages": {}, "size": {}, "source": {}})
-    os.symlink(found.env_link_target("train", ID), found.env("train"))
-    return found
+    shares.make_share(tmp_path)
+    generation = shares.add_generation(tmp_path, "train", ID)
+    (generation / "bin").mkdir()
+    (generation / "bin" / "python").symlink_to(sys.executable)
+    shares.publish(tmp_path, "train", ID)
+    return Layout(str(tmp_path))
 
 
 @pytest.fixture
@@ -54,7 +51,7 @@ Run = t.Callable[..., dict[str, t.Any]]
 @pytest.mark.parametrize("check", [False, True])
 def test_what_is_there(check: bool, run: Run) -> None:
     result = run(check=check, verify=True, environments=[TRAIN, {"name": "old", "state": "absent"}])
-    assert (result["changed"], result["share_id"], result["problems"]) == (False, "b2f0", [])
+    assert (result["changed"], result["share_id"], result["problems"]) == (False, shares.SHARE_ID, [])
     (fact,) = result["environments"]
     assert (fact["name"], fact["id"], "true_size" in fact) == ("train", ID, False)
 
@@ -68,7 +65,7 @@ def test_without_details_a_result_stays_small(run: Run) -> None:
     assert details < set(run()["environments"][0])
     (fact,) = run(details=False)["environments"]
     assert not details & set(fact)
-    assert (fact["name"], fact["package_count"]) == ("train", 0)
+    assert (fact["name"], fact["package_count"]) == ("train", 1)
 
 
 def test_what_is_declared_but_cannot_be_used_is_a_failure(run: Run) -> None:
@@ -92,9 +89,21 @@ def test_what_is_incomplete_is_one_problem(run: Run, layout: Layout) -> None:
 
 
 def test_another_filesystem_mounted_here(run: Run) -> None:
-    result = run(share_id="c3f1")
-    assert "is share nas_a with id b2f0, not nas_a with id c3f1" in result["msg"]
-    assert "Another filesystem is mounted here" in result["msg"]
+    other = "00000000-0000-4000-8000-000000000000"
+    result = run(share_id=other)
+    assert f"another one: its id is {shares.SHARE_ID}, declared is {other}" in result["msg"]
+    assert "Is another NAS, or a copy of the share, mounted there?" in result["msg"]
+    assert "is the share nas_a, not nas_b" in run(share_name="nas_b")["msg"]
+
+
+def test_no_share(run: Run, layout: Layout) -> None:
+    os.unlink(layout.identity)
+    assert f"{layout.root} is not a share" in run()["msg"]
+
+
+def test_a_share_whose_filesystem_is_not_mounted(run: Run, layout: Layout) -> None:
+    assert f"nothing is mounted at {layout.root}, where share nas_a is to be" in run(mount=layout.root)["msg"]
+    assert not run(mount="/")["problems"]
 
 
 def test_an_environment_that_cannot_be_meant(run: Run) -> None:

@@ -15,14 +15,13 @@ from pathlib import Path
 import pytest
 import uv
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.uvnas.cluster.plugins.module_utils.host import files as fs
-from ansible_collections.uvnas.cluster.plugins.module_utils.python.version import Version
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.modules import uv_lock
+from ansible_collections.uvnas.cluster.tests.support import shares
 from ansible_collections.uvnas.cluster.tests.support.wheels import write_small_wheel
 
 VERSION = platform.python_version()
-KEY = Version.parse(VERSION).key("x86_64-gnu")
+KEY = f"cpython-{VERSION}-linux-{platform.machine()}-gnu"
 SPEC = "5" * 64
 TRAIN = {"name": "train", "python": VERSION, "requirements": ["alpha"]}
 WANTS_ALPHA = {"spec_digest": SPEC, "sources": {"requirements": [["requirements.in", "alpha\n"]]}}
@@ -32,15 +31,13 @@ IMPOSSIBLE = {"spec_digest": SPEC, "sources": {"requirements": [["requirements.i
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     """A share with a uv, and the Python of the tests."""
-    found = Layout(str(tmp_path / "share"))
-    os.makedirs(found.bin_dir)
-    os.makedirs(found.locks)
+    root = shares.make_share(tmp_path / "share")
+    shares.add_interpreter(root, key=KEY, version=VERSION)
+    found = Layout(str(root))
     os.symlink(uv.find_uv_bin(), found.uv)
-    interpreter = found.interpreter_bin(KEY, Version.parse(VERSION).minor)
+    interpreter = found.interpreter_bin(KEY, VERSION.rpartition(".")[0])
     os.makedirs(os.path.dirname(interpreter))
     os.symlink(sys.executable, interpreter)
-    fields = {"version": VERSION, "digest": "1" * 64}
-    fs.write_json(found.pythons_record, {"format": 1, "requests": {}, "interpreters": {KEY: fields}})
     return found
 
 

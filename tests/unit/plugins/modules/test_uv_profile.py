@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import call_as, find_user
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.users import find_user
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import call_as
 from ansible_collections.uvnas.cluster.plugins.modules import uv_profile
 
 COLLECTIONS = str(Path(uv_profile.__file__).parents[5])

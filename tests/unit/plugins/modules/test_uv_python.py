@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.uvnas.cluster.plugins.modules import uv_python
+from ansible_collections.uvnas.cluster.tests.support import shares
 from ansible_collections.uvnas.cluster.tests.support.pythons import (
     PREFIX,
     VERSION,
@@ -353,9 +354,8 @@ def test_other_content_replaces_what_nobody_uses(
     path = tmp_path / "again.tar.gz"
     path.write_bytes(gzip.compress(gzip.decompress(archives[VERSION].read_bytes()), 1))
     other = from_archive(path)
-    manifest = share / "generations" / "train" / "1a2b" / ".uvnas.json"
-    manifest.parent.mkdir(parents=True)
-    manifest.write_text(json.dumps({"format": 1, "python": {"key": key(), "version": VERSION}}))
+    python = {"key": key(), "version": VERSION, "digest": "1" * 64}
+    manifest = shares.add_generation(share, "train", "1a2b", python=python) / ".uvnas.json"
     before = what_is_in(share)
     failed = run(share, pythons=[SERIES], site_pythons=[other])
     assert f"{key()} is on this share with other content than declared now, and in use by train (1a2b)" in failed["msg"]
@@ -565,9 +565,8 @@ def test_removal(run: Run, share: Path, archives: dict[str, Path]) -> None:
     sites = [from_archive(archives[LOWER], LOWER, "old"), from_archive(archives[HIGHER], HIGHER, "new")]
     run(share, pythons=[SERIES], site_pythons=sites)
     assert record(share)["requests"] == {SERIES: key(HIGHER)}
-    manifest = share / "generations" / "legacy" / "1a2b" / ".uvnas.json"
-    manifest.parent.mkdir(parents=True)
-    manifest.write_text(json.dumps({"format": 1, "python": {"key": key(LOWER), "version": LOWER}}))
+    python = {"key": key(LOWER), "version": LOWER, "digest": "1" * 64}
+    manifest = shares.add_generation(share, "legacy", "1a2b", python=python) / ".uvnas.json"
     (share / "generations" / "legacy" / "unfinished").mkdir()
     args = {"pythons": [SERIES], "site_pythons": sites[1:], "remove": [LOWER]}
     before = what_is_in(share)

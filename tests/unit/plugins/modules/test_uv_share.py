@@ -238,7 +238,7 @@ def test_what_is_there_and_is_not_this_share_is_left_alone(
 def test_nothing_mounted(run: Run, tmp_path: Path) -> None:
     before = tree(tmp_path)
     result = run(tmp_path / "uv", mount=str(tmp_path))
-    assert f"nothing is mounted at {tmp_path}; share nas_a would be written to the local disk" in result["msg"]
+    assert f"nothing is mounted at {tmp_path}, where share nas_a is to be" in result["msg"]
     result = run(tmp_path / "nas" / "uv", mount=str(tmp_path / "nas"))
     assert f"the mount {tmp_path}/nas of share nas_a does not exist" in result["msg"]
     assert tree(tmp_path) == before

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import ShareBusyError, UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.host.files import share_lock
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import mutex
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.cache_directory import default_directory
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.download_cache import (
     DownloadCache,
@@ -107,7 +107,7 @@ def test_what_is_broken_is_downloaded_anew(
 def test_a_failed_download_leaves_nothing(cache: DownloadCache, shelf: Shelf) -> None:
     with pytest.raises(UvnasError, match="cannot download"):
         obtain(cache, Nowhere())
-    assert [path.name for path in Path(cache.directory).iterdir()] == [f"{Shelf.key}.lock"]
+    assert [path.name for path in Path(cache.directory).iterdir()] == [f"{Shelf.key}.mutex"]
     assert obtain(cache, shelf).downloaded is True
 
 
@@ -130,7 +130,7 @@ def test_many_processes_download_once(cache: DownloadCache, shelf: Shelf) -> Non
 
 
 def hold(path: str, taken, done) -> None:
-    with share_lock(path, timeout=5, purpose="download"):
+    with mutex.hold(path, timeout=5, purpose="download"):
         taken.set()
         done.wait()
 
@@ -139,7 +139,7 @@ def test_waiting_ends(cache: DownloadCache, shelf: Shelf) -> None:
     Path(cache.directory).mkdir(parents=True)
     context = multiprocessing.get_context("fork")
     taken, done = context.Event(), context.Event()
-    holder = context.Process(target=hold, args=(f"{cache.directory}/{Shelf.key}.lock", taken, done))
+    holder = context.Process(target=hold, args=(f"{cache.directory}/{Shelf.key}.mutex", taken, done))
     holder.start()
     taken.wait()
     with pytest.raises(ShareBusyError, match=rf"pid {holder.pid}, .*\(download\)"):

@@ -15,39 +15,42 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.env import converge as reconcile
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.converge import LockFact, Reconciliation
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock import file as locks
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.plan import Ingredients
+from ansible_collections.uvnas.cluster.plugins.module_utils.env import converge as converging
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.converge import Environments
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
-from ansible_collections.uvnas.cluster.plugins.module_utils.host import files as fs
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.state import LockFact
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Uv
+from ansible_collections.uvnas.cluster.tests.support import shares
+from ansible_collections.uvnas.cluster.tests.support.shares import KEY
 
-KEY = "cpython-3.12.4-linux-x86_64-gnu"
 LOCK = "iniconfig==2.1 \\\n    --hash=sha256:" + "2" * 64 + "\n"
 PACKAGES = {"iniconfig": "2.1"}
-DIGEST = locks.parse(LOCK, what="it").digest
+# Of what is locked, and of what goes into the generation: whatever changes them gives every environment another name.
+DIGEST = "abbdbd05a3325d86ec016d3cb4215e03da97ad95c7fc275d8e20e963044874b3"
+ID = "d5b40a1b2d39"
 ENV = EnvironmentSpec("analysis", python="3.12", requirements=("iniconfig",))
-ID = Ingredients(DIGEST, KEY, "1" * 64, ENV.build_options()).generation_id
 OLD = "0123456789ab"
 
 
-COLLECTIONS = str(Path(reconcile.__file__).parents[6])
+COLLECTIONS = str(Path(converging.__file__).parents[6])
 # Looks at environments that are as they should be.
 CONVERGED = """
 import json, sys
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
-from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.converge import LockFact, Reconciliation
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.converge import Environments
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.state import LockFact
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Uv
 given = json.loads(sys.argv[1])
-layout = Layout(given["root"])
+share = Share.parse({"name": "nas_a", "root": given["root"]})
 specs = [EnvironmentSpec(name, python="3.12", requirements=("iniconfig",)) for name in given["names"]]
 facts = {name: LockFact(given["digest"]) for name in given["names"]}
-result = Reconciliation(layout, Uv(layout, SystemRunner()), "nas_a", specs, facts).run(check_mode=False)
+environments = Environments(share, Uv(share.layout, SystemRunner()), specs, facts)
+result = environments.converge(purpose="test", busy_timeout=5.0)
 sys.exit(result["changed"] or "failed" in result)
 """
 
@@ -59,9 +62,9 @@ class FakeUv:
         self,
         cmd: t.Sequence[str],
         *,
-        env: t.Mapping[str, str] | None = None,
+        variables: t.Mapping[str, str] | None = None,
         cwd: str | None = None,
-        stdin: str | None = None,
+        timeout: float | None = None,
     ) -> Completed:
         if cmd[3] == "venv":
             path, interpreter = Path(cmd[-1]), cmd[cmd.index("--python") + 1]
@@ -76,26 +79,20 @@ class FakeUv:
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    found = Layout(str(tmp_path))
-    for directory in (found.locks, found.envs, found.generations):
-        os.makedirs(directory)
-    interpreter = {"version": "3.12.4", "digest": "1" * 64}
-    fs.write_json(found.pythons_record, {"format": 1, "requests": {"3.12": KEY}, "interpreters": {KEY: interpreter}})
-    return found
+    shares.add_interpreter(shares.make_share(tmp_path))
+    return Layout(str(tmp_path))
 
 
 def lock(layout: Layout, name: str = "analysis", text: str = LOCK) -> None:
-    Path(layout.lock(name)).write_text(text, encoding="utf-8")
+    shares.add_lock(Path(layout.root), name, text)
 
 
 def built(layout: Layout, generation_id: str = ID, name: str = "analysis", version: str = "2.1") -> None:
-    os.makedirs(layout.generation(name, generation_id))
-    manifest = {"packages": {"iniconfig": version}, "size": {"own_bytes": 1, "inodes": 1}}
-    Path(layout.manifest(name, generation_id)).write_text(json.dumps(manifest), encoding="utf-8")
+    shares.add_generation(Path(layout.root), name, generation_id, packages={"iniconfig": version})
 
 
 def published(layout: Layout, generation_id: str = ID, name: str = "analysis") -> None:
-    os.symlink(layout.env_link_target(name, generation_id), layout.env(name))
+    shares.publish(Path(layout.root), name, generation_id)
 
 
 def converged(layout: Layout, name: str = "analysis") -> None:
@@ -108,8 +105,18 @@ def named(*names: str) -> list[EnvironmentSpec]:
     return [dataclasses.replace(ENV, name=name) for name in names]
 
 
-def reconciliation(layout: Layout, specs: t.Sequence[EnvironmentSpec] = (ENV,), **more: t.Any) -> Reconciliation:
-    return Reconciliation(layout, Uv(layout, FakeUv()), "nas_a", specs, **{"busy_timeout": 5.0, **more})
+def environments(layout: Layout, specs: t.Sequence[EnvironmentSpec] = (ENV,), **more: t.Any) -> Environments:
+    return Environments(Share("nas_a", layout), Uv(layout, FakeUv()), specs, **more)
+
+
+def converge(
+    layout: Layout, specs: t.Sequence[EnvironmentSpec] = (ENV,), *, check_mode: bool = False, **more: t.Any
+) -> dict[str, t.Any]:
+    return run(environments(layout, specs, **more), check_mode=check_mode)
+
+
+def run(environments: Environments, *, check_mode: bool = False) -> dict[str, t.Any]:
+    return dataclasses.replace(environments, check_mode=check_mode).converge(purpose="test", busy_timeout=5.0)
 
 
 def actions(result: dict[str, t.Any]) -> dict[str, str]:
@@ -123,7 +130,7 @@ def tree(layout: Layout) -> list[str]:
 def test_what_is_there_is_kept(layout: Layout) -> None:
     converged(layout)
     before = tree(layout)
-    result = reconciliation(layout).run(check_mode=False)
+    result = converge(layout)
     assert (result["changed"], result["diff"], tree(layout)) == (False, [], before)
     assert result["environments"] == [
         {"name": "analysis", "action": "keep", "id": ID, "previous_id": ID, "packages_changed": []}
@@ -135,7 +142,7 @@ def test_what_is_built_but_not_published_is_published(layout: Layout) -> None:
     os.unlink(layout.env("analysis"))
     built(layout, OLD, version="2.0")
     published(layout, OLD)
-    (fact,) = reconciliation(layout).run(check_mode=False)["environments"]
+    (fact,) = converge(layout)["environments"]
     assert (fact["action"], fact["id"], fact["previous_id"]) == ("publish", ID, OLD)
     assert fact["packages_changed"] == ["iniconfig 2.0 -> 2.1"]
     assert os.readlink(layout.env("analysis")) == f"../generations/analysis/{ID}"
@@ -144,12 +151,12 @@ def test_what_is_built_but_not_published_is_published(layout: Layout) -> None:
 
 def test_what_is_not_there_is_built(layout: Layout) -> None:
     lock(layout)
-    result = reconciliation(layout).run(check_mode=False)
+    result = converge(layout)
     (fact,) = result["environments"]
     assert (fact["action"], fact["packages"], fact["python"]["key"]) == ("build", PACKAGES, KEY)
     assert result["diff"] == [{"prepared": f"environment analysis: absent -> {ID}\n  iniconfig 2.1 (new)\n"}]
     assert os.path.exists(os.path.join(layout.env("analysis"), ".uvnas.json"))
-    assert not reconciliation(layout).run(check_mode=False)["changed"]
+    assert not converge(layout)["changed"]
 
 
 @pytest.mark.parametrize(("given", "said"), [({}, ["4", "4", ""]), ({"UV_CONCURRENT_INSTALLS": "3"}, ["3", "3", "3"])])
@@ -160,22 +167,22 @@ def test_builds_at_the_same_time_share_the_processors(
         def run(self, cmd: t.Sequence[str], **more: t.Any) -> Completed:
             if "sync" in cmd:
                 path = tmp_path / f"{Path(cmd[-1]).stem}.workers"
-                path.write_text(more["env"].get("UV_CONCURRENT_INSTALLS", ""), encoding="utf-8")
+                path.write_text(more["variables"].get("UV_CONCURRENT_INSTALLS", ""), encoding="utf-8")
             return super().run(cmd, **more)
 
-    monkeypatch.setattr(reconcile, "processors", lambda: 8)
+    monkeypatch.setattr(converging, "processors", lambda: 8)
     monkeypatch.delenv("UV_CONCURRENT_INSTALLS", raising=False)
     for name in "abc":
         lock(layout, name)
-    building = reconciliation(layout, named("a", "b", "c"), jobs=2)
-    dataclasses.replace(building, uv=Uv(layout, TellingUv(), extra_variables=given)).run(check_mode=False)
+    building = environments(layout, named("a", "b", "c"), jobs=2)
+    run(dataclasses.replace(building, uv=Uv(layout, TellingUv(), extra_variables=given)))
     assert [(tmp_path / f"{name}.workers").read_text(encoding="utf-8") for name in "abc"] == said
 
 
 def test_what_was_not_finished_is_built_anew(layout: Layout) -> None:
     converged(layout)
     os.unlink(layout.manifest("analysis", ID))
-    result = reconciliation(layout).run(check_mode=False)
+    result = converge(layout)
     assert actions(result) == {"analysis": "build"}
     assert os.path.exists(layout.manifest("analysis", ID))
 
@@ -186,27 +193,27 @@ def test_check_mode_predicts_and_writes_nothing(layout: Layout) -> None:
     converged(layout, "gone")
     specs = named("analysis", "kept")
     before = tree(layout)
-    predicted = reconciliation(layout, specs, purge=True).run(check_mode=True)
+    predicted = converge(layout, specs, purge=True, check_mode=True)
     assert tree(layout) == before
-    done = reconciliation(layout, specs, purge=True).run(check_mode=False)
+    done = converge(layout, specs, purge=True)
     assert actions(predicted) == actions(done) == {"analysis": "build", "kept": "keep", "gone": "remove"}
     assert predicted["diff"] == done["diff"]
 
 
 def test_check_mode_where_a_lock_cannot_be_known_yet(layout: Layout) -> None:
-    result = reconciliation(layout, locks={"analysis": LockFact(None)}).run(check_mode=True)
+    result = converge(layout, locks={"analysis": LockFact(None)}, check_mode=True)
     assert (actions(result), result["changed"]) == ({"analysis": "build"}, True)
     assert result["diff"] == [{"prepared": "environment analysis: absent -> not known yet\n"}]
 
 
 def test_check_mode_with_a_lock_that_is_not_written_yet(layout: Layout) -> None:
     facts = {"analysis": LockFact(DIGEST, PACKAGES)}
-    (fact,) = reconciliation(layout, locks=facts).run(check_mode=True)["environments"]
+    (fact,) = converge(layout, locks=facts, check_mode=True)["environments"]
     assert (fact["action"], fact["id"], fact["packages_changed"]) == ("build", ID, ["iniconfig 2.1 (new)"])
 
 
 def test_what_could_not_be_locked_is_left_alone(layout: Layout) -> None:
-    result = reconciliation(layout, named("analysis", "unlocked"), locks={}).run(check_mode=False)
+    result = converge(layout, named("analysis", "unlocked"), locks={})
     assert (result["changed"], actions(result), "failed" in result) == (
         False,
         {"analysis": "failed", "unlocked": "failed"},
@@ -217,18 +224,18 @@ def test_what_could_not_be_locked_is_left_alone(layout: Layout) -> None:
 def test_absent_removes_all_of_it(layout: Layout) -> None:
     converged(layout)
     spec = dataclasses.replace(ENV, state="absent")
-    assert actions(reconciliation(layout, [spec]).run(check_mode=False)) == {"analysis": "remove"}
+    assert actions(converge(layout, [spec])) == {"analysis": "remove"}
     assert [os.listdir(directory) for directory in (layout.envs, layout.generations)] == [[], []]
     assert os.listdir(layout.locks) == ["pythons.json"]
-    assert not reconciliation(layout, [spec]).run(check_mode=False)["changed"]
+    assert not converge(layout, [spec])["changed"]
 
 
 def test_purge_removes_what_is_not_declared_and_nothing_else(layout: Layout) -> None:
     converged(layout)
     converged(layout, "published")
     built(layout, name="unpublished")
-    assert not reconciliation(layout).run(check_mode=False)["changed"]
-    result = reconciliation(layout, purge=True).run(check_mode=False)
+    assert not converge(layout)["changed"]
+    result = converge(layout, purge=True)
     assert actions(result) == {"analysis": "keep", "published": "remove", "unpublished": "remove"}
     assert os.listdir(layout.envs) == os.listdir(layout.generations) == ["analysis"]
 
@@ -238,7 +245,7 @@ def test_one_that_fails_does_not_stop_the_others_and_stays_as_it_was(layout: Lay
     lock(layout, "bad")
     built(layout, OLD, "bad")
     published(layout, OLD, "bad")
-    result = reconciliation(layout, named("bad", "analysis")).run(check_mode=False)
+    result = converge(layout, named("bad", "analysis"))
     assert actions(result) == {"bad": "failed", "analysis": "build"}
     assert result["msg"].startswith("1 of 2 environments failed to build; the others are done")
     assert "there is no such wheel" in result["msg"]
@@ -250,7 +257,7 @@ def test_a_lock_that_is_missing_does_not_stop_the_others(layout: Layout) -> None
     lock(layout)
     built(layout, OLD, "unlocked")
     published(layout, OLD, "unlocked")
-    result = reconciliation(layout, named("unlocked", "analysis")).run(check_mode=False)
+    result = converge(layout, named("unlocked", "analysis"))
     assert actions(result) == {"analysis": "build", "unlocked": "failed"}
     assert result["environments"][1]["previous_id"] == OLD
     assert "environment unlocked has no lock on this share" in result["msg"]
@@ -262,7 +269,7 @@ def test_a_foreign_link_is_an_error_of_its_environment_only(declared: dict[str, 
     lock(layout, "foreign")
     os.symlink("/opt/elsewhere", layout.env("foreign"))
     specs = [dataclasses.replace(ENV, name="foreign", **declared), ENV]  # type: ignore[arg-type]
-    result = reconciliation(layout, specs).run(check_mode=False)
+    result = converge(layout, specs)
     # What is declared to be absent is no environment that could not be built.
     assert actions(result) == {"analysis": "build", **({} if declared else {"foreign": "failed"})}
     assert "its link points to /opt/elsewhere" in result["msg"]
@@ -272,7 +279,7 @@ def test_a_foreign_link_is_an_error_of_its_environment_only(declared: dict[str, 
 def test_what_is_no_link_is_left_alone(layout: Layout) -> None:
     lock(layout)
     os.makedirs(layout.env("analysis"))
-    result = reconciliation(layout).run(check_mode=False)
+    result = converge(layout)
     assert "is not a symlink" in result["msg"]
     assert os.path.isdir(layout.env("analysis"))
 
@@ -282,7 +289,7 @@ def test_without_room_nothing_is_built(least: dict[str, int], layout: Layout) ->
     if not os.statvfs(layout.root).f_files:  # A filesystem that does not count inodes has no lack of them.
         least = {"min_free_bytes": 1 << 62}
     lock(layout)
-    result = reconciliation(layout, **least).run(check_mode=False)
+    result = converge(layout, **least)
     assert (actions(result), result["changed"]) == ({"analysis": "failed"}, False)
     assert "no room to build it" in result["msg"]
     assert not os.path.exists(layout.generations_of("analysis"))
@@ -290,7 +297,7 @@ def test_without_room_nothing_is_built(least: dict[str, int], layout: Layout) ->
 
 def test_a_lock_that_changed_since_it_was_looked_at_is_not_built(layout: Layout) -> None:
     lock(layout, text=LOCK.replace("2.1", "2.2"))
-    result = reconciliation(layout, locks={"analysis": LockFact(DIGEST, PACKAGES)}).run(check_mode=False)
+    result = converge(layout, locks={"analysis": LockFact(DIGEST, PACKAGES)})
     assert "its lock changed while this was running" in result["msg"]
 
 
@@ -312,4 +319,4 @@ def test_a_converged_environment_costs_two_file_operations(layout: Layout) -> No
 def test_a_generation_that_went_missing_is_seen(layout: Layout) -> None:
     converged(layout)
     shutil.rmtree(layout.generations_of("analysis"))
-    assert actions(reconciliation(layout).run(check_mode=True)) == {"analysis": "build"}
+    assert actions(converge(layout, check_mode=True)) == {"analysis": "build"}

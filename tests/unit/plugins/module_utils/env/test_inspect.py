@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
@@ -13,83 +12,40 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.inspect import Inspection, true_size
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.inspect import Inspection
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.host import files as fs
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import platform
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.probe import platform
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
+from ansible_collections.uvnas.cluster.tests.support import shares
 
 ID = "0123456789ab"
-HERE = platform(SystemRunner())
-MANIFEST = {
-    "created": "2026-01-31T12:00:00+00:00",
-    "python": {"key": "cpython-3.12.4-linux-x86_64-gnu", "version": "3.12.4", "digest": "1"},
-    "uv": "0.13.9",
-    "packages": {"iniconfig": "2.1"},
-    "size": {"files": 1, "bytes": 10, "own_bytes": 10, "inodes": 2},
-    "source": {"requirements": ["iniconfig"]},
-}
+HERE = platform.here(SystemRunner())
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    found = Layout(str(tmp_path))
-    fs.write_json(found.identity, {"layout": 1, "name": "nas_a", "id": "b2f0"})
-    os.makedirs(found.envs)
-    return found
+    return Layout(str(shares.make_share(tmp_path)))
 
 
 @pytest.fixture
 def inspection(layout: Layout) -> Inspection:
-    return Inspection(layout, "nas_a", SystemRunner())
+    return Inspection(Share("nas_a", layout), SystemRunner())
 
 
 def publish(layout: Layout, name: str = "analysis", **more: t.Any) -> Path:
     """Publish a generation whose Python is that of the tests."""
-    generation = Path(layout.generation(name, ID))
-    (generation / "bin").mkdir(parents=True)
+    generation = shares.add_generation(Path(layout.root), name, ID, **more)
+    (generation / "bin").mkdir()
     (generation / "bin" / "python").symlink_to(sys.executable)
-    Path(layout.manifest(name, ID)).write_text(json.dumps({**MANIFEST, **more}), encoding="utf-8")
-    os.symlink(layout.env_link_target(name, ID), layout.env(name))
+    shares.publish(Path(layout.root), name, ID)
     return generation
 
 
 def spec(*imports: str, name: str = "analysis") -> EnvironmentSpec:
     return EnvironmentSpec(name, python="3.12", requirements=("iniconfig",), imports=imports)
-
-
-def test_the_right_share(inspection: Inspection) -> None:
-    assert inspection.check_share("b2f0", None) == inspection.check_share(None, None) == "b2f0"
-
-
-@pytest.mark.parametrize(
-    ("name", "share_id", "said"), [("nas_b", None, "not nas_b$"), ("nas_a", "c3f1", "not nas_a with id c3f1")]
-)
-def test_another_share(name: str, share_id: str | None, said: str, layout: Layout) -> None:
-    with pytest.raises(UvnasError, match=f"is share nas_a with id b2f0, {said}"):
-        Inspection(layout, name, SystemRunner()).check_share(share_id, None)
-
-
-def test_no_share(inspection: Inspection, layout: Layout) -> None:
-    os.unlink(layout.identity)
-    with pytest.raises(UvnasError, match="there is no share at"):
-        inspection.check_share(None, None)
-
-
-def test_a_share_whose_filesystem_is_not_mounted(inspection: Inspection, layout: Layout) -> None:
-    with pytest.raises(UvnasError, match="is not mounted on this host"):
-        inspection.check_share(None, layout.root)
-    assert inspection.check_share(None, "/") == "b2f0"
-
-
-def test_the_names_of_environments(inspection: Inspection, layout: Layout) -> None:
-    assert inspection.environments() == []
-    for name in ("train", "analysis", ".analysis.host.17.tmp"):
-        os.symlink("nowhere", layout.env(name))
-    assert inspection.environments() == ["analysis", "train"]
-    assert Inspection(Layout("/nowhere"), "nas_a", SystemRunner()).environments() == []
 
 
 def test_facts(inspection: Inspection, layout: Layout) -> None:
@@ -98,12 +54,11 @@ def test_facts(inspection: Inspection, layout: Layout) -> None:
         os.makedirs(layout.generation("analysis", name))
     facts = inspection.facts("analysis", sizes=False)
     assert facts.pop("age_seconds") > 0
+    manifest = shares.manifest("analysis", ID)
     assert facts == {
-        **MANIFEST,
-        "platform": {},
+        **{key: manifest[key] for key in ("id", "created", "python", "uv", "packages", "platform", "size", "source")},
         "name": "analysis",
         "path": layout.env("analysis"),
-        "id": ID,
         "package_count": 1,
         "generations": [ID, "aaaaaaaaaaaa"],
     }
@@ -195,7 +150,7 @@ def test_another_libc_is_named_where_it_failed(inspection: Inspection, layout: L
 
 @pytest.mark.parametrize(("declared", "warned"), [(None, False), (HERE.libc_version, False), ("2.99", True)])
 def test_a_host_that_is_older_than_declared(declared: str | None, warned: bool, layout: Layout) -> None:
-    found = Inspection(layout, "nas_a", SystemRunner(), declared).warnings()
+    found = Inspection(Share("nas_a", layout, glibc=declared), SystemRunner()).warnings()
     assert bool(found) == warned
     assert all(f"has glibc {HERE.libc_version}, but share nas_a is declared for 2.99" in text for text in found)
 
@@ -235,17 +190,3 @@ def test_looking_writes_nothing(inspection: Inspection, layout: Layout) -> None:
     before = sorted(Path(layout.root).rglob("*"))
     assert inspection.problem(spec("json")) is None
     assert sorted(Path(layout.root).rglob("*")) == before
-
-
-def test_true_sizes_tell_what_is_linked_from_elsewhere(tmp_path: Path) -> None:
-    tree, outside = tmp_path / "tree", tmp_path / "cache"
-    tree.mkdir()
-    outside.write_bytes(b"x" * 100_000)
-    (tree / "linked").hardlink_to(outside)
-    (tree / "own").write_bytes(b"x" * 50_000)
-    (tree / "twice").hardlink_to(tree / "own")
-    sizes = true_size(str(tree))
-    assert sizes["bytes"] == 200_000
-    assert sizes["shared_bytes"] == outside.stat().st_blocks * 512
-    own = (tree / "own").stat().st_blocks * 512
-    assert sizes["own_bytes"] == own  # The directory at the top is not counted, those below it are.

@@ -12,8 +12,6 @@ import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env import plan
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.plan import Found, Ingredients, Wanted
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
-from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 
 SPEC = EnvironmentSpec("analysis", python="3.12", requirements=("numpy",))
 INGREDIENTS = Ingredients("0" * 64, "cpython-3.12.11-linux-x86_64-gnu", "1" * 64, SPEC.build_options())
@@ -93,27 +91,3 @@ def test_the_order_is_the_inventorys_and_removals_come_last() -> None:
     names = ["b", "a", "c"]
     changes = plan.plan([wanted(name=name) for name in names], {"x": Found(exists=True)}, ["z", "x"])
     assert [change.name for change in changes] == [*names, "z", "x"]
-
-
-def test_published_id_reads_what_the_layout_writes() -> None:
-    assert plan.published_id(Layout.env_link_target("analysis", ID), "analysis") == ID
-    assert plan.published_id(None, "analysis") is None
-
-
-@pytest.mark.parametrize(
-    "link",
-    [
-        "",
-        "analysis",
-        "../generations/analysis",
-        "../generations/other/" + ID,
-        f"../generations/analysis/{ID}/bin",
-        f"../generations/analysis/../{ID}",
-        f"/mnt/nas-a/uv/generations/analysis/{ID}",
-        "/opt/conda/envs/analysis",
-    ],
-)
-def test_a_foreign_link(link: str) -> None:
-    with pytest.raises(UvnasError, match="which is no generation of it") as caught:
-        plan.published_id(link, "analysis")
-    assert "move it away" in caught.value.hint

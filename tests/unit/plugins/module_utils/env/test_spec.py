@@ -258,11 +258,6 @@ def test_glibc_is_part_of_a_generation_where_it_is_given() -> None:
     assert dataclasses.replace(parsed, glibc="2.28").build_options()["glibc"] == "2.28"
 
 
-def test_the_digest_does_not_depend_on_the_order_of_keys() -> None:
-    assert spec.digest({"a": 1, "b": {"c": [1, 2], "d": None}}) == spec.digest({"b": {"d": None, "c": [1, 2]}, "a": 1})
-    assert spec.digest({"a": [1, 2]}) != spec.digest({"a": [2, 1]})
-
-
 @pytest.mark.parametrize(
     "sources", [Sources(), SOURCES, Sources(project=(("pyproject.toml", "x"), ("uv.lock", "y"))), Sources(lock="z")]
 )
@@ -280,3 +275,17 @@ def test_a_spec_comes_through_as_plain_data() -> None:
     data = {"name": "train", "shares": ("nas_b",), "python": "3.12", "seed": True, "compile_bytecode": False}
     assert spec.as_dict() == {**data, "glibc": "2.28"}
     assert EnvironmentSpec.from_dict(json.loads(json.dumps(spec.as_dict()))) == spec
+
+
+def test_an_environment_is_for_the_oldest_of_its_shares() -> None:
+    specs = [
+        EnvironmentSpec("everywhere"),
+        EnvironmentSpec("a", shares=("a",)),
+        EnvironmentSpec("b", shares=("b", "a")),
+        EnvironmentSpec("both", shares=("b", "c")),
+    ]
+    found = spec.for_glibc(specs, {"b": "2.31", "c": "2.28"})
+    assert [each.glibc for each in found] == ["2.28", None, "2.31", "2.28"]
+    assert spec.for_glibc(specs, {}) == specs
+    with pytest.raises(SpecError, match=r"share b: 2\.31 is no version of glibc"):
+        spec.for_glibc(specs, {"b": 2.31})

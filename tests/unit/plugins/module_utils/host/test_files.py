@@ -5,44 +5,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import re
 import resource
 import signal
-import socket
-import subprocess
-import sys
 import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.errors import ShareBusyError, UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.host import files as fs
-from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import call_as
-
-FS = fs.__name__
-
-
-@contextlib.contextmanager
-def other_process(code: str, *args: object) -> t.Iterator[subprocess.Popen[str]]:
-    """A Python process that has said a first line."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"import os, sys\nfrom {FS} import *\n{code}", *map(str, args)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            yield process
-        finally:
-            process.kill()
-
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import files
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import call_as
+from ansible_collections.uvnas.cluster.tests.support.processes import other_process
 
 READ_LINK = """
 import select
@@ -64,7 +37,7 @@ def test_a_reader_always_sees_the_old_link_or_the_new(tmp_path: Path) -> None:
     link.symlink_to("old")
     with other_process(READ_LINK, link) as reader:
         for number in range(500):
-            fs.replace_symlink(("new", "old")[number % 2], str(link))
+            files.replace_symlink(("new", "old")[number % 2], str(link))
         seen, _stderr = reader.communicate(timeout=60)
     assert set(seen.splitlines()) <= {str(tmp_path / "old"), str(tmp_path / "new")}
     assert seen
@@ -73,25 +46,25 @@ def test_a_reader_always_sees_the_old_link_or_the_new(tmp_path: Path) -> None:
 
 def test_a_link_left_by_a_killed_process_is_no_obstacle(tmp_path: Path) -> None:
     link = str(tmp_path / "link")
-    os.symlink("left", fs.temporary_name(link))
-    fs.replace_symlink("new", link)
+    os.symlink("left", files.temporary_name(link))
+    files.replace_symlink("new", link)
     assert {name: os.readlink(tmp_path / name) for name in os.listdir(tmp_path)} == {"link": "new"}
 
 
 def test_a_directory_is_not_replaced_by_a_link(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(IsADirectoryError):
-        fs.replace_symlink("new", str(tmp_path / "there"))
+        files.replace_symlink("new", str(tmp_path / "there"))
     assert os.listdir(tmp_path) == ["there"]
 
 
 def test_read_link(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("nowhere")
-    assert fs.read_link(str(tmp_path / "absent")) is None
-    assert fs.read_link(str(tmp_path / "link")) == "nowhere"
+    assert files.read_link(str(tmp_path / "absent")) is None
+    assert files.read_link(str(tmp_path / "link")) == "nowhere"
     with pytest.raises(UvnasError, match="file is not a symlink"):
-        fs.read_link(str(tmp_path / "file"))
+        files.read_link(str(tmp_path / "file"))
 
 
 @pytest.mark.parametrize("content", ["", "text\n", "ä", b"\x00\xff", b"x" * (1 << 20), b"y" * ((2 << 20) + 1)])
@@ -99,8 +72,8 @@ def test_read_link(tmp_path: Path) -> None:
 def test_what_is_written_is_read(tmp_path: Path, content: str | bytes, mode: int) -> None:
     path = tmp_path / "file"
     path.write_text("old")
-    fs.write_durable(str(path), content, mode=mode)
-    assert fs.read_bytes(str(path)) == (content.encode() if isinstance(content, str) else content)
+    files.write(str(path), content, mode=mode)
+    assert files.read_bytes(str(path)) == (content.encode() if isinstance(content, str) else content)
     assert path.stat().st_mode & 0o7777 == mode
     assert os.listdir(tmp_path) == ["file"]
 
@@ -112,7 +85,7 @@ def test_a_failed_write_leaves_the_old(tmp_path: Path) -> None:
     def write() -> dict[str, t.Any]:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-        fs.write_durable(str(path), b"new" * 1000)
+        files.write(str(path), b"new" * 1000)
         return {}
 
     with pytest.raises(UvnasError, match="File too large"):
@@ -123,19 +96,19 @@ def test_a_failed_write_leaves_the_old(tmp_path: Path) -> None:
 
 def test_read_json(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
-    assert fs.read_json(str(path)) is None
-    fs.write_json(str(path), {"b": [1], "a": None})
-    assert fs.read_json(str(path)) == {"a": None, "b": [1]}
+    assert files.read_json(str(path)) is None
+    files.write_json(str(path), {"b": [1], "a": None})
+    assert files.read_json(str(path)) == {"a": None, "b": [1]}
     assert path.read_text().index('"a"') < path.read_text().index('"b"')
     for content, problem in (("{", "is not valid JSON"), ("[]", "does not hold a JSON object"), ("", "not valid JSON")):
         path.write_text(content)
         with pytest.raises(UvnasError, match=f"file.json {problem}" if problem[0] != "n" else problem):
-            fs.read_json(str(path))
+            files.read_json(str(path))
 
 
 @pytest.mark.parametrize("length", [1, 100, 255])
 def test_temporary_names_are_hidden_siblings_of_bearable_length(tmp_path: Path, length: int) -> None:
-    name = Path(fs.temporary_name(str(tmp_path / ("n" * length))))
+    name = Path(files.temporary_name(str(tmp_path / ("n" * length))))
     assert name.parent == tmp_path
     assert name.name.startswith(".n")
     assert name.name.endswith(f"-{os.getpid()}.tmp")
@@ -150,8 +123,8 @@ def test_remove_tree(tmp_path: Path) -> None:
     (tree / "a" / "b").mkdir(parents=True)
     (tree / "a" / "file").touch()
     (tree / "a" / "link").symlink_to(outside)
-    fs.remove_tree(str(tree))
-    fs.remove_tree(str(tree))
+    files.remove_tree(str(tree))
+    files.remove_tree(str(tree))
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["kept", "outside"]
 
 
@@ -161,70 +134,131 @@ def test_a_tree_is_out_of_its_name_before_anything_in_it_is_removed(tmp_path: Pa
     # What still writes into it, by its name, while it is removed.
     writer = "print('ready', flush=True)\nos.chdir('/')\nos.read(0, 1)\nopen(sys.argv[1], 'w')"
     with other_process(writer, tree / "sub" / "late") as process:
-        fs.remove_tree(str(tree))
+        files.remove_tree(str(tree))
         process.communicate("\n", timeout=60)
         assert process.returncode == 1
     assert os.listdir(tmp_path) == []
 
 
-HOLD = """
-with share_lock(sys.argv[1], timeout=0, purpose="build analysis"):
-    print("ready", flush=True)
-    sys.stdin.read()
-"""
+# What killed processes leave
 
 
 @pytest.fixture
-def lock_file(tmp_path: Path) -> str:
-    return str(tmp_path / ".uvnas.mutex")
+def littered(tmp_path: Path) -> Path:
+    """A directory with what killed processes leave, and with what looks a little like it."""
+    (tmp_path / ".file.host-1.tmp").touch()
+    (tmp_path / ".link.host-1.tmp").symlink_to("kept")
+    (tmp_path / ".tree.host-1.tmp" / "below").mkdir(parents=True)
+    (tmp_path / "kept").mkdir()
+    for name in ("kept/.below.host-1.tmp", "file.tmp", ".hidden", ".tmp-uv", "tmp"):
+        (tmp_path / name).touch()
+    return tmp_path
 
 
-def test_a_lock_held_by_another_process(lock_file: str, tmp_path: Path) -> None:
-    with other_process(HOLD, lock_file) as holder:
-        for timeout in (0, 0.3):
-            with (
-                pytest.raises(ShareBusyError) as caught,
-                fs.share_lock(lock_file, timeout=timeout, purpose="remove analysis"),
-            ):
-                raise AssertionError("two hold the lock")
-            who = f"host {socket.gethostname()}, pid {holder.pid}, since "
-            assert str(caught.value).startswith(f"another process works on {tmp_path}: {who}")
-            assert re.search(rf"since 2\S+\+00:00 \(build analysis\); waited {timeout} s$", str(caught.value))
-        # Asking for it has not made it anybody else's.
-        assert json.loads(Path(lock_file).read_text())["pid"] == holder.pid
+def test_what_killed_processes_left_is_swept(littered: Path) -> None:
+    files.sweep(str(littered))
+    assert sorted(os.listdir(littered)) == [".hidden", ".tmp-uv", "file.tmp", "kept", "tmp"]
+    assert os.listdir(littered / "kept") == [".below.host-1.tmp"]
+    files.sweep(str(littered / "absent"))
 
 
-def test_a_lock_is_waited_for(lock_file: str) -> None:
-    with other_process(HOLD, lock_file) as holder:
-        waiter = "print('ready', flush=True)\nwith share_lock(sys.argv[1], timeout=60, purpose=''): print('mine')"
-        with other_process(waiter, lock_file) as waiting:
-            holder.communicate(timeout=60)
-            said, _stderr = waiting.communicate(timeout=60)
-            assert (said, waiting.returncode) == ("mine\n", 0)
+def test_leftovers_may_have_other_names(littered: Path) -> None:
+    files.sweep(str(littered), lambda name: name.startswith(".tmp-"))
+    assert ".tmp-uv" not in os.listdir(littered)
+    assert ".file.host-1.tmp" in os.listdir(littered)
 
 
-def test_a_lock_ends_with_its_holder(lock_file: str) -> None:
-    with other_process(HOLD, lock_file) as holder:
-        holder.send_signal(signal.SIGKILL)
-        holder.wait(timeout=60)
-        with fs.share_lock(lock_file, timeout=0, purpose="heal"):
-            assert json.loads(Path(lock_file).read_text())["pid"] == os.getpid()
+@pytest.mark.parametrize("name", ["share.json", ".uvnas.mutex", "n" * 255, ".hidden"])
+def test_temporary_names_are_known_as_such(name: str) -> None:
+    assert files.is_temporary(os.path.basename(files.temporary_name(f"/srv/uv/{name}")))
+    assert not files.is_temporary(name)
 
 
-def test_a_lock_is_given_back_after_an_error(lock_file: str) -> None:
-    with pytest.raises(UvnasError, match="broken"), fs.share_lock(lock_file, timeout=0, purpose="build"):
-        raise UvnasError("broken")
-    with other_process(HOLD, lock_file):
-        pass
+def test_only_what_is_hidden_is_not_listed(littered: Path) -> None:
+    assert files.names_in(str(littered)) == ["file.tmp", "kept", "tmp"]
+    assert files.names_in(str(littered / "absent")) == files.names_in(str(littered / "tmp")) == []
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"host": "a"}', "\x00" * 10])
-def test_a_holder_that_has_not_said_who_it_is(lock_file: str, content: str) -> None:
-    with other_process(HOLD, lock_file):
-        Path(lock_file).write_text(content)
-        # Opened and closed here: a POSIX lock is lost only where its own process does that.
-        with (
-            pytest.raises(ShareBusyError, match="its holder has not said who it is"),
-            fs.share_lock(lock_file, timeout=0, purpose="build"),
-        ):
-            raise AssertionError("two hold the lock")
+def test_remove(tmp_path: Path) -> None:
+    (tmp_path / "kept" / "below").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("kept")
+    (tmp_path / "tree" / "below").mkdir(parents=True)
+    for name in ("file", "link", "tree"):
+        files.remove(str(tmp_path / name))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["below", "kept"]
+    with pytest.raises(FileNotFoundError):
+        files.remove(str(tmp_path / "file"))
+
+
+# Whose it is
+
+
+@pytest.mark.parametrize(
+    ("mode", "trusted"), [(0o700, True), (0o755, True), (0o775, False), (0o757, False), (0o1777, False)]
+)
+def test_who_can_have_put_there_what_is_in_a_directory(tmp_path: Path, mode: int, trusted: bool) -> None:
+    tmp_path.chmod(mode)
+    assert files.is_trusted(str(tmp_path)) is trusted
+    assert not files.is_trusted(str(tmp_path / "absent"))
+
+
+def test_somebody_else_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 1, 1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert not files.is_trusted(str(tmp_path))
+
+
+def test_one_directory_by_two_paths(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "link").symlink_to("one")
+    assert files.is_same(str(tmp_path / "one"), str(tmp_path / "link"))
+    assert not files.is_same(str(tmp_path / "one"), str(tmp_path / "other"))
+    assert not files.is_same(str(tmp_path / "absent"), str(tmp_path / "absent"))
+
+
+# Written in one step
+
+
+def test_a_path_may_depend_on_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory that it comes to is synced, wherever it was begun."""
+    synced: list[str] = []
+    monkeypatch.setattr(files, "sync_directory", synced.append)
+    (tmp_path / "below").mkdir()
+    with files.replacing(str(tmp_path / "begun")) as new:
+        new.stream.write(b"content")
+        new.path = str(tmp_path / "below" / "named")
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["below", "below/named"]
+    assert str(tmp_path / "below") in synced
+
+
+def test_a_block_that_raises_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(TypeError), files.replacing(str(tmp_path / "file")) as new:
+        new.stream.writelines([b"new", "no bytes"])  # type: ignore[list-item]
+    assert (tmp_path / "file").read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_copy(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"content" * 1_000_000)
+    (tmp_path / "source").chmod(0o600)
+    files.copy(str(tmp_path / "source"), str(tmp_path / "copy"))
+    assert (tmp_path / "copy").read_bytes() == (tmp_path / "source").read_bytes()
+    assert (tmp_path / "copy").stat().st_mode & 0o7777 == 0o644
+    assert sorted(os.listdir(tmp_path)) == ["copy", "source"]
+
+
+def test_directories_are_made_for_everybody_whatever_the_umask(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir(mode=0o700)
+    before = os.umask(0o077)
+    try:
+        for name in ("there/a/b", "there"):
+            files.make_directory(str(tmp_path / name))
+    finally:
+        os.umask(before)
+    modes = {name: (tmp_path / name).stat().st_mode & 0o7777 for name in ("there", "there/a", "there/a/b")}
+    assert modes == {"there": 0o700, "there/a": 0o755, "there/a/b": 0o755}

@@ -6,7 +6,10 @@ to open it waits for ever. Real filesystems that hang are in tests/integration/t
 
 from __future__ import annotations
 
+import errno
+import functools
 import os
+import re
 import signal
 import time
 import typing as t
@@ -14,10 +17,10 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError, SpecError, UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner, call_as
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.watchdog import ask, call_watched
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import Work, call_as
 
-Work = t.Callable[[], dict[str, t.Any]]
 # Seconds, for what takes a moment. A limit, so that nothing waits for ever, and not a measure.
 LIMIT = 60.0
 
@@ -36,9 +39,10 @@ class Share:
     def __init__(self, path: Path) -> None:
         self.path = path / "share"
         self.path.mkdir()
-        self._fifo, self._asked = path / "fifo", path / "asked"
+        self._fifo, self._asked, self._askers = path / "fifo", path / "asked", path / "askers"
         os.mkfifo(self._fifo)
         self._asked.touch()
+        self._askers.touch()
         self._hangs = path / "hangs"
 
     def hang(self) -> None:
@@ -50,16 +54,23 @@ class Share:
             self._fifo.read_bytes()
         return {}
 
-    def ask(self, path: str) -> dict[str, t.Any]:
+    def ask(self, path: str) -> None:
         assert path == str(self.path)
+        with self._askers.open("a") as askers:
+            askers.write(f"{os.getpid()}\n")
         with self._asked.open("a") as asked:
             asked.write(".")
-        return self.look()
+        self.look()
 
     @property
     def asked(self) -> int:
         """How many questions there were."""
         return self._asked.stat().st_size
+
+    @property
+    def askers(self) -> set[int]:
+        """The processes that asked."""
+        return set(map(int, self._askers.read_text().split()))
 
     def watch(self, work: Work, *, timeout: float = LIMIT, pause: float = 0.01) -> dict[str, t.Any]:
         return call_watched(work, shares={str(self.path): "nas_a"}, timeout=timeout, ask=self.ask, pause=pause)
@@ -120,10 +131,10 @@ def test_a_share_that_begins_to_hang_takes_the_work_and_its_commands_along(share
 
         return call_as(None, nested)
 
-    def ask(path: str) -> dict[str, t.Any]:
+    def ask(path: str) -> None:
         if share.asked >= 2 and (tmp_path / "command").exists():
             share.hang()
-        return share.ask(path)
+        share.ask(path)
 
     with pytest.raises(UvnasError, match="has not answered for 0.5 s"):
         call_watched(work, shares={str(share.path): "nas_a"}, timeout=0.5, ask=ask, pause=0.01)
@@ -143,17 +154,55 @@ def test_work_that_hangs_at_its_end(share: Share, tmp_path: Path) -> None:
         share.watch(work, timeout=0.5)
 
 
-@pytest.mark.parametrize("error", [OSError(116, "Stale file handle"), UvnasError("none"), ValueError("a bug")])
-def test_any_answer_will_do(share: Share, error: Exception) -> None:
-    def ask(path: str) -> dict[str, t.Any]:
+def asked_often(share: Share) -> dict[str, t.Any]:
+    wait_until(lambda: share.asked >= 3, "to be asked")
+    return {"done": True}
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EACCES, errno.EIO, errno.ENOTCONN])
+def test_any_answer_will_do(share: Share, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def statvfs(path: str) -> t.NoReturn:
+        raise OSError(number, os.strerror(number), path)
+
+    def ask_really(path: str) -> None:
         share.ask(path)
-        raise error
+        ask(path)
 
-    def work() -> dict[str, t.Any]:
-        wait_until(lambda: share.asked >= 3, "to be asked")
-        return {"done": True}
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    work = functools.partial(asked_often, share)
+    shares = {str(share.path): "nas_a"}
+    assert call_watched(work, shares=shares, timeout=LIMIT, ask=ask_really, pause=0.01) == {"done": True}
 
-    assert call_watched(work, shares={str(share.path): "nas_a"}, timeout=LIMIT, ask=ask, pause=0.01) == {"done": True}
+
+def test_one_process_asks_all_the_questions_and_ends_with_the_work(share: Share, tmp_path: Path) -> None:
+    share.watch(functools.partial(asked_often, share))
+    (asker,) = share.askers
+    assert asker != os.getpid()
+    (tmp_path / "asker").write_text(str(asker))
+    wait_until(lambda: gone(tmp_path / "asker"), "to end who asks")
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("killed", "UvnasError: the process doing the work was ended by SIGKILL"), ("bug", "RuntimeError: .*a bug")],
+)
+def test_nobody_to_ask_is_no_answer(share: Share, how: str, said: str) -> None:
+    """Work that nobody watches any more is not waited for: it could wait for ever."""
+
+    def ask(path: str) -> None:
+        if share.asked:
+            os.kill(os.getpid(), signal.SIGKILL) if how == "killed" else int("a bug")
+        share.ask(path)
+
+    with pytest.raises((UvnasError, RuntimeError)) as caught:
+        call_watched(endless, shares={str(share.path): "nas_a"}, timeout=LIMIT, ask=ask, pause=0.01)
+    assert re.search(f"(?s)^{said}", f"{type(caught.value).__name__}: {caught.value}")
+
+
+def endless() -> dict[str, t.Any]:
+    """Work without an end."""
+    time.sleep(10 * LIMIT)
+    return {}
 
 
 def test_errors_of_the_work_cross(share: Share) -> None:
@@ -205,8 +254,8 @@ def test_any_of_the_shares_that_work_looks_at_may_hang(tmp_path: Path, silent: s
         shares[name] = Share(tmp_path / name)
     shares[silent].hang()
 
-    def ask(path: str) -> dict[str, t.Any]:
-        return next(share for share in shares.values() if str(share.path) == path).ask(path)
+    def ask(path: str) -> None:
+        next(share for share in shares.values() if str(share.path) == path).ask(path)
 
     roots = {str(share.path): name for name, share in shares.items()}
     with pytest.raises(UvnasError, match=f"^share {silent}: {shares[silent].path} has not answered for 0.5 s"):
@@ -218,9 +267,9 @@ def test_asking_leaves_nothing_and_comes_back_wherever(tmp_path: Path, path: str
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("nowhere")
     before = sorted(tmp_path.iterdir())
-    assert ask(f"{tmp_path}/{path}") == {}
+    ask(f"{tmp_path}/{path}")
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_asking_about_a_relative_path_comes_back() -> None:
-    assert ask("no/such/directory") == {}
+    ask("no/such/directory")

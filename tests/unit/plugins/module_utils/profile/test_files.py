@@ -13,9 +13,11 @@ import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError, UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.profile import csh, fish, sh
 from ansible_collections.uvnas.cluster.plugins.module_utils.profile.files import contents, converge, paths, plan
-from ansible_collections.uvnas.cluster.plugins.module_utils.profile.spec import Profile, Share
+from ansible_collections.uvnas.cluster.plugins.module_utils.profile.spec import Profile
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 
-PROFILE = Profile((Share("nas_a", "/mnt/nas-a/uv"), Share("nas_b", "/mnt/nas-b/uv")))
+PROFILE = Profile((Share("nas_a", Layout("/mnt/nas-a/uv")), Share("nas_b", Layout("/mnt/nas-b/uv"))))
 
 
 @pytest.fixture

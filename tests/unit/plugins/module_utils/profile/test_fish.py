@@ -9,11 +9,13 @@ import dataclasses
 from pathlib import Path
 
 from ansible_collections.uvnas.cluster.plugins.module_utils.profile import fish
-from ansible_collections.uvnas.cluster.plugins.module_utils.profile.spec import Profile, Share
+from ansible_collections.uvnas.cluster.plugins.module_utils.profile.spec import Profile
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 
 GOLDEN = Path(__file__).parent / "golden" / "fish.txt"
 PROFILE = Profile(
-    (Share("nas_a", "/mnt/nas-a/uv"), Share("nas_b", "/mnt/nas-b/uv")),
+    (Share("nas_a", Layout("/mnt/nas-a/uv")), Share("nas_b", Layout("/mnt/nas-b/uv"))),
     variables=(
         ("UV_DEFAULT_INDEX", "https://mirror.example.org/simple"),
         ("UV_HTTP_TIMEOUT", "60"),

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.profile import sh
-from ansible_collections.uvnas.cluster.plugins.module_utils.profile.spec import Profile, Share
+from ansible_collections.uvnas.cluster.plugins.module_utils.profile.spec import Profile
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 
 GOLDEN = Path(__file__).parent / "golden" / "sh.txt"
 PROFILE = Profile(
-    (Share("nas_a", "/mnt/nas-a/uv"), Share("nas_b", "/mnt/nas-b/uv")),
+    (Share("nas_a", Layout("/mnt/nas-a/uv")), Share("nas_b", Layout("/mnt/nas-b/uv"))),
     variables=(
         ("UV_DEFAULT_INDEX", "https://mirror.example.org/simple"),
         ("UV_HTTP_TIMEOUT", "60"),

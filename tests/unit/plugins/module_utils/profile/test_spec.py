@@ -9,7 +9,9 @@ import typing as t
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError
-from ansible_collections.uvnas.cluster.plugins.module_utils.profile.spec import Profile, Share
+from ansible_collections.uvnas.cluster.plugins.module_utils.profile.spec import Profile
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 
 SHARES = ({"name": "nas_a", "root": "/mnt/nas-a/uv"}, {"name": "nas_b", "root": "/mnt/nas-b/uv"})
 MIRROR = "https://mirror.example.org/simple"
@@ -22,7 +24,7 @@ def make(shares: t.Sequence[dict[str, str]] = SHARES, variables: dict[str, t.Any
 def test_from_the_options_of_the_module() -> None:
     made = Profile.from_params([{"name": "nas_a", "root": "/mnt//nas-a/uv/"}], "private", {"UV_B": 1, "UV_A": 2})
     variables = (("UV_A", "2"), ("UV_B", "1"), ("UV_PYTHON_DOWNLOADS", "manual"))
-    assert made == Profile((Share("nas_a", "/mnt/nas-a/uv"),), True, variables)
+    assert made == Profile((Share("nas_a", Layout("/mnt/nas-a/uv")),), True, variables)
     assert not make().private_cache
 
 

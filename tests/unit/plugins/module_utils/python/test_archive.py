@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.platform import Platform
 from ansible_collections.uvnas.cluster.plugins.module_utils.python import archive as archives
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.version import Version
-from ansible_collections.uvnas.cluster.plugins.module_utils.uv.release import Target
 from ansible_collections.uvnas.cluster.tests.support.pythons import (
     LIBC,
     MACHINE,
@@ -22,13 +22,13 @@ from ansible_collections.uvnas.cluster.tests.support.pythons import (
 )
 
 SHA = "0a" * 32
-HERE = Target(MACHINE, LIBC)
+HERE = Platform(MACHINE, LIBC)
 OTHER = {"x86_64": "aarch64", "aarch64": "x86_64"}[MACHINE]
 
 
-def inspect(path: Path, version: str = "3.12.4", target: Target = HERE) -> archives.Contents:
+def inspect(path: Path, version: str = "3.12.4", platform: Platform = HERE) -> archives.Contents:
     with path.open("rb") as stream:
-        return archives.inspect(stream, Version.parse(version), target, "ours: it")
+        return archives.inspect(stream, Version.parse(version), platform, "ours: it")
 
 
 @pytest.fixture

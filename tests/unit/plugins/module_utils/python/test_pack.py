@@ -21,16 +21,16 @@ from pathlib import Path
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError, UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import elf
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.platform import Platform
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
 from ansible_collections.uvnas.cluster.plugins.module_utils.python import pack
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.archive import inspect
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.spec import SitePython
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.version import Version
-from ansible_collections.uvnas.cluster.plugins.module_utils.uv.release import Target
 from ansible_collections.uvnas.cluster.tests.support.libraries import compile_library
 from ansible_collections.uvnas.cluster.tests.support.pythons import LIBC, MACHINE, PREFIX, VERSION
 
-HERE = Target(MACHINE, LIBC)
+HERE = Platform(MACHINE, LIBC)
 PYTHON = Path(os.readlink("/proc/self/exe"))
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 LIBRARY = f"python/lib/python{MINOR}"

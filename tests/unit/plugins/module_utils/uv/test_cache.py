@@ -10,6 +10,7 @@ import hashlib
 import http.server
 import os
 import platform
+import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +19,10 @@ from pathlib import Path
 
 import pytest
 import uv
-from ansible_collections.uvnas.cluster.plugins.module_utils.uv.cache import _fits, borrow, clean_up
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import files
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import call_as, call_many
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv.cache import _fits, borrow
 from ansible_collections.uvnas.cluster.tests.support.wheels import write_small_wheel
 
 MINOR = ".".join(platform.python_version_tuple()[:2])
@@ -126,7 +130,7 @@ def test_a_file_that_was_edited_is_not_taken(source: Path, target: Path) -> None
     file.write_text("import this\n")
     assert not borrow(str(source), str(target), LOCK, MINOR)
     assert not list(target.glob("archive-v*/*/alpha.py"))
-    assert not list(target.glob("archive-v*/.uvnas-*"))
+    assert scratch(target) == []
     assert archived(target, "beta_more.py").read_bytes() == archived(source, "beta_more.py").read_bytes()
 
 
@@ -179,7 +183,7 @@ def test_a_damaged_record_is_no_error(source: Path, target: Path, line: bytes) -
     record = archived(source, "alpha-2.0.dist-info/RECORD")
     record.write_bytes(record.read_bytes() + line)
     assert not borrow(str(source), str(target), LOCK, MINOR)
-    assert not list(target.glob("archive-v*/.uvnas-*"))
+    assert scratch(target) == []
     assert archived(target, "beta_more.py").exists()
 
 
@@ -188,8 +192,58 @@ def test_what_two_caches_have_together_is_enough(source: Path, target: Path) -> 
     assert borrow(str(source.parent / "none"), str(target), {"alpha": "2.0"}, MINOR)
 
 
-def test_what_a_killed_process_was_copying_is_removed(target: Path) -> None:
-    (target / "archive-v0" / ".uvnas-abc" / "alpha").mkdir(parents=True)
+def scratch(cache: Path) -> list[str]:
+    """What is being copied into a cache, or was when its process was killed."""
+    return [path.name for path in cache.rglob("*") if files.is_temporary(path.name)]
+
+
+def test_what_is_being_copied_is_where_sweeps_look_for_it(
+    source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the cache's own top directory, of every file and every archive."""
+    begun: list[str] = []
+    temporary_name = files.temporary_name
+
+    def note(path: str) -> str:
+        begun.append(temporary_name(path))
+        return begun[-1]
+
+    monkeypatch.setattr(files, "temporary_name", note)
+    assert borrow(str(source), str(target), LOCK, MINOR)
+    assert {os.path.dirname(path) for path in begun} == {str(target)}
+    assert len(begun) == len(set(begun)) > 2
+    assert scratch(target) == []
+
+
+def test_what_a_killed_process_was_copying_is_removed(source: Path, target: Path) -> None:
+    with pytest.raises(UvnasError, match="SIGKILL"):
+        call_as(None, lambda: killed_while_copying(source, target))
+    assert scratch(target)
+    (target / "archive-v0").mkdir(exist_ok=True)
     (target / "archive-v0" / "kept").mkdir()
-    clean_up(str(target))
-    assert os.listdir(target / "archive-v0") == ["kept"]
+    before = {path for path in target.rglob("*") if path.is_relative_to(target / "archive-v0")}
+    files.sweep(str(target))
+    assert scratch(target) == []
+    assert {path for path in target.rglob("*") if path.is_relative_to(target / "archive-v0")} == before
+    # And is borrowed as if nothing had been.
+    assert borrow(str(source), str(target), LOCK, MINOR)
+
+
+def killed_while_copying(source: Path, target: Path) -> dict[str, t.Any]:
+    """Copy until the first archive is about to get its name."""
+
+    def rename(one: str, other: str) -> None:
+        if "archive-v" in other:
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.replace(one, other)
+
+    os.rename = rename
+    borrow(str(source), str(target), LOCK, MINOR)
+    return {}
+
+
+def test_many_may_borrow_at_once(source: Path, target: Path) -> None:
+    answers = call_many([lambda: {"all": borrow(str(source), str(target), LOCK, MINOR)}] * 4, jobs=4)
+    assert [answer() for answer in answers] == [{"all": True}] * 4
+    assert scratch(target) == []
+    assert archived(target, "alpha.py").read_bytes() == archived(source, "alpha.py").read_bytes()

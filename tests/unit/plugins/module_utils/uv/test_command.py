@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How uv is called: its arguments, and nothing in its environment that is not meant to be there."""
+"""How uv is called: its arguments, and no variables that are not meant to be there."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Recorder:
 
     rc: int = 0
     cmd: list[str] = dataclasses.field(default_factory=list)
-    env: dict[str, str] = dataclasses.field(default_factory=dict)
+    variables: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def run(
         self,
         cmd: t.Sequence[str],
         *,
-        env: t.Mapping[str, str] | None = None,
+        variables: t.Mapping[str, str] | None = None,
         cwd: str | None = None,
-        stdin: str | None = None,
+        timeout: float | None = None,
     ) -> Completed:
-        self.cmd, self.env = list(cmd), dict(env or {})
+        self.cmd, self.variables = list(cmd), dict(variables or {})
         return Completed(self.rc, "", "error: it does not work\n" if self.rc else "")
 
 
@@ -46,12 +46,12 @@ def _nothing_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-def environment(index: Index = Index(), **extra: str) -> dict[str, str]:  # noqa: B008  # It is frozen.
-    return Uv(LAYOUT, Recorder(), index, extra).environment()
+def variables(index: Index = Index(), **extra: str) -> dict[str, str]:  # noqa: B008  # It is frozen.
+    return Uv(LAYOUT, Recorder(), index, extra).variables()
 
 
 def test_uv_works_on_the_share_and_nowhere_else() -> None:
-    found = environment()
+    found = variables()
     assert found["UV_CACHE_DIR"] == "/mnt/nas-a/uv/cache"
     assert found["UV_PYTHON_INSTALL_DIR"] == "/mnt/nas-a/uv/python"
     assert found["UV_PYTHON_CACHE_DIR"] == "/mnt/nas-a/uv/python-archives"
@@ -69,15 +69,15 @@ def test_what_an_admin_has_set_for_themselves_does_not_count(monkeypatch: pytest
         "LD_LIBRARY_PATH",
     ):
         monkeypatch.setenv(name, "/mine")
-    assert "/mine" not in environment().values()
+    assert "/mine" not in variables().values()
 
 
 def test_the_way_out_to_the_network_does(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "localhost", "UV_INDEX_SITE_PASSWORD": "geheim"}
     for name, value in kept.items():
         monkeypatch.setenv(name, value)
-    assert environment().items() >= kept.items()
-    assert environment(HTTPS_PROXY="http://other:3128")["HTTPS_PROXY"] == "http://other:3128"
+    assert variables().items() >= kept.items()
+    assert variables(HTTPS_PROXY="http://other:3128")["HTTPS_PROXY"] == "http://other:3128"
 
 
 def test_index_settings() -> None:
@@ -93,8 +93,8 @@ def test_index_settings() -> None:
         "UV_KEYRING_PROVIDER": "subprocess",
         "UV_TORCH_BACKEND": "cpu",
     }
-    assert environment(index).items() >= expected.items()
-    assert not {*expected, "UV_OFFLINE"} & set(environment())
+    assert variables(index).items() >= expected.items()
+    assert not {*expected, "UV_OFFLINE"} & set(variables())
 
 
 @pytest.mark.parametrize(("there", "expected"), [(True, "1"), (False, None)])
@@ -105,15 +105,15 @@ def test_what_the_host_trusts_is_trusted(
     if there:
         bundle.touch()
     monkeypatch.setattr(uv_module, "_CERTIFICATES", (str(bundle),))
-    assert environment().get("UV_SYSTEM_CERTS") == expected
-    assert environment(UV_SYSTEM_CERTS="0")["UV_SYSTEM_CERTS"] == "0"
+    assert variables().get("UV_SYSTEM_CERTS") == expected
+    assert variables(UV_SYSTEM_CERTS="0")["UV_SYSTEM_CERTS"] == "0"
 
 
 def test_credentials_are_in_no_argument() -> None:
     recorder = Recorder()
-    Uv(LAYOUT, recorder, Index(SECRET)).run("pip", "compile", env={"UV_OFFLINE": "1"})
+    Uv(LAYOUT, recorder, Index(SECRET)).run("pip", "compile", variables={"UV_OFFLINE": "1"})
     assert recorder.cmd == ["/mnt/nas-a/uv/bin/uv", "--color", "never", "pip", "compile"]
-    assert (recorder.env["UV_DEFAULT_INDEX"], recorder.env["UV_OFFLINE"]) == (SECRET, "1")
+    assert (recorder.variables["UV_DEFAULT_INDEX"], recorder.variables["UV_OFFLINE"]) == (SECRET, "1")
 
 
 def test_a_failure_says_what_was_meant_and_what_uv_said() -> None:
@@ -124,4 +124,4 @@ def test_a_failure_says_what_was_meant_and_what_uv_said() -> None:
 
 
 def test_a_cache_of_its_own() -> None:
-    assert Uv(LAYOUT, Recorder(), cache_dir="/scratch").environment()["UV_CACHE_DIR"] == "/scratch"
+    assert Uv(LAYOUT, Recorder(), cache_dir="/scratch").variables()["UV_CACHE_DIR"] == "/scratch"

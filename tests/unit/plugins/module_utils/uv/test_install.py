@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed, SystemRunner
-from ansible_collections.uvnas.cluster.plugins.module_utils.uv import install as binary
-from ansible_collections.uvnas.cluster.plugins.module_utils.uv.install import Archive, Place, plan
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError, UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import platform
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed, Runner, SystemRunner
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv.install import Archive, Installation, Place, plan
+from ansible_collections.uvnas.cluster.tests.support.shares import make_share
 from ansible_collections.uvnas.cluster.tests.support.uv_archives import program, write_wheel
 
 
@@ -31,11 +35,23 @@ def place(tmp_path: Path) -> Place:
     return Place.local(str(tmp_path / "bin"))
 
 
+def converge(
+    place: Place,
+    version: str,
+    archive: Archive | None = None,
+    *,
+    runner: Runner | None = None,
+    check_mode: bool = False,
+) -> dict[str, t.Any]:
+    installation = Installation(place, version, archive, runner or NoRunner(), check_mode)
+    return installation.converge(purpose=f"install uv {version}", busy_timeout=5)
+
+
 def install(place: Place, version: str, uv: bytes | None = None) -> dict[str, t.Any]:
     wheel = Path(os.path.dirname(place.bin_dir), "uv.whl")
     sha256 = write_wheel(wheel, version, uv)
     with open(wheel, "rb") as stream:
-        return binary.converge(place, version, Archive(stream, sha256), runner=SystemRunner(), busy_timeout=5)
+        return converge(place, version, Archive(stream, sha256), runner=SystemRunner())
 
 
 def tree(place: Place) -> list[str]:
@@ -46,7 +62,8 @@ def tree(place: Place) -> list[str]:
 
 
 def test_places() -> None:
-    assert Place.on_share("/mnt/a/uv") == Place("/mnt/a/uv/bin", "/mnt/a/uv/lib/uv", "/mnt/a/uv/.uvnas.mutex")
+    share = Share("a", Layout("/mnt/a/uv"))
+    assert Place.on_share(share) == Place("/mnt/a/uv/bin", "/mnt/a/uv/lib/uv", "/mnt/a/uv/.uvnas.mutex", share)
     local = Place("/usr/local/bin", "/usr/local/lib/uv", "/usr/local/lib/uv/.uvnas.mutex")
     assert Place.local("/usr/local/bin") == local
     assert Place.local("/usr/local/bin/").lib_dir == local.lib_dir
@@ -61,7 +78,7 @@ def test_from_nothing_then_nothing(place: Place) -> None:
     release = ["lib", "lib/uv", "lib/uv/.uvnas.mutex", "lib/uv/0.8.2", "lib/uv/0.8.2/uv", "lib/uv/0.8.2/uvx"]
     assert tree(place) == ["bin", "bin/uv", "bin/uvx", *release]
     assert os.readlink(place.link("uv")) == "../lib/uv/0.8.2/uv"
-    again = binary.converge(place, "0.8.2", None, runner=NoRunner(), busy_timeout=0)
+    again = converge(place, "0.8.2")
     assert (again["changed"], again["actions"], again["diff"]) == (False, [], {})
 
 
@@ -80,7 +97,7 @@ def test_back_to_a_kept_version_needs_no_archive(place: Place) -> None:
     before = os.stat(place.program("0.8.2", "uv"))
     result = install(place, "0.8.22")
     assert result["diff"] == {"prepared": f"{place.bin_dir}: uv 0.8.2 -> 0.8.22\n"}
-    back = binary.converge(place, "0.8.2", None, runner=NoRunner(), busy_timeout=5)
+    back = converge(place, "0.8.2")
     assert (back["changed"], back["actions"]) == (True, ["link uv to 0.8.2", "link uvx to 0.8.2"])
     assert back["diff"] == {"prepared": f"{place.bin_dir}: uv 0.8.22 -> 0.8.2\n"}
     assert os.stat(place.link("uv")) == before
@@ -89,9 +106,9 @@ def test_back_to_a_kept_version_needs_no_archive(place: Place) -> None:
 
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_an_archive_is_asked_for(place: Place, check_mode: bool) -> None:
-    result = binary.converge(place, "0.8.2", None, runner=NoRunner(), busy_timeout=0, check_mode=check_mode)
+    result = converge(place, "0.8.2", check_mode=check_mode)
     assert result["changed"] is True
-    assert ("archive_needed_for" in result) is not check_mode
+    assert result.get("archive_needed_for") == (None if check_mode else platform.here().name)
     assert tree(place) == []
 
 
@@ -122,7 +139,7 @@ def test_dangling_and_absolute_links_of_ours_are_replaced(place: Place) -> None:
     os.symlink(place.program("0.8.2", "uv"), place.link("uv"))
     os.unlink(place.link("uvx"))
     os.symlink("../lib/uv/0.1.0/uvx", place.link("uvx"))
-    result = binary.converge(place, "0.8.2", None, runner=NoRunner(), busy_timeout=5)
+    result = converge(place, "0.8.2")
     assert result["actions"] == ["link uv to 0.8.2", "link uvx to 0.8.2"]
     assert os.readlink(place.link("uv")) == "../lib/uv/0.8.2/uv"
     assert os.readlink(place.link("uvx")) == "../lib/uv/0.8.2/uvx"
@@ -178,7 +195,7 @@ def test_a_wrong_checksum_changes_nothing(place: Place, tmp_path: Path) -> None:
         open(tmp_path / "uv.whl", "rb") as stream,
         pytest.raises(UvnasError, match="the checksum of the archive of uv is wrong"),
     ):
-        binary.converge(place, "0.8.2", Archive(stream, "0" * 64), runner=NoRunner(), busy_timeout=0)
+        converge(place, "0.8.2", Archive(stream, "0" * 64))
     assert tree(place) == []
 
 
@@ -230,3 +247,71 @@ def test_a_running_uv_keeps_running(place: Place) -> None:
         install(place, "0.8.1")
         out, _err = running.communicate(b"go on\n")
     assert (running.returncode, out) == (0, b"uv 0.8.1 (some-machine)\n")
+
+
+@pytest.mark.parametrize("path", ["bin", "", "./bin", "~/bin"])
+def test_places_are_absolute(path: str) -> None:
+    with pytest.raises(SpecError, match="is not an absolute path"):
+        Place.local(path)
+    with pytest.raises(SpecError, match="is not an absolute path"):
+        Place.local("/usr/local/bin", path or "lib")
+
+
+# On a share
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Share:
+    return Share.parse({"name": "nas_a", "root": str(make_share(tmp_path / "share"))})
+
+
+def test_on_a_share(share: Share) -> None:
+    place = Place.on_share(share)
+    predicted = converge(place, "0.8.2", check_mode=True)
+    assert install(place, "0.8.2") == predicted
+    assert os.readlink(share.layout.uv) == "../lib/uv/0.8.2/uv"
+    assert os.path.exists(share.layout.mutex)
+    assert not os.path.exists(f"{share.layout.uv_versions}/.uvnas.mutex")
+
+
+def test_another_share_is_left_alone(share: Share) -> None:
+    other = Share.parse({"name": "nas_b", "root": share.root})
+    before = tree(Place.on_share(share))
+    for check_mode in (False, True):
+        with pytest.raises(UvnasError, match="is the share nas_a, not nas_b"):
+            converge(Place.on_share(other), "0.8.2", check_mode=check_mode)
+    assert tree(Place.on_share(share)) == before
+
+
+@pytest.mark.parametrize("missing", ["share.json", "share"])
+def test_what_is_no_share_may_become_one(share: Share, missing: str) -> None:
+    """In a check it may be about to; else nothing is written there."""
+    Path(share.layout.identity).unlink()
+    if missing == "share":
+        os.rename(share.root, f"{share.root}-elsewhere")
+    place = Place.on_share(share)
+    assert converge(place, "0.8.2", check_mode=True)["changed"] is True
+    with pytest.raises(UvnasError, match=f"^{re.escape(share.root)} is not a share$"):
+        converge(place, "0.8.2")
+    assert os.path.exists(share.root) is (missing == "share.json")
+    assert not os.path.exists(share.layout.mutex)
+
+
+def test_a_share_that_has_it_is_still_identified(share: Share) -> None:
+    place = Place.on_share(share)
+    install(place, "0.8.2")
+    assert converge(place, "0.8.2")["changed"] is False
+    Path(share.layout.identity).unlink()
+    with pytest.raises(UvnasError, match="is not a share"):
+        converge(place, "0.8.2")
+
+
+def test_what_killed_runs_left_on_the_share_goes_too(share: Share) -> None:
+    left = Path(share.layout.generations, "train", "unfinished")
+    left.mkdir(parents=True)
+    Path(share.layout.envs, ".train.dev1-1.tmp").symlink_to("nowhere")
+    converge(Place.on_share(share), "0.8.2", check_mode=True)
+    assert left.exists()
+    install(Place.on_share(share), "0.8.2")
+    assert not left.exists()
+    assert os.listdir(share.layout.envs) == []

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names of uv's archives, checksums, and what is taken out of archives."""
+"""Versions of uv that are exact, archives that are read, and what is in them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError, UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv import release
-from ansible_collections.uvnas.cluster.plugins.module_utils.uv.release import Target
 from ansible_collections.uvnas.cluster.tests.support.uv_archives import write_release, write_tar, write_wheel
-
-DIGEST = "2b4a0a4e8dd4a5c6f1a8f5b2d1b6ff4a0a7c9d0c5f4ad8e7b8d9a3c2e1f00112"
-OTHER = "f" * 64
 
 
 @pytest.mark.parametrize("version", ["0.13.9", "0.8.2", "0.8.22", "1.0.0", "10.20.30"])
@@ -47,92 +43,6 @@ def test_exact_versions(version: str) -> None:
 def test_versions_that_are_not_exact(version: str) -> None:
     with pytest.raises(SpecError, match="is not an exact version of uv"):
         release.check_version(version)
-
-
-@pytest.mark.parametrize(
-    ("target", "archive", "platforms"),
-    [
-        (
-            "x86_64-gnu",
-            "uv-x86_64-unknown-linux-gnu.tar.gz",
-            ["manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_28_x86_64"],
-        ),
-        (
-            "aarch64-gnu",
-            "uv-aarch64-unknown-linux-gnu.tar.gz",
-            ["manylinux_2_17_aarch64", "manylinux2014_aarch64", "manylinux_2_28_aarch64"],
-        ),
-        ("x86_64-musl", "uv-x86_64-unknown-linux-musl.tar.gz", ["musllinux_1_1_x86_64", "musllinux_1_2_x86_64"]),
-        ("aarch64-musl", "uv-aarch64-unknown-linux-musl.tar.gz", ["musllinux_1_1_aarch64", "musllinux_1_2_aarch64"]),
-    ],
-)
-def test_names_for_a_target(target: str, archive: str, platforms: list[str]) -> None:
-    parsed = Target.parse(target)
-    assert str(parsed) == target
-    assert parsed.release_archive() == archive
-    assert parsed.wheel_platforms() == platforms
-
-
-@pytest.mark.parametrize("target", ["riscv64-gnu", "x86_64-uclibc", "-", ""])
-def test_unknown_targets(target: str) -> None:
-    with pytest.raises(UvnasError, match="knows no uv release for") as raised:
-        Target.parse(target).release_archive()
-    assert "uvnas_uv_source: archive" in raised.value.hint
-    with pytest.raises(UvnasError, match="knows no uv release for"):
-        Target.parse(target).wheel_platforms()
-
-
-def test_this_machine_is_a_target() -> None:
-    here = Target.here()
-    assert here == Target.parse(str(here))
-    assert os.path.exists("/lib64/ld-linux-x86-64.so.2") <= (str(here) == "x86_64-gnu")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"{DIGEST} *uv.tar.gz\n",
-        f"{DIGEST}  uv.tar.gz\n",
-        f"{DIGEST.upper()}  ./dist/uv.tar.gz\r\n",
-        f"{DIGEST}\n",
-        DIGEST,
-        f"# made by a mirror\n{OTHER}  uv.zip\n{DIGEST}  uv.tar.gz\n",
-    ],
-)
-def test_checksum_files(text: str) -> None:
-    assert release.parse_checksum(text, "uv.tar.gz") == DIGEST
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "<html>Log in</html>",
-        f"{DIGEST}  other.tar.gz\n",
-        f"{DIGEST}\n{OTHER}\n",
-        DIGEST[:-1],
-        f"{DIGEST}0",
-        f"x{DIGEST}  uv.tar.gz",
-    ],
-)
-def test_checksum_files_without_the_checksum(text: str) -> None:
-    with pytest.raises(UvnasError, match=r"has no sha256 of uv\.tar\.gz"):
-        release.parse_checksum(text, "uv.tar.gz")
-
-
-def test_checksums_are_written_one_way() -> None:
-    assert release.check_sha256(DIGEST.upper()) == DIGEST
-    with pytest.raises(SpecError, match="is not a sha256 checksum"):
-        release.check_sha256("0123…")
-
-
-def test_a_wrong_checksum_names_both() -> None:
-    stream = io.BytesIO(b"content")
-    release.check_archive(stream, release.sha256_of(stream), "uv.whl")
-    with pytest.raises(
-        UvnasError, match=f"the checksum of uv.whl is wrong: sha256 is {release.sha256_of(stream)}, should be {OTHER}"
-    ):
-        release.check_archive(stream, OTHER, "uv.whl")
 
 
 @pytest.mark.parametrize(

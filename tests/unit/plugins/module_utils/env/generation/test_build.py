@@ -1,18 +1,18 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Generations on real files: built whole or not at all, sealed, published in one step, removed."""
+"""Generations on real files: built whole or not at all."""
 
 from __future__ import annotations
 
+import json
 import os
-import stat
 import typing as t
 from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import build as generation
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation.build import Build, Size
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation.build import Build
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock import file as locks
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.plan import Ingredients
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
@@ -21,10 +21,10 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import 
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.record import Interpreter
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Uv
+from ansible_collections.uvnas.cluster.tests.support import shares
 
 KEY = "cpython-3.12.4-linux-x86_64-gnu"
 HASH = " \\\n    --hash=sha256:" + "2" * 64 + "\n"
-ID = "0123456789ab"
 
 
 class FakeUv:
@@ -38,11 +38,11 @@ class FakeUv:
         self,
         cmd: t.Sequence[str],
         *,
-        env: t.Mapping[str, str] | None = None,
+        variables: t.Mapping[str, str] | None = None,
         cwd: str | None = None,
-        stdin: str | None = None,
+        timeout: float | None = None,
     ) -> Completed:
-        self.calls.append((list(cmd), dict(env or {})))
+        self.calls.append((list(cmd), dict(variables or {})))
         if "venv" in cmd:
             path, interpreter = Path(cmd[-1]), cmd[cmd.index("--python") + 1]
             (path / "bin").mkdir(parents=True)
@@ -58,10 +58,7 @@ class FakeUv:
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    found = Layout(str(tmp_path))
-    for directory in (found.locks, found.envs, found.generations):
-        os.makedirs(directory)
-    return found
+    return Layout(str(shares.make_share(tmp_path)))
 
 
 def what(text: str = "iniconfig==2.1" + HASH, **fields: t.Any) -> Build:
@@ -71,20 +68,17 @@ def what(text: str = "iniconfig==2.1" + HASH, **fields: t.Any) -> Build:
     return Build(spec, ingredients, lock, Interpreter(KEY, "3.12.4", "1" * 64), "nas_a")
 
 
-def complete(layout: Layout, generation_id: str = ID) -> None:
-    os.makedirs(layout.generation("analysis", generation_id))
-    Path(layout.manifest("analysis", generation_id)).write_text("{}", encoding="utf-8")
-
-
 def test_what_is_built_has_a_manifest(layout: Layout) -> None:
     build = what(imports=("iniconfig",))
     manifest = generation.build(layout, Uv(layout, FakeUv("iniconfig-2.1")), build)
-    assert generation.read_manifest(layout, "analysis", build.id) == manifest
-    assert (manifest["format"], manifest["environment"], manifest["id"]) == (1, "analysis", build.id)
-    assert manifest["packages"] == {"iniconfig": "2.1"}
-    assert manifest["python"] == {"key": KEY, "version": "3.12.4", "digest": "1" * 64}
-    assert manifest["source"] == {"python": "3.12", "requirements": ["iniconfig"]}
-    assert manifest["imports"] == ["iniconfig"]
+    written = json.loads(Path(layout.manifest("analysis", build.id)).read_text(encoding="utf-8"))
+    assert written == manifest.as_dict()
+    assert (written["format"], written["environment"], written["id"]) == (1, "analysis", build.id)
+    assert written["packages"] == {"iniconfig": "2.1"}
+    assert written["python"] == {"key": KEY, "version": "3.12.4", "digest": "1" * 64}
+    assert written["source"] == {"python": "3.12", "requirements": ["iniconfig"]}
+    assert written["imports"] == ["iniconfig"]
+    assert written["lock"] == {"digest": build.lock.digest, "spec": None}
 
 
 def test_what_the_spec_asks_for_is_what_uv_is_asked_for(layout: Layout) -> None:
@@ -136,12 +130,12 @@ def test_what_is_not_what_the_lock_says_is_not_sealed(installed: tuple[str, ...]
 )
 def test_names_and_versions_are_compared_as_they_are_meant(text: str, installed: str, layout: Layout) -> None:
     manifest = generation.build(layout, Uv(layout, FakeUv(installed)), what(text + HASH))
-    assert len(manifest["packages"]) == 1
+    assert len(manifest.packages) == 1
 
 
 def test_a_package_for_another_platform_may_be_missing(layout: Layout) -> None:
     text = "iniconfig==2.1" + HASH + "colorama==0.4 ; sys_platform == 'win32'" + HASH
-    assert generation.build(layout, Uv(layout, FakeUv("iniconfig-2.1")), what(text))["packages"] == {"iniconfig": "2.1"}
+    assert generation.build(layout, Uv(layout, FakeUv("iniconfig-2.1")), what(text)).packages == {"iniconfig": "2.1"}
 
 
 def test_an_environment_on_a_link_that_will_move_is_not_sealed(layout: Layout) -> None:
@@ -164,64 +158,3 @@ def test_a_filesystem_that_counts_no_inodes_is_not_full(layout: Layout, monkeypa
     with pytest.raises(CommandError) as caught:
         generation.build(layout, Uv(layout, FakeUv(fails="sync")), what())
     assert caught.value.hint == ""
-
-
-def test_sealing(tmp_path: Path) -> None:
-    tree, outside = tmp_path / "tree", tmp_path / "cache"
-    (tree / "lib").mkdir(parents=True)
-    (tree / "own").write_bytes(b"x" * 10)
-    outside.write_bytes(b"x" * 100)
-    (tree / "lib" / "linked").hardlink_to(outside)
-    (tree / "link").symlink_to("/nowhere")
-    for path in (tree / "lib", tree / "own"):
-        path.chmod(0o777)
-    assert generation.seal(str(tree)) == Size(files=2, bytes=110, own_bytes=10, inodes=3)
-    assert [stat.S_IMODE((tree / name).stat().st_mode) for name in ("lib", "own")] == [0o755, 0o755]
-
-
-def test_what_killed_builds_left_is_removed_and_what_is_complete_stays(layout: Layout) -> None:
-    complete(layout, "a" * 12)
-    complete(layout, ".0123.host.17.tmp")
-    for name in (ID, "b" * 12):
-        os.makedirs(os.path.join(layout.generation("analysis", name), "lib"))
-    generation.clean_up(layout, "analysis")
-    assert os.listdir(layout.generations_of("analysis")) == ["a" * 12]
-
-
-def test_there_may_be_nothing_to_clean_up(layout: Layout) -> None:
-    generation.clean_up(layout, "analysis")
-    assert os.listdir(layout.generations) == []
-
-
-def test_what_is_complete_is_published_over_what_was(layout: Layout) -> None:
-    for generation_id in ("a" * 12, ID):
-        complete(layout, generation_id)
-        generation.publish(layout, "analysis", generation_id)
-    assert os.readlink(layout.env("analysis")) == f"../generations/analysis/{ID}"
-    assert os.listdir(layout.envs) == ["analysis"]
-
-
-def test_what_is_not_complete_is_not_published(layout: Layout) -> None:
-    os.makedirs(layout.generation("analysis", ID))
-    with pytest.raises(UvnasError, match=f"generation {ID} is not complete"):
-        generation.publish(layout, "analysis", ID)
-    assert os.listdir(layout.envs) == []
-
-
-def test_removing_twice(layout: Layout) -> None:
-    complete(layout)
-    generation.publish(layout, "analysis", ID)
-    Path(layout.lock("analysis")).touch()
-    for _time in range(2):
-        generation.remove(layout, "analysis")
-        assert [os.listdir(path) for path in (layout.envs, layout.generations, layout.locks)] == [[], [], []]
-
-
-def test_installed_packages(tmp_path: Path) -> None:
-    for name in ("Zope.Interface-7.0.dist-info", "torch-2.5.1+cu121.dist-info", "numpy", "__pycache__", "a.pth"):
-        (tmp_path / name).mkdir()
-    assert generation.installed_packages(str(tmp_path)) == {"torch": "2.5.1+cu121", "zope-interface": "7.0"}
-
-
-def test_reading_the_manifest_of_what_is_not_there(layout: Layout) -> None:
-    assert generation.read_manifest(layout, "analysis", ID) is None

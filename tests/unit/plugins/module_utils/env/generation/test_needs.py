@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import struct
 import subprocess
@@ -14,16 +15,16 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import needs as platform_needs
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation.needs import Need
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import elf
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import platform as glibc
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.platform import Platform
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.probe import Platform, platform
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.manifest import Need, Needs
 from ansible_collections.uvnas.cluster.tests.support.libraries import library
 from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, key
 
-HERE = platform(SystemRunner())
+HERE = glibc.here(SystemRunner())
 KEY = f"cpython-3.12.4-linux-{HERE.arch}-gnu"
 DEV = Platform("x86_64", "gnu", "2.36")
 NODE = Platform("x86_64", "gnu", "2.31")
@@ -76,7 +77,7 @@ def test_versions_that_a_library_needs(
 def test_what_a_real_program_needs_is_no_more_than_what_it_runs_on() -> None:
     needed = platform_needs.file_glibc(os.path.realpath("/bin/ls"), HERE.arch)
     assert needed is not None
-    assert (2, 2) <= needed <= glibc.version(HERE.libc_version)
+    assert (2, 2) <= needed <= glibc.glibc_version(HERE.libc_version)
 
 
 def test_readelf_agrees() -> None:
@@ -148,91 +149,52 @@ def test_what_an_environment_needs(tmp_path: Path) -> None:
     install(site_packages, "small", f"linux_{HERE.arch}", "small.so", '"with, comma.so"')
     library(site_packages / "small.so", "GLIBC_2.14")
     (site_packages / "nothing-1.0.dist-info").mkdir()
-    assert platform_needs.scan(str(site_packages), str(interpreter), KEY) == {
-        "arch": HERE.arch,
-        "libc": "gnu",
-        "glibc": "2.35",
-        "interpreter": "2.30",
-        "packages": {
-            "zope-new": {"glibc": "2.34", "tag": f"manylinux_2_34_{HERE.arch}"},
-            "built": {"glibc": "2.35", "tag": f"linux_{HERE.arch}"},
+    assert platform_needs.scan(str(site_packages), str(interpreter), KEY) == Needs(
+        arch=HERE.arch,
+        libc="gnu",
+        glibc="2.35",
+        interpreter="2.30",
+        packages={
+            "zope-new": Need("2.34", f"manylinux_2_34_{HERE.arch}"),
+            "built": Need("2.35", f"linux_{HERE.arch}"),
         },
-    }
+    )
 
 
 def test_of_musl_there_is_no_version(tmp_path: Path) -> None:
     found = platform_needs.scan(str(tmp_path), "/nowhere", "cpython-3.12.4-linux-x86_64_v3-musl")
-    assert found == {"arch": "x86_64", "libc": "musl"}
+    assert found == Needs("x86_64", "musl")
+    assert found.as_dict() == {"arch": "x86_64", "libc": "musl"}
 
 
 def test_the_python_of_the_tests_runs_here() -> None:
     executable = os.path.join(PREFIX, "bin", f"python3.{sys.version_info.minor}")
     found = platform_needs.scan("/nowhere", executable, key())
-    assert glibc.version(found["interpreter"]) <= glibc.version(HERE.libc_version)
+    assert glibc.glibc_version(found.interpreter) <= glibc.glibc_version(HERE.libc_version)
     assert platform_needs.objection("it", found, key(), {}, HERE, "here") is None
-
-
-# What is declared.
-
-
-@pytest.mark.parametrize(
-    ("floor", "builder", "wanted"),
-    [
-        ("2.17", DEV, "x86_64-manylinux_2_17"),
-        ("2.30", DEV, "x86_64-manylinux_2_28"),
-        ("2.31", DEV, "x86_64-manylinux_2_31"),
-        ("2.36", DEV, "x86_64-manylinux_2_36"),
-        ("2.41", Platform("aarch64", "gnu", "2.43"), "aarch64-manylinux_2_40"),
-    ],
-)
-def test_what_uv_is_told(floor: str, builder: Platform, wanted: str) -> None:
-    assert platform_needs.uv_platform("it", floor, builder) == wanted
-
-
-@pytest.mark.parametrize(
-    ("builder", "said"),
-    [
-        (NODE, 'environment it: it is to be for glibc 2.35, but this builder itself has 2.31\n.* write "2.31" or less'),
-        (Platform("x86_64", "musl", "1.2.3"), "this builder is x86_64 with musl"),
-        (Platform("ppc64le", "gnu", "2.40"), "this builder is ppc64le with gnu"),
-    ],
-)
-def test_a_builder_that_cannot_build_for_it(builder: Platform, said: str) -> None:
-    with pytest.raises(UvnasError) as caught:
-        platform_needs.uv_platform("it", "2.35", builder)
-    caught.match(said.partition("\n")[0])
-    assert not said.partition("\n")[2] or said.partition("\n")[2].replace(".* ", "") in caught.value.hint
-
-
-def test_every_platform_is_one_of_uv() -> None:
-    """The real uv says what it knows, in its error for one that it does not know."""
-    import uv
-
-    cmd = [uv.find_uv_bin(), "pip", "compile", "--help"]
-    known = subprocess.check_output(cmd, text=True)
-    for minor in range(17, 50):
-        name = platform_needs.uv_platform("it", f"2.{minor}", Platform("x86_64", "gnu", "2.99"))
-        assert name in known
-        assert name.replace("x86_64", "aarch64") in known
 
 
 # What is said.
 
 VERSIONS = {"bcrypt": "5.0.0", "psutil": "7.2.2", "numpy": "2.3.1", "old": "1"}
-NEEDS: dict[str, t.Any] = {
-    "arch": "x86_64",
-    "libc": "gnu",
-    "glibc": "2.36",
-    "interpreter": "2.17",
-    "packages": {
-        "bcrypt": {"glibc": "2.34", "tag": "manylinux_2_34_x86_64"},
-        "numpy": {"glibc": "2.27", "tag": "manylinux_2_27_x86_64"},
-        "psutil": {"glibc": "2.36", "tag": "linux_x86_64"},
+NEEDS = Needs(
+    arch="x86_64",
+    libc="gnu",
+    glibc="2.36",
+    interpreter="2.17",
+    packages={
+        "bcrypt": Need("2.34", "manylinux_2_34_x86_64"),
+        "numpy": Need("2.27", "manylinux_2_27_x86_64"),
+        "psutil": Need("2.36", "linux_x86_64"),
     },
-}
+)
 
 
-def objection(needs: dict[str, t.Any], host: Platform) -> str | None:
+def but(**changed: t.Any) -> Needs:
+    return dataclasses.replace(NEEDS, **changed)
+
+
+def objection(needs: Needs, host: Platform) -> str | None:
     return platform_needs.objection("train", needs, "cpython-3.11.2-linux-x86_64-gnu", VERSIONS, host, "node-b1")
 
 
@@ -241,20 +203,20 @@ def test_a_host_that_is_too_old() -> None:
         "environment train: cannot run here: psutil 7.2.2 (linux_x86_64) needs glibc 2.36, "
         "bcrypt 5.0.0 (manylinux_2_34_x86_64) needs glibc 2.34; this host (node-b1) has 2.31"
     )
-    assert objection({**NEEDS, "interpreter": "2.35", "packages": {}}, NODE) == (
+    assert objection(but(interpreter="2.35", packages={}), NODE) == (
         "environment train: cannot run here: interpreter cpython-3.11.2-linux-x86_64-gnu needs glibc 2.35; "
         "this host (node-b1) has 2.31"
     )
-    many = {f"p{number}": {"glibc": "2.40", "tag": "x"} for number in range(9)}
-    assert "p3  (x) needs glibc 2.40 and 5 more; this host" in str(objection({**NEEDS, "packages": many}, NODE))
+    many = {f"p{number}": Need("2.40", "x") for number in range(9)}
+    assert "p3  (x) needs glibc 2.40 and 5 more; this host" in str(objection(but(packages=many), NODE))
 
 
 def test_nothing_is_said_against_other_hosts() -> None:
     assert objection(NEEDS, DEV) is None
-    assert objection({}, NODE) is None  # Built by a release that did not look.
+    assert objection(Needs(), NODE) is None  # Built by a release that did not look.
     assert objection(NEEDS, Platform("x86_64", "musl", "1.2.3")) is None
-    assert objection({"arch": "x86_64", "libc": "musl"}, NODE) is None
-    assert objection({**NEEDS, "packages": {}}, Platform("x86_64", "gnu", "2.12")) is None
+    assert objection(Needs("x86_64", "musl"), NODE) is None
+    assert objection(but(packages={}), Platform("x86_64", "gnu", "2.12")) is None
 
 
 def test_another_machine() -> None:
@@ -275,7 +237,7 @@ def test_another_machine() -> None:
 )
 def test_advice(floor: str | None, said: str) -> None:
     assert platform_needs.advice(NEEDS, NODE, "nas_b", floor).startswith(said)
-    python_too = platform_needs.advice({**NEEDS, "interpreter": "2.34"}, NODE, "nas_b", floor)
+    python_too = platform_needs.advice(but(interpreter="2.34"), NODE, "nas_b", floor)
     assert "An interpreter of uvnas_site_pythons" in python_too.splitlines()[0]
     assert python_too.splitlines()[1].startswith(said)
 
@@ -284,7 +246,7 @@ def test_a_build_that_needs_more_than_its_shares_have() -> None:
     key_of = "cpython-3.11.2-linux-x86_64-gnu"
     platform_needs.check_floor("train", NEEDS, key_of, VERSIONS, "2.36")
     with pytest.raises(UvnasError) as caught:
-        platform_needs.check_floor("train", {**NEEDS, "interpreter": "2.35"}, key_of, VERSIONS, "2.34")
+        platform_needs.check_floor("train", but(interpreter="2.35"), key_of, VERSIONS, "2.34")
     assert str(caught.value) == (
         f"environment train: interpreter {key_of} needs glibc 2.35, psutil 7.2.2 (linux_x86_64) needs glibc 2.36, "
         "but it is for hosts with 2.34"

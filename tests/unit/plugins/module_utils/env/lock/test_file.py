@@ -166,8 +166,27 @@ def test_a_header_that_says_nothing(text: str) -> None:
     assert lock.read_header(text) == {}
 
 
-def test_text_digest_is_of_the_text() -> None:
-    assert lock.text_digest("a\n") != lock.text_digest("a\n# b\n")
+def test_the_digest_of_a_text_is_of_the_text() -> None:
+    assert lock.LockText("a\n").digest != lock.LockText("a\n# b\n").digest
+
+
+def test_a_text_is_read_as_far_as_somebody_wants_to_know() -> None:
+    damaged = lock.LockText(
+        '# uvnas.cluster lock: {"spec": "5"}\nnumpy>=2\n', "environment x: its lock", "Put it right."
+    )
+    assert (damaged.spec_digest, damaged.versions) == ("5", {})
+    with pytest.raises(UvnasError, match="environment x: its lock is not a lock: 'numpy>=2' is not pinned") as caught:
+        _lock = damaged.lock
+    assert caught.value.hint == "Put it right."
+
+
+def test_a_lock_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+    parse = lock.parse
+    monkeypatch.setattr(lock, "parse", lambda text, **more: parsed.append(text) or parse(text, **more))
+    text = lock.LockText("a==1 --hash=sha256:" + "2" * 64)
+    assert (text.versions, text.lock.digest, text.lock.versions) == ({"a": "1"}, text.lock.digest, {"a": "1"})
+    assert parsed == [text.text]
 
 
 def test_packages_that_apply_lose_their_markers() -> None:

@@ -186,7 +186,7 @@ def test_a_project_is_exported_as_its_lock_says(uv: Uv, links: Path, tmp_path: P
         encoding="utf-8",
     )
     command = [uv.layout.uv, "lock", "--quiet", "--python", sys.executable]
-    subprocess.run(command, cwd=project, env=uv.environment(), check=True)
+    subprocess.run(command, cwd=project, env=uv.variables(), check=True)
     # As from an index: uv locks no hashes of what lies in a directory.
     text = re.sub(
         r'registry = "[^"]*"', 'registry = "https://index.example.org/simple"', (project / "uv.lock").read_text()

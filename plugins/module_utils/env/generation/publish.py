@@ -1,0 +1,30 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Generations are put in force by renaming a symlink, and environments are removed name first."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from ...errors import UvnasError
+from ...host import files
+from ...share import store
+from ...share.layout import Layout
+
+
+def publish(layout: Layout, env: str, generation_id: str) -> None:
+    """Make ``envs/<env>`` mean this generation, in one step. Raises UvnasError where the generation is not complete."""
+    if not store.is_complete(layout, env, generation_id):
+        raise UvnasError(f"environment {env}: generation {generation_id} is not complete, so it cannot be published")
+    files.replace_symlink(layout.env_link_target(env, generation_id), layout.env(env))
+
+
+def remove(layout: Layout, env: str) -> None:
+    """Remove an environment: its name first, so that nobody finds half of it, then its generations and its lock."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(layout.env(env))
+    files.remove_tree(layout.generations_of(env))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(layout.lock(env))

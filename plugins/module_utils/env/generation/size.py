@@ -1,0 +1,75 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a generation takes on the disk, measured while it is sealed or later. What it shares by links does not count."""
+
+from __future__ import annotations
+
+import os
+import stat
+import typing as t
+
+from ...host import extents
+from ...share.manifest import Size
+
+
+def seal(path: str) -> Size:
+    """Take write permission for group and others off everything below ``path``, and measure it on the way."""
+    files = total = own = inodes = 0
+    clones = True  # As far as is known: until the filesystem says that it cannot tell.
+    pending = [path]
+    while pending:
+        directory = pending.pop()
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                if entry.is_symlink():
+                    inodes += 1
+                    continue
+                if stat.S_IMODE(status.st_mode) & 0o022:
+                    os.chmod(entry.path, stat.S_IMODE(status.st_mode) & ~0o022)
+                if entry.is_dir(follow_symlinks=False):
+                    inodes += 1
+                    pending.append(entry.path)
+                    continue
+                files += 1
+                total += status.st_size
+                if status.st_nlink == 1:
+                    alone = extents.own_bytes(entry.path) if clones and status.st_size else status.st_size
+                    clones = alone is not None
+                    # Blocks are whole, and the last one is seldom full.
+                    own += status.st_size if alone is None else min(alone, status.st_size)
+                    inodes += 1
+    return Size(files, total, own, inodes)
+
+
+def true_size(path: str) -> dict[str, int]:
+    """Of a tree: ``bytes`` of its files; as allocated, ``own_bytes`` of it alone, and ``shared_bytes`` with elsewhere,
+    by hard links or, where the filesystem tells, reflinks."""
+    own = shared = apparent = 0
+    links: dict[tuple[int, int], list[int]] = {}
+    paths: dict[tuple[int, int], str] = {}
+    clones = True  # As far as is known: until the filesystem says that it cannot tell.
+    pending = [path]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                    own += status.st_blocks * 512
+                    continue
+                apparent += status.st_size
+                inode = (status.st_dev, status.st_ino)
+                links.setdefault(inode, [0, status.st_nlink, status.st_blocks * 512])[0] += 1
+                if entry.is_file(follow_symlinks=False):
+                    paths[inode] = entry.path
+    for inode, (seen_here, all_links, size) in links.items():
+        alone: t.Optional[int] = 0 if seen_here < all_links else size
+        if alone and clones and inode in paths:
+            alone = extents.own_bytes(paths[inode])
+            clones = alone is not None
+        alone = size if alone is None else min(alone, size)
+        own += alone
+        shared += size - alone
+    return {"bytes": apparent, "own_bytes": own, "shared_bytes": shared}

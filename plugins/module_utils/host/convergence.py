@@ -1,0 +1,68 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way of every converge: look, compare; do what there is to do, with the mutex, by a plan made anew; report."""
+
+from __future__ import annotations
+
+import abc
+import typing as t
+
+from . import mutex
+from .workers import Result
+
+Plan = t.TypeVar("Plan")
+Done = t.TypeVar("Done")
+
+
+class Convergence(abc.ABC, t.Generic[Plan, Done]):
+    """Something that is to be as it is wanted. Plans are made of what is wanted and found, in check mode too."""
+
+    check_mode: bool
+
+    @property
+    @abc.abstractmethod
+    def mutex(self) -> str:
+        """The path of the mutex."""
+
+    @abc.abstractmethod
+    def sweep(self) -> None:
+        """Remove what killed runs left. Called with the mutex held."""
+
+    @abc.abstractmethod
+    def plan(self) -> Plan:
+        """What there is to do."""
+
+    @abc.abstractmethod
+    def changes(self, plan: Plan) -> bool:
+        """Whether there is anything to do."""
+
+    @abc.abstractmethod
+    def obstacle(self, plan: Plan) -> t.Optional[Result]:
+        """The module's result where something has to be brought first. Raises UvnasError where it cannot be done."""
+
+    @abc.abstractmethod
+    def do(self, plan: Plan) -> Done:
+        """Carry out the plan. Called with the mutex held."""
+
+    @abc.abstractmethod
+    def report(self, plan: Plan, done: t.Optional[Done]) -> Result:
+        """The module's result; ``done`` is None where nothing was done: in check mode, or with nothing to do."""
+
+    def converge(self, *, purpose: str, busy_timeout: float) -> Result:
+        """Do what there is to do, or say what it would be: the module's result.
+
+        Waits for the mutex at most ``busy_timeout`` seconds; ``purpose`` is what others read meanwhile. Raises
+        UvnasError.
+        """
+        plan = self.plan()
+        answer = self.obstacle(plan)
+        if answer is not None:
+            return answer
+        if self.check_mode or not self.changes(plan):
+            return self.report(plan, None)
+        with mutex.hold(self.mutex, timeout=busy_timeout, purpose=purpose):
+            self.sweep()
+            # Somebody else may have done it meanwhile, or something else.
+            plan = self.plan()
+            return self.report(plan, self.do(plan))

@@ -1,0 +1,106 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is mounted on this host, and how much room is left there. Seen without writing."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import typing as t
+
+from ..errors import UvnasError
+
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+@dataclasses.dataclass(frozen=True)
+class Mount:
+    """A line of /proc/self/mountinfo, see proc(5)."""
+
+    mount_id: int
+    point: str
+    type: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """What statvfs(3) says: room left for the owner, and flags of the mount. None where a filesystem does not count."""
+
+    free_bytes: int
+    free_inodes: t.Optional[int]
+    read_only: bool
+    noexec: bool
+
+
+def parse_mountinfo(text: str) -> list[Mount]:
+    """The mounts in ``text``, the content of /proc/self/mountinfo."""
+    found = []
+    for line in text.splitlines():
+        before, separator, after = line.partition(" - ")
+        fields = before.split()
+        if separator and len(fields) > 4 and after:
+            found.append(Mount(int(fields[0]), _unescape(fields[4]), after.split()[0]))
+    return found
+
+
+def _unescape(path: str) -> str:
+    """A path as the kernel writes it, without white space: ``\\040`` is a space."""
+    return _OCTAL.sub(lambda match: chr(int(match.group(1), 8)), path)
+
+
+def mounts() -> list[Mount]:
+    return parse_mountinfo(_read_proc("/proc/self/mountinfo"))
+
+
+def _read_proc(path: str) -> str:
+    # Not by open(): to find an encoding it may import, which the owner may not in root's Python.
+    # Paths may be in any encoding; those that come back from os.path have the same surrogates.
+    # To the end: such a file gives no more than a page at once, and a host with many mounts has several of them.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.fsdecode(b"".join(iter(lambda: os.read(descriptor, 1 << 20), b"")))
+    finally:
+        os.close(descriptor)
+
+
+def mount_id(path: str) -> int:
+    """Which mount the directory ``path`` is on. Mounts it first where that is autofs' job.
+
+    The kernel knows; comparing paths goes wrong with bind mounts, mounts on top of mounts, and symlinks.
+    """
+    descriptor = os.open(os.path.join(path, "."), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for line in _read_proc(f"/proc/self/fdinfo/{descriptor}").splitlines():
+            key, _colon, value = line.partition(":")
+            if key == "mnt_id":
+                return int(value)
+    finally:
+        os.close(descriptor)
+    raise UvnasError(
+        f"the kernel does not say which mount {path} is on", hint="uvnas.cluster needs Linux 3.15 or later, with /proc."
+    )
+
+
+def mount_of(path: str, all_mounts: t.Sequence[Mount]) -> t.Optional[Mount]:
+    """The mount that the directory ``path`` is on; None where it is hidden from this process (a chroot)."""
+    wanted = mount_id(path)
+    return next((mount for mount in all_mounts if mount.mount_id == wanted), None)
+
+
+def is_mount_point(path: str) -> bool:
+    """Whether something is mounted at the directory ``path``, bind mounts included."""
+    parent = os.path.join(path, "..")
+    return os.path.samefile(path, "/") or mount_id(path) != mount_id(parent)
+
+
+def space(path: str) -> Space:
+    found = os.statvfs(path)
+    return Space(
+        free_bytes=found.f_bavail * found.f_frsize,
+        # btrfs and some NFS servers make inodes as they need them and report 0 of 0.
+        free_inodes=found.f_favail if found.f_files > 0 else None,
+        read_only=bool(found.f_flag & os.ST_RDONLY),
+        noexec=bool(found.f_flag & os.ST_NOEXEC),
+    )

@@ -1,0 +1,51 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a secret looks like: in a URL, in a text, in the name of a variable. Nothing else decides that."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+HIDDEN = "****"
+
+# What comes between "://" and the host (RFC 3986, 3.2.1), with the scheme before it. People type "?" and "#" unquoted.
+# (Where a scheme would begin is looked up first, or else every part of every long word would be tried.)
+_USERINFO = re.compile(r"(?:(?<![A-Za-z0-9+.-])(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*))?:/{2,}(?P<userinfo>[^/\s]*)@")
+# Names such as UV_INDEX_INTERNAL_PASSWORD, AWS_SECRET_ACCESS_KEY, GITHUB_PAT.
+_NAME = re.compile(r"PASS|TOKEN|SECRET|CREDENTIAL|USERNAME|(KEY|AUTH)\Z|(\A|_)PAT\Z", re.IGNORECASE)
+
+
+def scrub(text: str) -> str:
+    """``text`` with the credentials of every URL in it hidden."""
+    return _USERINFO.sub(lambda match: match[0].replace(f"{match['userinfo']}@", f"{HIDDEN}@"), text)
+
+
+def has_credentials(text: str) -> bool:
+    """Whether a URL in ``text`` has credentials in it: a password, or a user who may well be a token.
+
+    A user alone is none where the protocol has its keys elsewhere: ``git+ssh://git@host``.
+    """
+    return bool(in_url(text))
+
+
+def in_url(text: str) -> set[str]:
+    """The secrets in the URLs of ``text``, as they stand there and as they are meant: passwords, or else users."""
+    found: set[str] = set()
+    for match in _USERINFO.finditer(text):
+        user, colon, password = match["userinfo"].partition(":")
+        secret = password or user
+        if secret and (colon or not (match["scheme"] or "").endswith("ssh")):
+            found.update((secret, unquote(secret)))
+    return found
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether the value of a variable of this name is a secret."""
+    return _NAME.search(name) is not None
+
+
+def shown(url: str) -> str:
+    """``url`` as it may be shown: without its credentials, and without what comes after ``?``, which may hold some."""
+    return re.sub(r"[?#].*", f"?{HIDDEN}", scrub(url), flags=re.DOTALL)

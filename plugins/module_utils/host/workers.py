@@ -1,0 +1,201 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Work done in forked processes: as another user, several pieces at once, and none of it outlives its parent.
+
+Processes, not threads: a thread would make the code between fork and exec unsafe. Every child dies with its parent, see
+``process``, down the whole chain.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import math
+import os
+import select
+import signal
+import traceback
+import typing as t
+
+from ..errors import UvnasError, from_os_error
+from .process import die_with
+from .users import User
+
+_LONGEST = (1 << 31) - 1  # What poll() takes, in milliseconds.
+
+# Plain data, to cross a process boundary.
+Result = dict[str, t.Any]
+Work = t.Callable[[], Result]
+
+
+def call_as(user: t.Optional[User], work: Work) -> Result:
+    """Do ``work`` in a child process, as ``user`` where one is given; return its result, or raise its UvnasError."""
+    return call_many([work], jobs=1, user=user)[0]()
+
+
+def call_many(works: t.Sequence[Work], *, jobs: int, user: t.Optional[User] = None) -> list[Work]:
+    """Do all ``works`` in child processes, at most ``jobs`` at once; results must be plain data.
+
+    Returns one callable per work, in order: it returns the result, or raises the UvnasError that the work raised.
+    """
+    waiting = list(enumerate(works))[::-1]
+    running: dict[int, tuple[int, Child]] = {}
+    answers: dict[int, Result] = {}
+    while waiting or running:
+        while waiting and len(running) < max(1, jobs):
+            index, work = waiting.pop()
+            child = Child(work, user)
+            running[child.reader] = (index, child)
+        for reader in readable(list(running)):
+            index, child = running[reader]
+            if child.read():
+                del running[reader]
+                child.reap()
+                answers[index] = child.answer()
+    return [_Answer(answers[index]) for index in range(len(works))]
+
+
+def result_of(answer: t.Mapping[str, t.Any]) -> Result:
+    """The result in a child's answer; raises the UvnasError in it if that is what there is."""
+    if "error" in answer:
+        raise UvnasError.from_dict(answer["error"])
+    result: Result = answer["result"]
+    return result
+
+
+class _Answer:
+    """The result of a piece of work, or its error, when asked for."""
+
+    def __init__(self, answer: Result) -> None:
+        self._answer = answer
+
+    def __call__(self) -> Result:
+        return result_of(self._answer)
+
+
+def processors(cgroup: str = "/proc/self/cgroup", mounted: str = "/sys/fs/cgroup") -> int:
+    """How many processors this process may keep busy: those that it may run on, or what its quotas of time amount to.
+
+    A control group (cgroups v2) has its quota in ``cpu.max``, and those that it is in have theirs.
+    """
+    count = float(len(os.sched_getaffinity(0)))
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        with open(cgroup, encoding="utf-8") as file:
+            path = next(line[len("0::") :].strip() for line in file if line.startswith("0::"))
+        for group in itertools.accumulate(path.strip("/").split("/"), os.path.join, initial=mounted):
+            with contextlib.suppress(FileNotFoundError), open(os.path.join(group, "cpu.max"), encoding="utf-8") as file:
+                quota, period = file.read().split()
+                count = min(count, int(quota) / int(period) if quota != "max" else count)
+    return max(1, int(count))
+
+
+class Child:
+    """A forked process that does ``work``, as ``user`` where one is given. What comes of it is read from a pipe.
+
+    It holds nothing open that this process was started with: whoever reads the output of this process, as ssh does,
+    gets to its end when this process ends, even if the kernel cannot end the child, which waits for a dead NAS.
+    """
+
+    def __init__(self, work: Work, user: t.Optional[User] = None) -> None:
+        self.reader, writer = os.pipe()
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self.reader)
+            _do(work, user, parent, writer)
+        os.close(writer)
+        self._said: list[bytes] = []
+        self._status: t.Optional[int] = None
+
+    def read(self) -> bool:
+        """Take in what it says; True when that was all. Waits where it has nothing to say yet."""
+        part = os.read(self.reader, 1 << 16)
+        if part:
+            self._said.append(part)
+            return False
+        os.close(self.reader)
+        return True
+
+    def reap(self, *, wait: bool = True) -> bool:
+        """Whether it has ended."""
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, 0 if wait else os.WNOHANG)
+            self._status = status if pid else None
+        return self._status is not None
+
+    def kill(self) -> None:
+        """Have it killed as soon as that can be. It has to be there still: not reaped."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def answer(self) -> Result:
+        """What came of it, for result_of(), once it has ended. Raises RuntimeError where that was a bug."""
+        status = self._status or 0
+        if os.WIFSIGNALED(status):
+            name = signal.Signals(os.WTERMSIG(status)).name
+            hint = "Was it killed for lack of memory? See the kernel's log." if name == "SIGKILL" else ""
+            return {"error": UvnasError(f"the process doing the work was ended by {name}", hint=hint).as_dict()}
+        said = b"".join(self._said).decode()
+        if os.WEXITSTATUS(status) != 0:
+            raise RuntimeError(f"the process doing the work failed:\n{said}")
+        answer: Result = json.loads(said)
+        return answer
+
+
+def _do(work: Work, user: t.Optional[User], parent: int, writer: int) -> t.NoReturn:
+    """All that a child does."""
+    status = 1
+    try:
+        _let_go_of_streams()
+        if user is not None:
+            _become(user)
+        die_with(parent)
+        answer: Result
+        try:
+            answer = {"result": work()}
+        except UvnasError as error:
+            answer = {"error": error.as_dict()}
+        except OSError as error:
+            answer = {"error": from_os_error(error).as_dict()}
+        _say(writer, json.dumps(answer))
+        status = 0
+    except BaseException:  # The child must end here, whatever happened: past this frame it would be a second parent.
+        with contextlib.suppress(BaseException):
+            _say(writer, traceback.format_exc())
+    finally:
+        os._exit(status)  # pylint: disable=protected-access
+
+
+def _say(writer: int, text: str) -> None:
+    """Write all of the answer, and close the pipe."""
+    with os.fdopen(writer, "wb") as pipe:
+        pipe.write(text.encode(errors="backslashreplace"))
+
+
+def _let_go_of_streams() -> None:
+    """Have nothing for standard input, output and error."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nothing, stream)
+    if nothing > 2:
+        os.close(nothing)
+
+
+def readable(readers: t.Sequence[int], seconds: t.Optional[float] = None) -> list[int]:
+    """Those of ``readers`` that have something to say, within ``seconds``. (poll, not select: any number of them.)"""
+    poll = select.poll()
+    for reader in readers:
+        poll.register(reader, select.POLLIN)
+    # Rounded up: to wait for less than a millisecond must not mean to not wait.
+    milliseconds = None if seconds is None else min(max(0, math.ceil(seconds * 1000)), _LONGEST)
+    return [reader for reader, _event in poll.poll(milliseconds)]
+
+
+def _become(user: User) -> None:
+    """Be ``user`` for good, in all ids and groups."""
+    os.setgroups(user.groups)
+    os.setgid(user.gid)
+    os.setuid(user.uid)
+    os.environ.update(HOME=user.home, USER=user.name, LOGNAME=user.name)
+    os.chdir("/")

@@ -1,0 +1,110 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which share a directory is: its ``share.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..errors import UvnasError
+from ..host import files
+from ..host.mounts import is_mount_point, mount_of, mounts
+from .layout import LAYOUT_VERSION
+from .spec import Share
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """The content of ``share.json``."""
+
+    name: str
+    id: str
+
+    def as_dict(self) -> dict[str, t.Any]:
+        return {"layout": LAYOUT_VERSION, "name": self.name, "id": self.id}
+
+
+def parse_identity(data: t.Mapping[str, t.Any], path: str) -> Identity:
+    """The identity in ``data``, the content of the share.json at ``path``."""
+    layout, name, share_id = data.get("layout"), data.get("name"), data.get("id")
+    is_number = isinstance(layout, int) and not isinstance(layout, bool)
+    if is_number and layout != LAYOUT_VERSION:
+        raise UvnasError(
+            f"{path} says layout {layout}, but this uvnas.cluster knows layout {LAYOUT_VERSION}",
+            hint="The share was made by another release of uvnas.cluster. Use that one, or one that knows both.",
+        )
+    if not (is_number and isinstance(name, str) and name and isinstance(share_id, str) and share_id):
+        raise UvnasError(
+            f"{path} is not the identity of a share",
+            hint=f'Wanted: {{"layout": {LAYOUT_VERSION}, "name": "…", "id": "…"}}. Restore it from a backup.',
+        )
+    return Identity(name, share_id)
+
+
+def read_identity(share: Share) -> t.Optional[Identity]:
+    """Which share is at the root of ``share``; None where there is no share.json.
+
+    Raises UvnasError where it is damaged, or is another share.
+    """
+    path = share.layout.identity
+    try:
+        data = files.read_json(path)
+    except UvnasError as error:
+        raise UvnasError(
+            str(error), hint="Restore it from a snapshot or a backup; it says which share this is."
+        ) from error
+    if data is None:
+        return None
+    identity = parse_identity(data, path)
+    if identity.name != share.name:
+        raise UvnasError(
+            f"{share.root} is the share {identity.name}, not {share.name}",
+            hint="Is another NAS mounted there? Otherwise correct name or root in uvnas_shares.",
+        )
+    if share.id and identity.id != share.id:
+        raise UvnasError(
+            f"{share.root} is a share called {share.name}, but another one: "
+            f"its id is {identity.id}, declared is {share.id}",
+            hint="Is another NAS, or a copy of the share, mounted there? Otherwise correct id in uvnas_shares.",
+        )
+    return identity
+
+
+def identify(share: Share) -> Identity:
+    """The identity of ``share``. Raises UvnasError where there is no share at its root, or another one."""
+    identity = read_identity(share)
+    if identity is None:
+        raise UvnasError(
+            f"{share.root} is not a share",
+            hint="Is its filesystem mounted on this host? Its builder lays it out (role share, module uv_share).",
+        )
+    return identity
+
+
+def check_mounted(share: Share) -> None:
+    """Raise UvnasError where the share has a mount declared, and nothing is mounted there. An automounter gets a go."""
+    if share.mount is None:
+        return
+    hint = f"Mount the NAS at {share.mount} (see /etc/fstab, or the automounter), then run again."
+    try:
+        mounted = is_mount_point(share.mount)
+        mount = mount_of(share.mount, mounts()) if mounted else None
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UvnasError(
+            f"the mount {share.mount} of share {share.name} does not exist on this host", hint=hint
+        ) from error
+    if not mounted or (mount and mount.type == "autofs"):
+        raise UvnasError(f"nothing is mounted at {share.mount}, where share {share.name} is to be", hint=hint)
+
+
+def earlier_shares(params: t.Iterable[t.Mapping[str, str]], here: Share) -> tuple[Share, ...]:
+    """From the value of a module's ``earlier_shares`` option: other shares that this host builds, and has brought up to
+    date before.
+
+    Those that belong to somebody else are left out, whose owner must not decide what is on this share; and so is what
+    is the same directory by another path.
+    """
+    shares = [Share.parse(item) for item in params]
+    return tuple(share for share in shares if files.is_trusted(share.root) and not files.is_same(share.root, here.root))

@@ -1,0 +1,188 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The manifest of a generation: what it is, what went in, what it needs. Written last, it says that all is there."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import typing as t
+
+from ..errors import UvnasError
+from ..host import files
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """What a tree takes: ``bytes`` of all its files, ``own_bytes`` that it shares with nobody, ``inodes`` of its own.
+
+    A file linked from the cache, or from another environment, counts in ``bytes`` only; one that was cloned (reflink)
+    does not count in ``own_bytes``.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    own_bytes: int = 0
+    inodes: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Need:
+    """Of one package: the oldest glibc that will do, and the platform tag of its wheel."""
+
+    glibc: str
+    tag: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """What an environment needs of hosts: the machine, the libc, and of glibc the oldest version that will do.
+
+    ``glibc`` for all of it, ``interpreter`` for the interpreter by itself; ``packages`` has those that need more than
+    every host has. With another libc, or if it was built by a release that did not look, these are empty.
+    """
+
+    arch: str = ""
+    libc: str = ""
+    glibc: str = ""
+    interpreter: str = ""
+    packages: t.Mapping[str, Need] = dataclasses.field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, t.Any]:
+        return {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if value or (name == "packages" and self.glibc)
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Python:
+    """The interpreter of a generation: uv's key, its exact version, and the digest of its content."""
+
+    key: str
+    version: str
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True)
+class LockFact:
+    """The lock of a generation: the digest of what is locked, and of what that was resolved from."""
+
+    digest: str
+    spec: t.Optional[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """The content of ``.uvnas.json``."""
+
+    environment: str
+    id: str
+    share: str
+    builder: str
+    # ISO 8601, UTC.
+    created: str
+    # How long the build took.
+    seconds: float
+    uv: str
+    python: Python
+    lock: LockFact
+    # Options of the build that decide what is in it.
+    options: t.Mapping[str, t.Any]
+    # Where it comes from, in the words of the inventory.
+    source: t.Mapping[str, t.Any]
+    imports: t.Sequence[str]
+    # Version by name.
+    packages: t.Mapping[str, str]
+    platform: Needs
+    size: Size
+
+    def as_dict(self) -> dict[str, t.Any]:
+        return {"format": FORMAT, **dataclasses.asdict(self), "platform": self.platform.as_dict()}
+
+
+def write(path: str, manifest: Manifest) -> None:
+    files.write_json(path, manifest.as_dict())
+
+
+def read(path: str) -> t.Optional[Manifest]:
+    """The manifest at ``path``; None where there is none. Raises UvnasError where it is damaged."""
+    data = files.read_json(path)
+    return None if data is None else parse(data, path)
+
+
+def parse(data: t.Mapping[str, t.Any], what: str) -> Manifest:
+    """The manifest in ``data``, which was read from ``what``. Raises UvnasError where it is none."""
+    if data.get("format") != FORMAT:
+        raise UvnasError(
+            f"{what} has format {data.get('format')!r}, not {FORMAT}",
+            hint="Was it written by a newer version of uvnas.cluster? Then use that one.",
+        )
+    given: dict[str, t.Any] = {field.name: data.get(field.name) for field in dataclasses.fields(Manifest)}
+    needs = _part(given["platform"], Needs) or Needs()
+    given.update(
+        python=_part(given["python"], Python),
+        lock=_part(given["lock"], LockFact),
+        platform=dataclasses.replace(needs, packages=_packages(needs)),
+        size=_part(given["size"], Size),
+    )
+    wrong = [*_wrong(Manifest, given), *([] if _is_time(given["created"]) else ["created"])]
+    if wrong:
+        raise UvnasError(
+            f"{what} is damaged: it does not say {', '.join(dict.fromkeys(wrong))}",
+            hint="Remove its generation, and run site.yml to build it anew.",
+        )
+    return Manifest(**given)
+
+
+# What JSON makes of the types above.
+_KINDS: dict[str, t.Callable[[t.Any], bool]] = {
+    "str": lambda value: isinstance(value, str),
+    "t.Optional[str]": lambda value: value is None or isinstance(value, str),
+    "int": lambda value: isinstance(value, int),
+    "float": lambda value: isinstance(value, (int, float)),
+    "t.Mapping[str, t.Any]": lambda value: isinstance(value, dict),
+    "t.Mapping[str, Need]": lambda value: isinstance(value, dict),
+    "t.Mapping[str, str]": lambda value: isinstance(value, dict) and all(isinstance(v, str) for v in value.values()),
+    "t.Sequence[str]": lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value),
+}
+
+
+def _wrong(kind: type, given: t.Mapping[str, t.Any]) -> list[str]:
+    """The fields of a dataclass for which what is given is missing, or of another type."""
+    return [
+        field.name
+        for field in dataclasses.fields(kind)
+        if not _KINDS.get(str(field.type), lambda value: value is not None)(given.get(field.name, field.default))
+    ]
+
+
+_Part = t.TypeVar("_Part")
+
+
+def _part(data: t.Any, kind: type[_Part]) -> t.Optional[_Part]:
+    """A part of a manifest; None where it is missing, or damaged."""
+    if not isinstance(data, dict):
+        return None
+    with contextlib.suppress(TypeError):
+        part = kind(**data)
+        return None if _wrong(kind, vars(part)) else part
+    return None
+
+
+def _packages(needs: Needs) -> dict[str, Need]:
+    packages = {name: _part(need, Need) for name, need in needs.packages.items()}
+    return {name: need for name, need in packages.items() if need is not None}
+
+
+def _is_time(text: t.Any) -> bool:
+    """Whether ``text`` is a time with its zone, ISO 8601."""
+    try:
+        return datetime.datetime.fromisoformat(text).tzinfo is not None
+    except (TypeError, ValueError):
+        return False

@@ -1,0 +1,169 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a share's directories should be, what they are, and what there is to do about it. Pure: touches no file."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+from ..errors import UvnasError
+from ..host.mounts import Space
+from .layout import is_below
+from .probe import Abilities
+from .spec import Share, Wanted
+
+
+@dataclasses.dataclass(frozen=True)
+class Directory:
+    """Owner, group and mode of a directory. ``shared``: its default ACL lets the group write what is made in it."""
+
+    uid: int
+    gid: int
+    mode: int
+    # None: of no interest, or the filesystem has no such ACLs.
+    shared: t.Optional[bool] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """A directory to make (``before`` is None) or to correct."""
+
+    path: str
+    before: t.Optional[Directory]
+    after: Directory
+
+    @classmethod
+    def from_dict(cls, data: t.Mapping[str, t.Any]) -> Change:
+        before = data["before"]
+        return cls(data["path"], Directory(**before) if before else None, Directory(**data["after"]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What there is to do about a share, and was done in a round. As a dictionary it crosses process boundaries."""
+
+    planned: tuple[Change, ...]
+    # What is to be done about share.json: "created", "corrected" or nothing.
+    identity: str
+    id: t.Optional[str]
+    ground: str
+    writable: bool
+    filesystem: str
+    split: tuple[str, ...]
+    acl: bool
+    space: Space
+    done: tuple[Change, ...] = ()
+    denied: tuple[Change, ...] = ()
+    # Whether it was tried what the filesystem can do; and what that is, if there was room to try.
+    probed: bool = False
+    abilities: t.Optional[Abilities] = None
+    # A directory that the owner may not look into.
+    blind: str = ""
+
+    @classmethod
+    def from_dict(cls, data: t.Mapping[str, t.Any]) -> Survey:
+        changes = {
+            name: tuple(Change.from_dict(change) for change in data[name]) for name in ("planned", "done", "denied")
+        }
+        abilities = data["abilities"] and Abilities(**data["abilities"])
+        split, space = tuple(data["split"]), Space(**data["space"])
+        return cls(**{**data, **changes, "abilities": abilities, "split": split, "space": space})
+
+
+def wanted_directories(wanted: Wanted) -> dict[str, Directory]:
+    """The directories of a share, parents before children, and how they should be."""
+    layout = wanted.layout
+    plain = Directory(wanted.uid, wanted.gid, wanted.mode)
+    found = {wanted.root: plain}
+    for path in (
+        layout.bin_dir,
+        os.path.dirname(layout.uv_versions),
+        layout.uv_versions,
+        layout.python,
+        layout.python_archives,
+        layout.locks,
+        layout.envs,
+        layout.generations,
+    ):
+        found[path] = plain
+    # Closed to others: uv makes lock files in it that everybody can write, and who holds one stops the builder.
+    found[layout.cache] = dataclasses.replace(plain, mode=wanted.mode & ~0o077)
+    if wanted.user_cache == "group":
+        # What people make there belongs to the group (setgid), and the group may write it (ACL) whatever their umask:
+        # uv makes its directories and files as the umask says, and with 022 the second person's uv fails at once.
+        found[layout.user_cache] = dataclasses.replace(plain, mode=wanted.mode | 0o2070, shared=True)
+    else:
+        found[layout.user_cache] = dataclasses.replace(plain, shared=False)
+    for person in wanted.people:
+        found[os.path.join(layout.user_cache, person.name)] = Directory(person.uid, person.gid, 0o700)
+    return found
+
+
+def parents(share: Share) -> list[str]:
+    """The directories between the mount and the root, from the top.
+
+    Without a mount none: nothing says then that what is missing is not a filesystem, so the parent has to exist.
+    """
+    found: list[str] = []
+    path = os.path.dirname(share.root)
+    while share.mount is not None and is_below(path, share.mount) and path != share.mount:
+        found.insert(0, path)
+        path = os.path.dirname(path)
+    return found
+
+
+def plan_directories(wanted: Wanted, found: t.Mapping[str, t.Optional[Directory]], *, acl: bool = True) -> list[Change]:
+    """What to do to directories, in this order. ``found`` has each of parents() and of wanted_directories().
+
+    ``acl``: whether the filesystem has POSIX ACLs.
+    """
+    directories = wanted_directories(wanted)
+    root = directories[wanted.root]
+    changes = [Change(path, None, root) for path in parents(wanted.share) if found[path] is None]
+    for path, directory in directories.items():
+        before, after = found[path], directory if acl else dataclasses.replace(directory, shared=None)
+        if before != after:
+            changes.append(Change(path, before, after))
+    return changes
+
+
+def needs_root(wanted: Wanted, change: Change) -> str:
+    """Why only root can make this change, whoever may write where; empty where the owner can."""
+    before, after = change.before, change.after
+    if after.uid != wanted.uid:
+        return "only root can make a directory that belongs to somebody else"
+    if before is not None and before.uid != wanted.uid:
+        return f"it belongs to uid {before.uid}, not to {wanted.owner}"
+    # Without being in the group the owner can neither give it a directory, nor set the setgid bit of one.
+    regroup = before is None or before.gid != after.gid or (before.mode != after.mode and bool(after.mode & 0o2000))
+    if regroup and after.gid not in wanted.owner_groups:
+        return f"{wanted.owner} is not in the group {wanted.group}"
+    return ""
+
+
+def check_space(wanted: Wanted, found: Space) -> None:
+    """Raise UvnasError where nothing can be written, nothing could run, or there is less room than the admin wants."""
+    if found.read_only:
+        raise UvnasError(
+            f"the filesystem of {wanted.root} is mounted read-only here",
+            hint="Mount it read-write on the builder of the share, or name another builder.",
+        )
+    if found.noexec:
+        raise UvnasError(
+            f"the filesystem of {wanted.root} is mounted noexec here",
+            hint="Mount it without noexec; uv, Python and every environment run from the share.",
+        )
+    hint = "Free some; or lower uvnas_min_free_{0}, for one run that removes environments perhaps to 0."
+    if found.free_bytes < wanted.min_free_bytes:
+        raise UvnasError(
+            f"the filesystem of {wanted.root} has {found.free_bytes} bytes free, {wanted.min_free_bytes} are wanted",
+            hint=hint.format("bytes"),
+        )
+    if found.free_inodes is not None and found.free_inodes < wanted.min_free_inodes:
+        raise UvnasError(
+            f"the filesystem of {wanted.root} has {found.free_inodes} inodes free, {wanted.min_free_inodes} are wanted",
+            hint=hint.format("inodes"),
+        )

@@ -1,0 +1,111 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is on a share: environments, generations, links, and who uses an interpreter. Nothing else lists them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+
+from ..errors import UvnasError
+from ..host import files
+from . import manifest as manifests
+from .layout import Layout
+from .manifest import Manifest
+
+
+def environments(layout: Layout) -> list[str]:
+    """The names of all published environments, sorted."""
+    return files.names_in(layout.envs)
+
+
+def known_environments(layout: Layout) -> list[str]:
+    """The names of all environments that have a link or generations, sorted."""
+    return sorted({*files.names_in(layout.envs), *files.directories_in(layout.generations)})
+
+
+def generations(layout: Layout, env: str) -> list[str]:
+    """The ids of all generations of an environment, sorted, complete or not."""
+    return files.directories_in(layout.generations_of(env))
+
+
+def published(layout: Layout, env: str) -> t.Optional[str]:
+    """The generation that ``envs/<env>`` means; None for no link. Raises UvnasError for a foreign one."""
+    link = files.read_link(layout.env(env))
+    if link is None:
+        return None
+    generation_id = os.path.basename(os.path.normpath(link))
+    if os.path.normpath(link) != layout.env_link_target(env, generation_id):
+        raise UvnasError(
+            f"environment {env}: its link points to {link}, which is no generation of it",
+            hint="uvnas.cluster made no such link; move it away and run again.",
+        )
+    return generation_id
+
+
+def is_complete(layout: Layout, env: str, generation_id: str) -> bool:
+    return os.path.exists(layout.manifest(env, generation_id))
+
+
+def exists(layout: Layout, env: str) -> bool:
+    """Whether anything of an environment is there: link, lock or generations."""
+    return any(map(os.path.lexists, (layout.env(env), layout.generations_of(env), layout.lock(env))))
+
+
+def read_manifest(layout: Layout, env: str, generation_id: str) -> t.Optional[Manifest]:
+    """The manifest of a generation; None where there is no complete generation of that id. Raises UvnasError."""
+    return manifests.read(layout.manifest(env, generation_id))
+
+
+def users_of(layout: Layout, key: str) -> list[str]:
+    """The generations that rest on the interpreter ``key``: ``train (1a2b…)``. Raises UvnasError."""
+    found = []
+    for env in files.directories_in(layout.generations):
+        for generation_id in generations(layout, env):
+            manifest = read_manifest(layout, env, generation_id)
+            if manifest is not None and manifest.python.key == key:
+                found.append(f"{env} ({generation_id})")
+    return found
+
+
+def sweep(layout: Layout) -> None:
+    """Remove what killed runs left on a share, uv's own leftovers among it. The share's mutex has to be held."""
+    for directory in (
+        layout.root,
+        layout.bin_dir,
+        layout.uv_versions,
+        layout.cache,
+        layout.python,
+        layout.locks,
+        layout.envs,
+        layout.generations,
+    ):
+        files.sweep(directory)
+    files.sweep(os.path.join(layout.python, ".temp"), _anything)
+    files.sweep(layout.python_archives, _is_part_of_a_download)
+    for env in files.directories_in(layout.generations):
+        files.sweep(layout.generations_of(env))
+        for path in _unsealed(layout, env):
+            with contextlib.suppress(OSError):
+                files.remove_tree(path)
+
+
+def _unsealed(layout: Layout, env: str) -> t.Iterator[str]:
+    """The generations whose builds never came to an end. What is in force is none of them, whatever it lacks."""
+    in_force: t.Optional[str] = None
+    with contextlib.suppress(UvnasError):
+        in_force = published(layout, env)
+    for generation_id in generations(layout, env):
+        if generation_id != in_force and not is_complete(layout, env, generation_id):
+            yield layout.generation(env, generation_id)
+
+
+def _anything(_name: str) -> bool:
+    return True
+
+
+def _is_part_of_a_download(name: str) -> bool:
+    """Of ours; of uv (``.tmpAbC123/download``); or an archive without a checksum, which uv would take for any other."""
+    return name.startswith((".tmp", "none-")) or files.is_temporary(name)

@@ -1,0 +1,60 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What wheels say of themselves where they are unpacked or installed: ``<name>-<version>.dist-info`` (PEP 376, 427)."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import re
+import typing as t
+
+_ENDING = ".dist-info"
+
+
+def normalize(name: str) -> str:
+    """A package's name in its one normal form (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def metadata_directories(directory: str) -> dict[str, str]:
+    """The metadata directories in ``directory``, such as site-packages, if it is there: path by normalized name."""
+    found = {}
+    with contextlib.suppress(FileNotFoundError):
+        for entry in sorted(os.listdir(directory)):
+            if entry.endswith(_ENDING):
+                found[normalize(entry[: -len(_ENDING)].rpartition("-")[0])] = os.path.join(directory, entry)
+    return dict(sorted(found.items()))
+
+
+def installed_packages(directory: str) -> dict[str, str]:
+    """Version by package name, as the metadata directories in ``directory`` name them."""
+    found = metadata_directories(directory)
+    return {name: path[: -len(_ENDING)].rpartition("-")[2] for name, path in found.items()}
+
+
+def read_record(info: str) -> list[tuple[str, str]]:
+    """The files of a package with their hashes (empty: none), as the RECORD in its metadata directory has them.
+
+    Paths are relative to the directory that the metadata directory is in. Raises FileNotFoundError, csv.Error.
+    """
+    with open(os.path.join(info, "RECORD"), encoding="utf-8", errors="replace", newline="") as file:
+        return [(line[0], line[1] if len(line) > 1 else "") for line in csv.reader(file) if line]
+
+
+def platform_tags(text: str) -> list[str]:
+    """The platform tags of a wheel, such as ``manylinux_2_17_x86_64``, in ``text``, its file WHEEL."""
+    tags = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("Tag:")]
+    # A platform tag has no dash, and may be several with dots between them.
+    return [name for tag in tags for name in tag.rpartition("-")[2].split(".")]
+
+
+def read_wheel(info: str) -> t.Optional[str]:
+    """The file WHEEL in a metadata directory; None where there is none."""
+    try:
+        with open(os.path.join(info, "WHEEL"), encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None

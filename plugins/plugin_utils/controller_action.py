@@ -1,0 +1,51 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the action plugins have in common: the parts of modules that run on the controller."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ..module_utils.errors import UvnasError, from_os_error
+from ..module_utils.host.workers import Result
+
+TaskVars = dict[str, t.Any] | None
+
+
+class ControllerAction(ActionBase):
+    """An action plugin. Its options are those of its module; an error in ``work`` becomes a failed result."""
+
+    # The module's.
+    ARGUMENTS: t.ClassVar[dict[str, t.Any]]
+    RULES: t.ClassVar[dict[str, t.Any]] = {}
+
+    def run(self, tmp: str | None = None, task_vars: TaskVars = None) -> Result:
+        super().run(tmp, task_vars)
+        _result, args = self.validate_argument_spec(self.ARGUMENTS, **self.RULES)
+        try:
+            return self.work(args, task_vars)
+        except UvnasError as error:
+            return {**error.as_dict(), "failed": True, "changed": False, "msg": error.explain()}
+        except OSError as error:
+            return {"failed": True, "changed": False, "msg": f"on the controller: {from_os_error(error).explain()}"}
+
+    def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
+        """What the action does with its options, which have their types; its result. Raises UvnasError, OSError."""
+        raise NotImplementedError
+
+    def on_host(self, module: str, args: t.Mapping[str, t.Any], task_vars: TaskVars) -> Result:
+        """The result of a module of the collection."""
+        result: Result = self._execute_module(f"uvnas.cluster.{module}", dict(args), task_vars=task_vars)
+        return result
+
+    def bring(self, path: str, name: str) -> str:
+        """Bring a file to where the module can read it; its path there. Ansible removes it after the task."""
+        shell = self._connection._shell
+        directory = shell.tmpdir or self._make_tmp_path()
+        there = shell.join_path(directory, name)
+        self._transfer_file(path, there)
+        self._fixup_perms2((directory, there))
+        return str(there)

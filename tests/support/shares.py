@@ -1,0 +1,78 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Shares for tests, written file by file: what the collection leaves on one, and no code of the collection."""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+from pathlib import Path
+
+NAME = "nas_a"
+SHARE_ID = "6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a"
+KEY = "cpython-3.12.4-linux-x86_64-gnu"
+DIRECTORIES = (
+    "bin", "lib/uv", "cache", "user-cache", "python", "python-archives", "locks", "envs", "generations",
+)  # fmt: skip
+
+
+def make_share(root: Path, name: str = NAME, share_id: str = SHARE_ID) -> Path:
+    """A share as uv_share leaves it, less owners and modes."""
+    for directory in DIRECTORIES:
+        (root / directory).mkdir(parents=True)
+    write_json(root / "share.json", {"layout": 1, "name": name, "id": share_id})
+    return root
+
+
+def add_interpreter(root: Path, *, key: str = KEY, version: str = "3.12.4", digest: str = "1" * 64) -> None:
+    """Note an interpreter in the record, as what its series means. There is no such interpreter."""
+    series = version.rpartition(".")[0]
+    interpreters = {key: {"version": version, "digest": digest, "source": "download", "compiled": True}}
+    write_json(root / "locks" / "pythons.json", {"format": 1, "requests": {series: key}, "interpreters": interpreters})
+
+
+def add_lock(root: Path, env: str, text: str) -> None:
+    (root / "locks" / f"{env}.txt").write_text(text, encoding="utf-8")
+
+
+def manifest(env: str, generation_id: str, **more: t.Any) -> dict[str, t.Any]:
+    """A manifest with all that belongs in it."""
+    return {
+        "format": 1,
+        "environment": env,
+        "id": generation_id,
+        "share": NAME,
+        "builder": "dev1",
+        "created": "2026-01-31T12:00:00+00:00",
+        "seconds": 1.5,
+        "uv": "0.13.9",
+        "python": {"key": KEY, "version": "3.12.4", "digest": "1" * 64},
+        "lock": {"digest": "2" * 64, "spec": "3" * 64},
+        "options": {"compile_bytecode": True, "no_binary": [], "system_site_packages": False},
+        "source": {"requirements": ["iniconfig"]},
+        "imports": [],
+        "packages": {"iniconfig": "2.1"},
+        "platform": {"arch": "x86_64", "libc": "gnu", "glibc": "2.17", "interpreter": "2.17", "packages": {}},
+        "size": {"files": 1, "bytes": 10, "own_bytes": 1, "inodes": 1},
+        **more,
+    }
+
+
+def add_generation(root: Path, env: str, generation_id: str, **more: t.Any) -> Path:
+    """A complete generation; ``more`` is for its manifest."""
+    path = root / "generations" / env / generation_id
+    path.mkdir(parents=True)
+    write_json(path / ".uvnas.json", manifest(env, generation_id, **more))
+    return path
+
+
+def publish(root: Path, env: str, generation_id: str) -> None:
+    link = root / "envs" / env
+    link.unlink(missing_ok=True)
+    os.symlink(f"../generations/{env}/{generation_id}", link)
+
+
+def write_json(path: Path, data: t.Mapping[str, t.Any]) -> None:
+    path.write_text(json.dumps(data), encoding="utf-8")

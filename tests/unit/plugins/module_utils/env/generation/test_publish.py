@@ -1,0 +1,50 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Generations are published in one step, and environments are removed, on real files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import publish
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+from ansible_collections.uvnas.cluster.tests.support import shares
+
+ID = "0123456789ab"
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(str(shares.make_share(tmp_path)))
+
+
+def complete(layout: Layout, generation_id: str = ID) -> None:
+    shares.add_generation(Path(layout.root), "analysis", generation_id)
+
+
+def test_what_is_complete_is_published_over_what_was(layout: Layout) -> None:
+    for generation_id in ("a" * 12, ID):
+        complete(layout, generation_id)
+        publish.publish(layout, "analysis", generation_id)
+    assert os.readlink(layout.env("analysis")) == f"../generations/analysis/{ID}"
+    assert os.listdir(layout.envs) == ["analysis"]
+
+
+def test_what_is_not_complete_is_not_published(layout: Layout) -> None:
+    os.makedirs(layout.generation("analysis", ID))
+    with pytest.raises(UvnasError, match=f"generation {ID} is not complete"):
+        publish.publish(layout, "analysis", ID)
+    assert os.listdir(layout.envs) == []
+
+
+def test_removing_twice(layout: Layout) -> None:
+    complete(layout)
+    publish.publish(layout, "analysis", ID)
+    Path(layout.lock("analysis")).touch()
+    for _time in range(2):
+        publish.remove(layout, "analysis")
+        assert [os.listdir(path) for path in (layout.envs, layout.generations, layout.locks)] == [[], [], []]

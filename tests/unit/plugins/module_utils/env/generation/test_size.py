@@ -1,0 +1,39 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What trees take: their own, and what they share by hard links. Reflinks: tests/integration/test_reflinks.py."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation.size import seal, true_size
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.manifest import Size
+
+
+def test_sealing(tmp_path: Path) -> None:
+    tree, outside = tmp_path / "tree", tmp_path / "cache"
+    (tree / "lib").mkdir(parents=True)
+    (tree / "own").write_bytes(b"x" * 10)
+    outside.write_bytes(b"x" * 100)
+    (tree / "lib" / "linked").hardlink_to(outside)
+    (tree / "link").symlink_to("/nowhere")
+    for path in (tree / "lib", tree / "own"):
+        path.chmod(0o777)
+    assert seal(str(tree)) == Size(files=2, bytes=110, own_bytes=10, inodes=3)
+    assert [stat.S_IMODE((tree / name).stat().st_mode) for name in ("lib", "own")] == [0o755, 0o755]
+
+
+def test_true_sizes_tell_what_is_linked_from_elsewhere(tmp_path: Path) -> None:
+    tree, outside = tmp_path / "tree", tmp_path / "cache"
+    tree.mkdir()
+    outside.write_bytes(b"x" * 100_000)
+    (tree / "linked").hardlink_to(outside)
+    (tree / "own").write_bytes(b"x" * 50_000)
+    (tree / "twice").hardlink_to(tree / "own")
+    sizes = true_size(str(tree))
+    assert sizes["bytes"] == 200_000
+    assert sizes["shared_bytes"] == outside.stat().st_blocks * 512
+    own = (tree / "own").stat().st_blocks * 512
+    assert sizes["own_bytes"] == own  # The directory at the top is not counted, those below it are.

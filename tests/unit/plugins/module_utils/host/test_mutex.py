@@ -1,0 +1,99 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Several processes that want one mutex, some of which are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import ShareBusyError, UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import mutex
+from ansible_collections.uvnas.cluster.tests.support.processes import other_process
+
+IMPORT = f"from {mutex.__name__} import hold\n"
+HOLD = f"""{IMPORT}with hold(sys.argv[1], timeout=0, purpose="build analysis"):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / ".uvnas.mutex")
+
+
+def test_a_mutex_held_by_another_process(path: str, tmp_path: Path) -> None:
+    with other_process(HOLD, path) as holder:
+        for timeout in (0, 0.3):
+            with (
+                pytest.raises(ShareBusyError) as caught,
+                mutex.hold(path, timeout=timeout, purpose="remove analysis"),
+            ):
+                raise AssertionError("two hold the mutex")
+            who = f"host {socket.gethostname()}, pid {holder.pid}, since "
+            assert str(caught.value).startswith(f"another process works on {tmp_path}: {who}")
+            assert re.search(rf"since 2\S+\+00:00 \(build analysis\); waited {timeout} s$", str(caught.value))
+        # Asking for it has not made it anybody else's.
+        assert json.loads(Path(path).read_text())["pid"] == holder.pid
+
+
+def test_a_mutex_is_waited_for(path: str) -> None:
+    with other_process(HOLD, path) as holder:
+        waiter = f"{IMPORT}print('ready', flush=True)\nwith hold(sys.argv[1], timeout=60, purpose=''): print('mine')"
+        with other_process(waiter, path) as waiting:
+            holder.communicate(timeout=60)
+            said, _stderr = waiting.communicate(timeout=60)
+            assert (said, waiting.returncode) == ("mine\n", 0)
+
+
+def test_a_mutex_ends_with_its_holder(path: str) -> None:
+    with other_process(HOLD, path) as holder:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait(timeout=60)
+        with mutex.hold(path, timeout=0, purpose="heal"):
+            assert json.loads(Path(path).read_text())["pid"] == os.getpid()
+
+
+def test_a_mutex_is_given_back_after_an_error(path: str) -> None:
+    with pytest.raises(UvnasError, match="broken"), mutex.hold(path, timeout=0, purpose="build"):
+        raise UvnasError("broken")
+    with other_process(HOLD, path):
+        pass
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"host": "a"}', "\x00" * 10])
+def test_a_holder_that_has_not_said_who_it_is(path: str, content: str) -> None:
+    with other_process(HOLD, path):
+        Path(path).write_text(content)
+        # Opened and closed here: a POSIX lock is lost only where its own process does that.
+        with (
+            pytest.raises(ShareBusyError, match="its holder has not said who it is"),
+            mutex.hold(path, timeout=0, purpose="build"),
+        ):
+            raise AssertionError("two hold the mutex")
+
+
+def test_what_it_is_of_may_be_said(path: str) -> None:
+    with (
+        other_process(HOLD, path),
+        pytest.raises(ShareBusyError, match=r"another process works on the exports: host \S+, pid") as caught,
+        mutex.hold(path, timeout=0, purpose="build", what="the exports"),
+    ):
+        raise AssertionError("two hold the mutex")
+    assert "uvnas_busy_timeout" in caught.value.hint
+
+
+def test_others_may_read_who_holds_it_but_not_write(path: str) -> None:
+    before = os.umask(0o022)
+    try:
+        with mutex.hold(path, timeout=0, purpose="build"):
+            assert os.stat(path).st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)

@@ -1,0 +1,176 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which share a directory is: what share.json says, what is mounted, and whose shares are believed."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError, UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.share import identity as identities
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.identity import (
+    Identity,
+    check_mounted,
+    earlier_shares,
+    identify,
+    parse_identity,
+    read_identity,
+)
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
+from ansible_collections.uvnas.cluster.tests.support.shares import SHARE_ID, make_share, write_json
+
+ID = "6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a"
+
+
+def test_identity_there_and_back() -> None:
+    identity = Identity("nas_a", ID)
+    assert identity.as_dict() == {"layout": 1, "name": "nas_a", "id": ID}
+    assert parse_identity(identity.as_dict(), "share.json") == identity
+    assert parse_identity({**identity.as_dict(), "more": 1}, "share.json") == identity
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"layout": 2}, "says layout 2, but this uvnas.cluster knows layout 1"),
+        ({"layout": "1"}, "is not the identity of a share"),
+        ({"layout": True}, "is not the identity of a share"),
+        ({"layout": None}, "is not the identity of a share"),
+        ({"name": ""}, "is not the identity of a share"),
+        ({"id": 5}, "is not the identity of a share"),
+    ],
+)
+def test_no_identity(change: dict[str, t.Any], said: str) -> None:
+    with pytest.raises(UvnasError, match=said) as caught:
+        parse_identity({"layout": 1, "name": "nas_a", "id": ID, **change}, "/srv/share.json")
+    assert caught.value.hint
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return make_share(tmp_path / "uv")
+
+
+def share(root: Path, name: str = "nas_a", **more: t.Any) -> Share:
+    return Share.parse({"name": name, "root": str(root), **more})
+
+
+def test_the_share_has_to_be_the_declared_one(root: Path) -> None:
+    found = Identity("nas_a", SHARE_ID)
+    assert identify(share(root)) == read_identity(share(root)) == found
+    assert identify(share(root, id=SHARE_ID)) == found
+    with pytest.raises(UvnasError, match=f"{root} is the share nas_a, not nas_b") as caught:
+        identify(share(root, "nas_b"))
+    assert "Is another NAS mounted there?" in caught.value.hint
+    other = ID.replace("6", "7")
+    with pytest.raises(UvnasError, match=f"its id is {SHARE_ID}, declared is {other}") as caught:
+        identify(share(root, id=other))
+    assert "copy of the share" in caught.value.hint
+
+
+def test_the_id_is_that_of_the_file_however_it_is_declared(root: Path) -> None:
+    assert identify(share(root, id=SHARE_ID.upper())).id == SHARE_ID
+
+
+@pytest.mark.parametrize("missing", ["share.json", "uv"])
+def test_where_there_is_no_share(root: Path, missing: str) -> None:
+    (root / "share.json").unlink()
+    if missing == "uv":
+        root.rename(root.with_name("elsewhere"))
+    assert read_identity(share(root)) is None
+    with pytest.raises(UvnasError, match=f"^{root} is not a share$") as caught:
+        identify(share(root))
+    assert "uv_share" in caught.value.hint
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '"nas_a"'])
+def test_a_damaged_one_is_not_absent(root: Path, content: str) -> None:
+    (root / "share.json").write_text(content)
+    with pytest.raises(UvnasError, match=f"{root}/share.json ") as caught:
+        read_identity(share(root))
+    assert "Restore it from a snapshot" in caught.value.hint
+
+
+def test_one_of_another_layout_is_not_taken_for_another_share(root: Path) -> None:
+    write_json(root / "share.json", {"layout": 2, "name": "nas_b", "id": ID})
+    with pytest.raises(UvnasError, match="says layout 2, but this uvnas.cluster knows layout 1"):
+        identify(share(root))
+
+
+# Mounts
+
+
+def test_without_a_mount_nothing_is_looked_at(tmp_path: Path) -> None:
+    check_mounted(share(tmp_path / "absent"))
+
+
+def test_nothing_is_mounted(tmp_path: Path) -> None:
+    with pytest.raises(UvnasError, match=f"^nothing is mounted at {tmp_path}, where share nas_a is to be$") as caught:
+        check_mounted(share(tmp_path / "uv", mount=str(tmp_path)))
+    assert f"Mount the NAS at {tmp_path}" in caught.value.hint
+
+
+@pytest.mark.parametrize("mount", ["absent", "file/below"])
+def test_a_mount_that_does_not_exist(tmp_path: Path, mount: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UvnasError, match=f"the mount {tmp_path}/{mount} of share nas_a does not exist on this host"):
+        check_mounted(share(tmp_path / mount / "uv", mount=str(tmp_path / mount)))
+
+
+def test_a_mount_there(tmp_path: Path) -> None:
+    check_mounted(share(Path("/proc/uv"), mount="/proc"))
+    check_mounted(share(Path("/srv/uv"), mount="/"))
+    (tmp_path / "link").symlink_to("/proc")
+    check_mounted(share(tmp_path / "link" / "uv", mount=str(tmp_path / "link")))
+
+
+def test_an_automounter_alone_is_no_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was asked, and has mounted nothing."""
+    mount = identities.mount_of("/proc", identities.mounts())
+    assert mount is not None
+    automounter = type(mount)(mount.mount_id, "/proc", "autofs")
+    monkeypatch.setattr(identities, "mounts", lambda: [automounter])
+    with pytest.raises(UvnasError, match="nothing is mounted at /proc, where share nas_a is to be"):
+        check_mounted(share(Path("/proc/uv"), mount="/proc"))
+
+
+# Earlier shares
+
+
+def test_earlier_shares(tmp_path: Path) -> None:
+    here, other = make_share(tmp_path / "here"), make_share(tmp_path / "other")
+    (tmp_path / "link").symlink_to("here")
+    params = [
+        {"name": "other", "root": f"{other}/"},
+        {"name": "link", "root": str(tmp_path / "link")},
+        {"name": "here", "root": str(here)},
+        {"name": "absent", "root": str(tmp_path / "absent")},
+    ]
+    assert earlier_shares(params, share(here)) == (Share.parse({"name": "other", "root": str(other)}),)
+    assert earlier_shares([], share(here)) == ()
+    # The share here need not be there yet.
+    found = earlier_shares(params[:1], share(tmp_path / "to-come"))
+    assert [one.name for one in found] == ["other"]
+
+
+def test_what_others_may_write_to_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, other = make_share(tmp_path / "here"), make_share(tmp_path / "other")
+    params = [{"name": "other", "root": str(other)}]
+    other.chmod(0o775)
+    assert earlier_shares(params, share(here)) == ()
+    other.chmod(0o755)
+    assert len(earlier_shares(params, share(here))) == 1
+    if os.geteuid() == 0:
+        os.chown(other, 1, 1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert earlier_shares(params, share(here)) == ()
+
+
+def test_earlier_shares_that_cannot_be_meant(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="share other: its root 'uv' is not an absolute path"):
+        earlier_shares([{"name": "other", "root": "uv"}], share(tmp_path))

@@ -1,0 +1,224 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Manifests there and back, and what is none."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.share import manifest as manifests
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.manifest import (
+    LockFact,
+    Manifest,
+    Need,
+    Needs,
+    Python,
+    Size,
+)
+from ansible_collections.uvnas.cluster.tests.support import shares
+
+MANIFEST = Manifest(
+    environment="train",
+    id="1a2b3c",
+    share="nas_a",
+    builder="dev1",
+    created="2026-01-31T12:00:00+00:00",
+    seconds=1.5,
+    uv="0.13.9",
+    python=Python("cpython-3.12.4-linux-x86_64-gnu", "3.12.4", "1" * 64),
+    lock=LockFact("2" * 64, "3" * 64),
+    options={"compile_bytecode": True, "no_binary": ["numpy"], "system_site_packages": False},
+    source={"requirements": ["numpy"]},
+    imports=["numpy"],
+    packages={"numpy": "2.3.1"},
+    platform=Needs("x86_64", "gnu", "2.28", "2.17", {"numpy": Need("2.28", "manylinux_2_28_x86_64")}),
+    size=Size(3, 1000, 400, 2),
+)
+DATA = shares.manifest("train", "1a2b3c")
+HINT = "Remove its generation, and run site.yml to build it anew."
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / ".uvnas.json")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"lock": LockFact("2" * 64, None)},
+        {"platform": Needs()},
+        {"platform": Needs("x86_64", "musl")},
+        {"platform": Needs("x86_64", "gnu", "2.17", "2.17")},
+        {"packages": {}, "imports": [], "seconds": 3},
+        {"size": Size()},
+        {"created": "2026-01-31T12:00:00.123456+01:00"},
+    ],
+)
+def test_there_and_back(path: str, change: dict[str, t.Any]) -> None:
+    manifest = dataclasses.replace(MANIFEST, **change)
+    manifests.write(path, manifest)
+    assert manifests.read(path) == manifest
+    assert manifests.parse(manifest.as_dict(), "it") == manifest
+
+
+def test_what_is_written_can_be_read_without_this_collection(path: str) -> None:
+    manifests.write(path, MANIFEST)
+    data = json.loads(Path(path).read_text())
+    assert data == {
+        "format": 1,
+        "environment": "train",
+        "id": "1a2b3c",
+        "share": "nas_a",
+        "builder": "dev1",
+        "created": "2026-01-31T12:00:00+00:00",
+        "seconds": 1.5,
+        "uv": "0.13.9",
+        "python": {"key": "cpython-3.12.4-linux-x86_64-gnu", "version": "3.12.4", "digest": "1" * 64},
+        "lock": {"digest": "2" * 64, "spec": "3" * 64},
+        "options": {"compile_bytecode": True, "no_binary": ["numpy"], "system_site_packages": False},
+        "source": {"requirements": ["numpy"]},
+        "imports": ["numpy"],
+        "packages": {"numpy": "2.3.1"},
+        "platform": {
+            "arch": "x86_64",
+            "libc": "gnu",
+            "glibc": "2.28",
+            "interpreter": "2.17",
+            "packages": {"numpy": {"glibc": "2.28", "tag": "manylinux_2_28_x86_64"}},
+        },
+        "size": {"files": 3, "bytes": 1000, "own_bytes": 400, "inodes": 2},
+    }
+    assert set(DATA) == set(data)
+
+
+@pytest.mark.parametrize(
+    ("needs", "written"),
+    [
+        (Needs(), {}),
+        (Needs("x86_64", "musl"), {"arch": "x86_64", "libc": "musl"}),
+        (
+            Needs("x86_64", "gnu", "2.17", "2.17"),
+            {"arch": "x86_64", "libc": "gnu", "glibc": "2.17", "interpreter": "2.17", "packages": {}},
+        ),
+    ],
+)
+def test_of_what_is_not_known_nothing_is_written(needs: Needs, written: dict[str, t.Any]) -> None:
+    assert needs.as_dict() == written
+
+
+def test_none(path: str) -> None:
+    assert manifests.read(path) is None
+
+
+def test_releases_that_did_not_look_at_needs() -> None:
+    assert manifests.parse({**DATA, "platform": None}, "it").platform == Needs()
+    data = {key: value for key, value in DATA.items() if key != "platform"}
+    assert manifests.parse(data, "it").platform == Needs()
+
+
+def test_what_else_is_in_it_does_not_matter() -> None:
+    assert manifests.parse({**DATA, "more": 1}, "it") == manifests.parse(DATA, "it")
+
+
+@pytest.mark.parametrize("missing", sorted(set(DATA) - {"format", "platform"}))
+@pytest.mark.parametrize("there", [True, False])
+def test_what_is_missing_is_named(path: str, missing: str, there: bool) -> None:
+    data = {**DATA, missing: None}
+    if not there:
+        del data[missing]
+    Path(path).write_text(json.dumps(data))
+    with pytest.raises(UvnasError) as caught:
+        manifests.read(path)
+    assert str(caught.value) == f"{path} is damaged: it does not say {missing}"
+    assert caught.value.hint == HINT
+
+
+def test_all_that_is_missing_is_named() -> None:
+    data = {key: value for key, value in DATA.items() if key not in ("created", "uv", "size")}
+    with pytest.raises(UvnasError, match="^it is damaged: it does not say created, uv, size$"):
+        manifests.parse(data, "it")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("environment", 5),
+        ("id", ["1a2b3c"]),
+        ("share", {}),
+        ("builder", 1.5),
+        ("created", 1769860800),
+        ("created", ""),
+        ("created", "yesterday"),
+        ("created", "2026-01-31T12:00:00"),
+        ("seconds", "1.5"),
+        ("uv", [0, 13, 9]),
+        ("python", "3.12.4"),
+        ("python", []),
+        ("python", {"key": "k", "version": "3.12.4"}),
+        ("python", {"key": "k", "version": 3.12, "digest": "1"}),
+        ("python", {"key": None, "version": "3.12.4", "digest": "1"}),
+        ("lock", "2" * 64),
+        ("lock", {"digest": 2, "spec": None}),
+        ("lock", {"digest": "2", "spec": 3}),
+        ("options", []),
+        ("source", "requirements"),
+        ("imports", "numpy"),
+        ("imports", [1]),
+        ("packages", ["numpy"]),
+        ("packages", {"numpy": 2}),
+        ("packages", {"numpy": None}),
+        ("size", 1000),
+        ("size", {"files": "1"}),
+        ("size", {"more": 1}),
+    ],
+)
+def test_wrong_types_are_damage(path: str, name: str, value: t.Any) -> None:
+    Path(path).write_text(json.dumps({**DATA, name: value}))
+    with pytest.raises(UvnasError) as caught:
+        manifests.read(path)
+    assert str(caught.value) == f"{path} is damaged: it does not say {name}"
+    assert caught.value.hint == HINT
+
+
+@pytest.mark.parametrize(
+    "platform",
+    [
+        "x86_64-gnu",
+        [],
+        5,
+        {"arch": 5},
+        {"more": 1},
+        {"packages": []},
+        {"packages": 5},
+        {"packages": {"numpy": {"glibc": "2.28"}}},
+        {"packages": {"numpy": 5, "scipy": {"glibc": 2.28, "tag": "x"}}},
+    ],
+)
+def test_damaged_needs_are_as_good_as_none(platform: t.Any) -> None:
+    """They only make errors better."""
+    found = manifests.parse({**DATA, "platform": platform}, "it").platform
+    assert (found.arch, dict(found.packages)) == ("", {})
+
+
+@pytest.mark.parametrize("number", [0, 2, "1", None, [1]])
+def test_another_format(path: str, number: t.Any) -> None:
+    Path(path).write_text(json.dumps({**DATA, "format": number}))
+    with pytest.raises(UvnasError) as caught:
+        manifests.read(path)
+    assert str(caught.value) == f"{path} has format {number!r}, not 1"
+    assert "newer version" in caught.value.hint
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '"text"'])
+def test_what_is_no_manifest_at_all(path: str, content: str) -> None:
+    Path(path).write_text(content)
+    with pytest.raises(UvnasError, match=f"^{path} "):
+        manifests.read(path)

@@ -1,0 +1,296 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What there is on a share, listed; and what killed runs leave on it, removed."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.share import store
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+from ansible_collections.uvnas.cluster.tests.support.shares import (
+    KEY,
+    add_generation,
+    add_lock,
+    make_share,
+    publish,
+)
+
+ONE, TWO = "1a2b3c", "4d5e6f"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A share with an environment of two generations, and leftovers that nothing may list."""
+    root = make_share(tmp_path / "uv")
+    for generation_id in (ONE, TWO):
+        add_generation(root, "train", generation_id)
+    publish(root, "train", TWO)
+    add_lock(root, "train", "numpy==2.3.1\n")
+    (root / "envs" / ".train.dev1-1.tmp").symlink_to("nowhere")
+    (root / "generations" / ".gone.dev1-1.tmp").mkdir()
+    (root / "generations" / "train" / f".{ONE}.dev1-1.tmp").mkdir()
+    return root
+
+
+@pytest.fixture
+def layout(root: Path) -> Layout:
+    return Layout(str(root))
+
+
+# Lists
+
+
+def test_environments(root: Path, layout: Layout) -> None:
+    assert store.environments(layout) == store.known_environments(layout) == ["train"]
+    add_generation(root, "old", ONE)
+    publish(root, "dangling", ONE)
+    assert store.environments(layout) == ["dangling", "train"]
+    assert store.known_environments(layout) == ["dangling", "old", "train"]
+
+
+def test_a_share_that_is_not_laid_out_has_none(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path / "absent"))
+    assert store.environments(layout) == store.known_environments(layout) == store.generations(layout, "train") == []
+    assert store.published(layout, "train") is None
+    assert store.users_of(layout, KEY) == []
+    assert not store.exists(layout, "train")
+    store.sweep(layout)
+
+
+def test_generations(root: Path, layout: Layout) -> None:
+    (root / "generations" / "train" / "0-unfinished").mkdir()
+    assert store.generations(layout, "train") == ["0-unfinished", ONE, TWO]
+    assert store.generations(layout, "other") == []
+    assert [store.is_complete(layout, "train", one) for one in store.generations(layout, "train")] == [
+        False,
+        True,
+        True,
+    ]
+
+
+@pytest.mark.parametrize("what", ["link", "lock", "generations"])
+def test_whether_anything_is_there(root: Path, layout: Layout, what: str) -> None:
+    assert store.exists(layout, "train")
+    assert not store.exists(layout, "other")
+    if what == "link":
+        (root / "envs" / "other").symlink_to("nowhere")
+    elif what == "lock":
+        add_lock(root, "other", "")
+    else:
+        (root / "generations" / "other").mkdir()
+    assert store.exists(layout, "other")
+
+
+def test_manifests(layout: Layout) -> None:
+    manifest = store.read_manifest(layout, "train", ONE)
+    assert manifest is not None
+    assert (manifest.environment, manifest.id) == ("train", ONE)
+    assert store.read_manifest(layout, "train", "other") is None
+    Path(layout.manifest("train", ONE)).write_text("{}")
+    with pytest.raises(UvnasError, match=f"^{layout.manifest('train', ONE)} "):
+        store.read_manifest(layout, "train", ONE)
+
+
+# What is in force
+
+
+def test_what_is_published(root: Path, layout: Layout) -> None:
+    assert store.published(layout, "train") == TWO
+    assert store.published(layout, "other") is None
+    publish(root, "train", "gone")
+    assert store.published(layout, "train") == "gone"
+
+
+@pytest.mark.parametrize(
+    "link", [f"..//generations/train/{ONE}", f"../generations/train/{ONE}/", f"../generations/./train/{ONE}"]
+)
+def test_however_it_is_written(root: Path, layout: Layout, link: str) -> None:
+    (root / "envs" / "train").unlink()
+    (root / "envs" / "train").symlink_to(link)
+    os.unlink(root / "envs" / "train")
+    os.symlink(link, root / "envs" / "train")
+    assert store.published(layout, "train") == ONE
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        f"../generations/other/{ONE}",
+        f"../../generations/train/{ONE}",
+        f"/elsewhere/generations/train/{ONE}",
+        "../generations/train",
+        "../generations/train/..",
+        "../generations",
+        f"../generations/train/{ONE}/bin",
+        f"../generations/train/../train2/{ONE}",
+        "..",
+        ".",
+        "/home/ada/env",
+    ],
+)
+def test_a_foreign_link_is_not_believed(root: Path, layout: Layout, link: str) -> None:
+    os.unlink(root / "envs" / "train")
+    os.symlink(link, root / "envs" / "train")
+    with pytest.raises(UvnasError) as caught:
+        store.published(layout, "train")
+    assert str(caught.value) == f"environment train: its link points to {link}, which is no generation of it"
+    assert "move it away" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_what_is_no_link_is_not_believed_either(root: Path, layout: Layout, kind: str) -> None:
+    link = root / "envs" / "train"
+    link.unlink()
+    link.mkdir() if kind == "directory" else link.touch()
+    with pytest.raises(UvnasError, match=f"^{link} is not a symlink$"):
+        store.published(layout, "train")
+
+
+# Users of an interpreter
+
+
+def test_users_of_an_interpreter(root: Path, layout: Layout) -> None:
+    python = {"key": "cpython-3.13.1-linux-x86_64-gnu", "version": "3.13.1", "digest": "1"}
+    add_generation(root, "train", "new", python=python)
+    add_generation(root, "analysis", ONE)
+    (root / "generations" / "train" / "unfinished").mkdir()
+    # Whether it is published or not.
+    assert store.users_of(layout, KEY) == [f"analysis ({ONE})", f"train ({ONE})", f"train ({TWO})"]
+    assert store.users_of(layout, python["key"]) == ["train (new)"]
+    assert store.users_of(layout, "cpython-3.12.4-linux-x86_64-musl") == []
+
+
+def test_who_uses_it_is_not_known_where_a_manifest_is_damaged(layout: Layout) -> None:
+    Path(layout.manifest("train", ONE)).write_text("{}")
+    with pytest.raises(UvnasError, match=f"{ONE}/.uvnas.json"):
+        store.users_of(layout, KEY)
+
+
+# Sweeping
+
+
+def names(directory: Path) -> set[str]:
+    """All there is below ``directory``, relative."""
+    return {str(path.relative_to(directory)) for path in directory.rglob("*")}
+
+
+def make(root: Path, paths: t.Iterable[str]) -> None:
+    """Files, and directories (``…/``) with a file in them, which nobody may write to."""
+    for path in paths:
+        if path.endswith("/"):
+            (root / path).mkdir(parents=True)
+            (root / path / "below").touch()
+            (root / path / "below").chmod(0o444)
+        else:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).touch()
+
+
+LEFT = [
+    ".share.json.dev1-4711.tmp",
+    ".x.dev1-4711.tmp/",
+    "bin/.uv.dev1-4711.tmp",
+    "lib/uv/.0.13.9.dev1-4711.tmp/",
+    "cache/.abc.dev1-4711.tmp/",
+    "cache/.alpha.rkyv.dev1-4711.tmp",
+    "python/.cpython-3.12.4.dev1-4711.tmp/",
+    "python/.temp/.tmpAbC123/",
+    "python/.temp/download",
+    "python-archives/.a.tar.gz.dev1-4711.tmp",
+    "python-archives/.tmpAbC123/",
+    "python-archives/none-cpython-3.12.4.tar.gz",
+    "locks/.train.txt.dev1-4711.tmp",
+    "locks/.pythons.json.dev1-4711.tmp",
+    "envs/.new.dev1-4711.tmp",
+    "generations/.old.dev1-4711.tmp/",
+    "generations/train/.1.dev1-4711.tmp/",
+    "generations/train/unfinished/",
+    "generations/new/unfinished/",
+]
+KEPT = [
+    ".uvnas.mutex",
+    ".uvnas-probe.mutex",
+    ".uvnas-probe/",
+    ".snapshot/.x.dev1-1.tmp",
+    ".nfs0001",
+    "lost+found/.x.dev1-1.tmp",
+    "journal.jsonl",
+    "bin/.hidden",
+    "lib/uv/0.13.9/uv",
+    "lib/uv/0.13.9/.x.dev1-1.tmp",
+    "cache/.lock",
+    "cache/.gitignore",
+    "cache/.tmpAbC123/",
+    "cache/archive-v0/abc/.x.dev1-1.tmp",
+    "user-cache/.x.dev1-1.tmp",
+    "user-cache/ada/.x.dev1-1.tmp/",
+    "python/.lock",
+    "python/.gitignore",
+    "python/cpython-3.12.4-linux-x86_64-gnu/lib/.x.dev1-1.tmp",
+    "python-archives/0123-cpython-3.12.4.tar.gz",
+    "locks/train.txt",
+    "locks/history/.x.dev1-1.tmp",
+    f"generations/train/{ONE}/lib/.x.dev1-1.tmp",
+    "generations/new/.hidden",
+    "notes.tmp",
+]
+
+
+def test_what_killed_runs_leave_is_removed_everywhere(tmp_path: Path) -> None:
+    root = make_share(tmp_path / "uv")
+    for generation_id in (ONE, TWO):
+        add_generation(root, "train", generation_id)
+    publish(root, "train", TWO)
+    make(root, KEPT)
+    (root / "generations" / "new").mkdir(exist_ok=True)
+    before = names(root)
+    make(root, LEFT)
+    (root / "envs" / ".link.dev1-4711.tmp").symlink_to("nowhere")
+    assert names(root) > before
+    store.sweep(Layout(str(root)))
+    # The directory that uv unpacks in stays; it is of uv's own.
+    assert names(root) - before == {"python/.temp"}
+    assert before <= names(root)
+
+
+def test_sweeping_twice_changes_nothing(root: Path, layout: Layout) -> None:
+    store.sweep(layout)
+    before = {path: path.lstat().st_ctime_ns for path in root.rglob("*")}
+    store.sweep(layout)
+    assert {path: path.lstat().st_ctime_ns for path in root.rglob("*")} == before
+
+
+def test_leftovers_are_removed_and_not_what_they_lead_to(root: Path, layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").touch()
+    for directory in ("envs", "generations", "cache", "generations/train", "python-archives"):
+        (root / directory / ".link.dev1-1.tmp").symlink_to(tmp_path / "mine")
+    (root / "generations" / "train" / "unfinished").mkdir()
+    (root / "generations" / "train" / "unfinished" / "link").symlink_to(tmp_path / "mine")
+    store.sweep(layout)
+    assert names(tmp_path / "mine") == {"file"}
+    assert not [name for name in names(root) if name.endswith(".tmp")]
+
+
+def test_what_is_in_force_is_never_swept(root: Path, layout: Layout) -> None:
+    """Whatever it lacks: somebody works with it. What else is not complete goes."""
+    for generation_id in (ONE, TWO):
+        os.unlink(layout.manifest("train", generation_id))
+    store.sweep(layout)
+    assert store.generations(layout, "train") == [TWO]
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_is_no_generation_is_left_alone(root: Path, layout: Layout, kind: str, tmp_path: Path) -> None:
+    for place in (root / "generations" / "train" / "notes", root / "generations" / "notes"):
+        place.touch() if kind == "file" else place.symlink_to(tmp_path)
+    store.sweep(layout)
+    assert store.generations(layout, "train") == [ONE, TWO]
+    for place in (root / "generations" / "train" / "notes", root / "generations" / "notes"):
+        assert os.path.lexists(place)
