@@ -287,7 +287,7 @@ def test_variables_that_cannot_be_meant(site: Site, variables: dict[str, t.Any],
 
 def test_what_environments_ask_for_on_two_shares(site: Site, archives: dict[str, Path]) -> None:
     """Nobody lists a Python twice; and what an environment on one share asks for is on that one only."""
-    other = make_share(site.path / "other")
+    other = make_share(site.path / "other", "nas_b")
     mirror = make_mirror(site.path / "mirror", archives)
     offer(mirror, LOWER)
     common = {"builder": "builder", "owner": owner()}

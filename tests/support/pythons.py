@@ -23,6 +23,7 @@ import typing as t
 from pathlib import Path
 
 import uv
+from ansible_collections.uvnas.cluster.tests.support import shares
 
 # The Python that runs the tests: a real installation, with all its own libraries.
 PREFIX = sys.base_prefix
@@ -160,11 +161,9 @@ def owner() -> str:
     return "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 
 
-def make_share(root: Path) -> Path:
+def make_share(root: Path, name: str = "nas_a") -> Path:
     """A share, as uv_share and uv_binary leave it."""
-    for name in ("bin", "python", "python-archives", "locks", "generations", "cache"):
-        (root / name).mkdir(parents=True)
-    (root / "share.json").write_text('{"layout": 1, "name": "a", "id": "b2f0"}')
+    shares.make_share(root, name)
     shutil.copy(uv.find_uv_bin(), root / "bin" / "uv")
     if os.geteuid() == 0:
         for path in [root, *root.rglob("*")]:

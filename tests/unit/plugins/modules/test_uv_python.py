@@ -66,7 +66,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     def run(share: Path, check_mode: bool = False, **args: t.Any) -> dict[str, t.Any]:
         given = {
             "share": str(share),
-            "share_name": "a",
+            "share_name": "nas_a",
             "owner": owner(),
             "compile_bytecode": False,
             "_ansible_check_mode": check_mode,
@@ -82,7 +82,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def start(share: Path, *wrapper: str | Path, **args: t.Any) -> subprocess.Popen[str]:
-    given = {"share": str(share), "share_name": "a", "owner": owner(), "compile_bytecode": False, **args}
+    given = {"share": str(share), "share_name": "nas_a", "owner": owner(), "compile_bytecode": False, **args}
     environment = {**os.environ, "PYTHONPATH": COLLECTIONS, "PYTHONDONTWRITEBYTECODE": "1"}
     cmd = [*wrapper, sys.executable, "-c", DRIVER, json.dumps(given)]
     return subprocess.Popen(cmd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
