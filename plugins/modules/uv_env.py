@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - uvnas.cluster.attributes
   - uvnas.cluster.share
   - uvnas.cluster.index
+  - uvnas.cluster.uv_variables
   - uvnas.cluster.environments
   - uvnas.cluster.locks
   - uvnas.cluster.earlier_shares
@@ -41,7 +42,7 @@ options:
       - Without it, the locks on the share are read. Not used with O(lock=true).
     type: dict
   purge:
-    description: Whether to remove environments that are on the share and not in O(environments).
+    description: Whether to remove environments that are on the share and that O(environments) does not declare for it.
     type: bool
     default: false
   jobs:
