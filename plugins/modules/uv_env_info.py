@@ -165,8 +165,9 @@ from ..module_utils.errors import UvnasError
 from ..module_utils.host.process import SystemRunner
 from ..module_utils.host.workers import Result
 from ..module_utils.share import store
-from ..module_utils.share.identity import check_mounted, identify
+from ..module_utils.share.identity import identify
 from ..module_utils.share.spec import Share
+from ..module_utils.share.state import check_mounted
 
 # What grows with packages and generations.
 DETAILS = frozenset({"generations", "packages", "source"})

@@ -23,8 +23,8 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.converge import apply
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.plan import Change, Directory
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share, Wanted
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.plan import Change, Directory, Wanted
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent

@@ -17,7 +17,6 @@ import itertools
 import os
 import time
 import typing as t
-import uuid
 
 from ..errors import SpecError, UvnasError
 from .users import User
@@ -39,7 +38,7 @@ def ask(path: str) -> None:
     """
     path = os.path.abspath(path)
     with contextlib.suppress(OSError):
-        os.stat(os.path.join(path, f".uvnas-{uuid.uuid4().hex}"))
+        os.stat(os.path.join(path, f".uvnas-{os.urandom(16).hex()}"))
     while True:
         try:
             os.statvfs(path)

@@ -29,10 +29,10 @@ from ..host.users import User, find_group, group_name, this_user, user_name
 from ..host.workers import Result, Work, call_as
 from . import probe
 from .identity import Identity
-from .plan import Change, Survey, check_space, needs_root, plan_directories
+from .plan import Change, Person, Survey, Wanted, check_space, needs_root, plan_directories
 from .probe import Abilities
 from .report import report
-from .spec import Person, Share, Wanted, check_mode
+from .spec import Share, check_mode
 from .state import IDENTITY_MODE, Seen, observe
 
 _DENIED = (errno.EACCES, errno.EPERM)

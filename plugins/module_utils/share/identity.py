@@ -10,7 +10,6 @@ import typing as t
 
 from ..errors import UvnasError
 from ..host import files
-from ..host.mounts import is_mount_point, mount_of, mounts
 from .layout import LAYOUT_VERSION
 from .spec import Share
 
@@ -81,22 +80,6 @@ def identify(share: Share) -> Identity:
             hint="Is its filesystem mounted on this host? Its builder lays it out (role share, module uv_share).",
         )
     return identity
-
-
-def check_mounted(share: Share) -> None:
-    """Raise UvnasError where the share has a mount declared, and nothing is mounted there. An automounter gets a go."""
-    if share.mount is None:
-        return
-    hint = f"Mount the NAS at {share.mount} (see /etc/fstab, or the automounter), then run again."
-    try:
-        mounted = is_mount_point(share.mount)
-        mount = mount_of(share.mount, mounts()) if mounted else None
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UvnasError(
-            f"the mount {share.mount} of share {share.name} does not exist on this host", hint=hint
-        ) from error
-    if not mounted or (mount and mount.type == "autofs"):
-        raise UvnasError(f"nothing is mounted at {share.mount}, where share {share.name} is to be", hint=hint)
 
 
 def earlier_shares(params: t.Iterable[t.Mapping[str, str]], here: Share) -> tuple[Share, ...]:

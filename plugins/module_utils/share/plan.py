@@ -11,9 +11,47 @@ import typing as t
 
 from ..errors import UvnasError
 from ..host.mounts import Space
-from .layout import is_below
+from .layout import Layout, is_below
 from .probe import Abilities
-from .spec import Share, Wanted
+from .spec import Share
+
+
+@dataclasses.dataclass(frozen=True)
+class Person:
+    """Somebody with a cache of their own."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """A share as it should be. ``owner`` and ``group`` are resolved to numbers; names are for messages."""
+
+    share: Share
+    owner: str
+    uid: int
+    group: str
+    gid: int
+    owner_groups: tuple[int, ...]
+    mode: int = 0o755
+    user_cache: str = "group"
+    people: tuple[Person, ...] = ()
+    min_free_bytes: int = 0
+    min_free_inodes: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.share.name
+
+    @property
+    def root(self) -> str:
+        return self.share.root
+
+    @property
+    def layout(self) -> Layout:
+        return self.share.layout
 
 
 @dataclasses.dataclass(frozen=True)

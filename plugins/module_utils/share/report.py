@@ -13,8 +13,7 @@ from ..host.platform import Platform
 from ..host.users import group_name, user_name
 from ..host.workers import Result
 from . import probe
-from .plan import Change, Directory, Survey
-from .spec import Wanted
+from .plan import Change, Directory, Survey, Wanted
 from .state import IDENTITY_MODE
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing as t
-import uuid
 
 from ..errors import SpecError
 from ..host.platform import check_glibc
@@ -126,47 +125,11 @@ def check_id(name: str, share_id: t.Any) -> str:
     """A share's id as ``share.json`` has it; empty where none is given."""
     if share_id is None or share_id == "":
         return ""
+    import uuid  # Not with the others: few shares have one declared.
+
     try:
         return str(uuid.UUID(str(share_id)))
     except ValueError:
         raise SpecError(
             f"share {name}: {share_id!r} is not an id", hint="Copy the id from the share's share.json, or leave it out."
         ) from None
-
-
-@dataclasses.dataclass(frozen=True)
-class Person:
-    """Somebody with a cache of their own."""
-
-    name: str
-    uid: int
-    gid: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Wanted:
-    """A share as it should be. ``owner`` and ``group`` are resolved to numbers; names are for messages."""
-
-    share: Share
-    owner: str
-    uid: int
-    group: str
-    gid: int
-    owner_groups: tuple[int, ...]
-    mode: int = 0o755
-    user_cache: str = "group"
-    people: tuple[Person, ...] = ()
-    min_free_bytes: int = 0
-    min_free_inodes: int = 0
-
-    @property
-    def name(self) -> str:
-        return self.share.name
-
-    @property
-    def root(self) -> str:
-        return self.share.root
-
-    @property
-    def layout(self) -> Layout:
-        return self.share.layout

@@ -17,12 +17,12 @@ import typing as t
 
 from ..errors import UvnasError
 from ..host import acl, files
-from ..host.mounts import Mount, Space, mount_of, mounts, space
-from .identity import Identity, check_mounted, read_identity
+from ..host.mounts import Mount, Space, is_mount_point, mount_of, mounts, space
+from .identity import Identity, read_identity
 from .layout import Layout, is_below
-from .plan import Directory, parents, wanted_directories
+from .plan import Directory, Wanted, parents, wanted_directories
 from .probe import PROBE_NAMES
-from .spec import Share, Wanted
+from .spec import Share
 
 IDENTITY_MODE = 0o644
 
@@ -93,6 +93,22 @@ def observe(wanted: Wanted) -> Seen:
         acl=has_acl,
         space=space(ground),
     )
+
+
+def check_mounted(share: Share) -> None:
+    """Raise UvnasError where the share has a mount declared, and nothing is mounted there. An automounter gets a go."""
+    if share.mount is None:
+        return
+    hint = f"Mount the NAS at {share.mount} (see /etc/fstab, or the automounter), then run again."
+    try:
+        mounted = is_mount_point(share.mount)
+        mount = mount_of(share.mount, mounts()) if mounted else None
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UvnasError(
+            f"the mount {share.mount} of share {share.name} does not exist on this host", hint=hint
+        ) from error
+    if not mounted or (mount and mount.type == "autofs"):
+        raise UvnasError(f"nothing is mounted at {share.mount}, where share {share.name} is to be", hint=hint)
 
 
 def _check_on_mount(share: Share, ground: str) -> None:

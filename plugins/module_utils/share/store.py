@@ -11,9 +11,10 @@ import typing as t
 
 from ..errors import UvnasError
 from ..host import files
-from . import manifest as manifests
 from .layout import Layout
-from .manifest import Manifest
+
+if t.TYPE_CHECKING:
+    from .manifest import Manifest
 
 
 def environments(layout: Layout) -> list[str]:
@@ -56,7 +57,9 @@ def exists(layout: Layout, env: str) -> bool:
 
 def read_manifest(layout: Layout, env: str, generation_id: str) -> t.Optional[Manifest]:
     """The manifest of a generation; None where there is no complete generation of that id. Raises UvnasError."""
-    return manifests.read(layout.manifest(env, generation_id))
+    from . import manifest  # Not with the others: a converge with nothing to do reads none.
+
+    return manifest.read(layout.manifest(env, generation_id))
 
 
 def users_of(layout: Layout, key: str) -> list[str]:

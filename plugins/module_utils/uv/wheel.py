@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import os
 import re
 import typing as t
@@ -40,6 +39,8 @@ def read_record(info: str) -> list[tuple[str, str]]:
 
     Paths are relative to the directory that the metadata directory is in. Raises FileNotFoundError, csv.Error.
     """
+    import csv  # Not with the others: whoever only compares names, as every converge does, need not wait for it.
+
     with open(os.path.join(info, "RECORD"), encoding="utf-8", errors="replace", newline="") as file:
         return [(line[0], line[1] if len(line) > 1 else "") for line in csv.reader(file) if line]
 

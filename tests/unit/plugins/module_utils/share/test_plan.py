@@ -14,7 +14,9 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.host.mounts import S
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.plan import (
     Change,
     Directory,
+    Person,
     Survey,
+    Wanted,
     check_space,
     needs_root,
     parents,
@@ -22,7 +24,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.share.plan import (
     wanted_directories,
 )
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.probe import Abilities
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Person, Share, Wanted
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 
 OWNER, GROUP, PERSON = 1001, 2001, 1002
 

@@ -13,8 +13,8 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasE
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import acl
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.files import temporary_name
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import probe
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.plan import Directory, plan_directories
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share, Wanted
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.plan import Directory, Wanted, plan_directories
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.state import (
     IDENTITY_MODE,
     check_empty,
