@@ -56,7 +56,7 @@ from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils.env.spec import check_shares_exist, parse_environments
+from ..module_utils.env.declared import check_shares_exist, parse_environments
 from ..module_utils.errors import SpecError, UvnasError
 from ..module_utils.share.spec import parse_shares
 from ..plugin_utils.declaration import Declaration

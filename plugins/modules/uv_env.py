@@ -152,7 +152,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
 from ..module_utils.env.converge import Environments
-from ..module_utils.env.spec import for_glibc, parse_environments
+from ..module_utils.env.declared import for_glibc, parse_environments
 from ..module_utils.env.state import LockFact
 from ..module_utils.host.process import SystemRunner
 from ..module_utils.host.workers import Result

@@ -159,8 +159,8 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
+from ..module_utils.env.declared import parse_environments
 from ..module_utils.env.inspect import Inspection
-from ..module_utils.env.spec import parse_environments
 from ..module_utils.errors import UvnasError
 from ..module_utils.host.process import SystemRunner
 from ..module_utils.host.workers import Result

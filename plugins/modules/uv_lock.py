@@ -105,9 +105,9 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
+from ..module_utils.env.declared import for_glibc, parse_environments
 from ..module_utils.env.lock.converge import Locking
 from ..module_utils.env.lock.plan import Input, Upgrade
-from ..module_utils.env.spec import for_glibc, parse_environments
 from ..module_utils.host.process import SystemRunner
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_LOCK

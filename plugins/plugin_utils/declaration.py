@@ -12,8 +12,9 @@ import re
 import tomllib
 import typing as t
 
-from ..module_utils.env.lock.file import LockText, from_pylock, parse
+from ..module_utils.env.lock.file import LockText, parse
 from ..module_utils.env.lock.plan import Input
+from ..module_utils.env.lock.pylock import from_pylock
 from ..module_utils.env.spec import EnvironmentSpec, Sources, significant_lines, spec_digest
 from ..module_utils.errors import SpecError, UvnasError
 from ..module_utils.host import files

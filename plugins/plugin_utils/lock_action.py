@@ -13,8 +13,9 @@ import hashlib
 import os
 import typing as t
 
+from ..module_utils.env.declared import for_glibc, parse_environments
 from ..module_utils.env.lock.plan import Input
-from ..module_utils.env.spec import EnvironmentSpec, for_glibc, parse_environments
+from ..module_utils.env.spec import EnvironmentSpec
 from ..module_utils.host import mutex
 from ..module_utils.host.workers import Result
 from ..module_utils.uv.command import Index

@@ -16,6 +16,7 @@ from ..host.convergence import Convergence
 from ..host.mounts import space
 from ..host.workers import Result, call_many, processors
 from ..python.record import load_record, resolve
+from ..share import manifest as manifests
 from ..share import store
 from ..share.layout import Layout
 from ..share.manifest import Manifest
@@ -122,7 +123,7 @@ class Environments(Convergence[Plan, Done]):
             self._check_room(change)
             manifest: t.Optional[Manifest] = build.build(self.layout, self.uv, self._build_of(change, at_once))
         else:
-            manifest = store.read_manifest(self.layout, change.name, generation_id)
+            manifest = manifests.of_generation(self.layout, change.name, generation_id)
         publish.publish(self.layout, change.name, generation_id)
         facts = manifest.as_dict() if manifest is not None else {}
         kept: Result = {key: facts[key] for key in ("python", "packages", "size") if key in facts}
@@ -169,7 +170,7 @@ class Environments(Convergence[Plan, Done]):
         """The manifest of the generation in force; None where there is none, or it is damaged."""
         with contextlib.suppress(UvnasError):
             if change.published is not None:
-                return store.read_manifest(self.layout, change.name, change.published)
+                return manifests.of_generation(self.layout, change.name, change.published)
         return None
 
     def _describe(self, change: Change) -> Result:

@@ -17,6 +17,7 @@ from ..host import platform
 from ..host.mounts import space
 from ..host.process import Runner
 from ..host.workers import Result, call_many
+from ..share import manifest as manifests
 from ..share import store
 from ..share.layout import Layout
 from ..share.manifest import Manifest
@@ -48,7 +49,7 @@ class Inspection:
         current = store.published(self.layout, env)
         if current is None:
             raise UvnasError(f"environment {env} is not published on share {self.share.name}")
-        manifest = store.read_manifest(self.layout, env, current)
+        manifest = manifests.of_generation(self.layout, env, current)
         if manifest is None:
             raise UvnasError(
                 f"environment {env}: its generation {current} is not complete", hint="Run site.yml to build it anew."

@@ -19,6 +19,7 @@ from ..host.workers import Result
 from ..share import store
 from ..share.identity import earlier_shares, identify
 from ..share.layout import Layout
+from ..share.manifest import users_of
 from ..share.spec import Share
 from ..uv.command import Uv
 from .install import Installer
@@ -66,7 +67,7 @@ class Interpreters(Convergence[Plan, Record]):
             self.archives.platform.name,
             offered=functools.lru_cache(maxsize=None)(self._offered),
             is_there=lambda key: os.path.isfile(self.installer.executable(key)),
-            users_of=functools.partial(store.users_of, self.layout),
+            users_of=functools.partial(users_of, self.layout),
             earlier=self._earlier(),
         )
 

@@ -12,6 +12,8 @@ import typing as t
 
 from ..errors import UvnasError
 from ..host import files
+from . import store
+from .layout import Layout
 
 FORMAT = 1
 
@@ -114,6 +116,22 @@ def read(path: str) -> t.Optional[Manifest]:
     """The manifest at ``path``; None where there is none. Raises UvnasError where it is damaged."""
     data = files.read_json(path)
     return None if data is None else parse(data, path)
+
+
+def of_generation(layout: Layout, env: str, generation_id: str) -> t.Optional[Manifest]:
+    """The manifest of a generation; None where there is no complete generation of that id. Raises UvnasError."""
+    return read(layout.manifest(env, generation_id))
+
+
+def users_of(layout: Layout, key: str) -> list[str]:
+    """The generations on a share that rest on the interpreter ``key``: ``train (1a2b…)``. Raises UvnasError."""
+    found = []
+    for env in store.known_environments(layout):
+        for generation_id in store.generations(layout, env):
+            manifest = of_generation(layout, env, generation_id)
+            if manifest is not None and manifest.python.key == key:
+                found.append(f"{env} ({generation_id})")
+    return found
 
 
 def parse(data: t.Mapping[str, t.Any], what: str) -> Manifest:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is on a share: environments, generations, links, and who uses an interpreter. Nothing else lists them."""
+"""What is on a share: environments, generations, and which is in force. Nothing else lists them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ import typing as t
 from ..errors import UvnasError
 from ..host import files
 from .layout import Layout
-
-if t.TYPE_CHECKING:
-    from .manifest import Manifest
 
 
 def environments(layout: Layout) -> list[str]:
@@ -53,24 +50,6 @@ def is_complete(layout: Layout, env: str, generation_id: str) -> bool:
 def exists(layout: Layout, env: str) -> bool:
     """Whether anything of an environment is there: link, lock or generations."""
     return any(map(os.path.lexists, (layout.env(env), layout.generations_of(env), layout.lock(env))))
-
-
-def read_manifest(layout: Layout, env: str, generation_id: str) -> t.Optional[Manifest]:
-    """The manifest of a generation; None where there is no complete generation of that id. Raises UvnasError."""
-    from . import manifest  # Not with the others: a converge with nothing to do reads none.
-
-    return manifest.read(layout.manifest(env, generation_id))
-
-
-def users_of(layout: Layout, key: str) -> list[str]:
-    """The generations that rest on the interpreter ``key``: ``train (1a2b…)``. Raises UvnasError."""
-    found = []
-    for env in files.directories_in(layout.generations):
-        for generation_id in generations(layout, env):
-            manifest = read_manifest(layout, env, generation_id)
-            if manifest is not None and manifest.python.key == key:
-                found.append(f"{env} ({generation_id})")
-    return found
 
 
 def sweep(layout: Layout) -> None:

@@ -149,35 +149,6 @@ def render(
     return f"{_HEADER}{header}\n{body}\n" if body else f"{_HEADER}{header}\n"
 
 
-def for_platform(text: str, *, python: str, glibc: t.Optional[str]) -> str:
-    """A lock so far, as the start of one for this platform: without hashes, if it is for another one.
-
-    Where an index does not list hashes, uv knows those of the files that it chose, and keeps them with the versions.
-    For another platform it may choose other files of the same versions.
-    """
-    header = read_header(text)
-    if not header or (header.get("python"), header.get("glibc")) == (python, glibc):
-        return text
-    return re.sub(r"(\s*\\\n)?\s+--hash[= ]\S+", "", text)
-
-
-def applying(packages: t.Iterable[Package], chosen: t.Collection[tuple[str, str]]) -> list[Package]:
-    """Those of ``packages`` without a marker, and those that are ``chosen`` by name and version, less their markers.
-
-    A lock may have several versions of a package, for different Pythons. What is chosen by its address has version
-    ``@`` in ``chosen``.
-    """
-    kept = [p for p in packages if not p.marker or (p.name, "@" if p.version[0] == "@" else p.version) in chosen]
-    return [_without_marker(package) for package in kept]
-
-
-def _without_marker(package: Package) -> Package:
-    if not package.marker:
-        return package
-    text = re.sub(r"\s*;\s*" + re.escape(package.marker), "", package.text, count=1)
-    return dataclasses.replace(package, marker="", text=text)
-
-
 def _entries(text: str) -> t.Iterator[str]:
     """The entries of a requirements file: each with its continuation lines and the comments right below it.
 
@@ -216,32 +187,3 @@ def changes(before: t.Mapping[str, str], after: t.Mapping[str, str]) -> list[str
         else:
             lines.append(f"{name} {old} -> {new}")
     return lines
-
-
-def from_pylock(data: t.Mapping[str, t.Any], *, what: str) -> str:
-    """The requirements-format text of a ``pylock.toml`` (PEP 751), given as parsed TOML.
-
-    Packages from an index become pins with all the hashes that the file has for them; an archive becomes a direct
-    reference. Raises UvnasError for what cannot be hashed: directories and version control.
-    """
-    if str(data.get("lock-version", "")).split(".", maxsplit=1)[0] != "1":
-        raise UvnasError(f"{what} is not a pylock.toml of version 1")
-    lines = []
-    for package in data.get("packages", []):
-        name = package["name"]
-        marker = f" ; {package['marker']}" if package.get("marker") else ""
-        kinds = [kind for kind in ("directory", "vcs") if kind in package]
-        if kinds:
-            raise UvnasError(
-                f"{what}: package {name} comes from a {kinds[0]}, which has no hash",
-                hint="Publish it to an index, or lock an archive of it.",
-            )
-        files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
-        reference = f"=={package.get('version')}"
-        if "archive" in package:
-            files, reference = [package["archive"]], f" @ {package['archive'].get('url')}"
-        hashes = sorted(f"{algorithm}:{value}" for file in files for algorithm, value in file.get("hashes", {}).items())
-        if not hashes or "None" in reference:
-            raise UvnasError(f"{what}: package {name} has no version or no hash")
-        lines.append(f"{name}{reference}{marker} \\\n" + " \\\n".join(f"    --hash={value}" for value in hashes))
-    return "\n".join(lines) + "\n"

@@ -14,7 +14,7 @@ from ...share.layout import Layout
 from ...share.spec import Share
 from ...uv.wheel import normalize
 from ..spec import EnvironmentSpec, Sources
-from .file import LockText
+from .file import LockText, parse
 
 KEEP = "keep"
 COPY = "copy"
@@ -176,7 +176,8 @@ def digests(steps: t.Iterable[Step]) -> t.Optional[dict[str, str]]:
         if step.action != KEEP or step.given.want_text or step.on_share is None:
             return None
         try:
-            found[step.spec.name] = step.on_share.lock.digest
+            # Not by way of its ``lock``, which would be kept: a hundred of them, and nobody asks for anything else.
+            found[step.spec.name] = parse(step.on_share.text, what=step.on_share.what).digest
         except UvnasError:
             return None  # Locking tells what is wrong with it.
     return found

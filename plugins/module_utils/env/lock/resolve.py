@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import tempfile
 import typing as t
 
@@ -70,7 +71,7 @@ def _compile(uv: Uv, request: Request, sources: Sources, interpreter: str, scrat
         return ""
     output = os.path.join(scratch, "lock.txt")
     if prior is not None:
-        _write(output, locks.for_platform(prior, python=spec.python, glibc=spec.glibc))
+        _write(output, for_platform(prior, python=spec.python, glibc=spec.glibc))
     args = ["--quiet", "--generate-hashes", "--no-header", "--python", interpreter, "--output-file", "lock.txt"]
     for option, files in (("--constraints", sources.constraints), ("--overrides", sources.overrides)):
         for name in _write_all(scratch, files):
@@ -137,7 +138,7 @@ def _applying(uv: Uv, packages: list[locks.Package], interpreter: str, scratch: 
     for line in significant_lines(done.stdout):
         name, _equal, version = line.partition("==")
         chosen.add((normalize(name), version) if version else (normalize(line.split(" @ ")[0]), "@"))
-    return locks.applying(packages, chosen)
+    return applying(packages, chosen)
 
 
 def _pin(package: locks.Package) -> str:
@@ -160,3 +161,32 @@ def _write_all(scratch: str, files: t.Sequence[tuple[str, str]]) -> list[str]:
 def _write(path: str, text: str) -> None:
     with open(path, "w", encoding="utf-8") as file:
         file.write(text if text.endswith("\n") or not text else text + "\n")
+
+
+def for_platform(text: str, *, python: str, glibc: t.Optional[str]) -> str:
+    """A lock so far, as the start of one for this platform: without hashes, if it is for another one.
+
+    Where an index does not list hashes, uv knows those of the files that it chose, and keeps them with the versions.
+    For another platform it may choose other files of the same versions.
+    """
+    header = locks.read_header(text)
+    if not header or (header.get("python"), header.get("glibc")) == (python, glibc):
+        return text
+    return re.sub(r"(\s*\\\n)?\s+--hash[= ]\S+", "", text)
+
+
+def applying(packages: t.Iterable[locks.Package], chosen: t.Collection[tuple[str, str]]) -> list[locks.Package]:
+    """Those of ``packages`` without a marker, and those that are ``chosen`` by name and version, less their markers.
+
+    A lock may have several versions of a package, for different Pythons. What is chosen by its address has version
+    ``@`` in ``chosen``.
+    """
+    kept = [p for p in packages if not p.marker or (p.name, "@" if p.version[0] == "@" else p.version) in chosen]
+    return [_without_marker(package) for package in kept]
+
+
+def _without_marker(package: locks.Package) -> locks.Package:
+    if not package.marker:
+        return package
+    text = re.sub(r"\s*;\s*" + re.escape(package.marker), "", package.text, count=1)
+    return dataclasses.replace(package, marker="", text=text)

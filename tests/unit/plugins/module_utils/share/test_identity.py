@@ -11,10 +11,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError, UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.share import identity as identities
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.identity import (
     Identity,
-    check_mounted,
     earlier_shares,
     identify,
     parse_identity,
@@ -102,40 +100,6 @@ def test_one_of_another_layout_is_not_taken_for_another_share(root: Path) -> Non
 
 
 # Mounts
-
-
-def test_without_a_mount_nothing_is_looked_at(tmp_path: Path) -> None:
-    check_mounted(share(tmp_path / "absent"))
-
-
-def test_nothing_is_mounted(tmp_path: Path) -> None:
-    with pytest.raises(UvnasError, match=f"^nothing is mounted at {tmp_path}, where share nas_a is to be$") as caught:
-        check_mounted(share(tmp_path / "uv", mount=str(tmp_path)))
-    assert f"Mount the NAS at {tmp_path}" in caught.value.hint
-
-
-@pytest.mark.parametrize("mount", ["absent", "file/below"])
-def test_a_mount_that_does_not_exist(tmp_path: Path, mount: str) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(UvnasError, match=f"the mount {tmp_path}/{mount} of share nas_a does not exist on this host"):
-        check_mounted(share(tmp_path / mount / "uv", mount=str(tmp_path / mount)))
-
-
-def test_a_mount_there(tmp_path: Path) -> None:
-    check_mounted(share(Path("/proc/uv"), mount="/proc"))
-    check_mounted(share(Path("/srv/uv"), mount="/"))
-    (tmp_path / "link").symlink_to("/proc")
-    check_mounted(share(tmp_path / "link" / "uv", mount=str(tmp_path / "link")))
-
-
-def test_an_automounter_alone_is_no_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was asked, and has mounted nothing."""
-    mount = identities.mount_of("/proc", identities.mounts())
-    assert mount is not None
-    automounter = type(mount)(mount.mount_id, "/proc", "autofs")
-    monkeypatch.setattr(identities, "mounts", lambda: [automounter])
-    with pytest.raises(UvnasError, match="nothing is mounted at /proc, where share nas_a is to be"):
-        check_mounted(share(Path("/proc/uv"), mount="/proc"))
 
 
 # Earlier shares

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import manifest as manifests
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.manifest import (
     LockFact,
     Manifest,
@@ -222,3 +223,49 @@ def test_what_is_no_manifest_at_all(path: str, content: str) -> None:
     Path(path).write_text(content)
     with pytest.raises(UvnasError, match=f"^{path} "):
         manifests.read(path)
+
+
+# Of generations
+
+
+ONE, TWO = "1a2b3c", "4d5e6f"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = shares.make_share(tmp_path / "uv")
+    for generation_id in (ONE, TWO):
+        shares.add_generation(root, "train", generation_id)
+    return root
+
+
+@pytest.fixture
+def layout(root: Path) -> Layout:
+    return Layout(str(root))
+
+
+def test_manifests(layout: Layout) -> None:
+    manifest = manifests.of_generation(layout, "train", ONE)
+    assert manifest is not None
+    assert (manifest.environment, manifest.id) == ("train", ONE)
+    assert manifests.of_generation(layout, "train", "other") is None
+    Path(layout.manifest("train", ONE)).write_text("{}")
+    with pytest.raises(UvnasError, match=f"^{layout.manifest('train', ONE)} "):
+        manifests.of_generation(layout, "train", ONE)
+
+
+def test_users_of_an_interpreter(root: Path, layout: Layout) -> None:
+    python = {"key": "cpython-3.13.1-linux-x86_64-gnu", "version": "3.13.1", "digest": "1"}
+    shares.add_generation(root, "train", "new", python=python)
+    shares.add_generation(root, "analysis", ONE)
+    (root / "generations" / "train" / "unfinished").mkdir()
+    # Whether it is published or not.
+    assert manifests.users_of(layout, shares.KEY) == [f"analysis ({ONE})", f"train ({ONE})", f"train ({TWO})"]
+    assert manifests.users_of(layout, python["key"]) == ["train (new)"]
+    assert manifests.users_of(layout, "cpython-3.12.4-linux-x86_64-musl") == []
+
+
+def test_who_uses_it_is_not_known_where_a_manifest_is_damaged(layout: Layout) -> None:
+    Path(layout.manifest("train", ONE)).write_text("{}")
+    with pytest.raises(UvnasError, match=f"{ONE}/.uvnas.json"):
+        manifests.users_of(layout, shares.KEY)

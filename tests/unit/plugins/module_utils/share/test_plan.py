@@ -165,3 +165,10 @@ def test_a_survey_there_and_back(abilities: Abilities | None) -> None:
         abilities=abilities,
     )
     assert Survey.from_dict(json.loads(json.dumps(dataclasses.asdict(survey)))) == survey
+
+
+def test_a_wanted_share_is_where_the_share_is() -> None:
+    share = Share.parse({"name": "a", "root": "/mnt/a/uv", "mount": "/mnt/a"})
+    wanted = Wanted(share, "ada", 1, "users", 100, (1, 100), people=(Person("ada", 1, 1),))
+    assert (wanted.name, wanted.root, wanted.layout) == (share.name, share.root, share.layout)
+    assert (wanted.mode, wanted.user_cache) == (0o755, "group")

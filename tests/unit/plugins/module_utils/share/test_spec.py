@@ -11,9 +11,7 @@ import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import (
-    Person,
     Share,
-    Wanted,
     check_id,
     check_mode,
     check_name,
@@ -137,10 +135,3 @@ def test_ids_are_uuids() -> None:
     assert check_id("a", ID.upper()) == ID
     with pytest.raises(SpecError, match="'5' is not an id"):
         check_id("a", "5")
-
-
-def test_a_wanted_share_is_where_the_share_is() -> None:
-    share = Share.parse({"name": "a", "root": "/mnt/a/uv", "mount": "/mnt/a"})
-    wanted = Wanted(share, "ada", 1, "users", 100, (1, 100), people=(Person("ada", 1, 1),))
-    assert (wanted.name, wanted.root, wanted.layout) == (share.name, share.root, share.layout)
-    assert (wanted.mode, wanted.user_cache) == (0o755, "group")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasE
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import acl
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.files import temporary_name
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import probe
+from ansible_collections.uvnas.cluster.plugins.module_utils.share import state as state_room
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.plan import Directory, Wanted, plan_directories
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.state import (
     IDENTITY_MODE,
     check_empty,
+    check_mounted,
     is_leftover,
     observe,
 )
@@ -146,3 +149,41 @@ def test_a_share_inside_another(tmp_path: Path) -> None:
 def test_the_directory_above_has_to_exist(tmp_path: Path) -> None:
     with pytest.raises(UvnasError, match=f"{tmp_path}/nas, in which share nas_a is to be made, does not exist"):
         observe(wanted(tmp_path / "nas" / "uv"))
+
+
+def at(root: Path, **more: t.Any) -> Share:
+    return Share.parse({"name": "nas_a", "root": str(root), **more})
+
+
+def test_without_a_mount_nothing_is_looked_at(tmp_path: Path) -> None:
+    check_mounted(at(tmp_path / "absent"))
+
+
+def test_nothing_is_mounted(tmp_path: Path) -> None:
+    with pytest.raises(UvnasError, match=f"^nothing is mounted at {tmp_path}, where share nas_a is to be$") as caught:
+        check_mounted(at(tmp_path / "uv", mount=str(tmp_path)))
+    assert f"Mount the NAS at {tmp_path}" in caught.value.hint
+
+
+@pytest.mark.parametrize("mount", ["absent", "file/below"])
+def test_a_mount_that_does_not_exist(tmp_path: Path, mount: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UvnasError, match=f"the mount {tmp_path}/{mount} of share nas_a does not exist on this host"):
+        check_mounted(at(tmp_path / mount / "uv", mount=str(tmp_path / mount)))
+
+
+def test_a_mount_there(tmp_path: Path) -> None:
+    check_mounted(at(Path("/proc/uv"), mount="/proc"))
+    check_mounted(at(Path("/srv/uv"), mount="/"))
+    (tmp_path / "link").symlink_to("/proc")
+    check_mounted(at(tmp_path / "link" / "uv", mount=str(tmp_path / "link")))
+
+
+def test_an_automounter_alone_is_no_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was asked, and has mounted nothing."""
+    mount = state_room.mount_of("/proc", state_room.mounts())
+    assert mount is not None
+    automounter = type(mount)(mount.mount_id, "/proc", "autofs")
+    monkeypatch.setattr(state_room, "mounts", lambda: [automounter])
+    with pytest.raises(UvnasError, match="nothing is mounted at /proc, where share nas_a is to be"):
+        check_mounted(at(Path("/proc/uv"), mount="/proc"))

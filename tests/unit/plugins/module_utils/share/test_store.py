@@ -14,7 +14,6 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasE
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import store
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.tests.support.shares import (
-    KEY,
     add_generation,
     add_lock,
     make_share,
@@ -58,7 +57,6 @@ def test_a_share_that_is_not_laid_out_has_none(tmp_path: Path) -> None:
     layout = Layout(str(tmp_path / "absent"))
     assert store.environments(layout) == store.known_environments(layout) == store.generations(layout, "train") == []
     assert store.published(layout, "train") is None
-    assert store.users_of(layout, KEY) == []
     assert not store.exists(layout, "train")
     store.sweep(layout)
 
@@ -85,16 +83,6 @@ def test_whether_anything_is_there(root: Path, layout: Layout, what: str) -> Non
     else:
         (root / "generations" / "other").mkdir()
     assert store.exists(layout, "other")
-
-
-def test_manifests(layout: Layout) -> None:
-    manifest = store.read_manifest(layout, "train", ONE)
-    assert manifest is not None
-    assert (manifest.environment, manifest.id) == ("train", ONE)
-    assert store.read_manifest(layout, "train", "other") is None
-    Path(layout.manifest("train", ONE)).write_text("{}")
-    with pytest.raises(UvnasError, match=f"^{layout.manifest('train', ONE)} "):
-        store.read_manifest(layout, "train", ONE)
 
 
 # What is in force
@@ -150,26 +138,6 @@ def test_what_is_no_link_is_not_believed_either(root: Path, layout: Layout, kind
     link.mkdir() if kind == "directory" else link.touch()
     with pytest.raises(UvnasError, match=f"^{link} is not a symlink$"):
         store.published(layout, "train")
-
-
-# Users of an interpreter
-
-
-def test_users_of_an_interpreter(root: Path, layout: Layout) -> None:
-    python = {"key": "cpython-3.13.1-linux-x86_64-gnu", "version": "3.13.1", "digest": "1"}
-    add_generation(root, "train", "new", python=python)
-    add_generation(root, "analysis", ONE)
-    (root / "generations" / "train" / "unfinished").mkdir()
-    # Whether it is published or not.
-    assert store.users_of(layout, KEY) == [f"analysis ({ONE})", f"train ({ONE})", f"train ({TWO})"]
-    assert store.users_of(layout, python["key"]) == ["train (new)"]
-    assert store.users_of(layout, "cpython-3.12.4-linux-x86_64-musl") == []
-
-
-def test_who_uses_it_is_not_known_where_a_manifest_is_damaged(layout: Layout) -> None:
-    Path(layout.manifest("train", ONE)).write_text("{}")
-    with pytest.raises(UvnasError, match=f"{ONE}/.uvnas.json"):
-        store.users_of(layout, KEY)
 
 
 # Sweeping

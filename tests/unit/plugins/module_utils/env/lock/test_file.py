@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import random
-import tomllib
-import typing as t
 from pathlib import Path
 
 import pytest
@@ -17,8 +15,6 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasE
 GOLDEN = Path(__file__).parent / "golden"
 # uv pip compile --universal --generate-hashes --no-emit-index-url --no-strip-extras, less some hashes.
 COMPILED = (GOLDEN / "lock_compiled.txt").read_text()
-# uv export --format pylock.toml --no-emit-project
-PYLOCK = tomllib.loads((GOLDEN / "pylock.toml").read_text())
 HASH = "--hash=sha256:" + "0" * 64
 
 
@@ -189,20 +185,6 @@ def test_a_lock_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parsed == [text.text]
 
 
-def test_packages_that_apply_lose_their_markers() -> None:
-    read = parse(COMPILED)
-    colorama = by_name(COMPILED)["colorama"]
-    kept = lock.applying(read.packages, {("colorama", colorama.version), ("absent", "1")})
-    assert {package.name for package in kept} == {p.name for p in read.packages if not p.marker} | {"colorama"}
-    assert not any(package.marker for package in kept)
-    kept = [package for package in kept if package.name in ("colorama", "idna")]
-    text = lock.render(kept, environment="analysis", spec_digest="abc", python="3.12")
-    assert "win32" not in text
-    assert parse(text).packages == tuple(kept)
-    assert kept[0].hashes == by_name(COMPILED)["colorama"].hashes
-    assert kept[1] == by_name(COMPILED)["idna"]
-
-
 @pytest.mark.parametrize(
     ("before", "after", "lines"),
     [
@@ -216,72 +198,6 @@ def test_packages_that_apply_lose_their_markers() -> None:
 )
 def test_changes(before: dict[str, str], after: dict[str, str], lines: list[str]) -> None:
     assert lock.changes(before, after) == lines
-
-
-def test_pylock() -> None:
-    read = {package.name: package for package in parse(lock.from_pylock(PYLOCK, what="pylock.toml")).packages}
-    assert {name: (one.version, one.marker) for name, one in read.items()} == {
-        "colorama": ("0.4.6", "sys_platform == 'win32'"),
-        "iniconfig": ("2.1.0", ""),
-    }
-    # Of the wheel and of the source: which is installed is the host's affair.
-    assert read["iniconfig"].hashes == (
-        "sha256:3abbd2e30b36733fee78f9c7f7308f2d0050e88f0087fd25c2645f63c773e1c7",
-        "sha256:9deba5723312380e77435581c6bf4935c94cbfab9b1ed33ef8d238ea168eb760",
-    )
-    # It has no addresses of an index, so a mirror serves as well.
-    assert "https://" not in lock.from_pylock(PYLOCK, what="pylock.toml")
-
-
-def pylock(**package: t.Any) -> dict[str, t.Any]:
-    return {"lock-version": "1.0", "packages": [{"name": "a", **package}]}
-
-
-def test_pylock_with_an_archive() -> None:
-    archive = {"url": "https://b.example/a.tar.gz", "hashes": {"sha256": "0" * 64}}
-    [package] = parse(lock.from_pylock(pylock(archive=archive), what="pylock.toml")).packages
-    assert (package.name, package.version) == ("a", "@ https://b.example/a.tar.gz")
-
-
-@pytest.mark.parametrize(
-    ("data", "problem"),
-    [
-        ({}, "is not a pylock.toml of version 1"),
-        ({"lock-version": "2.0"}, "is not a pylock.toml of version 1"),
-        (pylock(version="1", directory={"path": "."}), "package a comes from a directory, which has no hash"),
-        (pylock(version="1", vcs={"type": "git"}), "package a comes from a vcs, which has no hash"),
-        (pylock(version="1"), "package a has no version or no hash"),
-        (pylock(wheels=[{"hashes": {"sha256": "00"}}]), "package a has no version or no hash"),
-        (pylock(archive={"path": "a.whl", "hashes": {"sha256": "00"}}), "package a has no version or no hash"),
-        (pylock(version="1", wheels=[{"url": "https://b.example/a.whl"}]), "package a has no version or no hash"),
-    ],
-)
-def test_pylock_refused(data: dict[str, t.Any], problem: str) -> None:
-    with pytest.raises(UvnasError, match=problem):
-        lock.from_pylock(data, what="pylock.toml")
-
-
-def test_of_several_versions_only_the_chosen_one_applies() -> None:
-    hashes = "--hash=sha256:" + "0" * 64
-    text = f"numpy==1.26.4 ; python_version < '3.12' {hashes}\nnumpy==2.2.0 ; python_version >= '3.12' {hashes}\n"
-    kept = lock.applying(parse(text).packages, {("numpy", "2.2.0")})
-    assert [(package.name, package.version, package.marker) for package in kept] == [("numpy", "2.2.0", "")]
-
-
-def test_a_lock_for_another_platform_has_other_hashes() -> None:
-    packages = lock.parse(COMPILED, what="it").packages
-    given = lock.render(packages, environment="analysis", spec_digest="5" * 64, python="3.12", glibc="2.31")
-    assert lock.for_platform(given, python="3.12", glibc="2.31") == given
-    for other in (
-        lock.for_platform(given, python="3.13", glibc="2.31"),
-        lock.for_platform(given, python="3.12", glibc=None),
-    ):
-        assert "--hash" not in other
-        assert "\\" not in other
-        assert other.count("==") == given.count("==")
-        assert [line for line in other.splitlines() if "#" in line] == [
-            line for line in given.splitlines() if "#" in line
-        ]
 
 
 def test_a_lock_with_a_password_in_it_is_refused_and_not_shown() -> None:

@@ -16,7 +16,12 @@ from pathlib import Path
 import pytest
 import uv as uv_package
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock import file as locks
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.resolve import Request, resolve
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.resolve import (
+    Request,
+    applying,
+    for_platform,
+    resolve,
+)
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec, Sources
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError, UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
@@ -205,3 +210,54 @@ def test_a_project_is_exported_as_its_lock_says(uv: Uv, links: Path, tmp_path: P
     assert set(versions(resolve(uv, seeded, sys.executable, None)[0])) == {"alpha", "beta", "pip"}
     with pytest.raises(CommandError, match="the lock of its project cannot be used"):
         resolve(uv, request(Sources(project=files), project="p", extras=("unknown",)), sys.executable, None)
+
+
+# What is made of the text of a lock
+
+# uv pip compile --universal --generate-hashes --no-emit-index-url --no-strip-extras, less some hashes.
+COMPILED = (Path(__file__).parent / "golden" / "lock_compiled.txt").read_text()
+
+
+def parse(text: str) -> locks.Lock:
+    return locks.parse(text, what="analysis.txt")
+
+
+def by_name(text: str) -> dict[str, locks.Package]:
+    return {package.name: package for package in parse(text).packages}
+
+
+def test_packages_that_apply_lose_their_markers() -> None:
+    read = parse(COMPILED)
+    colorama = by_name(COMPILED)["colorama"]
+    kept = applying(read.packages, {("colorama", colorama.version), ("absent", "1")})
+    assert {package.name for package in kept} == {p.name for p in read.packages if not p.marker} | {"colorama"}
+    assert not any(package.marker for package in kept)
+    kept = [package for package in kept if package.name in ("colorama", "idna")]
+    text = locks.render(kept, environment="analysis", spec_digest="abc", python="3.12")
+    assert "win32" not in text
+    assert parse(text).packages == tuple(kept)
+    assert kept[0].hashes == by_name(COMPILED)["colorama"].hashes
+    assert kept[1] == by_name(COMPILED)["idna"]
+
+
+def test_of_several_versions_only_the_chosen_one_applies() -> None:
+    hashes = "--hash=sha256:" + "0" * 64
+    text = f"numpy==1.26.4 ; python_version < '3.12' {hashes}\nnumpy==2.2.0 ; python_version >= '3.12' {hashes}\n"
+    kept = applying(parse(text).packages, {("numpy", "2.2.0")})
+    assert [(package.name, package.version, package.marker) for package in kept] == [("numpy", "2.2.0", "")]
+
+
+def test_a_lock_for_another_platform_has_other_hashes() -> None:
+    packages = locks.parse(COMPILED, what="it").packages
+    given = locks.render(packages, environment="analysis", spec_digest="5" * 64, python="3.12", glibc="2.31")
+    assert for_platform(given, python="3.12", glibc="2.31") == given
+    for other in (
+        for_platform(given, python="3.13", glibc="2.31"),
+        for_platform(given, python="3.12", glibc=None),
+    ):
+        assert "--hash" not in other
+        assert "\\" not in other
+        assert other.count("==") == given.count("==")
+        assert [line for line in other.splitlines() if "#" in line] == [
+            line for line in given.splitlines() if "#" in line
+        ]

@@ -1,0 +1,165 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an inventory says of environments, checked before anything is written: ``uvnas_envs`` as specs."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import re
+import typing as t
+
+from ..errors import SpecError
+from ..host import secrets
+from ..host.platform import check_glibc, glibc_version
+from ..options import ENVIRONMENT_KEYS
+from .spec import EnvironmentSpec
+
+# As a directory name, a lock's file name and a word on a command line; no dots first, so no hidden files and no "..".
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\Z")
+_NAME_MAX = 64
+_PYTHON = re.compile(r"[0-9]+\.[0-9]+(\.[0-9]+)?t?\Z")
+_MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
+# What uv's --exclude-newer takes, less its relative forms, whose meaning changes from day to day.
+_TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9]{2}:?[0-9]{2}))?\Z")
+
+
+def parse_environments(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[EnvironmentSpec]:
+    """``uvnas_envs`` as specs. Raises SpecError that names every problem at once."""
+    problems: list[str] = []
+    specs: list[EnvironmentSpec] = []
+    for position, item in enumerate(items, 1):
+        unknown = sorted(set(item) - set(ENVIRONMENT_KEYS))
+        label = f"environment {item.get('name') or f'number {position}'}"
+        if unknown:
+            problems.append(f"{label}: unknown key {', '.join(unknown)}")
+            continue
+        wrong_types = list(_type_problems(item))
+        if wrong_types:
+            problems += [f"{label}: {problem}" for problem in wrong_types]
+            continue
+        spec = EnvironmentSpec.from_dict({key: value for key, value in item.items() if value is not None})
+        specs.append(spec)
+        problems += [f"{label}: {problem}" for problem in _problems(spec)]
+    names = collections.Counter(spec.name for spec in specs)
+    problems += [f"environment {name}: declared {count} times" for name, count in names.items() if count > 1]
+    # Many NAS filesystems are exported to systems that do not tell upper from lower case.
+    folded = collections.Counter(name.lower() for name in names)
+    problems += [f"environment {name}: differs from another only in case" for name, n in folded.items() if n > 1]
+    if problems:
+        raise SpecError(
+            "uvnas_envs cannot be used: " + "; ".join(problems), hint="Nothing has been changed. Correct the inventory."
+        )
+    return specs
+
+
+def for_glibc(specs: t.Iterable[EnvironmentSpec], shares: t.Mapping[str, t.Any]) -> list[EnvironmentSpec]:
+    """The specs with their glibc: the oldest one of the shares that each is declared for. ``shares`` has it by name.
+
+    Not the one of the share at work: an environment on two shares has one lock, and one generation. Raises SpecError.
+    """
+    known = {name: check_glibc(name, glibc) for name, glibc in shares.items()}
+    return [
+        dataclasses.replace(
+            spec,
+            glibc=min((glibc for name, glibc in known.items() if spec.on_share(name)), key=glibc_version, default=None),
+        )
+        for spec in specs
+    ]
+
+
+def check_shares_exist(specs: t.Iterable[EnvironmentSpec], shares: t.Collection[str]) -> None:
+    """Raise SpecError where an environment names a share that there is not."""
+    wrong = [
+        f"environment {spec.name}: no share is called {share}"
+        for spec in specs
+        for share in spec.shares or ()
+        if share not in shares
+    ]
+    if wrong:
+        raise SpecError("; ".join(wrong), hint=f"The shares are: {', '.join(sorted(shares))}.")
+
+
+def check_name(name: str) -> t.Optional[str]:
+    """What is wrong with ``name`` as the name of an environment; None where nothing is."""
+    if not name:
+        return "the name is empty"
+    if len(name) > _NAME_MAX:
+        return f"the name is longer than {_NAME_MAX} characters"
+    if not _NAME.match(name):
+        return "the name may hold letters, digits and . _ + - only, and begins with a letter or digit"
+    return None
+
+
+def _type_problems(item: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    """What YAML made of a value that was meant otherwise, such as a number of a version without quotes."""
+    if item.get("name") is None:
+        yield "the name is missing"
+    for key, value in item.items():
+        kind = ENVIRONMENT_KEYS[key]["type"]
+        if value is None or kind == "bool":
+            continue
+        if kind == "str" and not isinstance(value, str):
+            yield f"{key} is {value}, which is no text; put it in quotes"
+        elif kind == "list" and not (isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)):
+            yield f"{key} is {secrets.scrub(repr(value))}, which is no list of texts"
+
+
+def _problems(spec: EnvironmentSpec) -> t.Iterator[str]:
+    wrong_name = check_name(spec.name)
+    if wrong_name:
+        yield wrong_name
+    if spec.state not in ("present", "absent"):
+        yield f"state is {spec.state!r}; it must be present or absent"
+    if not spec.present:
+        return
+    if not spec.python:
+        yield 'python is missing; say which, such as "3.12"'
+    elif not _PYTHON.match(spec.python):
+        yield f'python is {spec.python!r}; it must be a version such as "3.12" or "3.12.4", in quotes'
+    if spec.shares is not None and not spec.shares:
+        yield "shares is an empty list; leave it out for every share, or use state: absent"
+    yield from _source_problems(spec)
+    for module in spec.imports:
+        if not _MODULE_NAME.match(module):
+            yield f"imports: {module!r} is no name of a module"
+    if spec.exclude_newer and not _TIMESTAMP.match(spec.exclude_newer):
+        yield f"exclude_newer is {spec.exclude_newer!r}; it must be a date (2026-01-31) or a time with zone (RFC 3339)"
+    for line in spec.requirements or ():
+        if not line.strip() or "\n" in line or line.lstrip().startswith("-"):
+            shown = secrets.scrub(line)
+            yield f"requirements: {shown!r} is no requirement; files go to requirements_files, indexes to uvnas_index"
+    for key in ("requirements", "constraints", "overrides"):
+        for line in getattr(spec, key) or ():
+            if secrets.has_credentials(line):
+                shown = secrets.scrub(line)
+                yield f"{key}: {shown!r} holds a password, which the lock would show to everybody; use netrc for it"
+
+
+def _source_problems(spec: EnvironmentSpec) -> t.Iterator[str]:
+    from_requirements = spec.requirements is not None or bool(spec.requirements_files)
+    given = [
+        name
+        for name, is_given in (
+            ("requirements", from_requirements),
+            ("project", spec.project is not None),
+            ("lock", spec.lock is not None),
+        )
+        if is_given
+    ]
+    if not given:
+        yield "it has no source; give requirements, requirements_files, project or lock"
+    if len(given) > 1:
+        yield f"it has {len(given)} sources ({' and '.join(given)}); give one"
+    if given == ["requirements"]:
+        extra = [key for key in ("extras", "groups") if getattr(spec, key)]
+        if extra:
+            yield f"{' and '.join(extra)} can be used with project only"
+    elif given:
+        resolver = ("constraints", "constraints_files", "overrides", "overrides_files", "exclude_newer")
+        extra = [key for key in resolver if getattr(spec, key)]
+        if given == ["lock"]:
+            extra += [key for key in ("extras", "groups") if getattr(spec, key)]
+        if extra:
+            yield f"{' and '.join(extra)} cannot be used with {given[0]}, which is resolved already"
