@@ -65,11 +65,11 @@ test-sanity: $(VENV_DEV)/.ready ## ansible-test sanity, nothing ignored
 	tests/tools/sanity.sh $(VENV_DEV)
 
 test-integration: $(VENV_DEV)/.ready test-deps ## Roles and playbooks on real files
-	$(call pytest,integration) tests/integration
+	$(call pytest,integration) $(PARALLEL) tests/integration
 
 test-compat: $(VENV_COMPAT)/.ready test-deps ## Unit tests and some integration tests with the oldest ansible-core
 	PATH="$(CURDIR)/$(VENV_COMPAT)/bin:$$PATH" $(call pytest,compat-unit) $(PARALLEL) tests/unit
-	PATH="$(CURDIR)/$(VENV_COMPAT)/bin:$$PATH" $(call pytest,compat-integration) -m compat tests/integration
+	PATH="$(CURDIR)/$(VENV_COMPAT)/bin:$$PATH" $(call pytest,compat-integration) $(PARALLEL) -m compat tests/integration
 
 test-molecule: $(VENV_DEV)/.ready test-molecule-deps ## A real cluster in containers, see molecule/README.md
 	rm -f $(RESULTS)/molecule-*.xml

@@ -9,7 +9,6 @@ import dataclasses
 import glob
 import os
 import re
-import tomllib
 import typing as t
 
 from ..module_utils.env.lock.file import LockText, parse
@@ -169,6 +168,8 @@ def _lines(lines: t.Iterable[str] | None) -> str:
 
 
 def _toml(text: str, path: str) -> dict[str, t.Any]:
+    import tomllib  # takes its time, and most sites never need it
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

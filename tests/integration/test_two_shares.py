@@ -53,8 +53,9 @@ def succeeded(run: Run) -> Run:
 def pair(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Pair]:
     path = tmp_path_factory.mktemp("two-shares")
     shares = {name: path / name / "uv" for name in ("nas_a", "nas_b")}
+    # As people write paths. What one share has is found for the other nevertheless.
     declared = [
-        {"name": name, "root": str(root), "mount": str(root.parent), "builder": "builder"}
+        {"name": name, "root": f"{root.parent}//./uv/", "mount": f"{root.parent}/", "builder": "builder"}
         for name, root in shares.items()
     ]
     supplied = {"name": "site", "version": VERSION, "prefix": str(PREFIX)}
