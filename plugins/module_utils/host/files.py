@@ -223,6 +223,15 @@ def remove_tree(path: str) -> None:
     shutil.rmtree(trash)
 
 
+def make_private(path: str) -> None:
+    """Have a file at ``path`` that this user alone can open, whoever made it as what. A symlink is an error."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+
+
 def make_directory(path: str) -> None:
     """Have the directory ``path``, and those above it: readable for everybody, whatever the umask."""
     try:

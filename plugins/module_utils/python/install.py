@@ -109,19 +109,16 @@ class Installer:
 
     def _run_uv(self, key: str, uv: Uv, message: str, hint: str) -> None:
         compile_bytecode = ["--compile-bytecode"] if self.compile_bytecode else []
-        try:
-            uv.check(
-                "python", "install", "--no-cache", "--no-bin", "--install-dir", self.layout.python,
-                *compile_bytecode, key,
-                message=message,
-                hint=hint,
-                variables={"UV_PYTHON_DOWNLOADS": "manual"},
-                cwd="/",
-            )  # fmt: skip
-        finally:
-            # uv lets everybody write its lock file, whatever the umask. Who holds that lock would stop the builder.
-            with contextlib.suppress(FileNotFoundError):
-                os.chmod(os.path.join(self.layout.python, ".lock"), 0o644)
+        # uv would let everybody write it, whatever the umask. Who holds that lock would stop the builder.
+        files.make_private(os.path.join(self.layout.python, ".lock"))
+        uv.check(
+            "python", "install", "--no-cache", "--no-bin", "--install-dir", self.layout.python,
+            *compile_bytecode, key,
+            message=message,
+            hint=hint,
+            variables={"UV_PYTHON_DOWNLOADS": "manual"},
+            cwd="/",
+        )  # fmt: skip
 
     def _minor_links(self) -> dict[str, str]:
         """The links that uv made, by path, and where they lead."""

@@ -135,6 +135,8 @@ def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
         "venv", "--quiet", "--no-project", "--python", interpreter, "--prompt", name, *options, path,
         message=f"environment {name}: cannot create a virtual environment", hint=_room(layout),
     )  # fmt: skip
+    # uv has made it, for everybody to write. Who holds that lock keeps uv waiting.
+    files.make_private(os.path.join(path, ".lock"))
     sync = ["--python", os.path.join(path, "bin", "python"), "--require-hashes", "--allow-empty-requirements"]
     if what.spec.compile_bytecode:
         sync.append("--compile-bytecode")

@@ -28,7 +28,7 @@ _PINNED = re.compile(
 _DIRECT = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*@\s*(?P<url>\S+)\s*(;\s*(?P<marker>.+))?\Z"
 )
-_HASH = re.compile(r"--hash[= ]([a-z0-9]+:[0-9a-fA-F]+)")
+_HASH = re.compile(r"\s--hash[= ]([a-z0-9]+:[0-9a-fA-F]+)(?=\s|\Z)")
 _COMMENT = re.compile(r"(^|\s)#.*")
 
 
@@ -100,15 +100,24 @@ class LockText:
 
 
 def parse(text: str, *, what: str, hint: str = _HINT) -> Lock:
-    """Read lock text; ``what`` names it in errors. Raises UvnasError for an entry that is not pinned and hashed."""
+    """Read lock text; ``what`` names it in errors. Raises UvnasError for an entry that is not pinned and hashed.
+
+    Strict, as uv must not read anything into it that is not seen here: an option that is no hash, or a line that only
+    one of the two takes for the continuation of another.
+    """
     header = read_header(text)
     packages = []
     problems = []
+    if len(text.splitlines()) != len(text.split("\n")) - text.endswith("\n") - (not text):
+        problems.append("it has characters that end a line for some programs and not for others, such as a form feed")
     for entry in _entries(text):
         logical = _logical(entry)
-        requirement = re.split(r"\s--hash", " " + logical, maxsplit=1)[0].strip()
+        requirement, *options = re.split(r"(?=\s--hash)", " " + logical, maxsplit=1)
+        requirement, rest = requirement.strip(), "".join(options)
         match = _PINNED.match(requirement) or _DIRECT.match(requirement)
-        hashes = tuple([value.lower() for value in _HASH.findall(logical)])
+        between = _HASH.split(rest)
+        hashes = tuple([value.lower() for value in between[1::2]])
+        strange = "".join(between[::2]).strip()
         if not match:
             problems.append(f"{scrub(requirement)!r} is not pinned (name==version)")
             continue
@@ -117,6 +126,9 @@ def parse(text: str, *, what: str, hint: str = _HINT) -> Lock:
             continue
         if not hashes:
             problems.append(f"{scrub(requirement)!r} has no --hash")
+            continue
+        if strange:
+            problems.append(f"{scrub(strange)!r} follows the hashes of {scrub(requirement)!r}")
             continue
         groups = match.groupdict()
         version = groups.get("version") or f"@ {groups['url']}"
@@ -152,25 +164,34 @@ def render(
 def _entries(text: str) -> t.Iterator[str]:
     """The entries of a requirements file: each with its continuation lines and the comments right below it.
 
-    Comments before the first entry, blank lines and comments at the left margin belong to no entry.
+    Only what comes after a line that ends with ``\\`` continues it, for uv too, however it is indented. Comments before
+    the first entry, blank lines and comments at the left margin belong to no entry.
     """
     entry: list[str] = []
-    for line in text.splitlines():
-        if line.startswith((" ", "\t")) and line.strip() and entry:
+    continued = False
+    for line in text.replace("\r\n", "\n").split("\n"):
+        bare = line.strip()
+        if entry and bare and (continued or (line[0] in " \t" and bare[0] == "#")):
             entry.append(line.rstrip())
-            continue
-        if entry:
-            yield "\n".join(entry)
-        entry = [] if not line.strip() or line.lstrip().startswith("#") else [line.strip()]
+        else:
+            if entry:
+                yield "\n".join(entry)
+            entry = [] if not bare or bare[0] == "#" else [bare]
+        continued = line.endswith("\\") and _code(line).endswith("\\")
     if entry:
         yield "\n".join(entry)
 
 
 def _logical(entry: str) -> str:
     """An entry as one line, without comments and continuation marks."""
+    lines = [_code(line) for line in entry.split("\n")]
+    return " ".join(filter(None, [(line[:-1] if line.endswith("\\") else line).strip() for line in lines]))
+
+
+def _code(line: str) -> str:
+    """A line without its comment."""
     # A lock has thousands of lines, nearly all of them hashes; every converge reads them.
-    lines = (_COMMENT.sub("", line) if "#" in line else line for line in entry.split("\n"))
-    return " ".join(filter(None, [line.strip().rstrip("\\").rstrip() for line in lines]))
+    return _COMMENT.sub("", line) if "#" in line else line
 
 
 def changes(before: t.Mapping[str, str], after: t.Mapping[str, str]) -> list[str]:

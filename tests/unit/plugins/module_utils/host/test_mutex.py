@@ -90,10 +90,79 @@ def test_what_it_is_of_may_be_said(path: str) -> None:
     assert "uvnas_busy_timeout" in caught.value.hint
 
 
-def test_others_may_read_who_holds_it_but_not_write(path: str) -> None:
-    before = os.umask(0o022)
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_nobody_else_may_even_read_it(path: str, umask: int) -> None:
+    """A read lock, for which read permission is enough, would stop the builder."""
+    before = os.umask(umask)
     try:
         with mutex.hold(path, timeout=0, purpose="build"):
-            assert os.stat(path).st_mode & 0o777 == 0o644
+            assert os.stat(path).st_mode & 0o777 == 0o600
     finally:
         os.umask(before)
+
+
+def test_one_that_was_open_to_others_is_closed(path: str) -> None:
+    Path(path).touch(0o644)
+    os.chmod(path, 0o666)
+    with mutex.hold(path, timeout=0, purpose="build"):
+        assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+def test_a_name_in_it_is_that_of_a_holder(path: str) -> None:
+    with mutex.hold(path, timeout=0, purpose="build"):
+        assert json.loads(Path(path).read_text())["purpose"] == "build"
+    assert Path(path).read_text() == ""
+    with pytest.raises(UvnasError, match="broken"), mutex.hold(path, timeout=0, purpose="build"):
+        raise UvnasError("broken")
+    assert Path(path).read_text() == ""
+
+
+def test_a_link_in_its_place_is_not_followed(path: str, tmp_path: Path) -> None:
+    """Root would empty any file."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    for link in (os.symlink, os.link):
+        link(victim, path)
+        with pytest.raises(UvnasError, match="is no regular file"), mutex.hold(path, timeout=0, purpose="build"):
+            raise AssertionError("it was followed")
+        os.unlink(path)
+    os.symlink(tmp_path / "new", path)
+    with pytest.raises(UvnasError, match="is no regular file"), mutex.hold(path, timeout=0, purpose="build"):
+        raise AssertionError("it was followed")
+    assert victim.read_text() == "precious"
+    assert sorted(os.listdir(tmp_path)) == [".uvnas.mutex", "victim"]
+
+
+def test_a_pipe_or_a_directory_in_its_place(path: str) -> None:
+    for make, unmake in ((os.mkfifo, os.unlink), (os.mkdir, os.rmdir)):
+        make(path)
+        with pytest.raises(UvnasError, match="is no regular file"), mutex.hold(path, timeout=0, purpose="build"):
+            raise AssertionError("it was taken for a mutex")
+        unmake(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file that belongs to somebody else")
+def test_one_that_somebody_else_put_there(path: str) -> None:
+    Path(path).touch()
+    os.chown(path, 65534, 65534)
+    with (
+        pytest.raises(UvnasError, match="belongs to uid 65534, not to uid 0"),
+        mutex.hold(path, timeout=0, purpose="build"),
+    ):
+        raise AssertionError("it was trusted")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_somebody_else_cannot_stop_us(path: str, tmp_path: Path) -> None:
+    with mutex.hold(path, timeout=0, purpose="build"):
+        pass
+    os.chmod(tmp_path, 0o755)
+    child = os.fork()
+    if not child:
+        os.setresuid(65534, 65534, 65534)
+        try:
+            os.open(path, os.O_RDONLY)
+        except PermissionError:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0

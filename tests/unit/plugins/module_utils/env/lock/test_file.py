@@ -102,6 +102,38 @@ def test_what_is_refused(line: str, problem: str) -> None:
     assert "--generate-hashes" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        # For uv an indented line is a line of its own: it would go and ask another index.
+        (f"a==1.0 {HASH}\n    --index-url https://evil.example/simple\n", "'--index-url https://evil.example/simple'"),
+        (f"a==1.0 {HASH}\n\t-r other.txt\n", "'-r other.txt' is not pinned"),
+        (f"a==1.0 {HASH}\n    b>=2\n", "'b>=2' is not pinned"),
+        (f"a==1.0 \\\n    {HASH} \\\n    --index-url https://evil.example/simple\n", "'--index-url https://evil.exam"),
+        (f"a==1.0 {HASH} --config-settings x=y\n", "'--config-settings x=y' follows the hashes of 'a==1.0'"),
+        (f"a==1.0 {HASH} b==2\n", "'b==2' follows the hashes of 'a==1.0'"),
+        (f"a==1.0 {HASH}x\n", "'a==1.0' has no --hash"),
+        (f"a==1.0 --global-option=x {HASH}\n", "is not pinned"),
+        # What comes after these is a continuation for one reader, and none for another.
+        (f"a==1.0 \\ \n    {HASH}\n", "'a==1.0' has no --hash"),
+        (f"a==1.0 # b \\\n    {HASH}\n", "'a==1.0' has no --hash"),
+        (f"a==1.0 {HASH}\r-r other.txt\n", "it has characters that end a line for some programs"),
+        (f"a==1.0 {HASH}\x0c-r other.txt\n", "it has characters that end a line for some programs"),
+        (f"# head\u2028-r other.txt\na==1.0 {HASH}\n", "it has characters that end a line for some programs"),
+    ],
+)
+def test_nothing_hides_from_us_that_uv_would_read(text: str, problem: str) -> None:
+    with pytest.raises(UvnasError) as caught:
+        parse(text)
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_continuation_need_not_be_indented(end: str) -> None:
+    [package] = parse(end.join(["a==1.0 \\", HASH, "# of nobody", ""])).packages
+    assert package.hashes == (HASH.partition("=")[2],)
+
+
 def test_many_problems_are_counted() -> None:
     with pytest.raises(UvnasError, match=r"'p4' is not pinned \(name==version\); and 3 more$"):
         parse("".join(f"p{number}\n" for number in range(8)))
