@@ -12,6 +12,9 @@ import typing as t
 
 DEFAULT_ACL = "system.posix_acl_default"
 
+# Kinds of default ACLs: there is none; what is made is writable for the owning group; anything else.
+NONE, GROUP, OTHER = "none", "group", "other"
+
 # linux/posix_acl_xattr.h
 _HEAD = struct.Struct("<I")
 _ENTRY = struct.Struct("<HHI")
@@ -26,10 +29,12 @@ def default_acl(mode: int) -> bytes:
     return _HEAD.pack(2) + b"".join(_ENTRY.pack(tag, bits & 7, 0xFFFFFFFF) for tag, bits in entries)
 
 
-def is_shared(acl: bytes) -> bool:
-    """Whether a default ACL (empty: none) lets the owning group write. A site may well have more in it than we set."""
+def kind(acl: bytes) -> str:
+    """The kind of a default ACL (empty: none). One that lets the owning group write may well have more in it."""
+    if not acl:
+        return NONE
     bits = {tag: permissions for tag, permissions, _id in _ENTRY.iter_unpack(acl[_HEAD.size :])}
-    return bool(bits.get(0x04, 0) & bits.get(0x10, 7) & 2)  # ACL_GROUP_OBJ, as far as ACL_MASK allows
+    return GROUP if bits.get(0x04, 0) & bits.get(0x10, 7) & 2 else OTHER  # ACL_GROUP_OBJ, as far as ACL_MASK allows
 
 
 def default_acl_of(path: str) -> t.Optional[bytes]:

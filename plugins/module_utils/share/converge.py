@@ -118,7 +118,7 @@ def converge(wanted: Wanted, settings: Settings, *, user: t.Optional[User]) -> R
 def _survey(wanted: Wanted, settings: Settings, seen: Seen) -> Survey:
     """What is to be done about what was seen. Raises UvnasError where it cannot or must not be done."""
     check_space(wanted, seen.space)
-    planned = tuple(plan_directories(wanted, seen.directories, acl=seen.acl))
+    planned = tuple(plan_directories(wanted, seen.directories, has_acl=seen.acl))
     _check_allowed(wanted, settings, seen, planned)
     return Survey(
         planned=planned,
@@ -260,8 +260,8 @@ def apply(wanted: Wanted, change: Change) -> None:
             if stat.S_IMODE(os.fstat(descriptor).st_mode) == after.mode & ~stat.S_ISGID != after.mode:
                 # The kernel drops this bit without a word where the process is not in the directory's group.
                 raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), change.path)
-        if after.shared is not None and after.shared != acl.is_shared(acl.default_acl_of(handle) or b""):
-            if after.shared:
+        if after.default_acl is not None and after.default_acl != acl.kind(acl.default_acl_of(handle) or b""):
+            if after.default_acl == acl.GROUP:
                 os.setxattr(handle, acl.DEFAULT_ACL, acl.default_acl(after.mode))
             else:
                 os.removexattr(handle, acl.DEFAULT_ACL)

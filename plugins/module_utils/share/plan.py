@@ -10,6 +10,7 @@ import os
 import typing as t
 
 from ..errors import UvnasError
+from ..host import acl
 from ..host.mounts import Space
 from .layout import Layout, is_below
 from .probe import Abilities
@@ -56,13 +57,13 @@ class Wanted:
 
 @dataclasses.dataclass(frozen=True)
 class Directory:
-    """Owner, group and mode of a directory. ``shared``: its default ACL lets the group write what is made in it."""
+    """Owner, group and mode of a directory, and the kind of its default ACL, which what is made in it inherits."""
 
     uid: int
     gid: int
     mode: int
     # None: of no interest, or the filesystem has no such ACLs.
-    shared: t.Optional[bool] = None
+    default_acl: t.Optional[str] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +115,8 @@ class Survey:
 def wanted_directories(wanted: Wanted) -> dict[str, Directory]:
     """The directories of a share, parents before children, and how they should be."""
     layout = wanted.layout
-    plain = Directory(wanted.uid, wanted.gid, wanted.mode)
+    # With a default ACL, perhaps inherited from above, the kernel ignores the umask: others could write what we make.
+    plain = Directory(wanted.uid, wanted.gid, wanted.mode, acl.NONE)
     found = {wanted.root: plain}
     for path in (
         layout.bin_dir,
@@ -132,9 +134,9 @@ def wanted_directories(wanted: Wanted) -> dict[str, Directory]:
     if wanted.user_cache == "group":
         # What people make there belongs to the group (setgid), and the group may write it (ACL) whatever their umask:
         # uv makes its directories and files as the umask says, and with 022 the second person's uv fails at once.
-        found[layout.user_cache] = dataclasses.replace(plain, mode=wanted.mode | 0o2070, shared=True)
+        found[layout.user_cache] = dataclasses.replace(plain, mode=wanted.mode | 0o2070, default_acl=acl.GROUP)
     else:
-        found[layout.user_cache] = dataclasses.replace(plain, shared=False)
+        found[layout.user_cache] = plain
     for person in wanted.people:
         found[os.path.join(layout.user_cache, person.name)] = Directory(person.uid, person.gid, 0o700)
     return found
@@ -153,16 +155,19 @@ def parents(share: Share) -> list[str]:
     return found
 
 
-def plan_directories(wanted: Wanted, found: t.Mapping[str, t.Optional[Directory]], *, acl: bool = True) -> list[Change]:
+def plan_directories(
+    wanted: Wanted, found: t.Mapping[str, t.Optional[Directory]], *, has_acl: bool = True
+) -> list[Change]:
     """What to do to directories, in this order. ``found`` has each of parents() and of wanted_directories().
 
-    ``acl``: whether the filesystem has POSIX ACLs.
+    ``has_acl``: whether the filesystem has POSIX ACLs.
     """
     directories = wanted_directories(wanted)
     root = directories[wanted.root]
-    changes = [Change(path, None, root) for path in parents(wanted.share) if found[path] is None]
+    above = dataclasses.replace(root, default_acl=None)  # Not ours to change.
+    changes = [Change(path, None, above) for path in parents(wanted.share) if found[path] is None]
     for path, directory in directories.items():
-        before, after = found[path], directory if acl else dataclasses.replace(directory, shared=None)
+        before, after = found[path], directory if has_acl else dataclasses.replace(directory, default_acl=None)
         if before != after:
             changes.append(Change(path, before, after))
     return changes

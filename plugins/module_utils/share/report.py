@@ -9,6 +9,7 @@ import dataclasses
 import os
 import typing as t
 
+from ..host import acl
 from ..host.platform import Platform
 from ..host.users import group_name, user_name
 from ..host.workers import Result
@@ -62,9 +63,17 @@ def _diff(wanted: Wanted, changes: t.Sequence[Change], identity: str) -> dict[st
     }
 
 
+# What the default ACL of a directory does, in a diff.
+_TAILS = {
+    acl.NONE: "",
+    acl.GROUP: ", new files writable by the group",
+    acl.OTHER: ", new files with a default ACL",
+}
+
+
 def _line(wanted: Wanted, path: str, directory: Directory) -> str:
     name = os.path.relpath(path, wanted.root)
-    tail = ", new files writable by the group" if directory.shared else ""
+    tail = _TAILS[directory.default_acl or acl.NONE]
     who = f"{user_name(directory.uid)}:{group_name(directory.gid)}"
     return f"{name}/: {directory.mode:04o} {who}{tail}\n"
 

@@ -80,7 +80,7 @@ def observe(wanted: Wanted) -> Seen:
     return Seen(
         directories={
             path: _directory(
-                path, status, look=has_acl and path in directories and directories[path].shared is not None
+                path, status, look=has_acl and path in directories and directories[path].default_acl is not None
             )
             for path, status in found.items()
         },
@@ -167,8 +167,8 @@ def _directory(path: str, status: t.Optional[os.stat_result], *, look: bool) -> 
     """A directory as it is; ``look``: whether its default ACL is of interest."""
     if status is None:
         return None
-    shared = acl.is_shared(acl.default_acl_of(path) or b"") if look else None
-    return Directory(status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode), shared)
+    kind = acl.kind(acl.default_acl_of(path) or b"") if look else None
+    return Directory(status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode), kind)
 
 
 def _identity(wanted: Wanted) -> tuple[t.Optional[Identity], bool]:

@@ -14,7 +14,11 @@ from ...share.manifest import Size
 
 
 def seal(path: str) -> Size:
-    """Take write permission for group and others off everything below ``path``, and measure it on the way."""
+    """Take write permission for group and others off ``path`` and everything below, and measure it on the way.
+
+    With it goes what an ACL gives them: of that, the group's bits of the mode are the limit (acl(5), the mask).
+    """
+    _close(path, os.stat(path))
     files = total = own = inodes = 0
     clones = True  # As far as is known: until the filesystem says that it cannot tell.
     pending = [path]
@@ -26,8 +30,7 @@ def seal(path: str) -> Size:
                 if entry.is_symlink():
                     inodes += 1
                     continue
-                if stat.S_IMODE(status.st_mode) & 0o022:
-                    os.chmod(entry.path, stat.S_IMODE(status.st_mode) & ~0o022)
+                _close(entry.path, status)
                 if entry.is_dir(follow_symlinks=False):
                     inodes += 1
                     pending.append(entry.path)
@@ -41,6 +44,11 @@ def seal(path: str) -> Size:
                     own += status.st_size if alone is None else min(alone, status.st_size)
                     inodes += 1
     return Size(files, total, own, inodes)
+
+
+def _close(path: str, status: os.stat_result) -> None:
+    if stat.S_IMODE(status.st_mode) & 0o022:
+        os.chmod(path, stat.S_IMODE(status.st_mode) & ~0o022)
 
 
 def true_size(path: str) -> dict[str, int]:

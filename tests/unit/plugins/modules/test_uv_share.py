@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import struct
 import typing as t
 import uuid
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import acl
 from ansible_collections.uvnas.cluster.plugins.modules import uv_share
 
 LAYOUT = {"bin", "lib", "cache", "user-cache", "python", "python-archives", "locks", "envs", "generations"}
@@ -141,6 +143,54 @@ def test_the_umask_does_not_matter(run: Run, tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert not run(tmp_path / "uv")["changed"]
+
+
+# u::rwx,g::r-x,g:65534:rwx,m::rwx,o::r-x, as the kernel takes it (linux/posix_acl_xattr.h).
+_LETS_A_GROUP_WRITE = struct.pack(
+    "<I" + "HHI" * 5,
+    2,
+    *(0x01, 7, 0xFFFFFFFF),
+    *(0x04, 5, 0xFFFFFFFF),
+    *(0x08, 7, 65534),
+    *(0x10, 7, 0xFFFFFFFF),
+    *(0x20, 5, 0xFFFFFFFF),
+)
+
+
+def _writable_by_others(directory: Path) -> list[str]:
+    found = []
+    for path in [directory, *directory.rglob("*")]:
+        inherited = path.is_dir() and acl.default_acl_of(str(path))
+        if inherited or path.stat().st_mode & 0o022:
+            found.append(str(path.relative_to(directory)))
+    return found
+
+
+@pytest.mark.parametrize("ground", ["parent", "root"])
+def test_default_acls_from_above_end_at_the_root(run: Run, tmp_path: Path, ground: str) -> None:
+    """With them the kernel ignores the umask, and all that is ever made in the share could be written by others."""
+    root = tmp_path / "uv"
+    inherits = tmp_path if ground == "parent" else root
+    inherits.mkdir(exist_ok=True)
+    os.setxattr(inherits, acl.DEFAULT_ACL, _LETS_A_GROUP_WRITE)
+    run(root)
+    assert _writable_by_others(root) == ["user-cache"]
+    for part in ("bin", "python", "generations", "lib/uv"):
+        (root / part / "made").mkdir()
+        (root / part / "made" / "file").touch()
+    assert _writable_by_others(root) == ["user-cache"]
+    assert not run(root)["changed"]
+
+
+def test_default_acls_of_a_share_that_is_there_are_taken_off(run: Run, tmp_path: Path) -> None:
+    root = tmp_path / "uv"
+    run(root)
+    for name in ("python", "generations"):
+        os.setxattr(root / name, acl.DEFAULT_ACL, _LETS_A_GROUP_WRITE)
+    foretold, done = run(root, check_mode=True), run(root)
+    assert foretold["corrected"] == done["corrected"] == [str(root / name) for name in ("python", "generations")]
+    assert "new files with a default ACL" in done["diff"]["before"]
+    assert _writable_by_others(root) == ["user-cache"]
 
 
 def test_an_id_can_be_declared(run: Run, tmp_path: Path) -> None:

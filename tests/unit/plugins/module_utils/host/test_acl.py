@@ -17,14 +17,14 @@ def test_default_acls() -> None:
     # As setfacl -d -m u::rwx,g::rwx,o::rx writes it.
     found = bytes.fromhex("02000000 01000700ffffffff 04000700ffffffff 20000500ffffffff".replace(" ", ""))
     assert acl.default_acl(0o2775) == found
-    assert acl.is_shared(found)
-    assert acl.is_shared(acl.default_acl(0o2770))
-    assert not acl.is_shared(acl.default_acl(0o755))
-    assert not acl.is_shared(b"")
+    assert acl.kind(found) == acl.GROUP
+    assert acl.kind(acl.default_acl(0o2770)) == acl.GROUP
+    assert acl.kind(acl.default_acl(0o755)) == acl.OTHER
+    assert acl.kind(b"") == acl.NONE
     # u::rwx,g::rwx,g:5:rwx,m::r-x,o::---: the mask takes the right to write away.
     masked = "02000000 01000700ffffffff 04000700ffffffff 0800070005000000 10000500ffffffff 20000000ffffffff"
-    assert not acl.is_shared(bytes.fromhex(masked.replace(" ", "")))
-    assert acl.is_shared(bytes.fromhex(masked.replace("10000500", "10000700").replace(" ", "")))
+    assert acl.kind(bytes.fromhex(masked.replace(" ", ""))) == acl.OTHER
+    assert acl.kind(bytes.fromhex(masked.replace("10000500", "10000700").replace(" ", ""))) == acl.GROUP
 
 
 def test_default_acl_of_a_directory(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import acl
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.mounts import Space
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.plan import (
     Change,
@@ -56,7 +58,7 @@ def test_only_the_owner_writes_anywhere_but_to_the_user_cache() -> None:
     assert set(wanted) == {WANTED.root, *(f"{WANTED.root}/{name}" for name in LAYOUT)}
     writable = {path for path, directory in wanted.items() if directory.mode & 0o022}
     assert writable == {WANTED.layout.user_cache}
-    assert wanted[WANTED.layout.user_cache] == Directory(OWNER, GROUP, 0o2775, shared=True)
+    assert wanted[WANTED.layout.user_cache] == Directory(OWNER, GROUP, 0o2775, acl.GROUP)
 
 
 def test_a_share_for_a_group_only_shuts_its_user_cache_too() -> None:
@@ -68,7 +70,7 @@ def test_a_share_for_a_group_only_shuts_its_user_cache_too() -> None:
 def test_private_caches() -> None:
     private = dataclasses.replace(WANTED, user_cache="private", people=(Person("ada", PERSON, 3),))
     wanted = wanted_directories(private)
-    assert wanted[WANTED.layout.user_cache] == Directory(OWNER, GROUP, 0o755, shared=False)
+    assert wanted[WANTED.layout.user_cache] == Directory(OWNER, GROUP, 0o755, acl.NONE)
     assert wanted[f"{WANTED.layout.user_cache}/ada"] == Directory(PERSON, 3, 0o700)
 
 
@@ -95,16 +97,30 @@ def test_parents_are_only_made_below_a_mount() -> None:
 
 
 def test_what_is_off_is_corrected() -> None:
-    off = Directory(OWNER, GROUP, 0o777)
+    off = Directory(OWNER, GROUP, 0o777, acl.NONE)
     changes = plan_directories(WANTED, found_for(WANTED, cache=off))
-    assert changes == [Change(WANTED.layout.cache, off, Directory(OWNER, GROUP, 0o700))]
+    assert changes == [Change(WANTED.layout.cache, off, Directory(OWNER, GROUP, 0o700, acl.NONE))]
+
+
+@pytest.mark.parametrize("kind", [acl.GROUP, acl.OTHER])
+def test_default_acls_are_for_people_s_caches_alone(kind: str) -> None:
+    """What is made where one is inherits it, whatever the umask, and somebody else could write it."""
+    for name in {".", *LAYOUT} - {"user-cache"}:
+        path = os.path.normpath(os.path.join(WANTED.root, name))
+        after = wanted_directories(WANTED)[path]
+        found = {**found_for(), path: dataclasses.replace(after, default_acl=kind)}
+        assert plan_directories(WANTED, found) == [Change(path, found[path], after)]
 
 
 def test_without_acls_none_are_wanted() -> None:
     plain = Directory(OWNER, GROUP, 0o2775)
-    assert plan_directories(WANTED, found_for(WANTED, **{"user-cache": plain}), acl=False) == []
-    (change,) = plan_directories(WANTED, found_for(WANTED, **{"user-cache": dataclasses.replace(plain, shared=False)}))
-    assert change.after.shared is True
+    found = {
+        path: directory and dataclasses.replace(directory, default_acl=None) for path, directory in found_for().items()
+    }
+    assert plan_directories(WANTED, found, has_acl=False) == []
+    without = dataclasses.replace(plain, default_acl=acl.NONE)
+    (change,) = plan_directories(WANTED, found_for(WANTED, **{"user-cache": without}))
+    assert change.after.default_acl == acl.GROUP
 
 
 @pytest.mark.parametrize(

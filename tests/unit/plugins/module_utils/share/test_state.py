@@ -99,7 +99,7 @@ def test_where_nothing_is_yet(tmp_path: Path) -> None:
 def test_an_empty_directory(tmp_path: Path) -> None:
     seen = observe(wanted(tmp_path))
     found = seen.directories.pop(str(tmp_path))
-    assert found == Directory(os.geteuid(), tmp_path.stat().st_gid, 0o700)
+    assert found == Directory(os.geteuid(), tmp_path.stat().st_gid, 0o700, acl.NONE if seen.acl else None)
     assert set(seen.directories.values()) == {None}
     assert (seen.identity, seen.ground) == (None, str(tmp_path))
 
@@ -115,11 +115,11 @@ def test_a_share_is_seen_as_it_is(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
     assert seen.identity is not None
     assert (seen.identity.id, seen.identity_is_off) == (SHARE_ID, False)
-    assert seen.directories[str(root / "user-cache")] == Directory(os.geteuid(), os.getegid(), 0o2775, False)
+    assert seen.directories[str(root / "user-cache")] == Directory(os.geteuid(), os.getegid(), 0o2775, acl.NONE)
     if seen.acl:
         os.setxattr(root / "user-cache", acl.DEFAULT_ACL, acl.default_acl(0o2775))
         seen = observe(wanted(root))
-    assert plan_directories(wanted(root), seen.directories, acl=seen.acl) == []
+    assert plan_directories(wanted(root), seen.directories, has_acl=seen.acl) == []
     (root / "share.json").chmod(0o666)
     assert observe(wanted(root)).identity_is_off
 

@@ -19,10 +19,10 @@ def test_sealing(tmp_path: Path) -> None:
     outside.write_bytes(b"x" * 100)
     (tree / "lib" / "linked").hardlink_to(outside)
     (tree / "link").symlink_to("/nowhere")
-    for path in (tree / "lib", tree / "own"):
+    for path in (tree, tree / "lib", tree / "own"):
         path.chmod(0o777)
     assert seal(str(tree)) == Size(files=2, bytes=110, own_bytes=10, inodes=3)
-    assert [stat.S_IMODE((tree / name).stat().st_mode) for name in ("lib", "own")] == [0o755, 0o755]
+    assert [stat.S_IMODE((tree / name).stat().st_mode) for name in (".", "lib", "own")] == [0o755] * 3
 
 
 def test_true_sizes_tell_what_is_linked_from_elsewhere(tmp_path: Path) -> None:
