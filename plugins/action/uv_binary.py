@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import typing as t
 
 from ..module_utils.errors import SpecError
@@ -15,12 +16,13 @@ from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_BINARY, UV_BINARY_RULES
 from ..module_utils.uv.release import check_version
 from ..plugin_utils.cache_directory import default_directory
-from ..plugin_utils.controller_action import ControllerAction, TaskVars
+from ..plugin_utils.controller_action import ControllerAction, TaskVars, malformed
 from ..plugin_utils.download import IndexSource, ReleaseSource, Source, UrlSource
 from ..plugin_utils.download_cache import DownloadCache, LocalArchive
 
 # What only the controller needs to know. Credentials in there do not leave it. (The module is given an archive and a
 # checksum too: those of the file that was brought to its host.)
+_PLATFORM = re.compile(r"[a-z0-9_]+-[a-z0-9]+")
 _CONTROLLER_ONLY = ("source", "archive", "sha256", "release_url", "download_dir")
 
 
@@ -38,6 +40,8 @@ class ActionModule(ControllerAction):
         target = result.pop("archive_needed_for", None)
         if target is None:
             return result
+        if not isinstance(target, str) or not _PLATFORM.fullmatch(target):  # It becomes part of an address.
+            raise malformed("archive_needed_for")
         archive = self._obtain(args, Platform.parse(target))
         told.update(archive=self.bring(archive.path, "uv-archive"), sha256=archive.sha256)
         result = self.on_host("uv_binary", told, task_vars)

@@ -13,7 +13,7 @@ import typing as t
 from ..module_utils.env.spec import EnvironmentSpec
 from ..module_utils.host.workers import Result
 from ..module_utils.options import EARLIER_SHARES, LOCKS, SHARE, UV_ENV, UV_LOCK
-from ..plugin_utils.controller_action import TaskVars
+from ..plugin_utils.controller_action import TaskVars, malformed
 from ..plugin_utils.lock_action import Inputs, LockAction, for_host
 
 # What the module uv_env is not told, as it is about locks, which are done then.
@@ -33,14 +33,15 @@ class ActionModule(LockAction):
         here = self.here(args)
         inputs = self.inputs(args, here)
         compared = self._compare(args, task_vars, here, inputs)
-        converged, locks, needs = (compared.pop(key, None) for key in ("converged", "locks", "needs"))
+        converged, locks = (compared.pop(key, None) for key in ("converged", "locks"))
+        needs = self.asked_for(compared, "needs", inputs)
         if converged or compared.get("failed"):
             return compared
         build = {key: value for key, value in given.items() if key not in _ONLY_FOR_LOCKS}
         if locks is not None:
             return self.on_host("uv_env", {**build, "locks": locks}, task_vars)
         lock = {key: value for key, value in given.items() if key in UV_LOCK}
-        locked = self.locked(args, task_vars, lock, inputs, needs or ())
+        locked = self.locked(args, task_vars, lock, inputs, needs)
         if "locks" not in locked:
             return locked
         return _merged(locked, self.on_host("uv_env", {**build, "locks": locked["locks"]}, task_vars))
@@ -57,10 +58,13 @@ def _merged(locked: Result, done: Result) -> Result:
     """One result of both: what either changed, said, or could not do."""
     result = {**done, "locks": locked["locks"], "changed": bool(locked.get("changed") or done.get("changed"))}
     for key in ("diff", "errors", "warnings"):
-        both = [item for part in (locked, done) for item in part.get(key) or []]
+        lists = [part.get(key) or [] for part in (locked, done)]
+        if not all(isinstance(items, list) for items in lists):
+            raise malformed(key)
+        both = [item for items in lists for item in items]
         if both:
             result[key] = both
     if locked.get("failed"):
         result["failed"] = True
-        result["msg"] = "\n".join(part["msg"] for part in (locked, done) if part.get("failed"))
+        result["msg"] = "\n".join(str(part.get("msg")) for part in (locked, done) if part.get("failed"))
     return result

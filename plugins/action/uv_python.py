@@ -51,7 +51,7 @@ class ActionModule(ControllerAction):
             if site.archive
         }
         result = self.on_host("uv_python", self._args_for_host(args, archives, {}), task_vars)
-        names = result.pop("archives_wanted", [])
+        names = self.asked_for(result, "archives_wanted", archives)
         if not names:
             return result
         brought = {name: self._bring(archives[name], args["busy_timeout"]) for name in names}

@@ -39,6 +39,8 @@ _value:
 
 import typing as t
 
+from ansible.errors import AnsibleFilterError
+
 _WORDS = {"build": "built", "publish": "published", "keep": "unchanged", "remove": "removed", "failed": "FAILED"}
 
 Facts = t.Mapping[str, t.Any]
@@ -46,7 +48,14 @@ Facts = t.Mapping[str, t.Any]
 
 def summary(results: t.Iterable[Facts], done: t.Mapping[str, t.Sequence[Facts]] | None = None) -> list[str]:
     """A line for each environment: what was done, Python, packages, size, seconds."""
-    acts = {share: {fact["name"]: fact for fact in facts} for share, facts in (done or {}).items()}
+    try:
+        return _lines(results, done or {})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # Hosts answer what they want.
+        raise AnsibleFilterError(f"a host answered nonsense about its environments: {error!r}") from error
+
+
+def _lines(results: t.Iterable[Facts], done: t.Mapping[str, t.Sequence[Facts]]) -> list[str]:
+    acts = {share: {fact["name"]: fact for fact in facts} for share, facts in done.items()}
     shares = {result["share_name"]: result["environments"] for result in reversed(list(results))}
     labels = [f"{share}: {environment['name']}" for share in shares for environment in shares[share]]
     width = max((len(label) for label in labels), default=0)

@@ -16,7 +16,11 @@ TaskVars = dict[str, t.Any] | None
 
 
 class ControllerAction(ActionBase):
-    """An action plugin. Its options are those of its module; an error in ``work`` becomes a failed result."""
+    """An action plugin. Its options are those of its module; an error in ``work`` becomes a failed result.
+
+    What a host answers is not trusted: its Python says what it wants. Nothing of it becomes a path here, and nothing is
+    brought to it that it was not to get.
+    """
 
     # The module's.
     ARGUMENTS: t.ClassVar[dict[str, t.Any]]
@@ -41,6 +45,14 @@ class ControllerAction(ActionBase):
         result: Result = self._execute_module(f"uvnas.cluster.{module}", dict(args), task_vars=task_vars)
         return result
 
+    @staticmethod
+    def asked_for(result: Result, key: str, offered: t.Container[str]) -> list[str]:
+        """The names under ``key`` of a host's result, each of them ``offered`` to it. Raises UvnasError."""
+        names = result.pop(key, None) or []
+        if not isinstance(names, list) or not all(isinstance(name, str) and name in offered for name in names):
+            raise malformed(key)
+        return names
+
     def bring(self, path: str, name: str) -> str:
         """Bring a file to where the module can read it; its path there. Ansible removes it after the task."""
         shell = self._connection._shell
@@ -49,3 +61,11 @@ class ControllerAction(ActionBase):
         self._transfer_file(path, there)
         self._fixup_perms2((directory, there))
         return str(there)
+
+
+def malformed(key: str) -> UvnasError:
+    """The error of a host's result whose ``key`` is not what the module would ever return."""
+    return UvnasError(
+        f"the host answered nonsense: {key}",
+        hint="What answered is not the module. Is this host, or the Python that Ansible uses there, what it should be?",
+    )

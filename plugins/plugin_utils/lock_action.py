@@ -14,13 +14,14 @@ import os
 import typing as t
 
 from ..module_utils.env.declared import for_glibc, parse_environments
+from ..module_utils.env.lock.file import parse
 from ..module_utils.env.lock.plan import Input
 from ..module_utils.env.spec import EnvironmentSpec
 from ..module_utils.host import mutex
 from ..module_utils.host.workers import Result
 from ..module_utils.uv.command import Index
 from .cache_directory import default_directory
-from .controller_action import ControllerAction, TaskVars
+from .controller_action import ControllerAction, TaskVars, malformed
 from .declaration import Declaration
 
 Inputs = t.Mapping[str, Input]
@@ -50,9 +51,9 @@ class LockAction(ControllerAction):
         """Run the module uv_lock with ``options`` and the texts that it ``needs`` (None: ask it first). Its result."""
         if needs is None:
             result = self._lock_on_host(options, inputs, (), task_vars)
-            needs = result.get("needs")
+            needs = self.asked_for(result, "needs", inputs)
             if not needs:
-                self._keep(args, result)
+                self._keep(args, result, inputs)
                 return result
         # Builders of several shares resolve one after the other, so that the second takes what the first has kept.
         with self._only_one(args) if needs else contextlib.nullcontext():
@@ -61,9 +62,10 @@ class LockAction(ControllerAction):
                 needs = {*needs, *(name for name in now if now[name].kept != inputs[name].kept)}
                 inputs = now
             result = self._lock_on_host(options, inputs, needs, task_vars)
-            if result.get("needs"):  # The share has changed since it was asked.
-                result = self._lock_on_host(options, inputs, result["needs"], task_vars)
-            self._keep(args, result)
+            needs = self.asked_for(result, "needs", inputs)
+            if needs:  # The share has changed since it was asked.
+                result = self._lock_on_host(options, inputs, needs, task_vars)
+            self._keep(args, result, inputs)
         return result
 
     def _declaration(self, args: dict[str, t.Any]) -> Declaration:
@@ -87,15 +89,20 @@ class LockAction(ControllerAction):
     ) -> Result:
         return self.on_host("uv_lock", {**options, "inputs": for_host(inputs, needs)}, task_vars)
 
-    def _keep(self, args: dict[str, t.Any], result: Result) -> None:
+    def _keep(self, args: dict[str, t.Any], result: Result, inputs: Inputs) -> None:
         """Keep the locks that are new here; texts are for that, and not for whoever reads the result."""
-        for name, fact in result.get("locks", {}).items():
-            text = fact.pop("text", None)
-            if text is not None:
-                declaration = self._declaration(args)
-                result["changed"] |= (
-                    declaration.keeps(name, text) if self._task.check_mode else declaration.keep(name, text)
-                )
+        facts = result.get("locks", {})
+        if not isinstance(facts, dict) or not all(name in inputs and isinstance(facts[name], dict) for name in facts):
+            raise malformed("locks")
+        texts = {name: fact.pop("text") for name, fact in facts.items() if fact.get("text") is not None}
+        for name, text in texts.items():
+            if not isinstance(text, str):
+                raise malformed("locks")
+            parse(text, what=f"what the host says is the lock of {name}")
+        declaration = self._declaration(args)
+        for name, text in texts.items():
+            changed = declaration.keeps(name, text) if self._task.check_mode else declaration.keep(name, text)
+            result["changed"] = bool(result.get("changed")) or changed
 
 
 def for_host(inputs: Inputs, needs: t.Collection[str] = ()) -> dict[str, t.Any]:

@@ -60,6 +60,23 @@ def test_a_summary_of_a_share_that_nobody_saw() -> None:
     assert summary.summary([], done) == ["nas_a: train  built", "nas_a: docs  FAILED"]
 
 
+@pytest.mark.parametrize(
+    "results",
+    [
+        [{"share_name": "nas_a"}],
+        [{"share_name": "nas_a", "environments": 5}],
+        [{"share_name": "nas_a", "environments": [{"name": "train"}]}],
+        [{"share_name": "nas_a", "environments": [{**fact("train", "3.12.1", 1, 1, 1), "size": "big"}]}],
+        [{"share_name": ["nas_a"], "environments": []}],
+        [[]],
+    ],
+)
+def test_a_summary_of_nonsense(results: t.Any) -> None:
+    """Of a host that answers what it wants: an error with a message."""
+    with pytest.raises(AnsibleFilterError, match="a host answered nonsense about its environments"):
+        summary.summary(results)
+
+
 def test_a_summary_of_nothing() -> None:
     assert summary.summary([]) == []
 
