@@ -94,6 +94,7 @@ UV_ENV: Spec = {
     "link_mode": {"type": "str", "choices": ["clone", "hardlink", "copy"]},
     "min_free_bytes": {"type": "int", "default": 0},
     "min_free_inodes": {"type": "int", "default": 0},
+    "smoke_timeout": {"type": "float", "default": 300.0},
 }
 UV_PYTHON: Spec = {
     **SHARE,

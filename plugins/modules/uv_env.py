@@ -61,6 +61,13 @@ options:
     description: How many inodes must be free before an environment is built.
     type: int
     default: 0
+  smoke_timeout:
+    description:
+      - How long each smoke test of an environment may take, in seconds. After that it fails, and the environment stays as
+        it was.
+      - The import of all its C(imports) is one, each of its C(checks) another.
+    type: float
+    default: 300.0
 seealso:
   - module: uvnas.cluster.uv_lock
   - module: uvnas.cluster.uv_env_compare
@@ -179,6 +186,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
         params["min_free_inodes"],
         earlier_shares(params["earlier_shares"], share),
         check_mode,
+        params["smoke_timeout"],
     )
     return environments.converge(purpose="building environments", busy_timeout=params["busy_timeout"])
 

@@ -467,10 +467,26 @@ def private_index(tmp_path: Path) -> t.Iterator[str]:
     server.server_close()
 
 
-def test_credentials_are_neither_shown_nor_left_on_the_share(site: Site, private_index: str) -> None:
+def test_smoke_tests_have_a_time_limit(site: Site) -> None:
+    """They have the share's mutex. What they started ends, too."""
+    hanging = {"name": "hanging", "requirements": ["six"], "checks": ["sleep 601 & wait"]}
+    failed = site.envs([hanging], uvnas_smoke_timeout=1)
+    assert failed.rc != 0
+    assert (
+        "environment hanging: smoke test failed: check 'sleep 601 & wait': /bin/sh timed out after 1 s" in failed.output
+    )
+    assert site.link("hanging") is None
+    assert not site.unsealed("hanging")
+
+
+def test_credentials_are_neither_shown_nor_left_on_the_share(site: Site, private_index: str, tmp_path: Path) -> None:
     index = {"default": f"http://somebody:Pa55-of-tests@{private_index}/simple"}
-    envs = [{"name": "private", "requirements": ["uvnas-sample"], "imports": ["uvnas_sample"]}]
-    good = succeeded(site.envs(envs, "-vvv", uvnas_index=index))
+    told = tmp_path / "told"
+    env = {"name": "private", "requirements": ["uvnas-sample"], "imports": ["uvnas_sample"], "checks": [f"env >{told}"]}
+    good = succeeded(site.envs([env], "-vvv", uvnas_index=index))
+    # Nor is it told to the smoke tests, which run what others have written.
+    assert "VIRTUAL_ENV=" in told.read_text()
+    assert "Pa55" not in told.read_text()
     bad = site.envs([{"name": "lacking", "requirements": ["no-such-package"]}], "-vvv", uvnas_index=index)
     assert bad.rc != 0
     for run in (good, bad):

@@ -58,6 +58,8 @@ class Environments(Convergence[Plan, Done]):
     min_free_inodes: int = 0
     earlier_shares: t.Sequence[Share] = ()
     check_mode: bool = False
+    # How long a smoke test may take, in seconds.
+    smoke_timeout: float = 300.0
 
     @property
     def layout(self) -> Layout:
@@ -146,6 +148,7 @@ class Environments(Convergence[Plan, Done]):
             self.link_mode,
             caches=tuple(share.layout.cache for share in self.earlier_shares if spec.on_share(share.name)),
             workers=max(1, processors() // at_once) if at_once > 1 else None,
+            smoke_timeout=self.smoke_timeout,
         )
 
     def _check_room(self, change: Change) -> None:

@@ -45,7 +45,7 @@ class Runner(t.Protocol):
     ) -> Completed:
         """Run ``cmd`` to its end, with ``variables`` and no others. A return code other than 0 is no error here.
 
-        It is one, a CommandError, not to have ended after ``timeout`` seconds.
+        It is one, a CommandError, not to have ended after ``timeout`` seconds. Then all that it started is killed.
         """
 
 
@@ -61,27 +61,40 @@ class SystemRunner:
         timeout: t.Optional[float] = None,
     ) -> Completed:
         try:
-            done = subprocess.run(  # pylint: disable=ansible-bad-function,subprocess-popen-preexec-fn
+            child = subprocess.Popen(  # pylint: disable=ansible-bad-function,subprocess-popen-preexec-fn
                 list(cmd),
-                check=False,
                 env=None if variables is None else dict(variables),
                 cwd=cwd,
-                input="",
-                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 encoding="utf-8",
                 errors="replace",
-                preexec_fn=_prepare_child,
-                timeout=timeout,
+                preexec_fn=_prepare_child,  # noqa: PLW1509  # There are no threads here.
+                start_new_session=timeout is not None,
             )
-        except subprocess.TimeoutExpired as error:
-            raise CommandError(
-                f"{cmd[0]} has not come to an end in {timeout:g} s", cmd=cmd, rc=1, stdout="", stderr=""
-            ) from error
         except OSError as error:
             raise CommandError(
                 f"cannot run {cmd[0]}: {error.strerror}", cmd=cmd, rc=error.errno or 1, stdout="", stderr=""
             ) from error
-        return Completed(done.returncode, scrub(done.stdout), scrub(done.stderr))
+        with child:
+            try:
+                stdout, stderr = child.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired as error:
+                # Its children, too: they would keep the pipes open, and us waiting.
+                os.killpg(child.pid, signal.SIGKILL)
+                stdout, stderr = child.communicate()
+                raise CommandError(
+                    f"{cmd[0]} timed out after {timeout:g} s",
+                    cmd=cmd,
+                    rc=-signal.SIGKILL,
+                    stdout=scrub(stdout),
+                    stderr=scrub(stderr),
+                ) from error
+            except BaseException:
+                child.kill()
+                raise
+        return Completed(child.returncode, scrub(stdout), scrub(stderr))
 
 
 def check(done: Completed, cmd: t.Sequence[str], message: str, *, hint: str = "") -> Completed:

@@ -15,6 +15,7 @@ import re
 import typing as t
 
 from ..host.process import Completed, Runner, check
+from ..host.secrets import has_credentials, is_secret_name
 from ..share.layout import Layout
 
 # What uv may inherit from the variables that the module was started with: the way out to the network, and credentials
@@ -42,6 +43,8 @@ _INHERITED = frozenset(
 
 # Of an index that has a name.
 _INDEX_CREDENTIAL = re.compile(r"UV_INDEX_\w+_(USERNAME|PASSWORD)")
+# Paths of files with credentials in them.
+_CREDENTIALS = frozenset({"NETRC", "SSL_CLIENT_CERT"})
 # Where systems keep the certificates that they trust: Debian and SUSE, Red Hat, Alpine.
 _CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
@@ -125,6 +128,17 @@ class Uv:
             "UV_PYTHON_CACHE_DIR": self.layout.python_archives,
             "UV_PYTHON_DOWNLOADS": "never",
             **{name: str(value) for name, value in self.extra_variables.items()},
+        }
+
+    def public_variables(self) -> dict[str, str]:
+        """Those for programs that are not uv, and not trusted with what uv knows: nothing of uv's, and no secret."""
+        return {
+            name: value
+            for name, value in self.variables().items()
+            if not name.startswith("UV_")
+            and name.upper() not in _CREDENTIALS
+            and not is_secret_name(name)
+            and not has_credentials(value)
         }
 
     def run(

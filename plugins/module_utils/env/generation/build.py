@@ -56,6 +56,9 @@ sys.exit(failed)
 """
 
 
+_AS_IT_WAS = "Nothing was published; the environment stays as it was."
+
+
 @dataclasses.dataclass(frozen=True)
 class Build:
     """A generation to be built."""
@@ -70,6 +73,8 @@ class Build:
     caches: tuple[str, ...] = ()
     # How many threads and processes uv may have at work; None: as many as there are processors.
     workers: t.Optional[int] = None
+    # How long a smoke test may take, in seconds.
+    smoke_timeout: float = 300.0
 
     @property
     def id(self) -> str:
@@ -91,7 +96,7 @@ def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
         packages = _check_packages(what, path)
         pin.write(path, site_packages(path, what.interpreter.minor))
         needed = _check_needs(layout, what, path, packages)
-        _smoke_test(uv, what.spec, path)
+        _smoke_test(uv, what, path)
         manifest = Manifest(
             environment=what.spec.name,
             id=what.id,
@@ -208,13 +213,15 @@ def _same_version(locked: str, installed: str) -> bool:
     return re.sub(r"[-_.]", ".", locked).lower() == re.sub(r"[-_.]", ".", installed).lower()
 
 
-def _smoke_test(uv: Uv, spec: EnvironmentSpec, path: str) -> None:
-    """Import what the spec says, run its checks; nothing of that writes into the generation."""
+def _smoke_test(uv: Uv, what: Build, path: str) -> None:
+    """Import what the spec says, run its checks; nothing of that writes into the generation, or learns a secret."""
+    spec = what.spec
     python = os.path.join(path, "bin", "python")
+    variables = uv.public_variables()
     variables = {
-        **uv.variables(),
+        **variables,
         "VIRTUAL_ENV": path,
-        "PATH": os.path.join(path, "bin") + os.pathsep + uv.variables()["PATH"],
+        "PATH": os.path.join(path, "bin") + os.pathsep + variables["PATH"],
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     commands = [[python, "-I", "-B", "-c", IMPORTS, *spec.imports]] if spec.imports else []
@@ -223,16 +230,26 @@ def _smoke_test(uv: Uv, spec: EnvironmentSpec, path: str) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="uvnas-") as scratch:
         for command in commands:
-            done: Completed = uv.runner.run(command, variables=variables, cwd=scratch)
-            if done.rc != 0:
-                what = f"check {command[-1]!r}" if command[0] == "/bin/sh" else f"importing {', '.join(spec.imports)}"
+            test = f"check {command[-1]!r}" if command[0] == "/bin/sh" else f"importing {', '.join(spec.imports)}"
+            try:
+                done: Completed = uv.runner.run(command, variables=variables, cwd=scratch, timeout=what.smoke_timeout)
+            except CommandError as error:
                 raise CommandError(
-                    f"environment {spec.name}: smoke test failed: {what}",
+                    f"environment {spec.name}: smoke test failed: {test}: {error}",
+                    cmd=command,
+                    rc=error.rc,
+                    stdout=error.stdout,
+                    stderr=error.stderr,
+                    hint=f"{_AS_IT_WAS} If it needs longer, set uvnas_smoke_timeout (seconds).",
+                ) from error
+            if done.rc != 0:
+                raise CommandError(
+                    f"environment {spec.name}: smoke test failed: {test}",
                     cmd=command,
                     rc=done.rc,
                     stdout=done.stdout,
                     stderr=done.stderr or done.stdout,
-                    hint="Nothing was published; the environment stays as it was.",
+                    hint=_AS_IT_WAS,
                 )
 
 
@@ -240,10 +257,7 @@ def _room(layout: Layout) -> str:
     """A hint where the share is as good as full; the tool's own words are not searched for it."""
     found = space(layout.root)
     if found.free_bytes < 16 << 20 or (found.free_inodes is not None and found.free_inodes < 1000):
-        return (
-            f"The share is full: {found.free_bytes} bytes and {found.free_inodes} inodes are free. "
-            "Nothing was published; the environment stays as it was."
-        )
+        return f"The share is full: {found.free_bytes} bytes and {found.free_inodes} inodes are free. {_AS_IT_WAS}"
     return ""
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import signal
 import sys
@@ -58,8 +59,20 @@ def test_check_shows_no_passwords() -> None:
 
 
 def test_a_command_that_does_not_end_is_ended() -> None:
-    with pytest.raises(CommandError, match="has not come to an end in 0.2 s"):
+    with pytest.raises(CommandError, match="/bin/sleep timed out after 0.2 s"):
         RUNNER.run(["/bin/sleep", "600"], timeout=0.2)
+
+
+def test_so_is_what_it_started() -> None:
+    """Which holds the other ends of the pipes."""
+    script = "sleep 600 & echo $!; echo waiting >&2; wait"
+    with pytest.raises(CommandError, match="/bin/sh timed out after 0.5 s") as caught:
+        RUNNER.run(["/bin/sh", "-c", script], timeout=0.5)
+    assert caught.value.stderr == "waiting\n"
+    with contextlib.suppress(ProcessLookupError):  # A zombie for a while, perhaps, but nothing that runs.
+        status = Path(f"/proc/{int(caught.value.stdout)}/stat")
+        if status.exists():
+            assert status.read_text().rpartition(")")[2].split()[0] in "ZX"
 
 
 def test_a_command_ends_with_the_process_that_runs_it() -> None:

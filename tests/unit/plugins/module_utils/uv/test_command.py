@@ -125,3 +125,17 @@ def test_a_failure_says_what_was_meant_and_what_uv_said() -> None:
 
 def test_a_cache_of_its_own() -> None:
     assert Uv(LAYOUT, Recorder(), cache_dir="/scratch").variables()["UV_CACHE_DIR"] == "/scratch"
+
+
+def test_what_others_than_uv_may_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Smoke tests run what somebody else has written: with no index, no password, and nothing of uv's."""
+    monkeypatch.setenv("UV_INDEX_INTERNAL_PASSWORD", "geheim")
+    monkeypatch.setenv("NETRC", "/home/alice/.netrc")
+    monkeypatch.setenv("HTTPS_PROXY", "http://alice:geheim@proxy.example.org:3128")
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example.org:3128")
+    extra = {"GITHUB_PAT": "geheim", "UV_API_KEY": "geheim", "MY_TOKEN": "geheim", "OMP_NUM_THREADS": "1"}
+    uv = Uv(LAYOUT, Recorder(), Index(default=SECRET, extra=(SECRET,)), extra)
+    known = uv.public_variables()
+    assert "geheim" not in str(known)
+    assert known.keys() & {"HTTP_PROXY", "OMP_NUM_THREADS", "PATH", "HOME", "LC_ALL"} == known.keys()
+    assert len(known) == 5
