@@ -63,8 +63,8 @@ options:
     default: 0
   smoke_timeout:
     description:
-      - How long each smoke test of an environment may take, in seconds. After that it fails, and the environment stays as
-        it was.
+      - How long each smoke test of an environment may take, in seconds. After that it fails, and the environment stays
+        as it was.
       - The import of all its C(imports) is one, each of its C(checks) another.
     type: float
     default: 300.0

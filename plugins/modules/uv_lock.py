@@ -122,7 +122,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
     declared = for_glibc(parse_environments(params["environments"]), params["glibc"])
     with tempfile.TemporaryDirectory(prefix="uvnas-") as scratch:
         locking = Locking(
-            share.layout,
+            share,
             Uv(
                 share.layout,
                 SystemRunner(),

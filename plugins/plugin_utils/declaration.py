@@ -92,7 +92,7 @@ class Declaration:
         if self.lock_dir is None or not self.keeps(env, text):
             return False
         os.makedirs(self.lock_dir, exist_ok=True)
-        files.write(self._lock_path(env), text)
+        files.write(self._lock_path(env), text, mode=0o666 & ~_umask())
         return True
 
     def _lock_path(self, env: str) -> str:
@@ -153,6 +153,13 @@ def _members(root: str, patterns: t.Iterable[str], excluded: t.Iterable[str]) ->
 
     members = found(patterns) - found(excluded) - {"."}
     return sorted(member for member in members if os.path.exists(os.path.join(root, member, "pyproject.toml")))
+
+
+def _umask() -> int:
+    """Of the admin, who may share a checkout with others."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 def _requirement(line: str, path: str) -> str:

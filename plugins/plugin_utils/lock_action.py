@@ -46,17 +46,17 @@ class LockAction(ControllerAction):
         task_vars: TaskVars,
         options: t.Mapping[str, t.Any],
         inputs: Inputs,
-        needs: t.Collection[str] | None = None,
+        needs: t.Collection[str] = (),
     ) -> Result:
-        """Run the module uv_lock with ``options`` and the texts that it ``needs`` (None: ask it first). Its result."""
-        if needs is None:
+        """Run the module uv_lock with ``options`` and the texts that it ``needs`` (none: ask it first). Its result."""
+        if not needs:
             result = self._lock_on_host(options, inputs, (), task_vars)
             needs = self.asked_for(result, "needs", inputs)
             if not needs:
                 self._keep(args, result, inputs)
                 return result
         # Builders of several shares resolve one after the other, so that the second takes what the first has kept.
-        with self._only_one(args) if needs else contextlib.nullcontext():
+        with self._only_one(args):
             if args["lock_dir"]:
                 now = self._declaration(args).again(inputs)
                 needs = {*needs, *(name for name in now if now[name].kept != inputs[name].kept)}

@@ -18,6 +18,7 @@ from ..host.workers import Result, call_many, processors
 from ..python.record import load_record, resolve
 from ..share import manifest as manifests
 from ..share import store
+from ..share.identity import identify
 from ..share.layout import Layout
 from ..share.manifest import Manifest
 from ..share.spec import Share
@@ -68,6 +69,9 @@ class Environments(Convergence[Plan, Done]):
     @property
     def mutex(self) -> str:
         return self.layout.mutex
+
+    def check_place(self) -> None:
+        identify(self.share)
 
     def sweep(self) -> None:
         store.sweep(self.layout)

@@ -26,6 +26,10 @@ class Convergence(abc.ABC, t.Generic[Plan, Done]):
         """The path of the mutex."""
 
     @abc.abstractmethod
+    def check_place(self) -> None:
+        """Raise UvnasError where this is not the place for it. Called before anything is done, and with the mutex."""
+
+    @abc.abstractmethod
     def sweep(self) -> None:
         """Remove what killed runs left. Called with the mutex held."""
 
@@ -61,7 +65,9 @@ class Convergence(abc.ABC, t.Generic[Plan, Done]):
             return answer
         if self.check_mode or not self.changes(plan):
             return self.report(plan, None)
+        self.check_place()
         with mutex.hold(self.mutex, timeout=busy_timeout, purpose=purpose):
+            self.check_place()  # It may have been a long wait.
             self.sweep()
             # Somebody else may have done it meanwhile, or something else.
             plan = self.plan()

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 import typing as t
@@ -26,9 +27,12 @@ def temporary_name(path: str) -> str:
     return os.path.join(head, f".{tail[:100]}.{_UNIQUE[:80].format(pid=os.getpid())}.tmp")
 
 
+_TEMPORARY = re.compile(r"\..+\..*-[0-9]+\.tmp")
+
+
 def is_temporary(name: str) -> bool:
     """Whether temporary_name() gave this name to something in its directory."""
-    return name.startswith(".") and name.endswith(".tmp")
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def sweep(directory: str, is_leftover: t.Callable[[str], bool] = is_temporary) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import typing as t
 
 HIDDEN = "****"
 
@@ -28,21 +29,29 @@ def has_credentials(text: str) -> bool:
 
     A user alone is none where the protocol has its keys elsewhere: ``git+ssh://git@host``.
     """
-    return bool(in_url(text))
+    return any(True for _secret in _secrets(text))
 
 
 def in_url(text: str) -> set[str]:
-    """The secrets in the URLs of ``text``, as they stand there and as they are meant: passwords, or else users."""
-    found: set[str] = set()
+    """The secrets in the URLs of ``text``, as they stand there and as they are meant: passwords, or else users.
+
+    To be called before a process changes its user, who may not be allowed to read this Python.
+    """
+    found = set(_secrets(text))
+    if found:
+        from urllib.parse import unquote  # Not with the others: it takes longer than all that a no-op does.
+
+        found.update([unquote(secret) for secret in found])
+    return found
+
+
+def _secrets(text: str) -> t.Iterator[str]:
     # Every converge looks at each package of each lock, and few have a URL.
     for match in _USERINFO.finditer(text) if "://" in text else ():
         user, colon, password = match["userinfo"].partition(":")
         secret = password or user
         if secret and (colon or not (match["scheme"] or "").endswith("ssh")):
-            from urllib.parse import unquote  # Not with the others: it takes longer than all that a no-op does.
-
-            found.update((secret, unquote(secret)))
-    return found
+            yield secret
 
 
 def is_secret_name(name: str) -> bool:

@@ -26,6 +26,8 @@ from .workers import Child, Result, Work, readable, result_of
 PAUSE = 2.0
 # How often to look whether a process that has said all has ended, in seconds. There is nothing to wait for with poll().
 _MOMENT = 0.002
+# Of those who ask.
+_LIVES = 3
 
 Ask = t.Callable[[str], None]
 
@@ -69,6 +71,7 @@ def call_watched(
         raise SpecError(f"answer_timeout is {timeout:g}", hint="It is a time in seconds, and more than 0.")
     worker, said_all = Child(work, user), False
     asker: t.Optional[_Asker] = None
+    killed = 0
     limit = time.monotonic() + pause
     while not (said_all and worker.reap(wait=False)):
         waiting = limit - time.monotonic()
@@ -79,10 +82,20 @@ def call_watched(
         if asker and asker.answers in ready:
             try:
                 asker.read()
-            except (UvnasError, RuntimeError):
+            except RuntimeError:
                 worker.kill()
                 raise
-            limit = time.monotonic() + pause + timeout
+            except UvnasError as error:  # Killed, which says nothing of the filesystem. It is asked again, no longer.
+                asker.close()
+                killed += 1
+                if killed == _LIVES:
+                    worker.kill()
+                    raise UvnasError(
+                        f"what asks whether {asker.asked} still answers is killed again and again", hint=error.hint
+                    ) from error
+                asker = _Asker(list(shares), ask, pause, user)
+            else:
+                limit = time.monotonic() + pause + timeout
         elif time.monotonic() >= limit:
             if asker:
                 worker.kill()
@@ -117,6 +130,9 @@ class _Asker:
 
     def kill(self) -> None:
         self._child.kill()
+        self.close()
+
+    def close(self) -> None:
         os.close(self.answers)
 
 

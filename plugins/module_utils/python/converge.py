@@ -57,6 +57,9 @@ class Interpreters(Convergence[Plan, Record]):
     def mutex(self) -> str:
         return self.layout.mutex
 
+    def check_place(self) -> None:
+        identify(self.share)
+
     def sweep(self) -> None:
         store.sweep(self.layout)
 
@@ -80,8 +83,6 @@ class Interpreters(Convergence[Plan, Record]):
         lacking = [install.site.name for install in plan.installs if install.site and self.archives.lacks(install)]
         if lacking:
             return {**self.report(plan, None), "archives_wanted": lacking}
-        if plan.changed and not self.check_mode:
-            identify(self.share)
         for install in plan.installs:
             if install.from_site:
                 self.archives.check(install)
@@ -111,6 +112,9 @@ class Interpreters(Convergence[Plan, Record]):
     def do(self, plan: Plan) -> Record:
         """The record is written after each step, so that what is done stays done."""
         record = plan.record
+        for install in plan.installs:
+            if install.from_site and self.archives.lacks(install):
+                raise UvnasError(f"{install.key} or its archive changed while this was running", hint="Run again.")
         for install in plan.installs:
             found = self._install_from_site(install, record) if install.from_site else self._download(install)
             moved = [request for request, (_before, key) in plan.moved.items() if key == install.key]

@@ -74,7 +74,7 @@ class Installer:
 
         ``uv`` has been told where from. ``message`` and ``hint`` are for the error if it fails.
         """
-        aside = files.temporary_name(self.directory(key))
+        aside = files.temporary_name(f"{self.directory(key)}.before")  # Not the name that remove_tree() takes.
         # A link to this very interpreter is what a killed run left.
         links = {path: target for path, target in self._minor_links().items() if not self._leads_to(target, key)}
         with contextlib.suppress(FileNotFoundError):

@@ -60,6 +60,7 @@ print(json.dumps({
     "version": sys.version.split()[0].rstrip("+"),
     "freethreaded": bool(var("Py_GIL_DISABLED")),
     "prefix": os.path.realpath(sys.base_prefix),
+    "exec_prefix": os.path.realpath(sys.base_exec_prefix),
     "executable": os.readlink("/proc/self/exe"),
     "stdlib": paths["stdlib"],
     "include": paths["include"],
@@ -80,6 +81,8 @@ class Installed:
     version: str
     freethreaded: bool
     prefix: str
+    # Where its extension modules are.
+    exec_prefix: str
     executable: str
     stdlib: str
     include: str
@@ -151,6 +154,11 @@ def _check(site: SitePython, prefix: str, installed: Installed, platform: Platfo
         raise UvnasError(
             f"{site.name}: the Python in {prefix} is a part of the one in {installed.prefix}",
             hint="A virtual environment cannot be supplied; give the prefix of the Python itself.",
+        )
+    if installed.exec_prefix != installed.prefix:
+        raise UvnasError(
+            f"{site.name}: the Python in {prefix} has its extension modules elsewhere, in {installed.exec_prefix}",
+            hint="Such a Python cannot be packed. Supply one that is all in its prefix.",
         )
     if not platform.is_known:
         raise UvnasError(f"{site.name}: a Python for {platform.name} cannot be packed; known are x86_64 and aarch64")

@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import re
 import typing as t
 
 from ..errors import UvnasError
 from ..host import files
+from ..host.platform import GNU, MUSL
 from . import store
 from .layout import Layout
 
@@ -142,11 +144,10 @@ def parse(data: t.Mapping[str, t.Any], what: str) -> Manifest:
             hint="Was it written by a newer version of uvnas.cluster? Then use that one.",
         )
     given: dict[str, t.Any] = {field.name: data.get(field.name) for field in dataclasses.fields(Manifest)}
-    needs = _part(given["platform"], Needs) or Needs()
     given.update(
         python=_part(given["python"], Python),
         lock=_part(given["lock"], LockFact),
-        platform=dataclasses.replace(needs, packages=_packages(needs)),
+        platform=_needs(given["platform"]),
         size=_part(given["size"], Size),
     )
     wrong = [*_wrong(Manifest, given), *([] if _is_time(given["created"]) else ["created"])]
@@ -157,6 +158,8 @@ def parse(data: t.Mapping[str, t.Any], what: str) -> Manifest:
         )
     return Manifest(**given)
 
+
+_VERSION = re.compile(r"[0-9]+\.[0-9]+")
 
 # What JSON makes of the types above.
 _KINDS: dict[str, t.Callable[[t.Any], bool]] = {
@@ -184,18 +187,29 @@ _Part = t.TypeVar("_Part")
 
 
 def _part(data: t.Any, kind: type[_Part]) -> t.Optional[_Part]:
-    """A part of a manifest; None where it is missing, or damaged."""
+    """A part of a manifest; None where it is missing, or damaged. Whatever a later release added is left out."""
     if not isinstance(data, dict):
         return None
+    names = {field.name for field in dataclasses.fields(t.cast(t.Any, kind))}
     with contextlib.suppress(TypeError):
-        part = kind(**data)
+        part = kind(**{name: value for name, value in data.items() if name in names})
         return None if _wrong(kind, vars(part)) else part
     return None
 
 
-def _packages(needs: Needs) -> dict[str, Need]:
+def _needs(data: t.Any) -> t.Optional[Needs]:
+    """What a manifest says of hosts: nothing if nobody looked; None where it is damaged, as that is not nothing."""
+    if data is None:
+        return Needs()
+    needs = _part(data, Needs)
+    if needs is None or needs.libc not in ("", GNU, MUSL):
+        return None
     packages = {name: _part(need, Need) for name, need in needs.packages.items()}
-    return {name: need for name, need in packages.items() if need is not None}
+    found = {name: need for name, need in packages.items() if need is not None}
+    versions = [needs.glibc, needs.interpreter, *(need.glibc for need in found.values())]
+    if len(found) != len(packages) or not all(version == "" or _VERSION.fullmatch(version) for version in versions):
+        return None
+    return dataclasses.replace(needs, packages=found)
 
 
 def _is_time(text: t.Any) -> bool:

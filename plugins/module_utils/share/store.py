@@ -80,8 +80,14 @@ def _unsealed(layout: Layout, env: str) -> t.Iterator[str]:
     with contextlib.suppress(UvnasError):
         in_force = published(layout, env)
     for generation_id in generations(layout, env):
-        if generation_id != in_force and not is_complete(layout, env, generation_id):
+        if generation_id == in_force:
+            continue
+        try:
+            os.lstat(layout.manifest(env, generation_id))
+        except FileNotFoundError:
             yield layout.generation(env, generation_id)
+        except OSError:  # Who cannot look does not know.
+            continue
 
 
 def _anything(_name: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import re
 import shutil
 import stat
 import typing as t
@@ -136,6 +137,10 @@ def _is_program(path: str) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_mode & 0o555 == 0o555 and found.st_size > 0
 
 
+# Of a version that is being unpacked.
+_STAGING = re.compile(r"\.[0-9]+\.[0-9]+\.[0-9]")
+
+
 @dataclasses.dataclass(frozen=True)
 class Archive:
     """A wheel or a release's archive, open, and the checksum that it must have."""
@@ -160,16 +165,16 @@ class Installation(Convergence[Plan, None]):
         return self.place.mutex
 
     def plan(self) -> Plan:
+        if not self._is_to_come:
+            self.check_place()  # What is in the way elsewhere is no business of ours.
         return plan(self.place, self.version)
 
     def changes(self, plan: Plan) -> bool:
         return plan.changed
 
     def obstacle(self, plan: Plan) -> t.Optional[Result]:
-        if self.place.share is not None:
-            if self.check_mode and read_identity(self.place.share) is None:  # It may be about to be laid out.
-                return self.report(plan, None)
-            identify(self.place.share)
+        if self._is_to_come:
+            return self.report(plan, None)
         if not plan.changed:
             return None
         _check_writable(self.place.lib_dir)
@@ -183,12 +188,30 @@ class Installation(Convergence[Plan, None]):
         files.make_directory(self.place.lib_dir)
         return None
 
+    def check_place(self) -> None:
+        if self.place.share is not None:
+            identify(self.place.share)
+
     def sweep(self) -> None:
         if self.place.share is not None:
             store.sweep(self.place.share.layout)
         else:
-            files.sweep(self.place.lib_dir)
-            files.sweep(self.place.bin_dir, _is_a_link_of_ours)
+            # In /usr/local, for example, where others have hidden files too.
+            files.sweep(self.place.lib_dir, self._is_a_staging_directory)
+            files.sweep(self.place.bin_dir, self._is_a_link_of_ours)
+
+    @property
+    def _is_to_come(self) -> bool:
+        """Whether this is a check, and the share is perhaps about to be laid out."""
+        return self.check_mode and self.place.share is not None and read_identity(self.place.share) is None
+
+    def _is_a_staging_directory(self, name: str) -> bool:
+        path = os.path.join(self.place.lib_dir, name)
+        return _STAGING.match(name) is not None and files.is_temporary(name) and not os.path.islink(path)
+
+    def _is_a_link_of_ours(self, name: str) -> bool:
+        is_ours = files.is_temporary(name) and name.startswith(tuple(f".{program}." for program in PROGRAMS))
+        return is_ours and os.path.islink(os.path.join(self.place.bin_dir, name))
 
     def do(self, plan: Plan) -> None:
         if plan.install:
@@ -223,11 +246,6 @@ class Installation(Convergence[Plan, None]):
             shutil.rmtree(staging)
         files.sync_directory(directory)
         files.sync_directory(self.place.lib_dir)
-
-
-def _is_a_link_of_ours(name: str) -> bool:
-    """In ``/usr/local/bin``, where others have hidden files too."""
-    return files.is_temporary(name) and name.startswith(tuple(f".{program}." for program in PROGRAMS))
 
 
 def _check_writable(path: str) -> None:

@@ -17,6 +17,7 @@ from ...host.workers import Result, call_many
 from ...python.record import load_record
 from ...python.record import resolve as resolve_interpreter
 from ...share import store
+from ...share.identity import identify
 from ...share.layout import Layout
 from ...share.spec import Share
 from ...uv.command import Uv
@@ -44,7 +45,7 @@ Outcomes = t.Mapping[str, Outcome]
 class Locking(Convergence[list[Step], Outcomes]):
     """The locks of one share."""
 
-    layout: Layout
+    share: Share
     uv: Uv
     specs: t.Sequence[EnvironmentSpec]
     inputs: t.Mapping[str, Input]
@@ -54,8 +55,15 @@ class Locking(Convergence[list[Step], Outcomes]):
     check_mode: bool = False
 
     @property
+    def layout(self) -> Layout:
+        return self.share.layout
+
+    @property
     def mutex(self) -> str:
         return self.layout.mutex
+
+    def check_place(self) -> None:
+        identify(self.share)
 
     def sweep(self) -> None:
         store.sweep(self.layout)

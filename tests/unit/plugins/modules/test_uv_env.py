@@ -121,6 +121,19 @@ def test_purge_keeps_what_is_declared_here(run: Run, layout: Layout) -> None:
     assert os.listdir(layout.envs) == []
 
 
+def test_another_share_is_left_alone(run: Run, layout: Layout) -> None:
+    """Another NAS is mounted there, or the inventory is wrong: a purge would remove all that it has."""
+    run()
+    before = sorted(Path(layout.root).rglob("*"))
+    for more in ({"purge": True}, {}):
+        result = run({**TRAIN, "name": "other"}, {"name": "train", "state": "absent"}, share_name="nas_b", **more)
+        assert f"{layout.root} is the share nas_a, not nas_b" in result["msg"]
+    Path(layout.root, "share.json").unlink()
+    assert f"{layout.root} is not a share" in run({"name": "train", "state": "absent"})["msg"]
+    before.remove(Path(layout.root, "share.json"))
+    assert sorted(Path(layout.root).rglob("*")) == before
+
+
 def test_a_build_that_fails_leaves_what_is_published(run: Run, layout: Layout) -> None:
     run()
     Path(layout.lock("train")).write_text(LOCK.replace("2.1", "2.2"), encoding="utf-8")

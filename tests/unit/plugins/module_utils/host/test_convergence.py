@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import typing as t
 from pathlib import Path
 
@@ -35,6 +36,8 @@ class Number(Convergence[tuple[int, int], int]):
     meanwhile: int | None = None
     answer: dict[str, t.Any] | None = None
     error: UvnasError | None = None
+    # After so many looks this is not the place for it.
+    place: int = 9
     calls: list[str] = dataclasses.field(default_factory=list)
     # Who held the mutex when it was done.
     by: str = ""
@@ -49,6 +52,12 @@ class Number(Convergence[tuple[int, int], int]):
     def holder(self) -> str:
         """Who holds the mutex; nobody without a file."""
         return Path(self.mutex).read_text() if Path(self.mutex).exists() else ""
+
+    def check_place(self) -> None:
+        self.note("place")
+        self.place -= 1
+        if self.place < 0:
+            raise UvnasError("another NAS is mounted there")
 
     def sweep(self) -> None:
         self.note("sweep")
@@ -87,12 +96,25 @@ def test_it_is_planned_anew_with_the_mutex_after_a_sweep(tmp_path: Path) -> None
     assert number.calls == [
         "plan",
         "obstacle to 0 -> 2",
+        "place",
+        "place, with the mutex",
         "sweep, with the mutex",
         "plan, with the mutex",
         "do, with the mutex",
     ]
     assert '"purpose": "counting"' in number.by
     assert number.holder() == ""
+
+
+@pytest.mark.parametrize(("looks", "made"), [(0, []), (1, [".mutex"])])
+def test_nothing_is_done_in_another_place(tmp_path: Path, looks: int, made: list[str]) -> None:
+    """Nor is a mutex made there; and what is mounted may change while this waits for the mutex."""
+    number = Number(tmp_path, 2, place=looks)
+    with pytest.raises(UvnasError, match="another NAS is mounted there"):
+        number.run()
+    assert number.found == 0
+    assert not any(call.startswith(("sweep", "do")) for call in number.calls)
+    assert os.listdir(tmp_path) == made
 
 
 def test_what_was_done_meanwhile_counts(tmp_path: Path) -> None:

@@ -182,9 +182,29 @@ def test_one_process_asks_all_the_questions_and_ends_with_the_work(share: Share,
     wait_until(lambda: gone(tmp_path / "asker"), "to end who asks")
 
 
+def test_work_goes_on_when_who_asks_is_killed(share: Share, tmp_path: Path) -> None:
+    """For lack of memory, perhaps. It says nothing of the filesystem, and nothing is wrong with the work."""
+    killed = tmp_path / "killed"
+
+    def ask(path: str) -> None:
+        if share.asked and not killed.exists():
+            killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        share.ask(path)
+
+    work = functools.partial(asked_often, share)
+    shares = {str(share.path): "nas_a"}
+    assert call_watched(work, shares=shares, timeout=LIMIT, ask=ask, pause=0.01) == {"done": True}
+    assert killed.exists()
+    assert len(share.askers) == 2
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
-    [("killed", "UvnasError: the process doing the work was ended by SIGKILL"), ("bug", "RuntimeError: .*a bug")],
+    [
+        ("killed", "UvnasError: what asks whether .* still answers is killed again and again"),
+        ("bug", "RuntimeError: .*a bug"),
+    ],
 )
 def test_nobody_to_ask_is_no_answer(share: Share, how: str, said: str) -> None:
     """Work that nobody watches any more is not waited for: it could wait for ever."""

@@ -160,6 +160,19 @@ def test_a_virtual_environment_is_no_installation(tmp_path: Path) -> None:
     assert "A virtual environment cannot be supplied" in error.value.hint
 
 
+def test_one_with_extension_modules_elsewhere(installed: pack.Installed, tmp_path: Path) -> None:
+    """They would be lacking on every host but this one, where it finds them at the place that it was built for."""
+    (tmp_path / "bin").mkdir()
+    executable = tmp_path / "bin" / f"python{MINOR}"
+    said = json.dumps({**dataclasses.asdict(installed), "prefix": str(tmp_path), "exec_prefix": "/opt/arch"})
+    executable.write_text(f"#!/bin/sh\ncat <<'END'\n{said}\nEND\n")
+    executable.chmod(0o755)
+    with pytest.raises(
+        UvnasError, match=f"ours: the Python in {tmp_path} has its extension modules elsewhere, in /opt/"
+    ):
+        ask(tmp_path)
+
+
 def test_another_version_than_declared() -> None:
     declared = f"{MINOR}.99"
     with pytest.raises(UvnasError, match=f"ours: {PREFIX} is Python {VERSION}, and declared as {declared}"):

@@ -178,7 +178,17 @@ def test_all_that_is_missing_is_named() -> None:
         ("packages", {"numpy": None}),
         ("size", 1000),
         ("size", {"files": "1"}),
-        ("size", {"more": 1}),
+        ("platform", "x86_64-gnu"),
+        ("platform", []),
+        ("platform", 5),
+        ("platform", {"arch": 5}),
+        ("platform", {"packages": []}),
+        ("platform", {"packages": 5}),
+        ("platform", {"packages": {"numpy": {"glibc": "2.28"}}}),
+        ("platform", {"packages": {"numpy": 5, "scipy": {"glibc": 2.28, "tag": "x"}}}),
+        ("platform", {"arch": "x86_64", "libc": "gnu", "glibc": 2.39}),
+        ("platform", {"arch": "x86_64", "libc": "gnu", "glibc": "new"}),
+        ("platform", {"arch": "x86_64", "libc": "other"}),
     ],
 )
 def test_wrong_types_are_damage(path: str, name: str, value: t.Any) -> None:
@@ -189,24 +199,20 @@ def test_wrong_types_are_damage(path: str, name: str, value: t.Any) -> None:
     assert caught.value.hint == HINT
 
 
-@pytest.mark.parametrize(
-    "platform",
-    [
-        "x86_64-gnu",
-        [],
-        5,
-        {"arch": 5},
-        {"more": 1},
-        {"packages": []},
-        {"packages": 5},
-        {"packages": {"numpy": {"glibc": "2.28"}}},
-        {"packages": {"numpy": 5, "scipy": {"glibc": 2.28, "tag": "x"}}},
-    ],
-)
-def test_damaged_needs_are_as_good_as_none(platform: t.Any) -> None:
-    """They only make errors better."""
-    found = manifests.parse({**DATA, "platform": platform}, "it").platform
-    assert (found.arch, dict(found.packages)) == ("", {})
+def test_what_a_later_release_adds_is_left_out(path: str) -> None:
+    more = {"more": 1}
+    needs = {**DATA["platform"], "packages": {"numpy": {"glibc": "2.28", "tag": "x", **more}}, **more}
+    size, python = {**DATA["size"], **more}, {**DATA["python"], **more}
+    Path(path).write_text(json.dumps({**DATA, "platform": needs, "size": size, "python": python, **more}))
+    found = manifests.read(path)
+    assert found is not None
+    assert found.platform.packages["numpy"].glibc == "2.28"
+    assert "more" not in json.dumps(found.as_dict())
+
+
+def test_who_did_not_look_says_nothing_of_hosts() -> None:
+    data = {key: value for key, value in DATA.items() if key != "platform"}
+    assert manifests.parse(data, "it").platform.as_dict() == {}
 
 
 @pytest.mark.parametrize("number", [0, 2, "1", None, [1]])

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import typing as t
 from pathlib import Path
@@ -252,6 +253,25 @@ def test_what_is_in_force_is_never_swept(root: Path, layout: Layout) -> None:
         os.unlink(layout.manifest("train", generation_id))
     store.sweep(layout)
     assert store.generations(layout, "train") == [TWO]
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO, errno.EACCES])
+def test_who_cannot_look_removes_nothing(
+    root: Path, layout: Layout, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retired generation, which jobs still run from, on a NAS that has a bad moment."""
+    real = os.stat, os.lstat
+
+    def fails(path: t.Any, *args: t.Any, **more: t.Any) -> os.stat_result:
+        if str(path) == layout.manifest("train", ONE):
+            raise OSError(number, os.strerror(number), path)
+        return real[0](path, *args, **more)
+
+    monkeypatch.setattr(os, "stat", fails)
+    monkeypatch.setattr(os, "lstat", lambda path, **more: fails(path, follow_symlinks=False, **more))
+    store.sweep(layout)
+    monkeypatch.undo()
+    assert store.generations(layout, "train") == [ONE, TWO]
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])

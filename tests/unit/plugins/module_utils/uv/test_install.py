@@ -231,11 +231,16 @@ def test_leftovers_of_killed_processes_are_removed(place: Place) -> None:
     leftover.mkdir()
     (leftover / "uv").write_bytes(b"half")
     os.symlink("../lib/uv/0.8.2/uv", os.path.join(place.bin_dir, ".uv.otherhost-1.tmp"))
-    mine = Path(place.bin_dir, ".mine.tmp")
-    mine.write_text("not a link of ours")
+    # What others have there, who may well have hidden files.
+    for name in (".mine.tmp", ".uv.mine.tmp", ".uv.otherhost-2.tmp"):
+        Path(place.bin_dir, name).write_text("not a link of ours")
+    for name in (".somebody.tmp", ".x.host-1.tmp"):
+        Path(place.lib_dir, name).mkdir()
+    Path(place.lib_dir, ".0.8.2.link-1.tmp").symlink_to("/")
     install(place, "0.8.2")
     assert not leftover.exists()
-    assert sorted(os.listdir(place.bin_dir)) == [".mine.tmp", "uv", "uvx"]
+    assert sorted(os.listdir(place.bin_dir)) == [".mine.tmp", ".uv.mine.tmp", ".uv.otherhost-2.tmp", "uv", "uvx"]
+    assert {".somebody.tmp", ".x.host-1.tmp", ".0.8.2.link-1.tmp"} < set(os.listdir(place.lib_dir))
 
 
 def test_a_running_uv_keeps_running(place: Place) -> None:

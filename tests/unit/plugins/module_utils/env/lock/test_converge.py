@@ -78,7 +78,8 @@ def layout(tmp_path: Path) -> Layout:
 
 def locking(layout: Layout, inputs: t.Mapping[str, Input], upgrade: Upgrade = NO_UPGRADE) -> Locking:
     specs = [dataclasses.replace(ENV, name=name) for name in inputs]
-    return Locking(layout, Uv(layout, FakeUv()), specs, inputs, upgrade, 2)
+    share = Share.parse({"name": shares.NAME, "root": layout.root})
+    return Locking(share, Uv(layout, FakeUv()), specs, inputs, upgrade, 2)
 
 
 def converge(locking: Locking, *, check_mode: bool = False) -> dict[str, t.Any]:

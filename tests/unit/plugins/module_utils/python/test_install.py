@@ -1,0 +1,48 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An interpreter that is installed anew, and fails: what was there is there again. For the rest see uv_python."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed
+from ansible_collections.uvnas.cluster.plugins.module_utils.python.install import Installer
+from ansible_collections.uvnas.cluster.plugins.module_utils.share import store
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Uv
+from ansible_collections.uvnas.cluster.tests.support.shares import KEY, make_share
+
+
+class Broken:
+    """A uv that installs, and an interpreter that does not run."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def run(self, cmd: t.Sequence[str], **_rest: t.Any) -> Completed:
+        if "install" not in cmd:
+            return Completed(1, "", "Illegal instruction\n")
+        (self.directory / "bin").mkdir(parents=True)
+        (self.directory / "bin" / "python3.12").write_text("new")
+        return Completed(0, "", "")
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_one_that_does_not_run_takes_nobody_s_place(tmp_path: Path, before: bool) -> None:
+    layout = Layout(str(make_share(tmp_path / "uv")))
+    directory = Path(layout.python, KEY)
+    if before:
+        (directory / "bin").mkdir(parents=True)
+        (directory / "bin" / "python3.12").write_text("old")
+    runner = Broken(directory)
+    with pytest.raises(CommandError, match=f"{KEY} does not run on this builder"):
+        Installer(layout, runner, compile_bytecode=True).install(KEY, Uv(layout, runner), message="", hint="")
+    store.sweep(layout)
+    assert [path.name for path in Path(layout.python).iterdir() if path.name != ".lock"] == ([KEY] if before else [])
+    if before:
+        assert (directory / "bin" / "python3.12").read_text() == "old"
