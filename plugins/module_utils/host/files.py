@@ -99,9 +99,12 @@ def read_link(path: str) -> t.Optional[str]:
 
 
 def read_bytes(path: str) -> t.Optional[bytes]:
-    """The content of ``path``; None where there is none. Three system calls for an ordinary file."""
+    """The content of ``path``; None where there is none. Three system calls for an ordinary file.
+
+    A pipe that somebody put there keeps nobody waiting: it is empty, or an error.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
@@ -110,6 +113,8 @@ def read_bytes(path: str) -> t.Optional[bytes]:
         while len(chunks[-1]) == size:
             chunks.append(os.read(descriptor, size))
         return b"".join(chunks)
+    except BlockingIOError as error:
+        raise UvnasError(f"{path} is a pipe, and no file", hint="See who put it there, and remove it.") from error
     finally:
         os.close(descriptor)
 
@@ -145,8 +150,11 @@ def replacing(path: str, *, mode: int = 0o644) -> t.Iterator[Replacement]:
     has changed.
     """
     temporary = temporary_name(path)
+    # Where others may write they may know the name: what they put there is not opened, whatever it leads to.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
             replacement = Replacement(stream, path)
             yield replacement

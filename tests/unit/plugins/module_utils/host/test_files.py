@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -104,6 +105,48 @@ def test_read_json(tmp_path: Path) -> None:
         path.write_text(content)
         with pytest.raises(UvnasError, match=f"file.json {problem}" if problem[0] != "n" else problem):
             files.read_json(str(path))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}"])
+def test_a_pipe_keeps_nobody_waiting(tmp_path: Path, content: bytes | None) -> None:
+    """In a directory above a share, for example, where others may write: ``share.json``."""
+    path = tmp_path / "share.json"
+    os.mkfifo(path)
+    if content is None:  # Nobody has it open.
+        with pytest.raises(UvnasError, match=f"{path} is not valid JSON"):
+            files.read_json(str(path))
+        return
+    held = os.open(path, os.O_RDWR)
+    try:
+        os.write(held, content)
+        with (
+            pytest.raises(UvnasError, match=f"{path} is a pipe, and no file")
+            if not content
+            else contextlib.nullcontext()
+        ):
+            assert files.read_json(str(path)) == {}
+    finally:
+        os.close(held)
+
+
+@pytest.mark.parametrize("planted", ["symlink", "hard link", "file", "pipe"])
+def test_what_was_planted_under_a_temporary_name_is_not_written_to(tmp_path: Path, planted: str) -> None:
+    """Root, or a share's owner, would change whatever file it leads to."""
+    victim, path = tmp_path / "victim", tmp_path / "file"
+    victim.write_text("precious")
+    temporary = Path(files.temporary_name(str(path)))
+    if planted == "symlink":
+        temporary.symlink_to(victim)
+    elif planted == "hard link":
+        temporary.hardlink_to(victim)
+    elif planted == "pipe":
+        os.mkfifo(temporary)
+    else:
+        temporary.write_text("mine")
+    files.write(str(path), "new")
+    assert (victim.read_text(), path.read_text()) == ("precious", "new")
+    assert not path.is_symlink()
+    assert sorted(os.listdir(tmp_path)) == ["file", "victim"]
 
 
 @pytest.mark.parametrize("length", [1, 100, 255])
