@@ -119,6 +119,7 @@ def test_files_are_linked_from_the_cache_and_written_by_the_owner_only(site: Sit
     assert (generation / "lib" / f"python{SERIES}" / "site-packages" / "six.py").stat().st_nlink > 1
     assert not [path for path, mode in modes(generation) if mode & 0o022]
     assert not [path for path, mode in modes(generation) if not mode & 0o004]
+    assert not (generation / ".lock").exists()
 
 
 def test_nothing_to_do_needs_one_module_and_no_uv(site: Site) -> None:

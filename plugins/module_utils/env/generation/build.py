@@ -141,7 +141,8 @@ def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
         message=f"environment {name}: cannot create a virtual environment", hint=_room(layout),
     )  # fmt: skip
     # uv has made it, for everybody to write. Who holds that lock keeps uv waiting.
-    files.make_private(os.path.join(path, ".lock"))
+    lock_of_uv = os.path.join(path, ".lock")
+    files.make_private(lock_of_uv)
     sync = ["--python", os.path.join(path, "bin", "python"), "--require-hashes", "--allow-empty-requirements"]
     if what.spec.compile_bytecode:
         sync.append("--compile-bytecode")
@@ -169,6 +170,7 @@ def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
             stderr=done.stderr,
             hint=_room(layout),
         )
+    os.unlink(lock_of_uv)  # Nobody installs here again; and who copies the environment may read all of it.
 
 
 def _check_interpreter(layout: Layout, what: Build, path: str) -> None:
