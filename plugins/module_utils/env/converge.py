@@ -12,14 +12,12 @@ import time
 import typing as t
 
 from ..errors import UvnasError, failure
-from ..host.convergence import Convergence
 from ..host.mounts import space
 from ..host.workers import Result, call_many, processors
 from ..python.record import load_record, resolve
 from ..share import manifest as manifests
 from ..share import store
-from ..share.identity import identify
-from ..share.layout import Layout
+from ..share.convergence import ShareConvergence
 from ..share.manifest import Manifest
 from ..share.spec import Share
 from ..uv.command import Uv
@@ -43,7 +41,7 @@ class Done:
 
 
 @dataclasses.dataclass(frozen=True)
-class Environments(Convergence[Plan, Done]):
+class Environments(ShareConvergence[Plan, Done]):
     """The environments of one share."""
 
     share: Share
@@ -61,20 +59,6 @@ class Environments(Convergence[Plan, Done]):
     check_mode: bool = False
     # How long a smoke test may take, in seconds.
     smoke_timeout: float = 300.0
-
-    @property
-    def layout(self) -> Layout:
-        return self.share.layout
-
-    @property
-    def mutex(self) -> str:
-        return self.layout.mutex
-
-    def check_place(self) -> None:
-        identify(self.share)
-
-    def sweep(self) -> None:
-        store.sweep(self.layout)
 
     def plan(self) -> Plan:
         return Comparison(self.layout, self.specs, self.locks, self.purge).plan()

@@ -13,12 +13,11 @@ import typing as t
 
 from ..errors import CommandError, UvnasError
 from ..host import files, platform
-from ..host.convergence import Convergence
 from ..host.process import SystemRunner
 from ..host.workers import Result
 from ..share import store
-from ..share.identity import earlier_shares, identify
-from ..share.layout import Layout
+from ..share.convergence import ShareConvergence
+from ..share.identity import earlier_shares
 from ..share.manifest import users_of
 from ..share.spec import Share
 from ..uv.command import Uv
@@ -36,7 +35,7 @@ _DOWNLOAD_HINT = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Interpreters(Convergence[Plan, Record]):
+class Interpreters(ShareConvergence[Plan, Record]):
     """The interpreters of one share."""
 
     share: Share
@@ -48,20 +47,6 @@ class Interpreters(Convergence[Plan, Record]):
     earlier: tuple[Share, ...] = ()
     check_mode: bool = False
     warnings: list[str] = dataclasses.field(default_factory=list)
-
-    @property
-    def layout(self) -> Layout:
-        return self.share.layout
-
-    @property
-    def mutex(self) -> str:
-        return self.layout.mutex
-
-    def check_place(self) -> None:
-        identify(self.share)
-
-    def sweep(self) -> None:
-        store.sweep(self.layout)
 
     def plan(self) -> Plan:
         return plan(

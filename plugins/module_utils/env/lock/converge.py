@@ -12,13 +12,10 @@ import typing as t
 
 from ...errors import UvnasError, failure
 from ...host import files
-from ...host.convergence import Convergence
 from ...host.workers import Result, call_many
 from ...python.record import load_record
 from ...python.record import resolve as resolve_interpreter
-from ...share import store
-from ...share.identity import identify
-from ...share.layout import Layout
+from ...share.convergence import ShareConvergence
 from ...share.spec import Share
 from ...uv.command import Uv
 from ..spec import EnvironmentSpec, Sources
@@ -42,7 +39,7 @@ Outcomes = t.Mapping[str, Outcome]
 
 
 @dataclasses.dataclass(frozen=True)
-class Locking(Convergence[list[Step], Outcomes]):
+class Locking(ShareConvergence[list[Step], Outcomes]):
     """The locks of one share."""
 
     share: Share
@@ -53,20 +50,6 @@ class Locking(Convergence[list[Step], Outcomes]):
     jobs: int = 1
     earlier_shares: t.Sequence[Share] = ()
     check_mode: bool = False
-
-    @property
-    def layout(self) -> Layout:
-        return self.share.layout
-
-    @property
-    def mutex(self) -> str:
-        return self.layout.mutex
-
-    def check_place(self) -> None:
-        identify(self.share)
-
-    def sweep(self) -> None:
-        store.sweep(self.layout)
 
     def plan(self) -> list[Step]:
         shares = self.earlier_shares

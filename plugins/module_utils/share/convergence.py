@@ -1,0 +1,32 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the converges of what is on a share have in common: whose place it is, the mutex, and the sweep."""
+
+from __future__ import annotations
+
+from ..host.convergence import Convergence, Done, Plan
+from . import store
+from .identity import identify
+from .layout import Layout
+from .spec import Share
+
+
+class ShareConvergence(Convergence[Plan, Done]):
+    """Something on ``share`` that is to be as it is wanted."""
+
+    share: Share
+
+    @property
+    def layout(self) -> Layout:
+        return self.share.layout
+
+    @property
+    def mutex(self) -> str:
+        return self.layout.mutex
+
+    def check_place(self) -> None:
+        identify(self.share)
+
+    def sweep(self) -> None:
+        store.sweep(self.layout)
