@@ -24,7 +24,7 @@ ANTSIBULL_DOCS = antsibull-docs --config-file docs/docsite/antsibull-docs.cfg
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint lint-python lint-ansible lint-docs lint-shell test-unit test-sanity test-integration \
-	test-compat test-molecule test-deps test-molecule-deps benchmark benchmark-fleet docs schema requirements clean
+	test-compat test-molecule test-nfs test-deps test-molecule-deps benchmark benchmark-fleet docs schema requirements clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,10 @@ test-molecule: $(VENV_DEV)/.ready test-molecule-deps ## A real cluster in contai
 	rm -f $(RESULTS)/molecule-*.xml
 	molecule destroy
 	MOLECULE_COMMAND_BORDERS=0 molecule test --all
+
+test-nfs: $(VENV_DEV)/.ready ## On a real NFS server with two clients, in a kernel of its own, see tests/nfs
+	tests/tools/os-packages.sh nfs
+	python tests/nfs/machine/boot.py $(PYTEST_ARGS)
 
 test-deps: ## What the tests use of the operating system
 	tests/tools/os-packages.sh

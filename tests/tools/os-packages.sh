@@ -1,7 +1,8 @@
 #!/bin/sh
-# Have what the tests use of the operating system: os-packages.sh [machines]
+# Have what the tests use of the operating system: os-packages.sh [machines | nfs]
 #
-# As root on Debian or Ubuntu: install what is missing. Otherwise: say it. With "machines" it is about molecule's hosts.
+# As root on Debian or Ubuntu: install what is missing. Otherwise: say it. With "machines" it is about molecule's hosts,
+# with "nfs" about the machine that has NFS.
 set -eu
 
 # A command that the tests run, and the Debian package it comes from.
@@ -44,7 +45,15 @@ podman      podman
 runc        runc
 ssh         openssh-client
 '
-[ "${1:-}" != machines ] || wanted=$wanted_by_the_machines
+
+wanted_by_nfs='
+cc          gcc
+mmdebstrap  mmdebstrap
+'
+case ${1:-} in
+    machines) wanted=$wanted_by_the_machines ;;
+    nfs) wanted=$wanted_by_nfs ;;
+esac
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=$(echo "$wanted" | while read -r command package; do

@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Boot a kernel of our own that has NFS, and run pytest in it: boot.py [argument of pytest…]
+
+Few machines that run tests have an NFS server and client in their kernel, and none lets a test stop one. User Mode
+Linux, a Debian package, is a Linux kernel that is an ordinary process, without KVM. It sees a Debian made from packages
+in a directory of this machine, and this checkout; it has no network. Needs root, for the owners of what is in that
+directory. What is needed is made once, and kept where UVNAS_NFS_DIR says (default: build/nfs).
+
+Results are written to build/results/nfs.xml.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+HERE = Path(__file__).resolve().parent
+STATE = Path(os.environ.get("UVNAS_NFS_DIR") or ROOT / "build" / "nfs").resolve()
+RELEASE = "bookworm"
+# Seconds; the whole of the tests takes a fraction of it.
+LIMIT = float(os.environ.get("UVNAS_NFS_LIMIT") or 5400)
+DEBIAN = (
+    "binutils",
+    "iproute2",
+    "kmod",
+    "nfs-common",
+    "nfs-kernel-server",
+    "procps",
+    "python3",
+    "python3-dev",
+    "rpcbind",
+    "strace",
+    "util-linux",
+)
+# What environments of the tests are made of. A wheel of each, and of what it needs, is fetched beforehand.
+PACKAGES = ("attrs", "charset-normalizer", "idna", "markupsafe", "rich", "six==1.16.0", "six==1.17.0", "uv==0.13.9")
+
+
+def main() -> int:
+    if os.geteuid() != 0:
+        print("Run it as root: the files of the machine have owners of their own.", file=sys.stderr)
+        return 1
+    STATE.mkdir(parents=True, exist_ok=True)
+    kernel, root = have_kernel(), have_root()
+    have_python_packages(root)
+    have_wheels()
+    return boot(kernel, root, sys.argv[1:])
+
+
+def have_kernel() -> Path:
+    """The kernel, unpacked from its package, with its modules beside it."""
+    unpacked = STATE / "user-mode-linux"
+    if not unpacked.is_dir():
+        new = fresh(STATE / "user-mode-linux.new")
+        run("apt-get", "download", "-qq", "user-mode-linux", cwd=new)
+        (package,) = new.glob("*.deb")
+        run("dpkg", "--extract", package, new)
+        new.rename(unpacked)
+    return unpacked / "usr" / "bin" / "linux.uml"
+
+
+def have_xstate() -> Path:
+    """What makes the kernel run on the newest processors, see xstate.c."""
+    source, library = HERE / "xstate.c", STATE / f"xstate-{digest((HERE / 'xstate.c').read_text())}.so"
+    if not library.exists():
+        run("cc", "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", library, source)
+    return library
+
+
+def have_root() -> Path:
+    """The Debian that the kernel sees as its root directory."""
+    root = STATE / f"root-{digest(RELEASE, *DEBIAN)}"
+    if not root.is_dir():
+        new = fresh(STATE / "root.new")
+        archive = STATE / "root.tar"
+        run(
+            "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(DEBIAN)}", RELEASE, archive, *mirror()
+        )  # fmt: skip
+        run("tar", "--extract", "--file", archive, "--directory", new)
+        archive.unlink()
+        shutil.copytree(STATE / "user-mode-linux/usr/lib/uml/modules", new / "lib/modules", dirs_exist_ok=True)
+        for name in ("checkout", "state", "export", "nas"):
+            (new / name).mkdir()
+        program = new / "usr" / "bin" / "ansible-playbook"
+        program.write_text('#!/bin/sh\nexec python3 /opt/python/bin/ansible-playbook "$@"\n')
+        program.chmod(0o755)
+        new.rename(root)
+    return root
+
+
+def have_python_packages(root: Path) -> None:
+    """ansible-core and pytest for the machine's Python, below /opt/python."""
+    requirements = ROOT / "requirements" / "compat.txt"
+    target = root / "opt" / "python"
+    stamp = target / digest(requirements.read_text())
+    if not stamp.exists():
+        fresh(target)
+        run(
+            "uv", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", "--python-version", "3.11",
+            "--target", target, "--requirements", requirements,
+        )  # fmt: skip
+        stamp.touch()
+
+
+def have_wheels() -> None:
+    """Wheels for the machine, which has no network."""
+    wheels = STATE / f"wheels-{digest(*PACKAGES)}"
+    if not wheels.is_dir():
+        new = fresh(STATE / "wheels.new")
+        # Each by itself: they are in different environments, and may be in different versions.
+        for package in PACKAGES:
+            run(
+                "uvx", "--quiet", "pip", "download", "--quiet", "--only-binary=:all:", "--python-version=3.11",
+                f"--dest={new}", package,
+            )  # fmt: skip
+        new.rename(wheels)
+    (STATE / "wheels").unlink(missing_ok=True)
+    (STATE / "wheels").symlink_to(wheels.name)
+
+
+def boot(kernel: Path, root: Path, arguments: list[str]) -> int:
+    """Run pytest in the machine; its return code."""
+    shutil.copy(HERE / "init.sh", root / "init.sh")
+    (STATE / "arguments").write_text("".join(f"{argument}\0" for argument in arguments))
+    results = ROOT / "build" / "results"
+    results.mkdir(parents=True, exist_ok=True)
+    status = STATE / "status"
+    status.unlink(missing_ok=True)
+    memory = os.environ.get("UVNAS_NFS_MEMORY") or "3G"
+    command = [
+        kernel, f"mem={memory}", "root=/dev/root", "rootfstype=hostfs", f"rootflags={root}", "rw", "init=/init.sh",
+        f"checkout={ROOT}", f"state={STATE}", "con=null", "con0=fd:0,fd:1", "quiet",
+    ]  # fmt: skip
+    # Its memory is a file.
+    variables = {**os.environ, "TMPDIR": "/dev/shm", "LD_PRELOAD": str(have_xstate())}
+    subprocess.run(command, stdin=subprocess.DEVNULL, env=variables, check=False, timeout=LIMIT)
+    if not status.exists():
+        print("The machine ended without a result.", file=sys.stderr)
+        return 1
+    return int(status.read_text())
+
+
+def mirror() -> list[str]:
+    """The mirror that this Debian is configured for, as the only source; otherwise mmdebstrap has its own."""
+    named = os.environ.get("MOLECULE_DEBIAN_MIRROR")
+    if named:
+        return [named]
+    if platform.freedesktop_os_release().get("ID") != "debian":
+        return []
+    listed = subprocess.check_output(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages"], text=True
+    )
+    found = [line.split()[0] for line in listed.splitlines() if len(line.split()) == 2 and "-" not in line.split()[1]]
+    return found[:1]
+
+
+def fresh(path: Path) -> Path:
+    """An empty directory."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path
+
+
+def digest(*words: str) -> str:
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> None:
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    subprocess.run(command, check=True, cwd=cwd, env={**os.environ, "PATH": path, "DEBIAN_FRONTEND": "noninteractive"})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What others on another client can do to a share, on NFS."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.uvnas.cluster.tests.nfs.conftest import EXPORT, OTHER, TOOLS, Client, NfsSite
+from ansible_collections.uvnas.cluster.tests.support.sites import Run
+
+# Hold a read lock in the first of the files that lets us, and say so.
+HOLD = """
+import fcntl, sys, time
+for path in sys.argv[1:]:
+    try:
+        file = open(path)
+        fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        print(type(error).__name__, flush=True)
+    else:
+        print("held", flush=True)
+"""
+
+
+@pytest.mark.parametrize("user", [OTHER, None])
+def test_nobody_else_holds_a_mutex(site: NfsSite, converged: Run, clients: dict[str, Client], user: str | None) -> None:
+    """Neither somebody else nor root, whom the NAS squashes; not even where the share lets everybody in."""
+    (EXPORT / site.path.name / "uv").chmod(0o755)
+    locks = [site.share / ".uvnas.lock", site.share / "python" / ".lock", site.share / "cache" / ".lock"]
+    try:
+        found = clients["c2"].run("python3", "-c", HOLD, *locks, user=user)
+    finally:
+        (EXPORT / site.path.name / "uv").chmod(0o750)
+    assert found.stdout.split() == ["PermissionError"] * len(locks)
+
+
+def test_the_owner_holds_it(site: NfsSite, converged: Run, clients: dict[str, Client]) -> None:
+    """The test above could see it."""
+    found = clients["c2"].run("python3", "-c", HOLD, site.share / ".uvnas.lock", user="uvadmin")
+    assert found.stdout.split() == ["held"]
+
+
+def test_a_share_for_its_group_alone_verifies(site: NfsSite, converged: Run) -> None:
+    """Root, who verifies on every member, is nobody there."""
+    assert "PLAY [Verification" in converged.output
+    assert site.run([TOOLS]).rc == 0
