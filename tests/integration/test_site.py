@@ -21,24 +21,17 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, VERSION
-from ansible_collections.uvnas.cluster.tests.support.sites import BIN, Run, Site, finish
+from ansible_collections.uvnas.cluster.tests.support.pythons import VERSION
+from ansible_collections.uvnas.cluster.tests.support.sites import BIN, Run, Site, finish, make_site
 
 SERIES = VERSION.rpartition(".")[0]
 FIRST: dict[str, t.Any] = {"name": "first", "requirements": ["idna", "six"], "imports": ["idna", "six"]}
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def bare(public: Path) -> Site:
     """A site whose share is not there yet."""
-    site = Site(
-        tmp_path_factory.mktemp("site"),
-        SERIES,
-        {"uvnas_site_pythons": [{"name": "site", "version": VERSION, "prefix": str(PREFIX)}]},
-    )
-    site.files.mkdir()
-    site.share.parent.mkdir()  # The NAS, which nobody but its admin makes.
-    return site
+    return make_site(public / "site")
 
 
 @pytest.fixture(scope="module")
