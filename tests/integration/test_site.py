@@ -473,9 +473,11 @@ def test_smoke_tests_have_a_time_limit(site: Site) -> None:
     assert not site.unsealed("hanging")
 
 
-def test_credentials_are_neither_shown_nor_left_on_the_share(site: Site, private_index: str, tmp_path: Path) -> None:
+def test_credentials_are_neither_shown_nor_left_on_the_share(site: Site, private_index: str) -> None:
     index = {"default": f"http://somebody:Pa55-of-tests@{private_index}/simple"}
-    told = tmp_path / "told"
+    told = site.path / "told"
+    told.touch()
+    told.chmod(0o666)  # The owner writes to it.
     env = {"name": "private", "requirements": ["uvnas-sample"], "imports": ["uvnas_sample"], "checks": [f"env >{told}"]}
     good = succeeded(site.envs([env], "-vvv", uvnas_index=index))
     # Nor is it told to the smoke tests, which run what others have written.

@@ -193,7 +193,10 @@ def readable(readers: t.Sequence[int], seconds: t.Optional[float] = None) -> lis
 
 
 def _become(user: User) -> None:
-    """Be ``user`` for good, in all ids and groups."""
+    """Be ``user`` for good, in all ids and groups, and without a terminal: what ``user`` puts into that of whoever
+    started all this is as good as typed there (TIOCSTI).
+    """
+    os.setsid()
     os.setgroups(user.groups)
     os.setgid(user.gid)
     os.setuid(user.uid)
