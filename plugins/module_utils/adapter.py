@@ -53,7 +53,7 @@ def run(
 def _owner(module: AnsibleModule, share: t.Optional[str]) -> t.Optional[User]:
     """The user to become in order to work as the owner; None where this process is to work as who it is."""
     declared = module.params.get("owner")
-    if declared or share is None or os.geteuid() != 0:
+    if declared is not None or share is None or os.geteuid() != 0:
         return user_to_become(declared)
 
     def look() -> Result:

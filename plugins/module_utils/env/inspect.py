@@ -83,7 +83,6 @@ class Inspection:
         """
         if specs and space(self.layout.root).noexec:
             return [f"the filesystem of {self.layout.root} is mounted noexec on this host\n{_NOEXEC}"]
-
         starts = self.starts
 
         def work(spec: EnvironmentSpec) -> Result:
@@ -111,8 +110,9 @@ class Inspection:
         return bool(call_as(self.user, look)["sees"])
 
     def problem(self, spec: EnvironmentSpec, *, start: bool = True) -> t.Optional[str]:
-        """Why a declared environment cannot be used on this host; None where it can, as far as is known without
-        ``start``. Starts it as who runs this process.
+        """Why a declared environment cannot be used on this host; None where it can.
+
+        That takes to ``start`` it, as who runs this process. Without, only what is known beforehand counts.
         """
         try:
             manifest = self.manifest(spec.name)

@@ -193,10 +193,8 @@ def readable(readers: t.Sequence[int], seconds: t.Optional[float] = None) -> lis
 
 
 def _become(user: User) -> None:
-    """Be ``user`` for good, in all ids and groups, and without a terminal: what ``user`` puts into that of whoever
-    started all this is as good as typed there (TIOCSTI).
-    """
-    os.setsid()
+    """Be ``user`` for good, in all ids and groups."""
+    os.setsid()  # Without the terminal of whoever started all this: what is put into it is as good as typed (TIOCSTI).
     os.setgroups(user.groups)
     os.setgid(user.gid)
     os.setuid(user.uid)

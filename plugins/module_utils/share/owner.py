@@ -62,7 +62,7 @@ def keeper_of(root: str) -> t.Optional[User]:
     def look() -> Result:
         return {"is_share": os.path.lexists(Layout(root).identity)}
 
-    return user if call_as(user, look)["is_share"] else None
+    return user if call_as(unprivileged(user), look)["is_share"] else None
 
 
 def undeclared_owner(name: str, root: str, user: t.Optional[User]) -> str:
