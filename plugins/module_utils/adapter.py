@@ -53,19 +53,22 @@ def run(
 def _owner(module: AnsibleModule, share: t.Optional[str]) -> t.Optional[User]:
     """The user to become in order to work as the owner; None where this process is to work as who it is."""
     declared = module.params.get("owner")
-    if declared is not None or share is None or os.geteuid() != 0:
-        return user_to_become(declared)
+    user = user_to_become(declared)
+    if user is not None or share is None or os.geteuid() != 0:
+        return user
 
     def look() -> Result:
-        user = owner.owner_of(share)
-        return {"number": [user.uid, user.gid] if user else None}
+        found = owner.owner_of(share)
+        return {"number": [found.uid, found.gid] if found else None}
 
     number = _watched(module, look)["number"]
     if number is None:  # The work will say that there is no share.
         return None
     user = owner.unprivileged(by_number(*number)) if number[0] != 0 else None
-    if "owner" in module.params:  # Or else nothing is written.
+    if declared is None and "owner" in module.params:  # Without the option nothing is written.
         module.warn(owner.undeclared_owner(module.params["share_name"], share, user))
+    elif declared is not None and user is not None:
+        raise owner.not_roots(module.params["share_name"], share, user)
     return user
 
 

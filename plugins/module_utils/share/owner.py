@@ -77,3 +77,11 @@ def undeclared_owner(name: str, root: str, user: t.Optional[User]) -> str:
         f"{head}. What is done there is done as uid {user.uid} ({user_name(user.uid)}), whom it belongs to."
         " Declare it in uvnas_shares."
     )
+
+
+def not_roots(name: str, root: str, user: User) -> UvnasError:
+    """The error where root is declared the owner of a share that belongs to ``user``: nothing of it runs as root."""
+    return UvnasError(
+        f"share {name} ({root}) belongs to uid {user.uid} ({user_name(user.uid)}), and not to its owner, root",
+        hint="Declare that owner in uvnas_shares. Or chown --recursive the share to root, if you trust all of it.",
+    )

@@ -235,6 +235,18 @@ def test_that_uv_runs_as_root_is_said_where_a_share_is_roots(share: Path, run: R
     assert run(module, share, owner="root", **WRITING[module])["warnings"] == []
 
 
+@pytest.mark.parametrize("module", WRITING)
+def test_a_share_of_somebody_else_is_not_run_as_root_where_that_is_declared(
+    share: Path, run: Run, said: Said, module: str
+) -> None:
+    give(share)
+    failed = run(module, share, owner="root", **WRITING[module])
+    assert failed["msg"].startswith(
+        f"share nas_a ({share}) belongs to uid {OWNER} ({OWNER}), and not to its owner, root"
+    )
+    assert said() == set()
+
+
 def test_a_new_uv_is_tried_as_the_owner_of_the_share(share: Path, run: Run, said: Said, place: Path) -> None:
     program = f"#!/bin/sh\necho \"$(id -u) $(id -g) $(id -G)\" >>{place}/said\necho 'uv 0.8.2 (some-machine)'\n"
     wheel = place / "uv-0.8.2.whl"
