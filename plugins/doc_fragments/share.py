@@ -19,7 +19,9 @@ options:
     description:
       - The user that owns the share. Connected as V(root), the module does all its work as this user; connected as
         anybody else than this user, it fails.
-      - Without it the module works as the user it is connected as.
+      - Without it the module works as the user it is connected as. Connected as V(root), it does all its work on a
+        share that is there as the user and the group that O(share) belongs to, by number, and there is a warning. Where
+        that is V(root), uv and the code of packages run as V(root).
     type: str
   busy_timeout:
     description:

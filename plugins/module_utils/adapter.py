@@ -12,29 +12,31 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .errors import UvnasError, from_os_error
 from .host import secrets
-from .host.users import user_to_become
+from .host.users import User, by_number, user_to_become
 from .host.watchdog import call_watched
-from .host.workers import Work, call_as
+from .host.workers import Result, Work, call_as
+from .share import owner
 
 
 def run(
     module: AnsibleModule,
     work: Work,
     *,
-    owner: t.Optional[str],
     share: t.Optional[str] = None,
+    as_owner: bool = False,
 ) -> t.NoReturn:
-    """Do ``work`` as the share's owner and end the module with its result.
+    """Do ``work`` and end the module with its result.
 
     Where there is a ``share``, its root, this process touches no share, and ends even if the NAS of one hangs.
-    ``work`` returns the module's result: plain data, with ``changed``, and perhaps ``warnings`` (list of str) and
-    ``failed`` (bool) with ``msg``. A UvnasError or an OSError that it raises becomes ``fail_json``.
+    With ``as_owner`` the work is done as the module's ``owner``; connected as root without one, as whom the share
+    belongs to. ``work`` returns the module's result: plain data, with ``changed``, and perhaps ``warnings`` (list of
+    str) and ``failed`` (bool) with ``msg``. A UvnasError or an OSError that it raises becomes ``fail_json``.
     """
     os.umask(0o022)  # An admin's own must not decide who can use a share.
     try:
-        user = user_to_become(owner)
+        user = _owner(module, share) if as_owner else None
         if share is not None:
-            result = call_watched(work, shares=_shares(module), timeout=module.params["answer_timeout"], user=user)
+            result = _watched(module, work, user)
         else:
             result = call_as(user, work) if user is not None else work()
     except UvnasError as error:
@@ -46,6 +48,32 @@ def run(
     if result.get("failed"):
         module.fail_json(**{"msg": "failed", **result})
     module.exit_json(**result)
+
+
+def _owner(module: AnsibleModule, share: t.Optional[str]) -> t.Optional[User]:
+    """The user to become in order to work as the owner; None where this process is to work as who it is."""
+    declared = module.params.get("owner")
+    user = user_to_become(declared)
+    if user is not None or share is None or os.geteuid() != 0:
+        return user
+
+    def look() -> Result:
+        found = owner.owner_of(share)
+        return {"number": [found.uid, found.gid] if found else None}
+
+    number = _watched(module, look)["number"]
+    if number is None:  # The work will say that there is no share.
+        return None
+    user = owner.unprivileged(by_number(*number)) if number[0] != 0 else None
+    if declared is None and "owner" in module.params:  # Without the option nothing is written.
+        module.warn(owner.undeclared_owner(module.params["share_name"], share, user))
+    elif declared is not None and user is not None:
+        raise owner.not_roots(module.params["share_name"], share, user)
+    return user
+
+
+def _watched(module: AnsibleModule, work: Work, user: t.Optional[User] = None) -> Result:
+    return call_watched(work, shares=_shares(module), timeout=module.params["answer_timeout"], user=user)
 
 
 def _shares(module: AnsibleModule) -> dict[str, str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import typing as t
 
 
@@ -65,12 +66,13 @@ class ShareBusyError(UvnasError):
 def from_os_error(error: OSError) -> UvnasError:
     """What the operating system's error means for a share."""
     where = f": {error.filename}" if error.filename else ""
+    who = f"It was tried as uid {os.geteuid()}. Check owner and modes; on NFS root may be squashed."
     hints = {
         errno.ENOSPC: "The filesystem has no free bytes or inodes left. Free some, then run again.",
         errno.EDQUOT: "The owner's quota on this filesystem is used up. Free some room or raise it, then run again.",
         errno.EROFS: "The filesystem is mounted read-only here. Is this host meant to be the builder?",
-        errno.EACCES: "The share's owner may not do this. Check owner and modes; on NFS root may be squashed.",
-        errno.EPERM: "The share's owner may not do this. Check owner and modes; on NFS root may be squashed.",
+        errno.EACCES: who,
+        errno.EPERM: who,
         errno.ESTALE: "The NFS server replaced or lost what was mounted. Remount the share's filesystem.",
         errno.EIO: "The filesystem reports an input/output error. Look at the NAS before you run again.",
     }

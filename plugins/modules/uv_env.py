@@ -198,7 +198,7 @@ def main() -> t.NoReturn:
     adapter.run(
         module,
         lambda: work(module.params, check_mode=module.check_mode),
-        owner=module.params["owner"],
+        as_owner=True,
         share=module.params["share"],
     )
 

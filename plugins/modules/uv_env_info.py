@@ -14,7 +14,11 @@ description:
   - Returns facts about the environments that are published on a share, as seen from the host it runs on.
   - With O(verify), it also sees that the host has the right share mounted, and that every environment that is declared
     for the share starts and imports what it should here.
-  - It works as the user it is connected as, writes nothing, and can be run on every member.
+  - It writes nothing, and can be run on every member.
+  - Nothing of a share runs as C(root). Connected as C(root), the module does all its work as the user and the group
+    that the share's root directory belongs to, by number, so that the host need not know them. Where that is C(root),
+    environments are started as C(nobody); or, with a warning, not at all where C(nobody) may not look into the share.
+  - Connected as anybody else, it works as that user.
 extends_documentation_fragment:
   - uvnas.cluster.attributes.info
 options:
@@ -154,6 +158,7 @@ problems:
   elements: str
 """
 
+import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -163,6 +168,7 @@ from ..module_utils.env.declared import parse_environments
 from ..module_utils.env.inspect import Inspection
 from ..module_utils.errors import UvnasError
 from ..module_utils.host.process import SystemRunner
+from ..module_utils.host.users import nobody
 from ..module_utils.host.workers import Result
 from ..module_utils.share import store
 from ..module_utils.share.identity import identify
@@ -178,7 +184,8 @@ def work(params: t.Mapping[str, t.Any]) -> Result:
     item = {"name": params["share_name"], "root": params["share"], "id": params["share_id"]}
     share = Share.parse({**item, "mount": params["mount"], "glibc": params["glibc"]})
     check_mounted(share)
-    identity, inspection = identify(share), Inspection(share, SystemRunner())
+    # As root only where the share is root's. Nothing of it runs as that.
+    identity, inspection = identify(share), Inspection(share, SystemRunner(), nobody() if os.geteuid() == 0 else None)
     facts, problems = [], []
     for name in store.environments(share.layout):
         try:
@@ -219,7 +226,7 @@ def main() -> t.NoReturn:
         },
         supports_check_mode=True,
     )
-    adapter.run(module, lambda: work(module.params), owner=None, share=module.params["share"])
+    adapter.run(module, lambda: work(module.params), share=module.params["share"], as_owner=True)
 
 
 if __name__ == "__main__":

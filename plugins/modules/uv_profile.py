@@ -180,7 +180,7 @@ def main() -> t.NoReturn:
     # Values are hidden in case one has credentials in it. The others are what an admin wants to see in a diff.
     values = [str(value) for value in module.params["variables"].values()]
     module.no_log_values.difference_update(value for value in values if not has_credentials(value))
-    adapter.run(module, lambda: converge(module.params, check=module.check_mode, diff=module._diff), owner=None)
+    adapter.run(module, lambda: converge(module.params, check=module.check_mode, diff=module._diff))
 
 
 if __name__ == "__main__":

@@ -198,7 +198,7 @@ def main() -> t.NoReturn:
             lambda: from_params(params, brought, check_mode=module.check_mode).converge(
                 purpose="installing interpreters", busy_timeout=params["busy_timeout"]
             ),
-            owner=params["owner"],
+            as_owner=True,
             share=params["share"],
         )
 

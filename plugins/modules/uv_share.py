@@ -250,6 +250,7 @@ from ..module_utils.host.users import user_to_become
 from ..module_utils.host.workers import Result
 from ..module_utils.options import SHARE
 from ..module_utils.share.converge import Settings, converge, wanted_from_params
+from ..module_utils.share.owner import keeper_of, undeclared_owner, unprivileged
 from ..module_utils.share.spec import parse_shares
 
 ARGUMENTS: dict[str, t.Any] = {
@@ -273,12 +274,18 @@ def main() -> t.NoReturn:
 
     def work() -> Result:
         parse_shares(params["declared_shares"])
-        user = user_to_become(params["owner"])
-        settings = Settings(SystemRunner(), params["busy_timeout"], module.check_mode, root=os.geteuid() == 0)
-        return converge(wanted_from_params(params, user), settings, user=user)
+        is_root = os.geteuid() == 0
+        undeclared = is_root and params["owner"] is None
+        # A share that is there is kept by whom it belongs to.
+        owner = keeper_of(params["share"]) if undeclared else user_to_become(params["owner"])
+        settings = Settings(SystemRunner(), params["busy_timeout"], module.check_mode, root=is_root)
+        result = converge(wanted_from_params(params, owner), settings, user=owner and unprivileged(owner))
+        if undeclared:
+            result["warnings"].append(undeclared_owner(params["share_name"], params["share"], owner))
+        return result
 
     # As whoever we are: converge() decides what is done as the owner and what is not.
-    adapter.run(module, work, owner=None, share=params["share"])
+    adapter.run(module, work, share=params["share"])
 
 
 if __name__ == "__main__":

@@ -18,26 +18,18 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasE
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.state import check_mounted
-from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, VERSION
-from ansible_collections.uvnas.cluster.tests.support.sites import Site, finish
+from ansible_collections.uvnas.cluster.tests.support.sites import Site, finish, make_site
 
 SMALL = {"name": "small", "requirements": ["six"], "imports": ["six"]}
 LARGE = {"name": "small", "requirements": ["six", "numpy"], "imports": ["six", "numpy"]}
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Site]:
+def site(public: Path) -> t.Iterator[Site]:
     """A site with one environment, whose NAS is a filesystem of its own."""
-    supplied = {"name": "site", "version": VERSION, "prefix": str(PREFIX)}
-    made = Site(
-        tmp_path_factory.mktemp("adversity"),
-        VERSION.rpartition(".")[0],
-        {"uvnas_site_pythons": [supplied], "uvnas_min_free_bytes": 0},
-    )
-    made.files.mkdir()
+    made = make_site(public / "site", {"uvnas_min_free_bytes": 0})
     nas = made.share.parent
-    nas.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g", "tmpfs", nas], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g,mode=0755", "tmpfs", nas], check=True)
     try:
         first = made.run([SMALL])
         assert first.rc == 0, first.output

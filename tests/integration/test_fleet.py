@@ -12,10 +12,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, VERSION
-from ansible_collections.uvnas.cluster.tests.support.sites import ROOT, Run, Site
+from ansible_collections.uvnas.cluster.tests.support.sites import ROOT, Run, Site, make_site
 
-SERIES = VERSION.rpartition(".")[0]
 ENVS: list[dict[str, t.Any]] = [{"name": "first", "requirements": ["six"], "imports": ["six"]}]
 MEMBERS = [f"node{number}" for number in range(1, 5)]
 SAME: dict[str, dict[str, t.Any]] = {name: {} for name in MEMBERS}
@@ -26,20 +24,16 @@ LIMIT = 3
 def fleet(path: Path, members: t.Mapping[str, t.Mapping[str, t.Any]]) -> Site:
     """A site whose share is not there yet. Hosts keep the files of login shells apart: all of them are this machine."""
     variables = {
-        "uvnas_site_pythons": [{"name": "site", "version": VERSION, "prefix": str(PREFIX)}],
         "uvnas_profile_dir": f"{path}/profile.d/{{{{ inventory_hostname }}}}",
         "uvnas_profile_fish_dir": f"{path}/fish/{{{{ inventory_hostname }}}}",
     }
-    site = Site(path, SERIES, variables, {"builder": None, **members})
-    site.files.mkdir()
-    site.share.parent.mkdir()
-    return site
+    return make_site(path, variables, {"builder": None, **members})
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def site(public: Path) -> Site:
     """A converged site with four members. One of them has uv in a directory of its own."""
-    path = tmp_path_factory.mktemp("fleet")
+    path = public / "fleet"
     own = {"uvnas_uv_local_dirs": [str(path / "usr-local-bin")]}
     site = fleet(path, {**SAME, "node4": own})
     first = site.run(ENVS)
@@ -119,10 +113,10 @@ WRONG: dict[str, tuple[dict[str, t.Any], str]] = {
 
 
 @pytest.fixture(scope="module")
-def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, Run]:
+def refused(public: Path) -> tuple[Site, Run]:
     """A site with a host for each kind of mistake, and how a run of it ended."""
     wrong = {host: variables for host, (variables, _message) in WRONG.items()}
-    site = fleet(tmp_path_factory.mktemp("wrong"), {**SAME, **wrong})
+    site = fleet(public / "wrong", {**SAME, **wrong})
     return site, site.run(ENVS)
 
 

@@ -16,8 +16,8 @@ import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import needs
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.platform import here, is_older
 from ansible_collections.uvnas.cluster.tests.support.libraries import library
-from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, VERSION, key
-from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site, finish
+from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, VERSION, key, owner
+from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site, finish, make_site
 from ansible_collections.uvnas.cluster.tests.support.wheels import write_small_sdist, write_small_wheel
 
 SERIES = VERSION.rpartition(".")[0]
@@ -31,28 +31,19 @@ def tag(glibc: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def site(public: Path) -> Site:
     """A site with two shares, and packages for this machine and for older ones."""
     assert is_older(OLDER, HERE.libc_version), "these tests need a Python built for an older glibc"
-    directory = tmp_path_factory.mktemp("glibc")
-    links = directory / "links"
+    directory = public / "site"
+    links = public / "links"
     write_small_wheel(links, "sample", "1.0", tag="py3-none-manylinux2014_" + HERE.arch)
     write_small_wheel(links, "sample", "2.0", tag="py3-none-" + tag(HERE.libc_version))
     write_small_wheel(links, "both", "1.0", tag="py3-none-manylinux2014_" + HERE.arch)
     write_small_wheel(links, "both", "1.0", tag="py3-none-" + tag(HERE.libc_version))
     for name, glibc in (("built_new", HERE.libc_version), ("built_old", "2.14")):
-        content = library(directory / name / "it.so", f"GLIBC_{glibc}").read_bytes()
+        content = library(public / name / "it.so", f"GLIBC_{glibc}").read_bytes()
         write_small_sdist(links, name, "1.0", {"it.so": content})
-    found = Site(
-        directory,
-        SERIES,
-        {
-            "uvnas_site_pythons": [{"name": "site", "version": VERSION, "prefix": str(PREFIX)}],
-            "uvnas_index": {"find_links": [str(links)], "offline": True},
-        },
-    )
-    found.files.mkdir()
-    found.share.parent.mkdir()
+    found = make_site(directory, {"uvnas_index": {"find_links": [str(links)], "offline": True}})
     made = found.run([], uvnas_pythons=[SERIES], uvnas_shares=shares(found))
     assert made.rc == 0, made.output
     return found
@@ -62,7 +53,8 @@ def shares(site: Site, a: str | None = None, b: str | None = None) -> list[dict[
     """Both shares, with the glibc that each is declared for."""
     found = []
     for name, root, glibc in (("nas_a", site.share, a), ("nas_b", site.share.parent / "other", b)):
-        found.append({"name": name, "root": str(root), "builder": "builder", **({"glibc": glibc} if glibc else {})})
+        share = {"name": name, "root": str(root), "builder": "builder", "owner": owner()}
+        found.append({**share, **({"glibc": glibc} if glibc else {})})
     return found
 
 

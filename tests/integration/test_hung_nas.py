@@ -32,8 +32,8 @@ from ansible_collections.uvnas.cluster.tests.support.hanging import (
     stoppable,
     wait_until,
 )
-from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, VERSION
-from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site, finish
+from ansible_collections.uvnas.cluster.tests.support.pythons import owner
+from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site, finish, make_site
 
 # Seconds: how long a question to a NAS may take; in playbooks long enough for the NAS that answers, on a busy machine.
 PATIENCE = 2
@@ -298,10 +298,8 @@ class TwoNases:
     def shares(self, *, nas_a: str, nas_b: str) -> list[dict[str, str]]:
         """The shares, with their builders."""
         path = self.site.path
-        return [
-            {"name": "nas_a", "root": f"{path}/nas_a/uv", "mount": f"{path}/nas_a", "builder": nas_a},
-            {"name": "nas_b", "root": f"{path}/nas_b/uv", "builder": nas_b},
-        ]
+        nases = (("nas_a", {"mount": f"{path}/nas_a", "builder": nas_a}), ("nas_b", {"builder": nas_b}))
+        return [{"name": name, "root": f"{path}/{name}/uv", "owner": owner(), **more} for name, more in nases]
 
     def start(self, hosts: dict[str, dict[str, t.Any]], **more: t.Any) -> subprocess.Popen[str]:
         return dataclasses.replace(self.site, hosts=hosts).start([SMALL], **more)
@@ -324,20 +322,18 @@ DOWN = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[TwoNases]:
+def site(public: Path) -> t.Iterator[TwoNases]:
     """The site, with all there should be on both NASes."""
-    path = tmp_path_factory.mktemp("hung")
-    made = Site(
+    path = public / "site"
+    made = make_site(
         path,
-        VERSION.rpartition(".")[0],
         {
-            "uvnas_site_pythons": [{"name": "site", "version": VERSION, "prefix": str(PREFIX)}],
             "uvnas_answer_timeout": PLAYBOOK_PATIENCE,
             "uvnas_profile_dir": f"{path}/{{{{ inventory_hostname }}}}/profile.d",
             "uvnas_profile_fish_dir": f"{path}/{{{{ inventory_hostname }}}}/fish",
         },
     )
-    for name in ("files", "source", "nas_a", "nas_b"):
+    for name in ("source", "nas_a", "nas_b"):
         (path / name).mkdir()
     with stoppable(path / "source", path / "nas_a") as nas:
         two = TwoNases(made, nas)

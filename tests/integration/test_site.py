@@ -21,24 +21,17 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, VERSION
-from ansible_collections.uvnas.cluster.tests.support.sites import BIN, Run, Site, finish
+from ansible_collections.uvnas.cluster.tests.support.pythons import VERSION
+from ansible_collections.uvnas.cluster.tests.support.sites import BIN, Run, Site, finish, make_site
 
 SERIES = VERSION.rpartition(".")[0]
 FIRST: dict[str, t.Any] = {"name": "first", "requirements": ["idna", "six"], "imports": ["idna", "six"]}
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def bare(public: Path) -> Site:
     """A site whose share is not there yet."""
-    site = Site(
-        tmp_path_factory.mktemp("site"),
-        SERIES,
-        {"uvnas_site_pythons": [{"name": "site", "version": VERSION, "prefix": str(PREFIX)}]},
-    )
-    site.files.mkdir()
-    site.share.parent.mkdir()  # The NAS, which nobody but its admin makes.
-    return site
+    return make_site(public / "site")
 
 
 @pytest.fixture(scope="module")
@@ -480,9 +473,11 @@ def test_smoke_tests_have_a_time_limit(site: Site) -> None:
     assert not site.unsealed("hanging")
 
 
-def test_credentials_are_neither_shown_nor_left_on_the_share(site: Site, private_index: str, tmp_path: Path) -> None:
+def test_credentials_are_neither_shown_nor_left_on_the_share(site: Site, private_index: str) -> None:
     index = {"default": f"http://somebody:Pa55-of-tests@{private_index}/simple"}
-    told = tmp_path / "told"
+    told = site.path / "told"
+    told.touch()
+    told.chmod(0o666)  # The owner writes to it.
     env = {"name": "private", "requirements": ["uvnas-sample"], "imports": ["uvnas_sample"], "checks": [f"env >{told}"]}
     good = succeeded(site.envs([env], "-vvv", uvnas_index=index))
     # Nor is it told to the smoke tests, which run what others have written.

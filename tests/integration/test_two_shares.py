@@ -16,8 +16,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, VERSION
-from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site
+from ansible_collections.uvnas.cluster.tests.support.pythons import VERSION, owner
+from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site, make_site
 
 SERIES = VERSION.rpartition(".")[0]
 TOOLS: dict[str, t.Any] = {"name": "tools", "requirements": ["six==1.15.0", "markupsafe"], "imports": ["markupsafe"]}
@@ -50,22 +50,21 @@ def succeeded(run: Run) -> Run:
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Pair]:
-    path = tmp_path_factory.mktemp("two-shares")
+def pair(public: Path) -> t.Iterator[Pair]:
+    path = public / "site"
     shares = {name: path / name / "uv" for name in ("nas_a", "nas_b")}
     # As people write paths. What one share has is found for the other nevertheless.
+    common = {"builder": "builder", "owner": owner()}
     declared = [
-        {"name": name, "root": f"{root.parent}//./uv/", "mount": f"{root.parent}/", "builder": "builder"}
+        {"name": name, "root": f"{root.parent}//./uv/", "mount": f"{root.parent}/", **common}
         for name, root in shares.items()
     ]
-    supplied = {"name": "site", "version": VERSION, "prefix": str(PREFIX)}
-    site = Site(path, SERIES, {"uvnas_site_pythons": [supplied], "uvnas_shares": declared})
-    site.files.mkdir()
+    site = make_site(path, {"uvnas_shares": declared})
     mounted = []
     try:
         for root in shares.values():
             root.parent.mkdir()
-            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g", "tmpfs", root.parent], check=True)
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g,mode=0755", "tmpfs", root.parent], check=True)
             mounted.append(root.parent)
         succeeded(site.run([TOOLS]))
         yield Pair(site, shares)

@@ -157,8 +157,8 @@ def other_versions() -> tuple[str, str]:
 
 
 def owner() -> str:
-    """Whom a share of a test belongs to: somebody else than root, since root may do everything."""
-    return "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    """Whom a share of a test belongs to: not root, who may do everything, but an account that every Linux has."""
+    return "daemon" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 
 
 def make_share(root: Path, name: str = "nas_a") -> Path:

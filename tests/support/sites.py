@@ -16,6 +16,7 @@ import typing as t
 from pathlib import Path
 
 import yaml
+from ansible_collections.uvnas.cluster.tests.support import pythons
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -87,7 +88,9 @@ class Site:
         values = {
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
-            "uvnas_shares": [{"name": "nas_a", "root": str(self.share), "builder": "builder"}],
+            "uvnas_shares": [
+                {"name": "nas_a", "root": str(self.share), "builder": "builder", "owner": pythons.owner()}
+            ],
             "uvnas_envs": wanted,
             "uvnas_files_dir": str(self.files),
             "uvnas_uv_download_dir": str(self.path / "downloads"),
@@ -153,6 +156,30 @@ class Site:
         """Generations of an environment that are not complete."""
         found = (self.share / "generations" / env).glob("*")
         return [path for path in found if not (path / ".uvnas.json").exists()]
+
+
+def make_site(
+    path: Path, variables: t.Mapping[str, t.Any] | None = None, hosts: t.Mapping[str, t.Any] | None = None
+) -> Site:
+    """A site in a new directory, whose share is not there yet. Environments get the Python of the tests.
+
+    It belongs to an owner who must be able to look into ``path``, and who cannot where pytest made it.
+    """
+    path.mkdir()
+    (path / "nas").mkdir()  # The NAS, which nobody but its admin makes.
+    archive = path / "python" / "python.tar.gz"
+    archive.parent.mkdir()
+    # As an archive: the owner may not be able to read where it is installed.
+    pythons.pack_ours(archive)
+    supplied = {"name": "site", "version": pythons.VERSION, "archive": str(archive)}
+    site = Site(
+        path,
+        pythons.VERSION.rpartition(".")[0],
+        {"uvnas_site_pythons": [supplied], **(variables or {})},
+        hosts or {"builder": None},
+    )
+    site.files.mkdir()
+    return site
 
 
 def finish(started: subprocess.Popen[str], limit: float | None = None) -> Run:

@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import zipfile
+
 import pytest
 
 ROOT_OF = {"nas_a": "/mnt/nas-a/uv", "nas_b": "/mnt/nas-b/uv"}
@@ -118,3 +122,55 @@ def test_a_user_cannot_put_an_interpreter_on_the_share(machines, share):
     done = machines.as_user("dev1", "alice", f"uvnas_use {share}; uv venv --python 3.13 /tmp/none")
     assert done.rc != 0
     assert "3.13" in done.stderr
+
+
+# Nothing of a share runs as root
+
+
+HOSTILE = {"name": "hostile", "requirements": ["hostile"], "imports": ["hostile"], "shares": ["nas_a"]}
+MEMBERS = ("dev1", "node-a1", "node-a2")
+
+
+def hostile_wheel():
+    """A package that notes whose right it is imported with, in base64."""
+    info = "hostile-1.0.dist-info"
+    files = {
+        "hostile.py": "import os\nopen(f'/tmp/hostile-{os.getuid()}-{os.getgid()}-{os.getgroups()}', 'w').close()\n",
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: hostile\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as wheel:
+        for path, text in files.items():
+            wheel.writestr(path, text)
+    return base64.b64encode(content.getvalue()).decode()
+
+
+@pytest.fixture
+def hostile(machines, state):
+    """The variables of a site with an environment of that package, and a node that does not know the share's owner."""
+    wheel = "/srv/hostile/hostile-1.0-py3-none-any.whl"
+    machines.root("dev1", f"mkdir /srv/hostile && echo {hostile_wheel()} | base64 -d >{wheel}")
+    machines.root("node-a2", "cp -p /etc/passwd /etc/passwd.all && sed -i /^uvadmin:/d /etc/passwd")
+    yield {
+        "uvnas_envs": [{**HOSTILE, "python": "{{ machines_python }}"}],
+        "uvnas_index": {"find_links": ["/srv/hostile"], "offline": True},
+    }
+    machines.root("node-a2", "mv /etc/passwd.all /etc/passwd")
+    machines.root("dev1", "rm -r /srv/hostile")
+    for host in MEMBERS:
+        machines.root(host, "rm -f /tmp/hostile-*")
+    (state / "locks" / "hostile.txt").unlink(missing_ok=True)
+
+
+def test_a_package_that_is_imported_is_not_root_on_any_host(machines, site, hostile):
+    done = site(**hostile)
+    try:
+        assert done.rc == 0, done.output
+        for host in MEMBERS:
+            # uvadmin, and the group research; by number, as node-a2 knows nobody of this name.
+            assert machines.root(host, "ls /tmp | grep ^hostile-") == "hostile-2000-2000-[2000]\n"
+    finally:
+        gone = site(**{**hostile, "uvnas_envs": [{"name": "hostile", "state": "absent"}]})
+    assert gone.rc == 0, gone.output

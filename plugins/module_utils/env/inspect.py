@@ -16,7 +16,8 @@ from ..errors import UvnasError
 from ..host import platform
 from ..host.mounts import space
 from ..host.process import Runner
-from ..host.workers import Result, call_many
+from ..host.users import User
+from ..host.workers import Result, call_as, call_many
 from ..share import manifest as manifests
 from ..share import store
 from ..share.layout import Layout
@@ -39,6 +40,8 @@ class Inspection:
 
     share: Share
     runner: Runner
+    # Whom environments are started as, where that must not be who runs this process.
+    user: t.Optional[User] = None
 
     @property
     def layout(self) -> Layout:
@@ -80,11 +83,13 @@ class Inspection:
         """
         if specs and space(self.layout.root).noexec:
             return [f"the filesystem of {self.layout.root} is mounted noexec on this host\n{_NOEXEC}"]
+        starts = self.starts
 
         def work(spec: EnvironmentSpec) -> Result:
-            return {"problem": self.problem(spec)}
+            return {"problem": self.problem(spec, start=starts)}
 
-        answers = call_many([functools.partial(work, spec) for spec in specs], jobs=JOBS)
+        user = self.user if starts else None
+        answers = call_many([functools.partial(work, spec) for spec in specs], jobs=JOBS, user=user)
         found = []
         for spec, answer in zip(specs, answers):
             try:
@@ -93,8 +98,22 @@ class Inspection:
                 found.append(f"environment {spec.name}: {error.explain()}")
         return [problem for problem in found if problem is not None]
 
-    def problem(self, spec: EnvironmentSpec) -> t.Optional[str]:
-        """Why a declared environment cannot be used on this host; None where it can."""
+    @functools.cached_property
+    def starts(self) -> bool:
+        """Whether environments are started: not where ``user`` may not look into the share."""
+        if self.user is None:
+            return True
+
+        def look() -> Result:
+            return {"sees": os.access(self.layout.identity, os.R_OK)}
+
+        return bool(call_as(self.user, look)["sees"])
+
+    def problem(self, spec: EnvironmentSpec, *, start: bool = True) -> t.Optional[str]:
+        """Why a declared environment cannot be used on this host; None where it can.
+
+        That takes to ``start`` it, as who runs this process. Without, only what is known beforehand counts.
+        """
         try:
             manifest = self.manifest(spec.name)
         except UvnasError as error:
@@ -105,6 +124,8 @@ class Inspection:
         )
         if objection is not None:
             return f"{objection}\n{needs.advice(needed, host, self.share.name, self.share.glibc)}"
+        if not start:
+            return None
         other_libc = needs.other_libc(needed, host)
         python = os.path.join(self.layout.env(spec.name), "bin", "python")
         try:
@@ -123,9 +144,15 @@ class Inspection:
 
     def warnings(self) -> list[str]:
         """What may go wrong on this host, though nothing has yet."""
-        host, declared = platform.here(self.runner), self.share.glibc
-        if not declared or host.libc != platform.GNU or not platform.is_older(host.libc_version, declared):
-            return []
-        here = f"this host ({socket.gethostname()}) has glibc {host.libc_version}"
-        where = f"share {self.share.name} is declared for {declared} and newer"
-        return [f"{here}, but {where}; what is built next may not run here"]
+        host, declared, found = platform.here(self.runner), self.share.glibc, []
+        if declared and host.libc == platform.GNU and platform.is_older(host.libc_version, declared):
+            here = f"this host ({socket.gethostname()}) has glibc {host.libc_version}"
+            where = f"share {self.share.name} is declared for {declared} and newer"
+            found.append(f"{here}, but {where}; what is built next may not run here")
+        if self.user is not None and not self.starts:
+            found.append(
+                f"share {self.share.name}: no environment was started. The share belongs to root, whom nothing of a"
+                f" share runs as, and uid {self.user.uid} may not look into it. Have it owned by a user of its own"
+                " (owner in uvnas_shares)."
+            )
+        return found

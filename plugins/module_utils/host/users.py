@@ -13,6 +13,9 @@ import typing as t
 
 from ..errors import UvnasError
 
+# The kernel's number for who has none.
+_NOBODY = 65534
+
 
 @dataclasses.dataclass(frozen=True)
 class User:
@@ -42,6 +45,20 @@ def find_user(name: str) -> User:
         ) from None
     groups = tuple(os.getgrouplist(name, entry.pw_gid))
     return User(name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
+
+
+def by_number(uid: int, gid: int) -> User:
+    """The user with this number, whom this host need not know, in one group. What it calls a member is not asked."""
+    return User(str(uid), uid, gid, (gid,), "/")
+
+
+def nobody() -> User:
+    """A user that owns nothing and is in no group that matters."""
+    try:
+        entry = pwd.getpwnam("nobody")
+    except KeyError:
+        return by_number(_NOBODY, _NOBODY)
+    return by_number(entry.pw_uid, entry.pw_gid)
 
 
 def user_to_become(owner: t.Optional[str]) -> t.Optional[User]:

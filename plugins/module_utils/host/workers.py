@@ -194,6 +194,7 @@ def readable(readers: t.Sequence[int], seconds: t.Optional[float] = None) -> lis
 
 def _become(user: User) -> None:
     """Be ``user`` for good, in all ids and groups."""
+    os.setsid()  # Without the terminal of whoever started all this: what is put into it is as good as typed (TIOCSTI).
     os.setgroups(user.groups)
     os.setgid(user.gid)
     os.setuid(user.uid)

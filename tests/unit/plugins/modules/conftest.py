@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 from ansible.module_utils.common import warnings
+from ansible_collections.uvnas.cluster.tests.support.pythons import VERSION, pack_ours
 
 
 @pytest.fixture(autouse=True)
@@ -19,3 +21,10 @@ def as_on_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(internal, "is_controller", False, raising=False)
     # Ansible keeps the warnings of a process, which a module on a host has for itself.
     warnings._global_warnings.clear()
+
+
+@pytest.fixture(scope="module")
+def python(public: Path) -> Path:
+    """A Python that everybody may run."""
+    pack_ours(public / "python.tar.gz")
+    return public / "python" / "bin" / f"python{VERSION.rpartition('.')[0]}"

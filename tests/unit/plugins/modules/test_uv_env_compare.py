@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import typing as t
 from pathlib import Path
 
@@ -43,7 +44,8 @@ def run(layout: Layout, capsys: pytest.CaptureFixture[str]) -> t.Callable[..., d
         """Compare with ``specs``, or with TRAIN alone. The module changes nothing."""
         environments = [spec.as_dict() for spec in specs or (TRAIN,)]
         inputs = {spec["name"]: {"spec_digest": digest} for spec in environments}
-        given = {"share": layout.root, "share_name": "nas_a", "environments": environments, "inputs": inputs, **more}
+        common = {"share": layout.root, "share_name": "nas_a", "owner": pwd.getpwuid(os.geteuid()).pw_name}
+        given = {**common, "environments": environments, "inputs": inputs, **more}
         before = sorted(Path(layout.root).rglob("*"))
         with patch_module_args(given), pytest.raises(SystemExit) as ended:
             uv_env_compare.main()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import sys
+import tempfile
 import typing as t
 from pathlib import Path
 
@@ -22,14 +22,16 @@ TRAIN = {"name": "train", "python": "3.12", "requirements": ["numpy"], "imports"
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    """A share with one environment, whose Python is that of the tests."""
-    shares.make_share(tmp_path)
-    generation = shares.add_generation(tmp_path, "train", ID)
-    (generation / "bin").mkdir()
-    (generation / "bin" / "python").symlink_to(sys.executable)
-    shares.publish(tmp_path, "train", ID)
-    return Layout(str(tmp_path))
+def layout(public: Path, python: Path) -> t.Iterator[Layout]:
+    """A share with one environment, which root runs as nobody."""
+    with tempfile.TemporaryDirectory(dir=public) as directory:
+        os.chmod(directory, 0o755)
+        root = shares.make_share(Path(directory) / "uv")
+        generation = shares.add_generation(root, "train", ID)
+        (generation / "bin").mkdir()
+        (generation / "bin" / "python").symlink_to(python)
+        shares.publish(root, "train", ID)
+        yield Layout(str(root))
 
 
 @pytest.fixture

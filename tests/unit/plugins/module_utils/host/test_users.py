@@ -29,6 +29,21 @@ def test_this_user() -> None:
     assert set(me.groups) == {os.getegid(), *os.getgroups()}
 
 
+def test_numbers() -> None:
+    assert users.by_number(54321, 54322) == users.User("54321", 54321, 54322, (54322,), "/")
+
+
+def test_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = pwd.getpwnam("nobody")
+    assert users.nobody() == users.by_number(entry.pw_uid, entry.pw_gid)
+
+    def unknown(name: str) -> None:
+        raise KeyError(name)
+
+    monkeypatch.setattr(pwd, "getpwnam", unknown)
+    assert users.nobody() == users.by_number(65534, 65534)
+
+
 def test_groups() -> None:
     assert users.find_group("root") == 0
     with pytest.raises(UvnasError, match="this host has no group none-of-this-name") as caught:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pty
 import select
 import signal
 import subprocess
@@ -252,6 +253,38 @@ def test_work_as_another_user() -> None:
     assert answer["command"] == [str(expected.uid), str(expected.gid)]
     if user is not None:
         assert (answer["variables"]["HOME"], answer["variables"]["USER"]) == (user.home, user.name)
+
+
+TERMINAL = """
+import os, sys
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.users import nobody
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import call_as
+
+def look():
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError as error:
+        return {"terminal": error.strerror}
+    return {"terminal": "is there"}
+
+print(call_as(None, look)["terminal"], "/", call_as(nobody(), look)["terminal"])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_another_user_has_no_terminal_of_ours() -> None:
+    """What is put into it (TIOCSTI) is typed by whoever sits there."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+        os.execv(sys.executable, [sys.executable, "-c", TERMINAL])
+    said = b""
+    with contextlib.suppress(OSError):  # It is closed.
+        while part := os.read(terminal, 1 << 10):
+            said += part
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    assert said.decode().strip() == "is there / No such device or address"
 
 
 def test_a_user_that_one_may_not_become_is_no_result() -> None:
