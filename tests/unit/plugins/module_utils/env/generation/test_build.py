@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import build as generation
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation.build import Build
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock import file as locks
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.file import LockText
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.plan import Ingredients
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError, UvnasError
@@ -50,7 +50,9 @@ class FakeUv:
             config = f"home = {self.home or os.path.dirname(interpreter)}\nversion_info = 3.12.4\n"
             (path / "pyvenv.cfg").write_text(config, encoding="utf-8")
             for name in self.installed:
-                (path / "lib" / "python3.12" / "site-packages" / f"{name}.dist-info").mkdir(parents=True)
+                info = path / "lib" / "python3.12" / "site-packages" / f"{name}.dist-info"
+                info.mkdir(parents=True)
+                (info / "RECORD").write_text(f"{info.name}/RECORD,,\n")
         if self.fails and self.fails in cmd:
             return Completed(1, "", "error: this is what it said\n")
         return Completed(0, "", "")
@@ -63,8 +65,8 @@ def layout(tmp_path: Path) -> Layout:
 
 def what(text: str = "iniconfig==2.1" + HASH, **fields: t.Any) -> Build:
     spec = EnvironmentSpec("analysis", python="3.12", requirements=("iniconfig",), **fields)
-    lock = locks.parse(text, what="it")
-    ingredients = Ingredients(lock.digest, KEY, "1" * 64, spec.build_options())
+    lock = LockText(text, what="it")
+    ingredients = Ingredients(lock.lock.digest, KEY, "1" * 64, spec.build_options())
     return Build(spec, ingredients, lock, Interpreter(KEY, "3.12.4", "1" * 64), "nas_a")
 
 
@@ -73,12 +75,12 @@ def test_what_is_built_has_a_manifest(layout: Layout) -> None:
     manifest = generation.build(layout, Uv(layout, FakeUv("iniconfig-2.1")), build)
     written = json.loads(Path(layout.manifest("analysis", build.id)).read_text(encoding="utf-8"))
     assert written == manifest.as_dict()
-    assert (written["format"], written["environment"], written["id"]) == (1, "analysis", build.id)
+    assert (written["format"], written["environment"], written["id"]) == (2, "analysis", build.id)
     assert written["packages"] == {"iniconfig": "2.1"}
     assert written["python"] == {"key": KEY, "version": "3.12.4", "digest": "1" * 64}
     assert written["source"] == {"python": "3.12", "requirements": ["iniconfig"]}
     assert written["imports"] == ["iniconfig"]
-    assert written["lock"] == {"digest": build.lock.digest, "spec": None}
+    assert written["lock"] == {"digest": build.lock.lock.digest, "spec": None, "text": build.lock.digest}
 
 
 def test_what_the_spec_asks_for_is_what_uv_is_asked_for(layout: Layout) -> None:
