@@ -13,6 +13,7 @@ lock and manifest, of which the manifest is told from outside.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
 import typing as t
@@ -82,11 +83,10 @@ def of_generation(layout: Layout, manifest: Manifest) -> Contents:
     content = files.read_bytes(path)
     if content is None:
         raise UvnasError(f"{path} is missing", hint=DAMAGED_HINT)
-    text = content.decode(errors="replace")
-    if of_text(text) != manifest.content.files:
+    if hashlib.sha256(content).hexdigest() != manifest.content.files:
         raise UvnasError(f"{path} is damaged: it is not the file that its manifest was written for", hint=DAMAGED_HINT)
     try:
-        return parse(json.loads(text), path)
+        return parse(json.loads(content), path)
     except ValueError as error:
         raise UvnasError(f"{path} is not valid JSON: {error}", hint=DAMAGED_HINT) from error
 
