@@ -28,7 +28,6 @@ from ...uv.wheel import metadata_directories, parse_record
 _BY_INSTALLER = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json"})
 # The hashes that vouch for a file. RECORDs may have no weaker ones (PEP 376), but who knows.
 _HASH = re.compile(r"sha(256|384|512)=.")
-_BYTECODE = re.compile(r"(.*/)?__pycache__/[^/]*\.pyc")
 _OWN = frozenset({MANIFEST, GENERATION_LOCK, CONTENTS})
 _SHOWN = 3
 
@@ -168,7 +167,7 @@ def _dispute(one: str, other: str, places: t.Sequence[str]) -> str:
 
 def is_bytecode(place: str) -> bool:
     """Whether a path is that of what Python compiles a source to."""
-    return _BYTECODE.fullmatch(place) is not None
+    return place.endswith(".pyc") and place.split("/")[-2:-1] == ["__pycache__"]
 
 
 def script_body(content: bytes, generation: str) -> t.Optional[bytes]:
