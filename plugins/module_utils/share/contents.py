@@ -3,11 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a generation contains, by digests: ``.uvnas-files.json`` beside its manifest, which has the digest of this file.
 
-Not in the manifest itself, which every converge may read: with a hundred packages it would be ten times as large.
+Not in the manifest itself, which runs with nothing to do have to read: it would be several times as large.
 
 Every file is vouched for once. Most are by the RECORD of their package, and the digest of each RECORD is here; what no
-RECORD has a hash of is here by itself. Left out are bytecode, which anybody may compile again, and the generation's own
-lock and manifest, of which the manifest is told from outside.
+RECORD has a hash of is here by itself. Left out are bytecode, which is made from the sources, the generation's own
+lock, whose digest is in the manifest, and the manifest.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ import typing as t
 from ..errors import UvnasError
 from ..host import files
 from ..host.checksum import of_data, of_text
-from .layout import Layout
-from .manifest import DAMAGED_HINT, ContentFact, Manifest
+from .manifest import DAMAGED_HINT, ContentFact
 
 FORMAT = 1
 
@@ -74,16 +73,12 @@ def write(path: str, contents: Contents) -> ContentFact:
     return ContentFact(of_text(text), contents.portable)
 
 
-def of_generation(layout: Layout, manifest: Manifest) -> Contents:
-    """The contents of the generation that a manifest is of. Raises UvnasError where they are not those it vouches for.
-
-    Of which share the manifest is does not matter, as long as it lies on this one.
-    """
-    path = layout.contents(manifest.environment, manifest.id)
+def read(path: str, fact: ContentFact) -> Contents:
+    """The contents at ``path``, as written for a manifest that says ``fact``. Raises UvnasError for any other."""
     content = files.read_bytes(path)
     if content is None:
         raise UvnasError(f"{path} is missing", hint=DAMAGED_HINT)
-    if hashlib.sha256(content).hexdigest() != manifest.content.files:
+    if hashlib.sha256(content).hexdigest() != fact.files:
         raise UvnasError(f"{path} is damaged: it is not the file that its manifest was written for", hint=DAMAGED_HINT)
     try:
         return parse(json.loads(content), path)

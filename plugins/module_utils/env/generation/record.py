@@ -26,7 +26,7 @@ from ...uv.wheel import metadata_directories, parse_record
 
 # What whoever installs a wheel adds to its metadata (PEP 376, PEP 610, and of uv's own): how it came here, and when.
 _BY_INSTALLER = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json"})
-# The hashes that vouch for a file. RECORDs may have no weaker ones (PEP 376), but who knows.
+# The hashes that vouch for a file. Weaker ones are not allowed (PEP 427), but installed all the same.
 _HASH = re.compile(r"sha(256|384|512)=.")
 _OWN = frozenset({MANIFEST, GENERATION_LOCK, CONTENTS})
 _SHOWN = 3
@@ -50,7 +50,7 @@ class Package:
 
 
 class Recorder:
-    """Takes down what is in a generation, which has to be complete by then but for its manifest."""
+    """Takes down what is in a generation: RECORDs when packages are installed, and the rest when it is sealed."""
 
     def __init__(self, env: str, path: str, site_packages: str) -> None:
         """Raises UvnasError where two packages disagree on what a file contains."""

@@ -14,11 +14,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import contents
-from ansible_collections.uvnas.cluster.plugins.module_utils.share import manifest as manifests
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.contents import Contents, File, PackageRecord
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.manifest import Manifest
-from ansible_collections.uvnas.cluster.tests.support import shares
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.manifest import ContentFact
 
 NUMPY = "lib/python3.12/site-packages/numpy-2.3.1.dist-info/RECORD"
 CONTENTS = Contents(
@@ -29,28 +26,20 @@ CONTENTS = Contents(
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    shares.add_generation(shares.make_share(tmp_path), "train", "1a2b3c")
-    return Layout(str(tmp_path))
-
-
-def written(layout: Layout, what: Contents = CONTENTS) -> Manifest:
-    """The manifest of a generation whose contents are written."""
-    fact = contents.write(layout.contents("train", "1a2b3c"), what)
-    manifest = manifests.of_generation(layout, "train", "1a2b3c")
-    assert manifest is not None
-    return dataclasses.replace(manifest, content=fact)
+def path(tmp_path: Path) -> Path:
+    return tmp_path / ".uvnas-files.json"
 
 
 @pytest.mark.parametrize("what", [CONTENTS, Contents({}, {}, {})])
-def test_there_and_back(layout: Layout, what: Contents) -> None:
-    assert contents.of_generation(layout, written(layout, what)) == what
+def test_there_and_back(path: Path, what: Contents) -> None:
+    assert contents.read(str(path), contents.write(str(path), what)) == what
 
 
-def test_what_is_written_can_be_read_without_this_collection(layout: Layout) -> None:
-    manifest = written(layout)
-    content = Path(layout.contents("train", "1a2b3c")).read_bytes()
-    assert manifest.content.files == hashlib.sha256(content).hexdigest()
+def test_what_is_written_can_be_read_without_this_collection(path: Path) -> None:
+    fact = contents.write(str(path), CONTENTS)
+    content = path.read_bytes()
+    assert fact.packages == CONTENTS.portable
+    assert fact.files == hashlib.sha256(content).hexdigest()
     assert json.loads(content) == {
         "format": 1,
         "records": {NUMPY: {"sha256": "1" * 64, "portable": "2" * 64}},
@@ -73,29 +62,27 @@ def test_what_is_equal_on_every_share(change: dict[str, t.Any], equal: bool) -> 
 
 
 @pytest.mark.parametrize("damage", [lambda old: old[:-2], lambda _old: b"", lambda old: old.replace(b"120", b"121")])
-def test_a_list_that_its_manifest_does_not_vouch_for(layout: Layout, damage: t.Callable[[bytes], bytes]) -> None:
-    manifest, path = written(layout), Path(layout.contents("train", "1a2b3c"))
+def test_a_list_that_its_manifest_does_not_vouch_for(path: Path, damage: t.Callable[[bytes], bytes]) -> None:
+    fact = contents.write(str(path), CONTENTS)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UvnasError, match=r"\.uvnas-files\.json is damaged: it is not the file") as caught:
-        contents.of_generation(layout, manifest)
+        contents.read(str(path), fact)
     assert caught.value.hint
 
 
-def test_a_list_that_is_not_there(layout: Layout) -> None:
-    manifest = written(layout)
-    Path(layout.contents("train", "1a2b3c")).unlink()
+def test_a_list_that_is_not_there(path: Path) -> None:
+    fact = contents.write(str(path), CONTENTS)
+    path.unlink()
     with pytest.raises(UvnasError, match=r"\.uvnas-files\.json is missing"):
-        contents.of_generation(layout, manifest)
+        contents.read(str(path), fact)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "\udcff"])
-def test_what_is_no_list_although_the_manifest_vouches_for_it(layout: Layout, text: str) -> None:
-    manifest, path = written(layout), Path(layout.contents("train", "1a2b3c"))
+def test_what_is_no_list_although_the_manifest_vouches_for_it(path: Path, text: str) -> None:
     path.write_text(text, errors="surrogateescape")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    manifest = dataclasses.replace(manifest, content=dataclasses.replace(manifest.content, files=digest))
+    fact = ContentFact(hashlib.sha256(path.read_bytes()).hexdigest(), "")
     with pytest.raises(UvnasError, match=r"\.uvnas-files\.json "):
-        contents.of_generation(layout, manifest)
+        contents.read(str(path), fact)
 
 
 @pytest.mark.parametrize(

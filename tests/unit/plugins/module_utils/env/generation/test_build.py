@@ -110,7 +110,7 @@ def test_it_is_built_from_the_lock_that_it_carries(layout: Layout) -> None:
 def test_what_is_there_is_recorded(layout: Layout) -> None:
     build = what(checks=("true",))
     manifest = generation.build(layout, Uv(layout, FakeUv("iniconfig-2.1")), build)
-    found = contents.of_generation(layout, manifest)
+    found = contents.read(layout.contents("analysis", build.id), manifest.content)
     site = "lib/python3.12/site-packages"
     assert set(found.records) == {f"{site}/iniconfig-2.1.dist-info/RECORD"}
     assert set(found.files) == {"pyvenv.cfg", ".uvnas-pin.py", f"{site}/zzz_uvnas_pin.pth"}
