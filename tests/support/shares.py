@@ -40,7 +40,7 @@ def add_lock(root: Path, env: str, text: str) -> None:
 def manifest(env: str, generation_id: str, **more: t.Any) -> dict[str, t.Any]:
     """A manifest with all that belongs in it."""
     return {
-        "format": 1,
+        "format": 2,
         "environment": env,
         "id": generation_id,
         "share": NAME,
@@ -49,7 +49,8 @@ def manifest(env: str, generation_id: str, **more: t.Any) -> dict[str, t.Any]:
         "seconds": 1.5,
         "uv": "0.13.9",
         "python": {"key": KEY, "version": "3.12.4", "digest": "1" * 64},
-        "lock": {"digest": "2" * 64, "spec": "3" * 64},
+        "lock": {"digest": "2" * 64, "spec": "3" * 64, "text": "4" * 64},
+        "content": {"files": "5" * 64, "packages": "6" * 64},
         "options": {"compile_bytecode": True, "no_binary": [], "system_site_packages": False},
         "source": {"requirements": ["iniconfig"]},
         "imports": [],

@@ -15,17 +15,26 @@ from pathlib import Path
 
 
 def write_small_wheel(
-    directory: Path, name: str, version: str, requires: t.Sequence[str] = (), tag: str = "py3-none-any"
+    directory: Path,
+    name: str,
+    version: str,
+    requires: t.Sequence[str] = (),
+    tag: str = "py3-none-any",
+    more: t.Mapping[str, str] | None = None,
+    *,
+    hashes: bool = True,
 ) -> None:
-    """Write a wheel of one empty module."""
+    """Write a wheel of one empty module, and of the files in ``more``; without ``hashes`` its RECORD has none."""
     info = f"{name}-{version}.dist-info"
     metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}", *(f"Requires-Dist: {r}" for r in requires)]
     files = {
         f"{name}.py": "",
         f"{info}/METADATA": "\n".join(metadata) + "\n",
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n",
+        **(more or {}),
     }
-    record = "".join(f"{path},{_record(text)}\n" for path, text in files.items()) + f"{info}/RECORD,,\n"
+    lines = [f"{path},{_record(text) if hashes else ','}\n" for path, text in files.items()]
+    record = "".join(lines) + f"{info}/RECORD,,\n"
     directory.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(directory / f"{name}-{version}-{tag}.whl", "w") as wheel:
         for path, text in {**files, f"{info}/RECORD": record}.items():

@@ -37,6 +37,7 @@ def test_it_is_the_same_lock_generation_and_content(machines, env):
     assert locks[0] == locks[1]
     a, b = (manifest(machines, share, env) for share in ROOT_OF)
     assert (a["id"], a["packages"], a["python"], a["lock"]) == (b["id"], b["packages"], b["python"], b["lock"])
+    assert a["content"]["packages"] == b["content"]["packages"]
     assert (a["share"], b["share"]) == ("nas_a", "nas_b")
     assert records(machines, "nas_a", env) == records(machines, "nas_b", env)
 

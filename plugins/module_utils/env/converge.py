@@ -125,7 +125,7 @@ class Environments(ShareConvergence[Plan, Done]):
             raise UvnasError(f"environment {change.name}: its lock or its interpreter is not on the share")
         spec, ingredients = change.wanted.spec, change.wanted.ingredients
         lock = read_lock(self.layout, change.name)
-        if lock.digest != ingredients.lock_digest:
+        if lock.lock.digest != ingredients.lock_digest:
             raise UvnasError(f"environment {change.name}: its lock changed while this was running", hint="Run again.")
         return build.Build(
             spec,
@@ -189,7 +189,7 @@ class Environments(ShareConvergence[Plan, Done]):
                 return versions
             if self.locks[change.name].digest is None:
                 return {}
-        return read_lock(self.layout, change.name).versions
+        return read_lock(self.layout, change.name).lock.versions
 
 
 def _diff_text(fact: t.Mapping[str, t.Any]) -> str:

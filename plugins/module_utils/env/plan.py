@@ -18,7 +18,7 @@ KEEP = "keep"
 REMOVE = "remove"
 
 # What a build adds by itself, as a number: to be raised when that becomes something else, so that it gets a new name.
-_RECIPE = 1
+_RECIPE = 2
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ..python.record import Interpreter, Record, load_record, resolve
 from ..share import store
 from ..share.layout import Layout
 from . import plan as planning
-from .lock.file import Lock
+from .lock.file import LockText
 from .lock.plan import read as read_text
 from .spec import EnvironmentSpec
 
@@ -76,7 +76,7 @@ class Comparison:
     def _lock_digest(self, env: str) -> t.Optional[str]:
         if self.locks is not None:
             return self.locks[env].digest
-        return read_lock(self.layout, env).digest
+        return read_lock(self.layout, env).lock.digest
 
     def _interpreter(self, spec: EnvironmentSpec, record: Record) -> t.Optional[Interpreter]:
         """The interpreter for an environment; None where a check comes before it is on the share."""
@@ -99,12 +99,12 @@ class Comparison:
         return names
 
 
-def read_lock(layout: Layout, env: str) -> Lock:
-    """The lock on the share. Raises UvnasError."""
+def read_lock(layout: Layout, env: str) -> LockText:
+    """The lock on the share. Raises UvnasError where there is none; its ``lock`` raises it where it is none."""
     text = read_text(layout, env)
     if text is None:
         raise UvnasError(
             f"environment {env} has no lock on this share",
             hint="uvnas.cluster.uv_lock makes it; run that first, as the role envs does.",
         )
-    return text.lock
+    return text

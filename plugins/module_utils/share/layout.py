@@ -14,6 +14,9 @@ from ..errors import SpecError
 
 LAYOUT_VERSION = 1
 MANIFEST = ".uvnas.json"
+# Beside the manifest: what was installed, and the digests of what is there.
+GENERATION_LOCK = ".uvnas-lock.txt"
+CONTENTS = ".uvnas-files.json"
 
 # A colon would end the path in PATH, a line break in every file that names it.
 _BAD_IN_PATH = re.compile(r"[\x00-\x1f\x7f:]")
@@ -130,6 +133,14 @@ class Layout:
     def manifest(self, env: str, generation_id: str) -> str:
         """Written last: a generation is complete if and only if this exists."""
         return self._path("generations", env, generation_id, MANIFEST)
+
+    def generation_lock(self, env: str, generation_id: str) -> str:
+        """The lock that a generation was built from, whatever the lock of its environment is by now."""
+        return self._path("generations", env, generation_id, GENERATION_LOCK)
+
+    def contents(self, env: str, generation_id: str) -> str:
+        """The digests of what is in a generation."""
+        return self._path("generations", env, generation_id, CONTENTS)
 
     def interpreter_bin(self, key: str, minor: str) -> str:
         """The executable of the interpreter with uv's ``key``; ``minor`` is ``3.12``. Never a minor link."""

@@ -17,7 +17,13 @@ from ..host.platform import GNU, MUSL
 from . import store
 from .layout import Layout
 
-FORMAT = 1
+FORMAT = 2
+
+_EARLIER = (
+    "It was written by an earlier version of uvnas.cluster. site.yml builds its environment anew, beside it; "
+    "then remove this generation, when nobody uses it any more."
+)
+DAMAGED_HINT = "Remove its generation, and run site.yml to build it anew."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,10 +81,23 @@ class Python:
 
 @dataclasses.dataclass(frozen=True)
 class LockFact:
-    """The lock of a generation: the digest of what is locked, and of what that was resolved from."""
+    """The lock of a generation: the digest of what is locked, and of what that was resolved from.
+
+    ``text`` is of the generation's own file, comments and all: of the very bytes that it was built from.
+    """
 
     digest: str
     spec: t.Optional[str]
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ContentFact:
+    """What a generation contains: the digest of the file that says it in detail (see share/contents.py), and of its
+    packages one that is equal on every share, as far as they are wheels."""
+
+    files: str
+    packages: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +115,7 @@ class Manifest:
     uv: str
     python: Python
     lock: LockFact
+    content: ContentFact
     # Options of the build that decide what is in it.
     options: t.Mapping[str, t.Any]
     # Where it comes from, in the words of the inventory.
@@ -138,15 +158,18 @@ def users_of(layout: Layout, key: str) -> list[str]:
 
 def parse(data: t.Mapping[str, t.Any], what: str) -> Manifest:
     """The manifest in ``data``, which was read from ``what``. Raises UvnasError where it is none."""
-    if data.get("format") != FORMAT:
+    number = data.get("format")
+    if number != FORMAT:
+        earlier = type(number) is int and number < FORMAT
         raise UvnasError(
-            f"{what} has format {data.get('format')!r}, not {FORMAT}",
-            hint="Was it written by a newer version of uvnas.cluster? Then use that one.",
+            f"{what} has format {number!r}, not {FORMAT}",
+            hint=_EARLIER if earlier else "Was it written by a newer version of uvnas.cluster? Then use that one.",
         )
     given: dict[str, t.Any] = {field.name: data.get(field.name) for field in dataclasses.fields(Manifest)}
     given.update(
         python=_part(given["python"], Python),
         lock=_part(given["lock"], LockFact),
+        content=_part(given["content"], ContentFact),
         platform=_needs(given["platform"]),
         size=_part(given["size"], Size),
     )
@@ -154,7 +177,7 @@ def parse(data: t.Mapping[str, t.Any], what: str) -> Manifest:
     if wrong:
         raise UvnasError(
             f"{what} is damaged: it does not say {', '.join(dict.fromkeys(wrong))}",
-            hint="Remove its generation, and run site.yml to build it anew.",
+            hint=DAMAGED_HINT,
         )
     return Manifest(**given)
 

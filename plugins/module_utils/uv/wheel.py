@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import typing as t
@@ -39,10 +40,16 @@ def read_record(info: str) -> list[tuple[str, str]]:
 
     Paths are relative to the directory that the metadata directory is in. Raises FileNotFoundError, csv.Error.
     """
+    with open(os.path.join(info, "RECORD"), "rb") as file:
+        return parse_record(file.read())
+
+
+def parse_record(content: bytes) -> list[tuple[str, str]]:
+    """The same of what is in a RECORD. Raises csv.Error."""
     import csv  # Not with the others: whoever only compares names, as every converge does, need not wait for it.
 
-    with open(os.path.join(info, "RECORD"), encoding="utf-8", errors="replace", newline="") as file:
-        return [(line[0], line[1] if len(line) > 1 else "") for line in csv.reader(file) if line]
+    lines = io.StringIO(content.decode(errors="replace"), newline="")
+    return [(line[0], line[1] if len(line) > 1 else "") for line in csv.reader(lines) if line]
 
 
 def platform_tags(text: str) -> list[str]:

@@ -24,6 +24,7 @@ from ...host import files
 from ...host.mounts import space
 from ...host.process import Completed
 from ...python.record import Interpreter
+from ...share import contents
 from ...share import manifest as manifests
 from ...share.layout import Layout
 from ...share.manifest import LockFact, Manifest, Needs, Python
@@ -31,10 +32,10 @@ from ...uv.cache import borrow
 from ...uv.command import Uv
 from ...uv.target import platform_arguments
 from ...uv.wheel import installed_packages
-from ..lock.file import Lock
+from ..lock.file import LockText
 from ..plan import Ingredients
 from ..spec import EnvironmentSpec
-from . import needs, pin
+from . import needs, pin, record
 from .size import seal
 
 # Of uv: how many threads link files, and how many processes compile bytecode (seen with strace). By default as many as
@@ -65,7 +66,7 @@ class Build:
 
     spec: EnvironmentSpec
     ingredients: Ingredients
-    lock: Lock
+    lock: LockText
     interpreter: Interpreter
     share_name: str
     link_mode: t.Optional[str] = None
@@ -94,15 +95,18 @@ def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
         _install(layout, uv, what, path)
         _check_interpreter(layout, what, path)
         packages = _check_packages(what, path)
+        recorder = record.Recorder(what.spec.name, path, site_packages(path, what.interpreter.minor))
         pin.write(path, site_packages(path, what.interpreter.minor))
         needed = _check_needs(layout, what, path, packages)
         _smoke_test(uv, what, path)
+        size = seal(path, recorder.see)
+        content = contents.write(layout.contents(what.spec.name, what.id), recorder.contents())
         manifest = Manifest(
             environment=what.spec.name,
             id=what.id,
             share=what.share_name,
             builder=socket.gethostname(),
-            size=seal(path),
+            size=size,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - started, 2),
             uv=_uv_version(layout),
@@ -111,7 +115,8 @@ def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
                 version=what.interpreter.version,
                 digest=what.ingredients.interpreter_digest,
             ),
-            lock=LockFact(what.ingredients.lock_digest, what.lock.spec_digest),
+            lock=LockFact(what.ingredients.lock_digest, what.lock.spec_digest, what.lock.digest),
+            content=content,
             options=dict(what.ingredients.options),
             source=_source(what.spec),
             imports=list(what.spec.imports),
@@ -132,8 +137,11 @@ def site_packages(path: str, minor: str) -> str:
 
 
 def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
-    """A virtual environment at ``path`` with exactly the packages of the lock."""
-    name = what.spec.name
+    """A virtual environment at ``path`` with exactly the packages of the lock, which lies in it from then on.
+
+    uv reads this copy: whatever becomes of the lock on the share meanwhile, what is recorded is what was installed.
+    """
+    name, lock = what.spec.name, layout.generation_lock(what.spec.name, what.id)
     interpreter = layout.interpreter_bin(what.ingredients.interpreter_key, what.interpreter.minor)
     options = ["--system-site-packages"] if what.spec.system_site_packages else []
     uv.check(
@@ -143,6 +151,7 @@ def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
     # uv has made it, for everybody to write. Who holds that lock keeps uv waiting.
     lock_of_uv = os.path.join(path, ".lock")
     files.make_private(lock_of_uv)
+    files.write(lock, what.lock.text)
     sync = ["--python", os.path.join(path, "bin", "python"), "--require-hashes", "--allow-empty-requirements"]
     if what.spec.compile_bytecode:
         sync.append("--compile-bytecode")
@@ -154,17 +163,17 @@ def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
     variables = what.spec.uv_variables()
     if what.workers and _WORKERS not in uv.variables():
         variables[_WORKERS] = str(what.workers)
-    versions = what.lock.versions
+    versions = what.lock.lock.versions
     done = None
     if any(borrow(cache, layout.cache, versions, what.interpreter.minor) for cache in what.caches):
         offline = {**variables, "UV_OFFLINE": "1"}
-        done = uv.run("pip", "sync", "--quiet", *sync, layout.lock(name), variables=offline)
+        done = uv.run("pip", "sync", "--quiet", *sync, lock, variables=offline)
     if done is None or done.rc != 0:
-        done = uv.run("pip", "sync", "--quiet", *sync, layout.lock(name), variables=variables)
+        done = uv.run("pip", "sync", "--quiet", *sync, lock, variables=variables)
     if done.rc != 0:
         raise CommandError(
             f"environment {name}: cannot install its lock",
-            cmd=["uv", "pip", "sync", *sync, layout.lock(name)],
+            cmd=["uv", "pip", "sync", *sync, lock],
             rc=done.rc,
             stdout=done.stdout,
             stderr=done.stderr,
@@ -187,11 +196,12 @@ def _check_interpreter(layout: Layout, what: Build, path: str) -> None:
 def _check_packages(what: Build, path: str) -> dict[str, str]:
     """The installed packages, which must be those of the lock."""
     installed = installed_packages(site_packages(path, what.interpreter.minor))
-    wanted = {name: version for name, version in what.lock.versions.items() if not version.startswith("@")}
+    lock = what.lock.lock
+    wanted = {name: version for name, version in lock.versions.items() if not version.startswith("@")}
     # A package whose marker does not hold here is rightly missing.
-    conditional = {package.name for package in what.lock.packages if package.marker}
-    missing = sorted(set(what.lock.versions) - set(installed) - conditional)
-    foreign = sorted(set(installed) - set(what.lock.versions))
+    conditional = {package.name for package in lock.packages if package.marker}
+    missing = sorted(set(lock.versions) - set(installed) - conditional)
+    foreign = sorted(set(installed) - set(lock.versions))
     different = sorted(n for n in wanted if n in installed and not _same_version(wanted[n], installed[n]))
     if missing or foreign or different:
         raise UvnasError(

@@ -30,7 +30,7 @@ LOCK = "iniconfig==2.1 \\\n    --hash=sha256:" + "2" * 64 + "\n"
 PACKAGES = {"iniconfig": "2.1"}
 # Of what is locked, and of what goes into the generation: whatever changes them gives every environment another name.
 DIGEST = "abbdbd05a3325d86ec016d3cb4215e03da97ad95c7fc275d8e20e963044874b3"
-ID = "d5b40a1b2d39"
+ID = "cd64840294a1"
 ENV = EnvironmentSpec("analysis", python="3.12", requirements=("iniconfig",))
 OLD = "0123456789ab"
 
@@ -71,8 +71,10 @@ class FakeUv:
             (path / "bin").mkdir(parents=True)
             (path / "bin" / "python").symlink_to(interpreter)
             (path / "pyvenv.cfg").write_text(f"home = {os.path.dirname(interpreter)}\n", encoding="utf-8")
-            (path / "lib" / "python3.12" / "site-packages" / "iniconfig-2.1.dist-info").mkdir(parents=True)
-        elif cmd[-1].endswith("/bad.txt"):
+            info = path / "lib" / "python3.12" / "site-packages" / "iniconfig-2.1.dist-info"
+            info.mkdir(parents=True)
+            (info / "RECORD").write_text("iniconfig-2.1.dist-info/RECORD,,\n")
+        elif "/bad/" in cmd[-1]:
             return Completed(2, "", "error: there is no such wheel\n")
         return Completed(0, "", "")
 
@@ -166,7 +168,7 @@ def test_builds_at_the_same_time_share_the_processors(
     class TellingUv(FakeUv):
         def run(self, cmd: t.Sequence[str], **more: t.Any) -> Completed:
             if "sync" in cmd:
-                path = tmp_path / f"{Path(cmd[-1]).stem}.workers"
+                path = tmp_path / f"{Path(cmd[-1]).parents[1].name}.workers"
                 path.write_text(more["variables"].get("UV_CONCURRENT_INSTALLS", ""), encoding="utf-8")
             return super().run(cmd, **more)
 

@@ -43,6 +43,8 @@ def test_where_things_are() -> None:
     assert layout.lock("a") == "/mnt/nas-a/uv/locks/a.txt"
     assert layout.generation("a", "1") == "/mnt/nas-a/uv/generations/a/1"
     assert layout.manifest("a", "1") == "/mnt/nas-a/uv/generations/a/1/.uvnas.json"
+    assert layout.generation_lock("a", "1") == "/mnt/nas-a/uv/generations/a/1/.uvnas-lock.txt"
+    assert layout.contents("a", "1") == "/mnt/nas-a/uv/generations/a/1/.uvnas-files.json"
     assert layout.interpreter_bin("cpython-3.12.11-linux-x86_64-gnu", "3.12") == (
         "/mnt/nas-a/uv/python/cpython-3.12.11-linux-x86_64-gnu/bin/python3.12"
     )

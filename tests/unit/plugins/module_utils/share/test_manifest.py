@@ -15,6 +15,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasE
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import manifest as manifests
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.manifest import (
+    ContentFact,
     LockFact,
     Manifest,
     Need,
@@ -33,7 +34,8 @@ MANIFEST = Manifest(
     seconds=1.5,
     uv="0.13.9",
     python=Python("cpython-3.12.4-linux-x86_64-gnu", "3.12.4", "1" * 64),
-    lock=LockFact("2" * 64, "3" * 64),
+    lock=LockFact("2" * 64, "3" * 64, "4" * 64),
+    content=ContentFact("5" * 64, "6" * 64),
     options={"compile_bytecode": True, "no_binary": ["numpy"], "system_site_packages": False},
     source={"requirements": ["numpy"]},
     imports=["numpy"],
@@ -54,7 +56,7 @@ def path(tmp_path: Path) -> str:
     "change",
     [
         {},
-        {"lock": LockFact("2" * 64, None)},
+        {"lock": LockFact("2" * 64, None, "4" * 64)},
         {"platform": Needs()},
         {"platform": Needs("x86_64", "musl")},
         {"platform": Needs("x86_64", "gnu", "2.17", "2.17")},
@@ -74,7 +76,7 @@ def test_what_is_written_can_be_read_without_this_collection(path: str) -> None:
     manifests.write(path, MANIFEST)
     data = json.loads(Path(path).read_text())
     assert data == {
-        "format": 1,
+        "format": 2,
         "environment": "train",
         "id": "1a2b3c",
         "share": "nas_a",
@@ -83,7 +85,8 @@ def test_what_is_written_can_be_read_without_this_collection(path: str) -> None:
         "seconds": 1.5,
         "uv": "0.13.9",
         "python": {"key": "cpython-3.12.4-linux-x86_64-gnu", "version": "3.12.4", "digest": "1" * 64},
-        "lock": {"digest": "2" * 64, "spec": "3" * 64},
+        "lock": {"digest": "2" * 64, "spec": "3" * 64, "text": "4" * 64},
+        "content": {"files": "5" * 64, "packages": "6" * 64},
         "options": {"compile_bytecode": True, "no_binary": ["numpy"], "system_site_packages": False},
         "source": {"requirements": ["numpy"]},
         "imports": ["numpy"],
@@ -167,8 +170,12 @@ def test_all_that_is_missing_is_named() -> None:
         ("python", {"key": "k", "version": 3.12, "digest": "1"}),
         ("python", {"key": None, "version": "3.12.4", "digest": "1"}),
         ("lock", "2" * 64),
-        ("lock", {"digest": 2, "spec": None}),
-        ("lock", {"digest": "2", "spec": 3}),
+        ("lock", {"digest": 2, "spec": None, "text": "4"}),
+        ("lock", {"digest": "2", "spec": 3, "text": "4"}),
+        ("lock", {"digest": "2", "spec": "3"}),
+        ("content", "5"),
+        ("content", {"files": "5"}),
+        ("content", {"files": "5", "packages": ["6"]}),
         ("options", []),
         ("source", "requirements"),
         ("imports", "numpy"),
@@ -215,13 +222,21 @@ def test_who_did_not_look_says_nothing_of_hosts() -> None:
     assert manifests.parse(data, "it").platform.as_dict() == {}
 
 
-@pytest.mark.parametrize("number", [0, 2, "1", None, [1]])
+@pytest.mark.parametrize("number", [3, "2", None, [2], 2.5, True])
 def test_another_format(path: str, number: t.Any) -> None:
     Path(path).write_text(json.dumps({**DATA, "format": number}))
     with pytest.raises(UvnasError) as caught:
         manifests.read(path)
-    assert str(caught.value) == f"{path} has format {number!r}, not 1"
+    assert str(caught.value) == f"{path} has format {number!r}, not 2"
     assert "newer version" in caught.value.hint
+
+
+def test_an_earlier_format(path: str) -> None:
+    Path(path).write_text(json.dumps({**DATA, "format": 1}))
+    with pytest.raises(UvnasError, match=r"\.uvnas\.json has format 1, not 2") as caught:
+        manifests.read(path)
+    assert "earlier version" in caught.value.hint
+    assert "builds its environment anew" in caught.value.hint
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '"text"'])

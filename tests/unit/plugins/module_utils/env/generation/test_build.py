@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import typing as t
@@ -13,12 +14,13 @@ from pathlib import Path
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import build as generation
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation.build import Build
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock import file as locks
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.file import LockText
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.plan import Ingredients
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError, UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.record import Interpreter
+from ansible_collections.uvnas.cluster.plugins.module_utils.share import contents
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Uv
 from ansible_collections.uvnas.cluster.tests.support import shares
@@ -50,7 +52,9 @@ class FakeUv:
             config = f"home = {self.home or os.path.dirname(interpreter)}\nversion_info = 3.12.4\n"
             (path / "pyvenv.cfg").write_text(config, encoding="utf-8")
             for name in self.installed:
-                (path / "lib" / "python3.12" / "site-packages" / f"{name}.dist-info").mkdir(parents=True)
+                info = path / "lib" / "python3.12" / "site-packages" / f"{name}.dist-info"
+                info.mkdir(parents=True)
+                (info / "RECORD").write_text(f"{info.name}/RECORD,,\n")
         if self.fails and self.fails in cmd:
             return Completed(1, "", "error: this is what it said\n")
         return Completed(0, "", "")
@@ -63,8 +67,8 @@ def layout(tmp_path: Path) -> Layout:
 
 def what(text: str = "iniconfig==2.1" + HASH, **fields: t.Any) -> Build:
     spec = EnvironmentSpec("analysis", python="3.12", requirements=("iniconfig",), **fields)
-    lock = locks.parse(text, what="it")
-    ingredients = Ingredients(lock.digest, KEY, "1" * 64, spec.build_options())
+    lock = LockText(text, what="it")
+    ingredients = Ingredients(lock.lock.digest, KEY, "1" * 64, spec.build_options())
     return Build(spec, ingredients, lock, Interpreter(KEY, "3.12.4", "1" * 64), "nas_a")
 
 
@@ -73,12 +77,63 @@ def test_what_is_built_has_a_manifest(layout: Layout) -> None:
     manifest = generation.build(layout, Uv(layout, FakeUv("iniconfig-2.1")), build)
     written = json.loads(Path(layout.manifest("analysis", build.id)).read_text(encoding="utf-8"))
     assert written == manifest.as_dict()
-    assert (written["format"], written["environment"], written["id"]) == (1, "analysis", build.id)
+    assert (written["format"], written["environment"], written["id"]) == (2, "analysis", build.id)
     assert written["packages"] == {"iniconfig": "2.1"}
     assert written["python"] == {"key": KEY, "version": "3.12.4", "digest": "1" * 64}
     assert written["source"] == {"python": "3.12", "requirements": ["iniconfig"]}
     assert written["imports"] == ["iniconfig"]
-    assert written["lock"] == {"digest": build.lock.digest, "spec": None}
+    assert written["lock"] == {"digest": build.lock.lock.digest, "spec": None, "text": build.lock.digest}
+
+
+def test_it_is_built_from_the_lock_that_it_carries(layout: Layout) -> None:
+    """Whatever becomes of the lock on the share meanwhile, or is in a comment of it."""
+    text = "# from somewhere\niniconfig==2.1" + HASH
+
+    class Replacing(FakeUv):
+        given = b""
+
+        def run(self, cmd: t.Sequence[str], **more: t.Any) -> Completed:
+            if "sync" in cmd:
+                Path(layout.lock("analysis")).write_text("iniconfig==9.9" + HASH, encoding="utf-8")
+                self.given = Path(cmd[-1]).read_bytes()
+            return super().run(cmd, **more)
+
+    runner, build = Replacing("iniconfig-2.1"), what(text)
+    Path(layout.lock("analysis")).write_text(text, encoding="utf-8")
+    manifest = generation.build(layout, Uv(layout, runner), build)
+    own = Path(layout.generation_lock("analysis", build.id))
+    assert own.read_bytes() == runner.given == text.encode()
+    assert own.stat().st_mode & 0o777 == 0o644
+    assert manifest.lock.text == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_what_is_there_is_recorded(layout: Layout) -> None:
+    build = what(checks=("true",))
+    manifest = generation.build(layout, Uv(layout, FakeUv("iniconfig-2.1")), build)
+    found = contents.read(layout.contents("analysis", build.id), manifest.content)
+    site = "lib/python3.12/site-packages"
+    assert set(found.records) == {f"{site}/iniconfig-2.1.dist-info/RECORD"}
+    assert set(found.files) == {"pyvenv.cfg", ".uvnas-pin.py", f"{site}/zzz_uvnas_pin.pth"}
+    assert found.links == {"bin/python": layout.interpreter_bin(KEY, "3.12")}
+    assert manifest.content.packages == found.portable
+
+
+def test_packages_that_disagree_on_a_file_are_not_sealed(layout: Layout) -> None:
+    """Nor tried: which of them won is chance."""
+
+    class Disagreeing(FakeUv):
+        def run(self, cmd: t.Sequence[str], **more: t.Any) -> Completed:
+            done = super().run(cmd, **more)
+            if "venv" in cmd:
+                for info in Path(cmd[-1]).rglob("*.dist-info"):
+                    (info / "RECORD").write_text(f"tests.py,sha256={info.name[0]},1\n", encoding="utf-8")
+            return done
+
+    runner = Disagreeing("iniconfig-2.1", "extra-1.0")
+    with pytest.raises(UvnasError, match="different content: extra and iniconfig .*tests.py"):
+        generation.build(layout, Uv(layout, runner), what("iniconfig==2.1" + HASH + "extra==1.0" + HASH, checks=("x",)))
+    assert len(runner.calls) == 2
+    assert os.listdir(layout.generations_of("analysis")) == []
 
 
 def test_what_the_spec_asks_for_is_what_uv_is_asked_for(layout: Layout) -> None:

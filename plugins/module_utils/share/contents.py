@@ -1,0 +1,115 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a generation contains, by digests: ``.uvnas-files.json`` beside its manifest, which has the digest of this file.
+
+Not in the manifest itself, which runs with nothing to do have to read: it would be several times as large.
+
+Every file is vouched for once. Most are by the RECORD of their package, and the digest of each RECORD is here; what no
+RECORD has a hash of is here by itself. Left out are bytecode, which is made from the sources, the generation's own
+lock, whose digest is in the manifest, and the manifest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import typing as t
+
+from ..errors import UvnasError
+from ..host import files
+from ..host.checksum import of_data, of_text
+from .manifest import DAMAGED_HINT, ContentFact
+
+FORMAT = 1
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclasses.dataclass(frozen=True)
+class PackageRecord:
+    """The RECORD of a package.
+
+    ``sha256`` is of the file as it is here. ``portable`` is of what the wheel brought, equal on every share: without
+    what the installer noted, and of scripts without the line that names the interpreter by the share's path.
+    """
+
+    sha256: str
+    portable: str
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A file that no RECORD has a hash of."""
+
+    sha256: str
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """The content of ``.uvnas-files.json``, by path in the generation."""
+
+    records: t.Mapping[str, PackageRecord]
+    files: t.Mapping[str, File]
+    # Where symlinks lead, as they say it.
+    links: t.Mapping[str, str]
+
+    @property
+    def portable(self) -> str:
+        """Of all packages, equal on every share, as far as they are wheels: one built here is what it came to be."""
+        return of_data({path: record.portable for path, record in self.records.items()})
+
+    def as_dict(self) -> dict[str, t.Any]:
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
+
+def write(path: str, contents: Contents) -> ContentFact:
+    """Write it; what the manifest says of it."""
+    text = json.dumps(contents.as_dict(), indent=1, sort_keys=True) + "\n"
+    files.write(path, text)
+    return ContentFact(of_text(text), contents.portable)
+
+
+def read(path: str, fact: ContentFact) -> Contents:
+    """The contents at ``path``, as written for a manifest that says ``fact``. Raises UvnasError for any other."""
+    content = files.read_bytes(path)
+    if content is None:
+        raise UvnasError(f"{path} is missing", hint=DAMAGED_HINT)
+    if hashlib.sha256(content).hexdigest() != fact.files:
+        raise UvnasError(f"{path} is damaged: it is not the file that its manifest was written for", hint=DAMAGED_HINT)
+    try:
+        return parse(json.loads(content), path)
+    except ValueError as error:
+        raise UvnasError(f"{path} is not valid JSON: {error}", hint=DAMAGED_HINT) from error
+
+
+def parse(data: t.Any, what: str) -> Contents:
+    """The contents in ``data``, which was read from ``what``. Raises UvnasError where they are none."""
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise UvnasError(f"{what} is no list of the files of a generation, or one of another version")
+    fits: dict[str, t.Callable[[t.Any], bool]] = {
+        "records": lambda record: _has(record, "sha256", "portable"),
+        "files": lambda file: _has(file, "sha256") and type(file.get("size")) is int,
+        "links": lambda target: isinstance(target, str),
+    }
+    parts: dict[str, dict[str, t.Any]] = {
+        key: data[key] if isinstance(data.get(key), dict) else {"": None} for key in fits
+    }
+    wrong = [key for key, part in parts.items() if not all(map(fits[key], part.values()))]
+    if wrong:
+        raise UvnasError(f"{what} is damaged: it does not say {', '.join(wrong)}", hint=DAMAGED_HINT)
+    return Contents(
+        {path: PackageRecord(record["sha256"], record["portable"]) for path, record in parts["records"].items()},
+        {path: File(file["sha256"], file["size"]) for path, file in parts["files"].items()},
+        parts["links"],
+    )
+
+
+def _has(data: t.Any, *digests: str) -> bool:
+    """Whether ``data`` has a digest under each of these names."""
+    return isinstance(data, dict) and all(
+        isinstance(data.get(name), str) and _SHA256.fullmatch(data[name]) for name in digests
+    )
