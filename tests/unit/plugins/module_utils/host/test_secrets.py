@@ -129,3 +129,36 @@ def test_names_of_what_is_no_secret(name: str) -> None:
 )
 def test_what_is_shown_of_an_address(url: str, shown: str) -> None:
     assert secrets.shown(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("HTTPS_PROXY", "http://proxy.example:3128", False),
+        ("HTTPS_PROXY", "proxy.example:3128", False),
+        ("HTTPS_PROXY", "http://alice:s3cret@proxy.example:3128", True),
+        ("HTTPS_PROXY", "alice:s3cret@proxy.example:3128", True),
+        ("all_proxy", "t0k3n@proxy.example:3128", True),
+        ("NO_PROXY", "localhost,@a", False),
+        ("MAIL", "alice:x@a.example", False),
+        ("GITHUB_PAT", "", True),
+        ("CUDA_HOME", "/opt/cuda", False),
+    ],
+)
+def test_variables_that_are_secrets(name: str, value: str, secret: bool) -> None:
+    assert secrets.is_secret(name, value) is secret
+
+
+@pytest.mark.parametrize(
+    ("url", "user", "password", "expected"),
+    [
+        ("https://a.example/simple", "alice", "s3cret", "https://alice:s3cret@a.example/simple"),
+        ("https://bob:old@a.example/@x", "alice", "s3cret", "https://alice:s3cret@a.example/@x"),
+        ("https://a.example", "a@b", "p/?#:@%ü ", "https://a%40b:p%2F%3F%23%3A%40%25%C3%BC%20@a.example"),
+        ("https://a.example", "t0k3n", "", "https://t0k3n@a.example"),
+        ("https://a.example", "", "s3cret", "https://:s3cret@a.example"),
+        ("/srv/simple", "alice", "s3cret", "/srv/simple"),
+    ],
+)
+def test_an_address_with_credentials(url: str, user: str, password: str, expected: str) -> None:
+    assert secrets.with_credentials(url, user, password) == expected
