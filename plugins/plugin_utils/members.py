@@ -20,6 +20,7 @@ from ..module_utils.errors import UvnasError
 from ..module_utils.host.secrets import scrub
 from ..module_utils.profile import files
 from ..module_utils.profile.spec import Profile
+from ..module_utils.uv.command import Index
 from ..module_utils.uv.config import check_variables
 from .exports import exports
 
@@ -110,9 +111,10 @@ def _rendered(value: t.Any) -> t.Any:
 def _of_uv(given: t.Mapping[str, t.Any]) -> list[str]:
     """What uv could not be told of the values of one host."""
     try:
+        Index.from_params(given.get("uvnas_index")).check()
         check_variables(given.get("uvnas_uv_variables") or {})
     except UvnasError as error:
-        return [f"uvnas_uv_variables: {error.explain()}"]
+        return [error.explain()]
     return []
 
 

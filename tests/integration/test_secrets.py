@@ -228,6 +228,8 @@ def run_all(found: Evidence, site: Site, options: tuple[str, ...], variables: di
     refusing = {**given["uvnas_index"], "default": doors["default"].url("/simple", WRONG)}
     lone = {"name": "lone", "requirements": ["uvnas-unseen"]}
     runs["refused"] = site.envs([lone], *options, uvnas_index=refusing)
+    slash = {"default": f"http://alice:{DEFAULT.plain}@127.0.0.1/simple"}
+    runs["slash"] = site.envs([lone], *options, uvnas_index=slash)
     gone = {"name": "gone", "version": pythons.other_versions()[1], "sha256": "0" * 64}
     gone["archive"] = doors["python"].url("/gone.tar.gz", WRONG)
     runs["python"] = site.role("python", *options, uvnas_site_pythons=[gone])
@@ -247,6 +249,7 @@ def run_all(found: Evidence, site: Site, options: tuple[str, ...], variables: di
         "archive": {"uvnas_uv_archive": {"url": doors["uv"].url("/x"), "sha265": WRONG.plain}},
         "python": {"uvnas_site_pythons": [{"name": "x", "version": "3.12.4", "archive": doors["python"].url("/x")}]},
         "requirement": {"uvnas_envs": [{**ENVS[0], "python": SERIES, "requirements": [f"a @ {doors['uv'].url()}"]}]},
+        "comma": {"uvnas_index": {"find_links": [f"http://alice:x,{LINKS.core}@127.0.0.1/"]}},
         "profile": {"uvnas_profile_variables": {"HTTPS_PROXY": f"{PROXY.userinfo}@proxy:1"}},
     }  # fmt: skip
     for name, more in wrong.items():
@@ -289,8 +292,10 @@ FAILURES = {
     "wrong archive": ["sha265"],
     "wrong python": ["sha256"],
     "wrong requirement": ["holds a password"],
+    "slash": ["invalid port number"],
+    "wrong comma": ["uvnas_index.find_links: an address has a comma in it"],
     "wrong profile": ["HTTPS_PROXY has credentials in it"],
-    "wrong variable": ["uvnas_uv_variables: variables for uv that are secrets, or have one in them: HF_TOKEN"],
+    "wrong variable": ["uvnas_uv_variables has secrets that cannot be hidden: HF_TOKEN"],
 }
 
 

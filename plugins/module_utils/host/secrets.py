@@ -10,9 +10,14 @@ import typing as t
 
 HIDDEN = "****"
 
-# What comes between "://" and the host (RFC 3986, 3.2.1), with the scheme before it. People type "?" and "#" unquoted.
-# (Where a scheme would begin is looked up first, or else every part of every long word would be tried.)
-_USERINFO = re.compile(r"(?:(?<![A-Za-z0-9+.-])(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*))?:/{2,}(?P<userinfo>[^/\s]*)@")
+# What comes between "://" and the host (RFC 3986, 3.2.1), with the scheme before it. People type "?" and "#" unquoted,
+# and "/" too: then what follows the first colon is no port.
+# (Where a scheme would begin is looked up first, or else every part of every long word would be tried; and a password
+# with a "/" ends somewhere, or else every colon would have all that follows searched.)
+_USERINFO = re.compile(
+    r"(?:(?<![A-Za-z0-9+.-])(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*))?:/{2,}"
+    r"(?P<userinfo>[^/\s]*|[^/\s:@\[]{0,200}:(?![0-9]*(?:[/?#\s]|\Z))[^\s]{0,200})@"
+)
 # The user and the password of a URL are meant percent-encoded. What needs no encoding (RFC 3986, 2.3):
 _PLAIN = re.compile(rb"[A-Za-z0-9._~-]")
 # HTTPS_PROXY, all_proxy: programs take "user:password@host:3128" there, too.

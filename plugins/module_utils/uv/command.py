@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import typing as t
 
+from ..errors import SpecError
 from ..host.process import Completed, Runner, check
 from ..share.layout import Layout
 from . import config
@@ -62,6 +64,20 @@ class Index:
             given[key] = tuple(given.get(key, ()))
         return cls(**given)
 
+    def check(self) -> None:
+        """Raise SpecError where uv would take an address for several: a part of a password would be one of them."""
+        for key, urls, wrong in (
+            ("default", (self.default or "",), r"\s"),
+            ("extra", self.extra, r"\s"),
+            ("find_links", self.find_links, ","),
+        ):
+            if any(re.search(wrong, url) for url in urls):
+                said = "a comma" if wrong == "," else "white space"
+                raise SpecError(
+                    f"uvnas_index.{key}: an address has {said} in it",
+                    hint="Write %20 for a space and %2C for a comma, in a password too.",
+                )
+
     def urls(self) -> tuple[str, ...]:
         """Everything here that may carry a credential."""
         return ((self.default,) if self.default else ()) + self.extra + self.find_links
@@ -99,6 +115,7 @@ class Uv:
     cache_dir: t.Optional[str] = None
 
     def __post_init__(self) -> None:
+        self.index.check()
         config.check_variables(self.extra_variables)
 
     def variables(self) -> dict[str, str]:

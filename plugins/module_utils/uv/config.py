@@ -67,17 +67,17 @@ def check_variables(variables: t.Mapping[str, t.Any]) -> None:
     texts = {name: str(value) for name, value in variables.items()}
     if "UV_CONFIG_FILE" in texts:
         raise SpecError(
-            "UV_CONFIG_FILE cannot be among the variables for uv: its configuration file is how secrets get to it",
-            hint="Have its settings in uvnas_index and in other variables (uvnas_uv_variables).",
+            "uvnas_uv_variables cannot have UV_CONFIG_FILE: its configuration file is how secrets get to it",
+            hint="Have its settings in uvnas_index, and in other variables.",
         )
     known = {name for name in texts if name in _INDEXES or name in _OTHER_ADDRESSES or name.upper() in _PROXIES}
     wrong = [n for n, v in texts.items() if n not in known and not is_index_credential(n) and is_secret(n, v)]
     if wrong:
         raise SpecError(
-            f"variables for uv that are secrets, or have one in them: {', '.join(sorted(wrong))}: "
+            f"uvnas_uv_variables has secrets that cannot be hidden: {', '.join(sorted(wrong))}: "
             "all source distributions that are built would inherit them",
-            hint="In uvnas_uv_variables credentials of indexes, mirrors and proxies are safe. Keep others in a file of "
-            "the share's owner that the program reads, such as ~/.netrc. What has no secret needs another name.",
+            hint="Those of indexes, mirrors and proxies can. Keep others in a file of the share's owner. "
+            "What is no secret needs another name.",
         )
 
 

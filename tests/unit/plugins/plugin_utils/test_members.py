@@ -125,6 +125,6 @@ def test_secrets_that_builds_would_inherit_are_refused(hostvars: Hostvars, optio
     hosts: dict[str, dict[str, t.Any]] = {"node1": {"uvnas_uv_variables": {"HF_TOKEN": "geheim"}}, "node2": {}}
     given = hostvars({"uvnas_uv_variables": proxy}, hosts)
     (problem,) = members.problems(["node1", "node2"], given, options, SHARES)
-    assert problem.startswith("node1: uvnas_uv_variables: variables for uv that are secrets")
+    assert problem.startswith("node1: uvnas_uv_variables has secrets")
     assert "HF_TOKEN" in problem
     assert "geheim" not in problem

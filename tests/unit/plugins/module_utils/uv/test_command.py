@@ -154,6 +154,20 @@ def test_a_cache_of_its_own() -> None:
     assert Uv(LAYOUT, Recorder(), cache_dir="/scratch").variables()["UV_CACHE_DIR"] == "/scratch"
 
 
+@pytest.mark.parametrize(
+    ("index", "wrong"),
+    [
+        (Index(default="https://alice:ge heim@a"), "uvnas_index.default: an address has white space"),
+        (Index(extra=("https://a", "https://alice:ge\theim@b")), "uvnas_index.extra: an address has white space"),
+        (Index(find_links=("https://alice:ge,heim@b",)), "uvnas_index.find_links: an address has a comma"),
+    ],
+)
+def test_addresses_that_uv_would_take_apart(index: Index, wrong: str) -> None:
+    with pytest.raises(SpecError, match=wrong) as caught:
+        Uv(LAYOUT, Recorder(), index)
+    assert "heim" not in caught.value.explain()
+
+
 def test_what_others_than_uv_may_know(monkeypatch: pytest.MonkeyPatch) -> None:
     """Smoke tests run what somebody else has written: with no index, no password, and nothing of uv's."""
     monkeypatch.setenv("UV_INDEX_INTERNAL_PASSWORD", "geheim")
