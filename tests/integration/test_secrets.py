@@ -1,10 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A whole site with a secret in every place where one can be, with all that may fail; and none comes to light.
-
-Runs as root, whom nothing is hidden from, and with a user of its own otherwise.
-"""
+"""A whole site with a secret in every place where one can be, with all that may fail; and none comes to light."""
 
 from __future__ import annotations
 
