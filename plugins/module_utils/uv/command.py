@@ -69,12 +69,11 @@ class Index:
         for key, urls, wrong in (
             ("default", (self.default or "",), r"\s"),
             ("extra", self.extra, r"\s"),
-            ("find_links", self.find_links, ","),
+            ("find_links", self.find_links, r",|://.*\s"),  # A directory may well have a space in its name.
         ):
             if any(re.search(wrong, url) for url in urls):
-                said = "a comma" if wrong == "," else "white space"
                 raise SpecError(
-                    f"uvnas_index.{key}: an address has {said} in it",
+                    f"uvnas_index.{key}: an address has {'a comma or ' * (',' in wrong)}white space in it",
                     hint="Write %20 for a space and %2C for a comma, in a password too.",
                 )
 

@@ -159,7 +159,14 @@ def test_a_cache_of_its_own() -> None:
     [
         (Index(default="https://alice:ge heim@a"), "uvnas_index.default: an address has white space"),
         (Index(extra=("https://a", "https://alice:ge\theim@b")), "uvnas_index.extra: an address has white space"),
-        (Index(find_links=("https://alice:ge,heim@b",)), "uvnas_index.find_links: an address has a comma"),
+        (
+            Index(find_links=("https://alice:ge,heim@b",)),
+            "uvnas_index.find_links: an address has a comma or white space",
+        ),
+        (
+            Index(find_links=("https://alice:ge heim@b",)),
+            "uvnas_index.find_links: an address has a comma or white space",
+        ),
     ],
 )
 def test_addresses_that_uv_would_take_apart(index: Index, wrong: str) -> None:
