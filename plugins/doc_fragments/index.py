@@ -14,7 +14,10 @@ options:
   index:
     description:
       - Where packages come from. Without it, uv's own default, the Python Package Index.
-      - URLs may carry credentials. They reach uv in its variables, never on a command line, and no lock or manifest.
+      - URLs may carry credentials. They reach uv through a pipe, in no argument and no variable, and no lock or
+        manifest.
+      - An index may have a name, V(corp=https://packages.example.org/simple). Its credentials may then be given in
+        O(uv_variables), as C(UV_INDEX_CORP_USERNAME) and C(UV_INDEX_CORP_PASSWORD).
     type: dict
     suboptions:
       default:

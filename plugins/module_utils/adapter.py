@@ -93,7 +93,9 @@ def hide_variables(module: AnsibleModule, variables: t.Mapping[str, t.Any]) -> N
 
     The option is ``no_log``. Without this, every ``0`` of a checksum would be blotted out where UV_HTTP_RETRIES is 0.
     """
-    hide_secrets(module, [str(value) for name, value in variables.items() if not secrets.is_secret_name(name)])
+    for name, value in variables.items():
+        if not secrets.is_secret_name(name):
+            _hide(module, str(value), secrets.in_url(secrets.as_url(name, str(value))))
 
 
 def hide_secrets(module: AnsibleModule, urls: t.Iterable[str]) -> None:
@@ -103,8 +105,12 @@ def hide_secrets(module: AnsibleModule, urls: t.Iterable[str]) -> None:
     plain address of an index wherever an error names it, which is what an admin needs to see.
     """
     for url in urls:
-        found = secrets.in_url(url)
-        if found:
-            module.no_log_values.update(found)
-        else:
-            module.no_log_values.discard(url)
+        _hide(module, url, secrets.in_url(url))
+
+
+def _hide(module: AnsibleModule, value: str, found: t.Collection[str]) -> None:
+    """Hide the secrets that were ``found`` in the value of an option; where there are none, hide nothing of it."""
+    if found:
+        module.no_log_values.update(found)
+    else:
+        module.no_log_values.discard(value)

@@ -20,6 +20,8 @@ from ..module_utils.errors import UvnasError
 from ..module_utils.host.secrets import scrub
 from ..module_utils.profile import files
 from ..module_utils.profile.spec import Profile
+from ..module_utils.uv.command import Index
+from ..module_utils.uv.config import check_variables
 from .exports import exports
 
 Options = t.Mapping[str, t.Mapping[str, t.Any]]
@@ -47,7 +49,7 @@ def problems(
     for host in hosts:
         given, wrong = values.of(host)
         if not wrong:
-            wrong = _of_profile({"uvnas_shares": shares, **given}, options)
+            wrong = _of_uv(given) + _of_profile({"uvnas_shares": shares, **given}, options)
         for text in wrong:
             found.setdefault(text, []).append(host)
     return [f"{_names(named)}: {text}" for text, named in found.items()]
@@ -104,6 +106,16 @@ def _rendered(value: t.Any) -> t.Any:
     if isinstance(value, list):
         return [_rendered(item) for item in value]
     return value
+
+
+def _of_uv(given: t.Mapping[str, t.Any]) -> list[str]:
+    """What uv could not be told of the values of one host."""
+    try:
+        Index.from_params(given.get("uvnas_index")).check()
+        check_variables(given.get("uvnas_uv_variables") or {})
+    except UvnasError as error:
+        return [error.explain()]
+    return []
 
 
 def _of_profile(given: t.Mapping[str, t.Any], options: Options) -> list[str]:

@@ -64,6 +64,8 @@ class Site:
     variables: t.Mapping[str, t.Any]
     # The hosts of the inventory, with variables of their own.
     hosts: t.Mapping[str, t.Mapping[str, t.Any] | None] = dataclasses.field(default_factory=lambda: {"builder": None})
+    # Of the ansible-playbook process.
+    process: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def share(self) -> Path:
@@ -115,6 +117,7 @@ class Site:
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
             "NO_PROXY": "127.0.0.1",
             "no_proxy": "127.0.0.1",
+            **self.process,
         }
         return subprocess.Popen(
             [BIN / "ansible-playbook", "-v", "-i", inventory, playbook, *options],
@@ -133,6 +136,10 @@ class Site:
     def envs(self, envs: t.Sequence[t.Mapping[str, t.Any]], *options: str, **variables: t.Any) -> Run:
         """Run the role envs alone."""
         return finish(self.start(envs, *options, play="uvnas.cluster.envs", **variables))
+
+    def role(self, role: str, *options: str, envs: t.Sequence[t.Mapping[str, t.Any]] = (), **variables: t.Any) -> Run:
+        """Run another role alone."""
+        return finish(self.start(envs, *options, play=f"uvnas.cluster.{role}", **variables))
 
     def link(self, env: str) -> str | None:
         """What ``envs/<env>`` points to; None where it is not there."""

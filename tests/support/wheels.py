@@ -61,9 +61,12 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
 """
 
 
-def write_small_sdist(directory: Path, name: str, version: str, files: t.Mapping[str, bytes]) -> None:
-    """Write a source distribution of a package of these files. It builds as is, without a compiler or an index."""
-    backend = _BACKEND.format(name=name, version=version)
+def write_small_sdist(directory: Path, name: str, version: str, files: t.Mapping[str, bytes], before: str = "") -> None:
+    """Write a source distribution of a package of these files. It builds as is, without a compiler or an index.
+
+    ``before`` is code that the build backend runs first.
+    """
+    backend = before + _BACKEND.format(name=name, version=version)
     project = f'[project]\nname = "{name}"\nversion = "{version}"\n'
     project += '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
     texts = {"PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", "pyproject.toml": project}

@@ -42,10 +42,12 @@ class Runner(t.Protocol):
         variables: t.Optional[t.Mapping[str, str]] = None,
         cwd: t.Optional[str] = None,
         timeout: t.Optional[float] = None,
+        stdin: t.Optional[str] = None,
     ) -> Completed:
         """Run ``cmd`` to its end, with ``variables`` and no others. A return code other than 0 is no error here.
 
-        It is one, a CommandError, not to have ended after ``timeout`` seconds. Then all that it started is killed.
+        What it reads from its standard input, a pipe, is ``stdin``, or nothing. It is an error, a CommandError, not to
+        have ended after ``timeout`` seconds. Then all that it started is killed.
         """
 
 
@@ -59,13 +61,14 @@ class SystemRunner:
         variables: t.Optional[t.Mapping[str, str]] = None,
         cwd: t.Optional[str] = None,
         timeout: t.Optional[float] = None,
+        stdin: t.Optional[str] = None,
     ) -> Completed:
         try:
             child = subprocess.Popen(  # pylint: disable=ansible-bad-function,subprocess-popen-preexec-fn
                 list(cmd),
                 env=None if variables is None else dict(variables),
                 cwd=cwd,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 encoding="utf-8",
@@ -79,7 +82,7 @@ class SystemRunner:
             ) from error
         with child:
             try:
-                stdout, stderr = child.communicate(timeout=timeout)
+                stdout, stderr = child.communicate(stdin, timeout=timeout)
             except subprocess.TimeoutExpired as error:
                 # Its children, too: they would keep the pipes open, and us waiting.
                 os.killpg(child.pid, signal.SIGKILL)

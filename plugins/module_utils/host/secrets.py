@@ -10,9 +10,18 @@ import typing as t
 
 HIDDEN = "****"
 
-# What comes between "://" and the host (RFC 3986, 3.2.1), with the scheme before it. People type "?" and "#" unquoted.
-# (Where a scheme would begin is looked up first, or else every part of every long word would be tried.)
-_USERINFO = re.compile(r"(?:(?<![A-Za-z0-9+.-])(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*))?:/{2,}(?P<userinfo>[^/\s]*)@")
+# What comes between "://" and the host (RFC 3986, 3.2.1), with the scheme before it. People type "?" and "#" unquoted,
+# and "/" too: then what follows the first colon is no port.
+# (Where a scheme would begin is looked up first, or else every part of every long word would be tried; and a password
+# with a "/" ends somewhere, or else every colon would have all that follows searched.)
+_USERINFO = re.compile(
+    r"(?:(?<![A-Za-z0-9+.-])(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*))?:/{2,}"
+    r"(?P<userinfo>[^/\s]*|[^/\s:@\[]{0,200}:(?![0-9]*(?:[/?#\s]|\Z))[^\s]{0,200})@"
+)
+# The user and the password of a URL are meant percent-encoded. What needs no encoding (RFC 3986, 2.3):
+_PLAIN = re.compile(rb"[A-Za-z0-9._~-]")
+# HTTPS_PROXY, all_proxy: programs take "user:password@host:3128" there, too.
+_PROXY = re.compile(r"(?!no_)\w+_proxy", re.IGNORECASE)
 # Names such as UV_INDEX_INTERNAL_PASSWORD, AWS_SECRET_ACCESS_KEY, GITHUB_PAT.
 _NAME = re.compile(r"PASS|TOKEN|SECRET|CREDENTIAL|USERNAME|(KEY|AUTH)\Z|(\A|_)PAT\Z", re.IGNORECASE)
 
@@ -57,6 +66,30 @@ def _secrets(text: str) -> t.Iterator[str]:
 def is_secret_name(name: str) -> bool:
     """Whether the value of a variable of this name is a secret."""
     return _NAME.search(name) is not None
+
+
+def as_url(name: str, value: str) -> str:
+    """The value of the variable ``name``, as a URL where it is a proxy that is written without a scheme."""
+    return f"http://{value}" if value and "://" not in value and _PROXY.fullmatch(name) else value
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether the variable ``name`` with this value is a secret, or has one in a URL."""
+    return is_secret_name(name) or has_credentials(as_url(name, value))
+
+
+def with_credentials(url: str, user: str, password: str) -> str:
+    """``url`` with these credentials in place of its own, if it has any. What is no URL stays as it is."""
+    scheme, found, rest = url.partition("://")
+    if not found:
+        return url
+    host = rest[match.end() :] if (match := re.match(r"[^/\s]*@", rest)) else rest
+    return f"{scheme}://{_encoded(user)}{':' if password else ''}{_encoded(password)}@{host}"
+
+
+def _encoded(text: str) -> str:
+    one_by_one = (bytes([byte]) for byte in text.encode())
+    return "".join(byte.decode() if _PLAIN.match(byte) else f"%{byte[0]:02X}" for byte in one_by_one)
 
 
 def shown(url: str) -> str:

@@ -21,7 +21,7 @@ import re
 import typing as t
 
 from ..errors import SpecError
-from ..host.secrets import has_credentials, is_secret_name, scrub
+from ..host.secrets import as_url, has_credentials, is_secret_name, scrub
 from ..share.spec import Share, parse_shares
 
 # The variables that follow the share in force.
@@ -84,8 +84,9 @@ def _text(name: str, value: t.Any) -> str:
     if not isinstance(value, (str, int, float)):
         raise SpecError(f"{name}: the value is neither text nor a number")
     text = str(value)
-    if has_credentials(text):
-        raise SpecError(f"{name} has credentials in it, which everybody could read: {scrub(text)}", hint=_NO_SECRETS)
+    url = as_url(name, text)
+    if has_credentials(url):
+        raise SpecError(f"{name} has credentials in it, which everybody could read: {scrub(url)}", hint=_NO_SECRETS)
     if CONTROL_CHARACTERS.search(text) or len(text) > _VALUE_MAX:
         raise SpecError(
             f"{name}: the value has a control character, such as a line break, or more than {_VALUE_MAX} characters"

@@ -1,11 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How uv is called on a share: its variables, one place for index settings, credentials only where nobody sees them.
-
-Facts about uv 0.13 used here (uv's CLI reference): every setting that can carry a credential has an environment
-variable, which, unlike an argument, other users cannot read from the process list.
-"""
+"""How uv is called on a share: its variables, one place for index settings, credentials only where nobody sees them."""
 
 from __future__ import annotations
 
@@ -14,9 +10,10 @@ import os
 import re
 import typing as t
 
+from ..errors import SpecError
 from ..host.process import Completed, Runner, check
-from ..host.secrets import has_credentials, is_secret_name
 from ..share.layout import Layout
+from . import config
 
 # What uv may inherit from the variables that the module was started with: the way out to the network, and credentials
 # that a site keeps there. Everything else would make the same converge do different things for different people.
@@ -41,8 +38,6 @@ _INHERITED = frozenset(
     }
 )
 
-# Of an index that has a name.
-_INDEX_CREDENTIAL = re.compile(r"UV_INDEX_\w+_(USERNAME|PASSWORD)")
 # Paths of files with credentials in them.
 _CREDENTIALS = frozenset({"NETRC", "SSL_CLIENT_CERT"})
 # Where systems keep the certificates that they trust: Debian and SUSE, Red Hat, Alpine.
@@ -69,6 +64,19 @@ class Index:
             given[key] = tuple(given.get(key, ()))
         return cls(**given)
 
+    def check(self) -> None:
+        """Raise SpecError where uv would take an address for several: a part of a password would be one of them."""
+        for key, urls, wrong in (
+            ("default", (self.default or "",), r"\s"),
+            ("extra", self.extra, r"\s"),
+            ("find_links", self.find_links, r",|://.*\s"),  # A directory may well have a space in its name.
+        ):
+            if any(re.search(wrong, url) for url in urls):
+                raise SpecError(
+                    f"uvnas_index.{key}: an address has {'a comma or ' * (',' in wrong)}white space in it",
+                    hint="Write %20 for a space and %2C for a comma, in a password too.",
+                )
+
     def urls(self) -> tuple[str, ...]:
         """Everything here that may carry a credential."""
         return ((self.default,) if self.default else ()) + self.extra + self.find_links
@@ -79,7 +87,7 @@ class Index:
         return {key: value for key, value in chosen.items() if value}
 
     def variables(self) -> dict[str, str]:
-        """The settings as uv's variables."""
+        """The settings as variables of uv, which has some of them in another way, see config."""
         variables = {
             "UV_DEFAULT_INDEX": self.default or "",
             "UV_INDEX": " ".join(self.extra),
@@ -100,17 +108,21 @@ class Uv:
     layout: Layout
     runner: Runner
     index: Index = Index()
-    # Proxies, certificates, whatever the site's uv needs. Wins over what is inherited.
+    # Proxies, certificates, whatever the site's uv needs. Wins over what is inherited. See config.check_variables().
     extra_variables: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     # None: the share's cache. A check mode run has one of its own, so as to leave the share alone.
     cache_dir: t.Optional[str] = None
 
+    def __post_init__(self) -> None:
+        self.index.check()
+        config.check_variables(self.extra_variables)
+
     def variables(self) -> dict[str, str]:
-        """All the variables of a uv process."""
+        """All that uv is told, as variables; secrets among them."""
         inherited = {
             key: value
             for key, value in os.environ.items()
-            if key.upper() in _INHERITED or _INDEX_CREDENTIAL.fullmatch(key)
+            if key.upper() in _INHERITED or config.is_index_credential(key)
         }
         return {
             # No shims, no user's tools: uv searches PATH for interpreters; a build finds only the system's compilers.
@@ -132,14 +144,8 @@ class Uv:
 
     def public_variables(self) -> dict[str, str]:
         """Those for programs that are not uv, and not trusted with what uv knows: nothing of uv's, and no secret."""
-        return {
-            name: value
-            for name, value in self.variables().items()
-            if not name.startswith("UV_")
-            and name.upper() not in _CREDENTIALS
-            and not is_secret_name(name)
-            and not has_credentials(value)
-        }
+        known, _settings = config.split(self.variables())
+        return {n: v for n, v in known.items() if not n.startswith("UV_") and n.upper() not in _CREDENTIALS}
 
     def run(
         self,
@@ -148,7 +154,9 @@ class Uv:
         cwd: t.Optional[str] = None,
     ) -> Completed:
         """Run ``uv args…``; ``variables`` are further ones. A return code other than 0 is no error here."""
-        return self.runner.run(self._argv(args), variables={**self.variables(), **(variables or {})}, cwd=cwd)
+        known, settings = config.split({**self.variables(), **(variables or {})})
+        told = config.ARGUMENTS if settings else ()
+        return self.runner.run(self._argv((*told, *args)), variables=known, cwd=cwd, stdin=settings or None)
 
     def check(
         self,

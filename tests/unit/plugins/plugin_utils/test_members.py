@@ -118,3 +118,13 @@ def test_what_is_checked_is_what_a_host_is_told_to_export(hostvars: Hostvars, op
     given = hostvars({"uvnas_shares": SHARES}, {"node1": {"uvnas_index": long}, "node2": {"uvnas_index": secret}})
     (problem,) = members.problems(["node1", "node2"], given, options, SHARES)
     assert problem.startswith("node1: UV_DEFAULT_INDEX: the value has a control character")
+
+
+def test_secrets_that_builds_would_inherit_are_refused(hostvars: Hostvars, options: Options) -> None:
+    proxy = {"HTTPS_PROXY": "http://alice:geheim@proxy.example.org:3128"}
+    hosts: dict[str, dict[str, t.Any]] = {"node1": {"uvnas_uv_variables": {"HF_TOKEN": "geheim"}}, "node2": {}}
+    given = hostvars({"uvnas_uv_variables": proxy}, hosts)
+    (problem,) = members.problems(["node1", "node2"], given, options, SHARES)
+    assert problem.startswith("node1: uvnas_uv_variables has secrets")
+    assert "HF_TOKEN" in problem
+    assert "geheim" not in problem

@@ -65,6 +65,7 @@ class FakeUv:
         variables: t.Mapping[str, str] | None = None,
         cwd: str | None = None,
         timeout: float | None = None,
+        stdin: str | None = None,
     ) -> Completed:
         if cmd[3] == "venv":
             path, interpreter = Path(cmd[-1]), cmd[cmd.index("--python") + 1]

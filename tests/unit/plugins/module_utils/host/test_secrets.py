@@ -27,6 +27,10 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.host import secrets
         ("https://u:p#ss@a.example and https://u:p?s@b.example", "https://****@a.example and https://****@b.example"),
         ("https:///u:p@a.example", "https:///****@a.example"),
         ("uv+https://u:p@a.example\nhttps://u:p@b.example", "uv+https://****@a.example\nhttps://****@b.example"),
+        ("'https://u:p/s@a.example/simple'", "'https://****@a.example/simple'"),
+        ("https://u:1/s@a.example", "https://u:1/s@a.example"),
+        ("https://a.example:8080/x@1", "https://a.example:8080/x@1"),
+        ("https://a.example:/x@1 https://[::1]:80/x@1", "https://a.example:/x@1 https://[::1]:80/x@1"),
         ("no scheme, but ://u:p@a.example", "no scheme, but ://****@a.example"),
         ("", ""),
     ],
@@ -35,7 +39,7 @@ def test_scrub(text: str, scrubbed: str) -> None:
     assert secrets.scrub(text) == scrubbed
 
 
-@pytest.mark.parametrize("text", ["a" * 100_000, "a://" * 25_000, "://" * 30_000, "a.b+c-" * 20_000])
+@pytest.mark.parametrize("text", ["a" * 100_000, "a://" * 25_000, "a://b:" * 20_000, "://" * 30_000, "a.b+c-" * 20_000])
 def test_long_texts_are_searched_soon(text: str) -> None:
     """Output of a build may have lines of any length; seconds mean that the work grows with the square of it."""
     begun = time.monotonic()
@@ -78,6 +82,7 @@ def test_has_credentials(text: str, has: bool) -> None:
         ("https://token@a.example/simple", {"token"}),
         ("https://token:@a.example/simple", {"token"}),
         ("https://u:p#s?s@a.example/simple", {"p#s?s"}),
+        ("https://u:p/s%41/@a.example", {"p/s%41/", "p/sA/"}),
         ("https://u:one@a.example https://u:two@b.example", {"one", "two"}),
         ("git+ssh://git@a.example/x.git", set()),
         ("/srv/wheels", set()),
@@ -129,3 +134,36 @@ def test_names_of_what_is_no_secret(name: str) -> None:
 )
 def test_what_is_shown_of_an_address(url: str, shown: str) -> None:
     assert secrets.shown(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("HTTPS_PROXY", "http://proxy.example:3128", False),
+        ("HTTPS_PROXY", "proxy.example:3128", False),
+        ("HTTPS_PROXY", "http://alice:s3cret@proxy.example:3128", True),
+        ("HTTPS_PROXY", "alice:s3cret@proxy.example:3128", True),
+        ("all_proxy", "t0k3n@proxy.example:3128", True),
+        ("NO_PROXY", "localhost,@a", False),
+        ("MAIL", "alice:x@a.example", False),
+        ("GITHUB_PAT", "", True),
+        ("CUDA_HOME", "/opt/cuda", False),
+    ],
+)
+def test_variables_that_are_secrets(name: str, value: str, secret: bool) -> None:
+    assert secrets.is_secret(name, value) is secret
+
+
+@pytest.mark.parametrize(
+    ("url", "user", "password", "expected"),
+    [
+        ("https://a.example/simple", "alice", "s3cret", "https://alice:s3cret@a.example/simple"),
+        ("https://bob:old@a.example/@x", "alice", "s3cret", "https://alice:s3cret@a.example/@x"),
+        ("https://a.example", "a@b", "p/?#:@%ü ", "https://a%40b:p%2F%3F%23%3A%40%25%C3%BC%20@a.example"),
+        ("https://a.example", "t0k3n", "", "https://t0k3n@a.example"),
+        ("https://a.example", "", "s3cret", "https://:s3cret@a.example"),
+        ("/srv/simple", "alice", "s3cret", "/srv/simple"),
+    ],
+)
+def test_an_address_with_credentials(url: str, user: str, password: str, expected: str) -> None:
+    assert secrets.with_credentials(url, user, password) == expected

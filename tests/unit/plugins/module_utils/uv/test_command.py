@@ -10,7 +10,7 @@ import os
 import typing as t
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError, SpecError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv import command as uv_module
@@ -27,6 +27,7 @@ class Recorder:
     rc: int = 0
     cmd: list[str] = dataclasses.field(default_factory=list)
     variables: dict[str, str] = dataclasses.field(default_factory=dict)
+    stdin: str | None = None
 
     def run(
         self,
@@ -35,8 +36,9 @@ class Recorder:
         variables: t.Mapping[str, str] | None = None,
         cwd: str | None = None,
         timeout: float | None = None,
+        stdin: str | None = None,
     ) -> Completed:
-        self.cmd, self.variables = list(cmd), dict(variables or {})
+        self.cmd, self.variables, self.stdin = list(cmd), dict(variables or {}), stdin
         return Completed(self.rc, "", "error: it does not work\n" if self.rc else "")
 
 
@@ -109,11 +111,36 @@ def test_what_the_host_trusts_is_trusted(
     assert variables(UV_SYSTEM_CERTS="0")["UV_SYSTEM_CERTS"] == "0"
 
 
-def test_credentials_are_in_no_argument() -> None:
+def test_credentials_are_in_no_argument_and_in_no_variable() -> None:
     recorder = Recorder()
     Uv(LAYOUT, recorder, Index(SECRET)).run("pip", "compile", variables={"UV_OFFLINE": "1"})
+    told = ["--config-file", "/dev/stdin"]
+    assert recorder.cmd == ["/mnt/nas-a/uv/bin/uv", "--color", "never", *told, "pip", "compile"]
+    assert recorder.variables["UV_OFFLINE"] == "1"
+    assert "geheim" not in str(recorder.variables)
+    assert recorder.stdin == f'[[index]]\nurl = "{SECRET}"\ndefault = true\n'
+
+
+def test_what_is_told_for_one_command_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder()
+    uv = Uv(LAYOUT, recorder, Index("https://a"), {"UV_DEFAULT_INDEX": "https://b"})
+    uv.run("pip", "compile")
+    assert recorder.stdin == '[[index]]\nurl = "https://b"\ndefault = true\n'
+    uv.run("pip", "compile", variables={"UV_DEFAULT_INDEX": "https://c"})
+    assert recorder.stdin == '[[index]]\nurl = "https://c"\ndefault = true\n'
+
+
+def test_nothing_to_hide_needs_no_file() -> None:
+    recorder = Recorder()
+    Uv(LAYOUT, recorder, Index(strategy="first-index", torch_backend="cpu")).run("pip", "compile")
     assert recorder.cmd == ["/mnt/nas-a/uv/bin/uv", "--color", "never", "pip", "compile"]
-    assert (recorder.variables["UV_DEFAULT_INDEX"], recorder.variables["UV_OFFLINE"]) == (SECRET, "1")
+    assert recorder.stdin is None
+
+
+def test_secrets_that_uv_would_pass_on_are_refused() -> None:
+    with pytest.raises(SpecError, match="HF_TOKEN, MY_INDEX: all source distributions") as caught:
+        Uv(LAYOUT, Recorder(), extra_variables={"HF_TOKEN": "geheim", "MY_INDEX": SECRET, "CUDA_HOME": "/opt/cuda"})
+    assert "geheim" not in caught.value.explain()
 
 
 def test_a_failure_says_what_was_meant_and_what_uv_said() -> None:
@@ -127,13 +154,34 @@ def test_a_cache_of_its_own() -> None:
     assert Uv(LAYOUT, Recorder(), cache_dir="/scratch").variables()["UV_CACHE_DIR"] == "/scratch"
 
 
+@pytest.mark.parametrize(
+    ("index", "wrong"),
+    [
+        (Index(default="https://alice:ge heim@a"), "uvnas_index.default: an address has white space"),
+        (Index(extra=("https://a", "https://alice:ge\theim@b")), "uvnas_index.extra: an address has white space"),
+        (
+            Index(find_links=("https://alice:ge,heim@b",)),
+            "uvnas_index.find_links: an address has a comma or white space",
+        ),
+        (
+            Index(find_links=("https://alice:ge heim@b",)),
+            "uvnas_index.find_links: an address has a comma or white space",
+        ),
+    ],
+)
+def test_addresses_that_uv_would_take_apart(index: Index, wrong: str) -> None:
+    with pytest.raises(SpecError, match=wrong) as caught:
+        Uv(LAYOUT, Recorder(), index)
+    assert "heim" not in caught.value.explain()
+
+
 def test_what_others_than_uv_may_know(monkeypatch: pytest.MonkeyPatch) -> None:
     """Smoke tests run what somebody else has written: with no index, no password, and nothing of uv's."""
     monkeypatch.setenv("UV_INDEX_INTERNAL_PASSWORD", "geheim")
     monkeypatch.setenv("NETRC", "/home/alice/.netrc")
     monkeypatch.setenv("HTTPS_PROXY", "http://alice:geheim@proxy.example.org:3128")
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example.org:3128")
-    extra = {"GITHUB_PAT": "geheim", "UV_API_KEY": "geheim", "MY_TOKEN": "geheim", "OMP_NUM_THREADS": "1"}
+    extra = {"ALL_PROXY": "alice:geheim@proxy.example.org:3128", "OMP_NUM_THREADS": "1"}
     uv = Uv(LAYOUT, Recorder(), Index(default=SECRET, extra=(SECRET,)), extra)
     known = uv.public_variables()
     assert "geheim" not in str(known)

@@ -43,6 +43,7 @@ class FakeUv:
         variables: t.Mapping[str, str] | None = None,
         cwd: str | None = None,
         timeout: float | None = None,
+        stdin: str | None = None,
     ) -> Completed:
         self.calls.append((list(cmd), dict(variables or {})))
         if "venv" in cmd:

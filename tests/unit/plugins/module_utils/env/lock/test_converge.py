@@ -60,6 +60,7 @@ class FakeUv:
         variables: t.Mapping[str, str] | None = None,
         cwd: str | None = None,
         timeout: float | None = None,
+        stdin: str | None = None,
     ) -> Completed:
         assert cwd is not None
         if "impossible" in Path(cwd, "requirements.in").read_text(encoding="utf-8"):

@@ -1,0 +1,115 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What uv alone is to know: addresses and credentials, as a configuration file that it reads from a pipe.
+
+All that uv starts inherits its variables, the build backend of every source distribution too; and those of a process
+can be read by whoever runs as the same user, its arguments by everybody. A pipe is empty when uv has read it. Nothing
+lies on a disk, and nothing is left behind, however uv ends.
+
+Facts about uv 0.13 used here:
+
+* It reads the file of ``--config-file`` once, at its start, in spite of ``UV_NO_CONFIG``; and no other file then.
+* An index has the same place in its cache, and among the others the same rank, in a variable or in the file.
+* The credentials of an index with a name (``UV_INDEX_<NAME>_PASSWORD``) do not win over those in a URL of the file.
+* Where the file names a proxy, no variable of a proxy counts, ``NO_PROXY`` included. It knows no ``ALL_PROXY``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+from ..errors import SpecError
+from ..host.secrets import as_url, has_credentials, is_secret, with_credentials
+
+# What has uv read its standard input.
+ARGUMENTS = ("--config-file", "/dev/stdin")
+
+_INDEXES = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_FIND_LINKS")
+_OTHER_ADDRESSES = {
+    "UV_PYTHON_INSTALL_MIRROR": "python-install-mirror",
+    "UV_PYTHON_DOWNLOADS_JSON_URL": "python-downloads-json-url",
+}
+_PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
+# Of an index that has a name.
+_INDEX_CREDENTIAL = re.compile(r"UV_INDEX_\w+_(USERNAME|PASSWORD)")
+
+
+def is_index_credential(name: str) -> bool:
+    """Whether a variable of this name has the user or the password of an index."""
+    return _INDEX_CREDENTIAL.fullmatch(name) is not None
+
+
+def split(variables: t.Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """What is left of uv's variables for everybody to know, and the text of its configuration file; perhaps none.
+
+    An address moves to the file whatever it looks like: its path may be a secret, too. Proxies move if there are
+    credentials in one of them; without, builds may have use for them. Whatever else is a secret is not passed on.
+    """
+    addresses = {name: variables.get(name, "") for name in (*_INDEXES, *_OTHER_ADDRESSES)}
+    left = {name: value for name, value in variables.items() if name not in addresses and not is_secret(name, value)}
+    settings = _proxies(variables)
+    settings.update({_OTHER_ADDRESSES[name]: addresses[name] for name in _OTHER_ADDRESSES if addresses[name]})
+    if addresses["UV_FIND_LINKS"]:
+        settings["find-links"] = addresses["UV_FIND_LINKS"].split(",")
+    indexes = [_index(index, variables) for name in _INDEXES[:2] for index in addresses[name].split()]
+    default = addresses["UV_DEFAULT_INDEX"] or addresses["UV_INDEX_URL"]
+    if default:
+        indexes.append({**_index(default, variables), "default": True})
+    tables = [_toml(settings), *(f"[[index]]\n{_toml(index)}" for index in indexes)]
+    return left, "".join(tables)
+
+
+def check_variables(variables: t.Mapping[str, t.Any]) -> None:
+    """Raise SpecError where one of these, which an admin gives uv, could not be kept from what uv starts."""
+    texts = {name: str(value) for name, value in variables.items()}
+    if "UV_CONFIG_FILE" in texts:
+        raise SpecError(
+            "uvnas_uv_variables cannot have UV_CONFIG_FILE: its configuration file is how secrets get to it",
+            hint="Have its settings in uvnas_index, and in other variables.",
+        )
+    known = {name for name in texts if name in _INDEXES or name in _OTHER_ADDRESSES or name.upper() in _PROXIES}
+    wrong = [n for n, v in texts.items() if n not in known and not is_index_credential(n) and is_secret(n, v)]
+    if wrong:
+        raise SpecError(
+            f"uvnas_uv_variables has secrets that cannot be hidden: {', '.join(sorted(wrong))}: "
+            "all source distributions that are built would inherit them",
+            hint="Those of indexes, mirrors and proxies can. Keep others in a file of the share's owner. "
+            "What is no secret needs another name.",
+        )
+
+
+def _proxies(variables: t.Mapping[str, str]) -> dict[str, t.Any]:
+    """The settings of proxies, if there are credentials in one of them."""
+    http, https, both, direct = (_proxy(variables, name) for name in ("HTTP", "HTTPS", "ALL", "NO"))
+    if not any(map(has_credentials, (http, https, both))):
+        return {}
+    settings = {
+        "http-proxy": http or both,
+        "https-proxy": https or both,
+        "no-proxy": [host.strip() for host in direct.split(",") if host.strip()],
+    }
+    return {name: value for name, value in settings.items() if value}
+
+
+def _proxy(variables: t.Mapping[str, str], kind: str) -> str:
+    """The value of ``<kind>_PROXY``, or else of its lower-case form, as uv reads them."""
+    name = f"{kind}_PROXY"
+    return as_url(name, variables.get(name, variables.get(name.lower(), "")))
+
+
+def _index(address: str, variables: t.Mapping[str, str]) -> dict[str, t.Any]:
+    """An index, which may be ``name=URL``; with the credentials that ``variables`` have for its name."""
+    name, equals, url = address.partition("=")
+    if not equals or ":" in name:
+        return {"url": address}
+    variable = f"UV_INDEX_{re.sub('[^A-Za-z0-9]', '_', name).upper()}"
+    user, password = (variables.get(f"{variable}_{part}", "") for part in ("USERNAME", "PASSWORD"))
+    return {"name": name, "url": with_credentials(url, user, password) if user or password else url}
+
+
+def _toml(settings: t.Mapping[str, t.Any]) -> str:
+    """As lines of TOML, whose texts, lists and booleans are JSON's."""
+    return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in settings.items())
