@@ -161,11 +161,11 @@ def test_a_cache_of_its_own() -> None:
         (Index(extra=("https://a", "https://alice:ge\theim@b")), "uvnas_index.extra: an address has white space"),
         (
             Index(find_links=("https://alice:ge,heim@b",)),
-            "uvnas_index.find_links: an address has a comma or white space",
+            "find_links: an address has a comma or white space",
         ),
         (
             Index(find_links=("https://alice:ge heim@b",)),
-            "uvnas_index.find_links: an address has a comma or white space",
+            "find_links: an address has a comma or white space",
         ),
     ],
 )
