@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import typing as t
-from urllib.parse import urlsplit
 
 from ..module_utils.host import checksum
+from ..module_utils.host.urls import split_url
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_PYTHON
 from ..module_utils.python.spec import SitePython, wanted_from_params
@@ -34,7 +34,7 @@ class Archive:
 
     @property
     def name(self) -> str:
-        return os.path.basename(urlsplit(self.source).path if self.is_url else self.source)
+        return os.path.basename(split_url(self.source).path if self.is_url else self.source)
 
 
 class ActionModule(ControllerAction):

@@ -178,7 +178,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
         share,
         Uv(share.layout, SystemRunner(), Index.from_params(params["index"]), params["uv_variables"]),
         [spec for spec in declared if spec.on_share(share.name)],
-        None if known is None else {k: LockFact(v["digest"], v.get("versions")) for k, v in known.items()},
+        None if known is None else LockFact.from_params(known),
         params["purge"],
         params["jobs"],
         params["link_mode"],

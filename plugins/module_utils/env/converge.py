@@ -159,7 +159,7 @@ class Environments(ShareConvergence[Plan, Done]):
 
     def _manifest(self, change: Change) -> t.Optional[Manifest]:
         """The manifest of the generation in force; None where there is none, or it is damaged."""
-        with contextlib.suppress(UvnasError):
+        with contextlib.suppress(UvnasError, OSError):
             if change.published is not None:
                 return manifests.of_generation(self.layout, change.name, change.published)
         return None
@@ -175,7 +175,7 @@ class Environments(ShareConvergence[Plan, Done]):
     def _unplanned(self, env: str) -> Result:
         """The same about one that is not even in the plan: it has no lock, no interpreter, or a foreign link."""
         published = None
-        with contextlib.suppress(UvnasError):
+        with contextlib.suppress(UvnasError, OSError):
             published = store.published(self.layout, env)
         return {"name": env, "action": "failed", "id": None, "previous_id": published, "packages_changed": []}
 

@@ -112,6 +112,8 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
         return outcomes
 
     def _outcome(self, step: Step, resolved: t.Optional[t.Callable[[], Result]]) -> Outcome:
+        if step.obstacle is not None:
+            raise step.obstacle
         if resolved is not None:
             answer = resolved()
             text = answer["text"]

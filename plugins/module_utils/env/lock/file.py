@@ -17,6 +17,7 @@ import typing as t
 
 from ...errors import UvnasError
 from ...host.checksum import of_data, of_text
+from ...host.data import parse_json
 from ...host.secrets import has_credentials, scrub
 from ...uv.wheel import normalize
 
@@ -76,7 +77,7 @@ class LockText:
         return of_text(self.text)
 
     @functools.cached_property
-    def header(self) -> dict[str, t.Any]:
+    def header(self) -> dict[str, str]:
         """What the first line says of the lock; empty where it says nothing."""
         return read_header(self.text)
 
@@ -139,16 +140,17 @@ def parse(text: str, *, what: str, hint: str = _HINT) -> Lock:
     return Lock(tuple(packages), header.get("spec"))
 
 
-def read_header(text: str) -> dict[str, t.Any]:
+def read_header(text: str) -> dict[str, str]:
     """What the first line says of the lock; empty where it says nothing."""
     first = text.split("\n", 1)[0]
     if not first.startswith(_HEADER):
         return {}
     try:
-        header = json.loads(first[len(_HEADER) :])
-    except ValueError:
+        header = parse_json(first[len(_HEADER) :], "the header")
+    except UvnasError:
         return {}
-    return header if isinstance(header, dict) else {}
+    # What is no text, nobody wrote who knows what it means.
+    return {key: value for key, value in header.items() if isinstance(value, str)} if isinstance(header, dict) else {}
 
 
 def render(
