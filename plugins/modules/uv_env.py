@@ -151,6 +151,14 @@ errors:
   returned: when environments failed
   type: list
   elements: dict
+overtaken:
+  description:
+    - The environments whose lock on the share was no longer the one in O(locks), because somebody else has locked
+      another declaration. Nothing was done about them.
+    - With O(lock=true), these are locked and built again, a few times before that is an error.
+  returned: when there are any
+  type: list
+  elements: str
 """
 
 import typing as t

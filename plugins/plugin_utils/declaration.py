@@ -92,7 +92,8 @@ class Declaration:
         if self.lock_dir is None or not self.keeps(env, text):
             return False
         os.makedirs(self.lock_dir, exist_ok=True)
-        files.write(self._lock_path(env), text, mode=0o666 & ~_umask())
+        # As git writes the rest of a checkout, which admins may share as a group; but never for everybody.
+        files.write(self._lock_path(env), text, mode=0o664 & ~_umask())
         return True
 
     def _lock_path(self, env: str) -> str:
