@@ -101,7 +101,7 @@ def read_link(path: str) -> t.Optional[str]:
 
 
 def read_bytes(path: str) -> t.Optional[bytes]:
-    """The content of ``path``; None where there is none. Four system calls for an ordinary file.
+    """The content of ``path``; None where there is none. Three system calls for an ordinary file.
 
     Anything else that somebody put there is an error: a pipe keeps nobody waiting, a device gives no end of data.
     """
@@ -110,10 +110,13 @@ def read_bytes(path: str) -> t.Optional[bytes]:
     except FileNotFoundError:
         return None
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UvnasError(f"{path} is no file", hint="See who put it there, and remove it.")
         size = 1 << 20
-        chunks = [os.read(descriptor, size)]
+        chunks = [b""]
+        with contextlib.suppress(BlockingIOError, IsADirectoryError):
+            chunks = [os.read(descriptor, size)]
+        # What is neither empty nor large is nearly always a file, and whatever it is, that was all of it.
+        if len(chunks[0]) in (0, size) and not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise UvnasError(f"{path} is no file", hint="See who put it there, and remove it.")
         while len(chunks[-1]) == size:
             chunks.append(os.read(descriptor, size))
         return b"".join(chunks)

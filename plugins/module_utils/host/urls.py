@@ -8,6 +8,7 @@ from __future__ import annotations
 from urllib.parse import SplitResult, urlsplit
 
 from ..errors import SpecError
+from .data import is_text
 from .secrets import shown
 
 
@@ -16,6 +17,8 @@ def split_url(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         _port = parts.port  # Looked at only when asked for.
+        if not is_text(url):
+            raise ValueError
     except ValueError:  # Which may name what must not be shown.
         raise SpecError(
             f"{shown(url)} is no address", hint="Brackets are for IPv6 alone, and a port is a number."

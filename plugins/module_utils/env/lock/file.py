@@ -17,7 +17,7 @@ import typing as t
 
 from ...errors import UvnasError
 from ...host.checksum import of_data, of_text
-from ...host.data import parse_json
+from ...host.data import is_text, parse_json
 from ...host.secrets import has_credentials, scrub
 from ...uv.wheel import normalize
 
@@ -77,7 +77,7 @@ class LockText:
         return of_text(self.text)
 
     @functools.cached_property
-    def header(self) -> dict[str, str]:
+    def header(self) -> dict[str, t.Any]:
         """What the first line says of the lock; empty where it says nothing."""
         return read_header(self.text)
 
@@ -140,7 +140,7 @@ def parse(text: str, *, what: str, hint: str = _HINT) -> Lock:
     return Lock(tuple(packages), header.get("spec"))
 
 
-def read_header(text: str) -> dict[str, str]:
+def read_header(text: str) -> dict[str, t.Any]:
     """What the first line says of the lock; empty where it says nothing."""
     first = text.split("\n", 1)[0]
     if not first.startswith(_HEADER):
@@ -149,8 +149,9 @@ def read_header(text: str) -> dict[str, str]:
         header = parse_json(first[len(_HEADER) :], "the header")
     except UvnasError:
         return {}
-    # What is no text, nobody wrote who knows what it means.
-    return {key: value for key, value in header.items() if isinstance(value, str)} if isinstance(header, dict) else {}
+    # All that it says is text, but for its format.
+    pairs = header.items() if isinstance(header, dict) else ()
+    return {key: value for key, value in pairs if key == "format" or is_text(value)}
 
 
 def render(
