@@ -11,6 +11,7 @@ import io
 import os
 import sys
 import tarfile
+import tempfile
 import typing as t
 from pathlib import Path
 
@@ -90,7 +91,9 @@ def _extract(data: bytes, directory: Path) -> None:
     """Have the programs in ``directory``, and nothing beside it."""
     inner = directory / "inner"
     inner.mkdir()
-    attempt(lambda: release.extract(io.BytesIO(data), str(inner)), "the archive")
+    with tempfile.TemporaryFile() as stream:
+        stream.write(data)
+        attempt(lambda: release.extract(stream, str(inner)), "the archive")
     assert set(os.listdir(inner)) <= {"uv", "uvx"}
     assert all(os.path.isfile(inner / name) and not os.path.islink(inner / name) for name in os.listdir(inner))
     assert os.listdir(directory) == ["inner"]
