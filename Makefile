@@ -8,6 +8,7 @@ VENV_DEV    := .venv-dev
 VENV_COMPAT := .venv-compat
 MACHINES    := $(or $(UVNAS_MACHINES_DIR),build/machines)
 RESULTS     := build/results
+SOAK        := 20000
 export PATH := $(CURDIR)/$(VENV_DEV)/bin:$(PATH)
 
 # ansible-core 2.21 wants Python 3.12 to 3.14. With nothing but 3.11, requirements/ have ansible-core 2.19 for it.
@@ -23,7 +24,7 @@ PARALLEL := --numprocesses=auto --dist=loadfile
 ANTSIBULL_DOCS = antsibull-docs --config-file docs/docsite/antsibull-docs.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lint-python lint-ansible lint-docs lint-shell test-unit test-sanity test-integration \
+.PHONY: help demo test lint lint-python lint-ansible lint-docs lint-shell test-unit soak test-sanity test-integration \
 	test-compat test-molecule test-nfs test-deps test-molecule-deps benchmark benchmark-fleet docs schema requirements clean
 
 help: ## List what can be made
@@ -60,6 +61,10 @@ lint-shell:
 
 test-unit: $(VENV_DEV)/.ready ## Fast tests of the code, without Ansible runs
 	$(call pytest,unit) $(PARALLEL) tests/unit
+
+# Each time with other input. What it finds becomes an example in its test.
+soak: $(VENV_DEV)/.ready ## Generated bad input as in test-unit, and far more of it: SOAK=20000 for each test
+	UVNAS_SOAK=$(SOAK) python -m pytest $(PARALLEL) $(PYTEST_ARGS) tests/unit/generated
 
 test-sanity: $(VENV_DEV)/.ready ## ansible-test sanity, nothing ignored
 	tests/tools/sanity.sh $(VENV_DEV)

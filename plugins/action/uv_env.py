@@ -8,14 +8,22 @@ Where there is nothing to do, one small module finds that out, and nothing else 
 
 from __future__ import annotations
 
+import random
+import time
 import typing as t
 
+from ..module_utils.env.plan import overtaken
 from ..module_utils.env.spec import EnvironmentSpec
+from ..module_utils.errors import UvnasError, failure
 from ..module_utils.host.workers import Result
 from ..module_utils.options import EARLIER_SHARES, LOCKS, SHARE, UV_ENV, UV_LOCK
 from ..plugin_utils.controller_action import TaskVars, malformed
 from ..plugin_utils.lock_action import Inputs, LockAction, for_host
 
+# How often what has lost a race against other declarations is begun anew. Half of those who run are in front.
+_ROUNDS = 12
+# In seconds.
+_LONGEST_PAUSE = 3.0
 # What the module uv_env is not told, as it is about locks, which are done then.
 _ONLY_FOR_LOCKS = {*LOCKS, "lock"}
 _FOR_COMPARING = {*SHARE, *EARLIER_SHARES, "share_name", "purge", "upgrade", "upgrade_packages"}
@@ -32,6 +40,32 @@ class ActionModule(LockAction):
             return self.on_host("uv_env", given, task_vars)
         here = self.here(args)
         inputs = self.inputs(args, here)
+        result = self._converge(args, given, task_vars, here, inputs)
+        for number in range(1, _ROUNDS):
+            late = self.asked_for(result, "overtaken", inputs)
+            if not late:
+                return result
+            # Whoever else is at work waits in the same places for the same time: not in step with them.
+            time.sleep(random.uniform(0, min(number, _LONGEST_PAUSE)))
+            # The others are done, and so is a purge, which must not take them for undeclared.
+            items = [{key: value for key, value in item.items() if value is not None} for item in args["environments"]]
+            only = {"environments": [item for item in items if item["name"] in late], "purge": False}
+            again = [spec for spec in here if spec.name in late]
+            after = self._converge({**args, **only}, {**given, **only}, task_vars, again, inputs)
+            result = _continued(result, after, late)
+        late = self.asked_for(result, "overtaken", inputs)
+        return _failed(result, [overtaken(name) for name in late]) if late else result
+
+    def _converge(
+        self,
+        args: dict[str, t.Any],
+        given: t.Mapping[str, t.Any],
+        task_vars: TaskVars,
+        here: t.Sequence[EnvironmentSpec],
+        inputs: Inputs,
+    ) -> Result:
+        """Compare, lock, build and publish the environments ``here``, once."""
+        inputs = {spec.name: inputs[spec.name] for spec in here if spec.present}
         compared = self._compare(args, task_vars, here, inputs)
         converged, locks = (compared.pop(key, None) for key in ("converged", "locks"))
         needs = self.asked_for(compared, "needs", inputs)
@@ -57,14 +91,58 @@ class ActionModule(LockAction):
 def _merged(locked: Result, done: Result) -> Result:
     """One result of both: what either changed, said, or could not do."""
     result = {**done, "locks": locked["locks"], "changed": bool(locked.get("changed") or done.get("changed"))}
+    result.update(_joined(locked, done))
+    if locked.get("failed"):
+        result["failed"] = True
+        result["msg"] = "\n".join(str(part.get("msg")) for part in (locked, done) if part.get("failed"))
+    return result
+
+
+def _joined(*parts: Result) -> Result:
+    """What each of ``parts`` has said, one after the other."""
+    result: Result = {}
     for key in ("diff", "errors", "warnings"):
-        lists = [part.get(key) or [] for part in (locked, done)]
+        lists = [part.get(key) or [] for part in parts]
         if not all(isinstance(items, list) for items in lists):
             raise malformed(key)
         both = [item for items in lists for item in items]
         if both:
             result[key] = both
-    if locked.get("failed"):
-        result["failed"] = True
-        result["msg"] = "\n".join(str(part.get("msg")) for part in (locked, done) if part.get("failed"))
     return result
+
+
+def _continued(before: Result, after: Result, late: t.Collection[str]) -> Result:
+    """One result of ``before``, where the environments ``late`` were overtaken, and what became of them ``after``."""
+    facts = {fact["name"]: fact for fact in _facts(after)}
+    result = {
+        **after,
+        "changed": bool(before.get("changed") or after.get("changed")),
+        "environments": [facts.get(fact["name"], fact) if fact["name"] in late else fact for fact in _facts(before)],
+        **_joined(before, after),
+    }
+    locks = [part.get("locks") or {} for part in (before, after)]
+    if not all(isinstance(each, dict) for each in locks):
+        raise malformed("locks")
+    if any(locks):
+        result["locks"] = {**locks[0], **locks[1]}
+    if after.get("failed") and not after.get("errors") and not after.get("overtaken"):
+        return _failed(result, [UvnasError(str(after.get("msg")))])
+    return _failed(result, []) if before.get("errors") else result
+
+
+def _facts(result: Result) -> list[dict[str, t.Any]]:
+    """What a result says of environments. Raises UvnasError where that is nonsense."""
+    facts = result.get("environments", [])
+    if not isinstance(facts, list) or not all(isinstance(f, dict) and isinstance(f.get("name"), str) for f in facts):
+        raise malformed("environments")
+    return facts
+
+
+def _failed(result: Result, more: t.Sequence[UvnasError]) -> Result:
+    """``result``, failed for all of its errors and these."""
+    try:
+        errors = [*map(UvnasError.from_dict, result.get("errors") or ()), *more]
+        said = failure(errors, len(_facts(result)), "build")
+    except (AttributeError, KeyError, TypeError) as error:
+        raise malformed("errors") from error
+    return {**result, **said}

@@ -8,14 +8,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import typing as t
-from urllib.parse import urlsplit
 
 from ..module_utils.host import checksum
+from ..module_utils.host.urls import split_url
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_PYTHON
 from ..module_utils.python.spec import SitePython, wanted_from_params
 from ..plugin_utils.cache_directory import default_directory
-from ..plugin_utils.controller_action import ControllerAction, TaskVars
+from ..plugin_utils.controller_action import ControllerAction, TaskVars, malformed
 from ..plugin_utils.download import UrlSource
 from ..plugin_utils.download_cache import DownloadCache
 
@@ -34,11 +34,11 @@ class Archive:
 
     @property
     def name(self) -> str:
-        return os.path.basename(urlsplit(self.source).path if self.is_url else self.source)
+        return os.path.basename(split_url(self.source).path if self.is_url else self.source)
 
 
 class ActionModule(ControllerAction):
-    """Run the module; if it wants archives, get those, transfer them, and run the module again."""
+    """Run the module; as long as it wants archives, get those, transfer them, and run it again."""
 
     TRANSFERS_FILES = True
     ARGUMENTS: t.ClassVar[dict[str, t.Any]] = UV_PYTHON
@@ -50,12 +50,16 @@ class ActionModule(ControllerAction):
             for site in wanted.sites
             if site.archive
         }
-        result = self.on_host("uv_python", self._args_for_host(args, archives, {}), task_vars)
-        names = self.asked_for(result, "archives_wanted", archives)
-        if not names:
-            return result
-        brought = {name: self._bring(archives[name], args["busy_timeout"]) for name in names}
-        return self.on_host("uv_python", self._args_for_host(args, archives, brought), task_vars)
+        brought: dict[str, str] = {}
+        while True:
+            result = self.on_host("uv_python", self._args_for_host(args, archives, brought), task_vars)
+            names = self.asked_for(result, "archives_wanted", archives)
+            if not names:
+                return result
+            # Others may be wanted when the share's mutex is held; but none again that is there.
+            if not brought.keys().isdisjoint(names):
+                raise malformed("archives_wanted")
+            brought.update({name: self._bring(archives[name], args["busy_timeout"]) for name in names})
 
     def _args_for_host(
         self, args: dict[str, t.Any], archives: dict[str, Archive], brought: dict[str, str]

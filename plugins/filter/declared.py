@@ -58,6 +58,7 @@ from ansible.errors import AnsibleFilterError
 
 from ..module_utils.env.declared import check_shares_exist, parse_environments
 from ..module_utils.errors import SpecError, UvnasError
+from ..module_utils.host.data import is_text
 from ..module_utils.share.spec import parse_shares
 from ..plugin_utils.declaration import Declaration
 
@@ -73,8 +74,13 @@ def declared(
     """The names of the environments. Raises AnsibleFilterError that says all that is wrong."""
     try:
         for name, value in (("uvnas_shares", shares), ("uvnas_envs", environments)):
-            if isinstance(value, (str, Mapping)) or not all(isinstance(item, Mapping) for item in value):
+            if not isinstance(value, (list, tuple)) or not all(isinstance(item, Mapping) for item in value):
                 raise SpecError(f"{name} must be a list of dictionaries", hint="Nothing has been changed.")
+        if not isinstance(upgrade, (list, tuple)) or not all(map(is_text, upgrade)):
+            raise SpecError("uvnas_upgrade must be a list of names of environments", hint="Nothing has been changed.")
+        for name, path in (("uvnas_files_dir", files_dir), ("uvnas_lock_dir", lock_dir or "")):
+            if not is_text(path):
+                raise SpecError(f"{name} must be a path, and is {path!r}", hint="Nothing has been changed.")
         parse_shares(shares)
         specs = parse_environments(environments)
         check_shares_exist(specs, {share["name"] for share in shares})

@@ -38,52 +38,64 @@ _value:
 """
 
 import typing as t
-
-from ansible.errors import AnsibleFilterError
+from collections.abc import Mapping
 
 _WORDS = {"build": "built", "publish": "published", "keep": "unchanged", "remove": "removed", "failed": "FAILED"}
+_NONSENSE = "what its host says of it makes no sense"
 
 Facts = t.Mapping[str, t.Any]
 
 
-def summary(results: t.Iterable[Facts], done: t.Mapping[str, t.Sequence[Facts]] | None = None) -> list[str]:
-    """A line for each environment: what was done, Python, packages, size, seconds."""
-    try:
-        return _lines(results, done or {})
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # Hosts answer what they want.
-        raise AnsibleFilterError(f"a host answered nonsense about its environments: {error!r}") from error
+def summary(results: t.Any, done: t.Any = None) -> list[str]:
+    """A line for each environment: what was done, Python, packages, size, seconds.
 
-
-def _lines(results: t.Iterable[Facts], done: t.Mapping[str, t.Sequence[Facts]]) -> list[str]:
-    acts = {share: {fact["name"]: fact for fact in facts} for share, facts in done.items()}
-    shares = {result["share_name"]: result["environments"] for result in reversed(list(results))}
-    labels = [f"{share}: {environment['name']}" for share in shares for environment in shares[share]]
+    Hosts answer what they want. Nonsense of one does not hide what the others say.
+    """
+    acts = {share: _by_name(facts) for share, facts in done.items()} if isinstance(done, Mapping) else {}
+    shares: dict[str, dict[str, Facts]] = {}
+    lines, nonsense = [], False
+    for result in reversed(list(results)):
+        if isinstance(result, Mapping) and isinstance(result.get("share_name"), str):
+            shares[result["share_name"]] = _by_name(result.get("environments"))
+        else:
+            nonsense = True
+    labels = [f"{share}: {name}" for share in shares for name in shares[share]]
     width = max((len(label) for label in labels), default=0)
-    lines = []
-    for share in sorted({*shares, *acts}):
-        for environment in shares.get(share, ()):
-            act = acts.get(share, {}).pop(environment["name"], {})
-            lines.append(_line(f"{share}: {environment['name']}".ljust(width), environment, act))
-        lines += [
-            f"{share}: {name}".ljust(width) + f"  {_WORDS[act['action']]}"
-            for name, act in acts.get(share, {}).items()
+    for share in sorted({*shares, *filter(_is_text, acts)}):
+        left = dict(acts.get(share, {}))
+        for name, environment in shares.get(share, {}).items():
+            lines.append(_line(f"{share}: {name}".ljust(width), environment, left.pop(name, {})))
+        for name, act in left.items():
+            action = str(act.get("action"))
             # Of a share that nobody has seen in the end, what was done to it is all there is to tell.
-            if act["action"] in ("remove", "failed") or share not in shares
-        ]
-    return lines
+            if action in ("remove", "failed") or share not in shares:
+                lines.append(f"{share}: {name}".ljust(width) + f"  {_WORDS.get(action, _NONSENSE)}")
+    return [*lines, "A host has answered nonsense about its share."] if nonsense else lines
+
+
+def _is_text(value: t.Any) -> bool:
+    return isinstance(value, str)
+
+
+def _by_name(facts: t.Any) -> dict[str, Facts]:
+    """Facts about environments, by name, as far as they are such."""
+    found = [fact for fact in facts if isinstance(fact, Mapping)] if isinstance(facts, (list, tuple)) else []
+    return {fact["name"]: fact for fact in found if isinstance(fact.get("name"), str)}
 
 
 def _line(label: str, environment: Facts, act: Facts) -> str:
-    size = environment["size"]
-    parts = [
-        label,
-        _WORDS.get(act.get("action", ""), "present").ljust(9),
-        f"Python {environment['python']['version']}".ljust(14),
-        f"{environment['package_count']} packages".rjust(12),
-        f"{size['bytes'] / 1e6:.1f} MB ({size['own_bytes'] / 1e6:.1f} MB not shared)".rjust(33),
-    ]
-    if "seconds" in act:
-        parts.append(f"{act['seconds']:.1f} s".rjust(8))
+    parts = [label, _WORDS.get(str(act.get("action")), "present").ljust(9)]
+    try:
+        size = environment["size"]
+        parts += [
+            f"Python {environment['python']['version']}".ljust(14),
+            f"{environment['package_count']} packages".rjust(12),
+            f"{size['bytes'] / 1e6:.1f} MB ({size['own_bytes'] / 1e6:.1f} MB not shared)".rjust(33),
+        ]
+        if "seconds" in act:
+            parts.append(f"{act['seconds']:.1f} s".rjust(8))
+    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError):
+        parts.append(_NONSENSE)
     return "  ".join(parts)
 
 

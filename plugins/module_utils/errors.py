@@ -79,6 +79,11 @@ def from_os_error(error: OSError) -> UvnasError:
     return UvnasError(f"{error.strerror or error}{where}", hint=hints.get(error.errno or 0, ""))
 
 
+def as_uvnas_error(error: t.Union[UvnasError, OSError]) -> UvnasError:
+    """What went wrong with one thing, where others are not to be stopped by it."""
+    return error if isinstance(error, UvnasError) else from_os_error(error)
+
+
 def failure(errors: t.Sequence[UvnasError], count: int, noun: str) -> dict[str, t.Any]:
     """The part of a module's result that says which of its environments failed; empty where none did."""
     if not errors:

@@ -151,6 +151,14 @@ errors:
   returned: when environments failed
   type: list
   elements: dict
+overtaken:
+  description:
+    - The environments whose lock on the share was no longer the one in O(locks), because somebody else has locked
+      another declaration. Nothing was done about them.
+    - With O(lock=true), these are locked and built again, a few times before that is an error.
+  returned: when there are any
+  type: list
+  elements: str
 """
 
 import typing as t
@@ -178,7 +186,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
         share,
         Uv(share.layout, SystemRunner(), Index.from_params(params["index"]), params["uv_variables"]),
         [spec for spec in declared if spec.on_share(share.name)],
-        None if known is None else {k: LockFact(v["digest"], v.get("versions")) for k, v in known.items()},
+        None if known is None else LockFact.from_params(known),
         params["purge"],
         params["jobs"],
         params["link_mode"],

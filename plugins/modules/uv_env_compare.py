@@ -89,7 +89,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
-from ..module_utils.env.lock.plan import Input, Upgrade, digests, needs
+from ..module_utils.env.lock.plan import Upgrade, digests, inputs_from_params, needs
 from ..module_utils.env.lock.plan import plan as plan_locks
 from ..module_utils.env.spec import EnvironmentSpec
 from ..module_utils.env.state import Comparison, LockFact
@@ -103,10 +103,11 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
     """Compare; the module's result."""
     share = Share.parse({"name": params["share_name"], "root": params["share"]})
     specs = [EnvironmentSpec.from_dict(item) for item in params["environments"]]
+    present = [spec for spec in specs if spec.present]
     steps = plan_locks(
         share.layout,
-        [spec for spec in specs if spec.present],
-        {name: Input.from_dict(data, name) for name, data in params["inputs"].items()},
+        present,
+        inputs_from_params(params["inputs"], present),
         Upgrade(frozenset(params["upgrade"]), frozenset(params["upgrade_packages"])),
         earlier_shares(params["earlier_shares"], share),
         check_mode=check_mode,

@@ -166,7 +166,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils import adapter
 from ..module_utils.env.declared import parse_environments
 from ..module_utils.env.inspect import Inspection
-from ..module_utils.errors import UvnasError
+from ..module_utils.errors import UvnasError, as_uvnas_error
 from ..module_utils.host.process import SystemRunner
 from ..module_utils.host.users import nobody
 from ..module_utils.host.workers import Result
@@ -191,8 +191,10 @@ def work(params: t.Mapping[str, t.Any]) -> Result:
         try:
             fact = inspection.facts(name, sizes=params["sizes"])
             facts.append({key: value for key, value in fact.items() if params["details"] or key not in DETAILS})
-        except UvnasError as error:
-            problems.append(error.explain())
+        except (UvnasError, OSError) as error:
+            # Without its name, nobody would know whom an error of the filesystem concerns.
+            said = as_uvnas_error(error).explain()
+            problems.append(said if isinstance(error, UvnasError) else f"environment {name}: {said}")
     if params["verify"]:
         declared = [spec for spec in parse_environments(params["environments"]) if spec.on_share(share.name)]
         found = inspection.problems([spec for spec in declared if spec.present])

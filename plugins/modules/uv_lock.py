@@ -107,7 +107,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils import adapter
 from ..module_utils.env.declared import for_glibc, parse_environments
 from ..module_utils.env.lock.converge import Locking
-from ..module_utils.env.lock.plan import Input, Upgrade
+from ..module_utils.env.lock.plan import Upgrade, inputs_from_params
 from ..module_utils.host.process import SystemRunner
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_LOCK
@@ -120,6 +120,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
     """Lock the environments of ``params``; the module's result."""
     share = Share.parse({"name": params["share_name"], "root": params["share"]})
     declared = for_glibc(parse_environments(params["environments"]), params["glibc"])
+    here = [spec for spec in declared if spec.present and spec.on_share(share.name)]
     with tempfile.TemporaryDirectory(prefix="uvnas-") as scratch:
         locking = Locking(
             share,
@@ -130,8 +131,8 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
                 params["uv_variables"],
                 cache_dir=scratch if check_mode else None,
             ),
-            [spec for spec in declared if spec.present and spec.on_share(share.name)],
-            {name: Input.from_dict(data, name) for name, data in params["inputs"].items()},
+            here,
+            inputs_from_params(params["inputs"], here),
             Upgrade(frozenset(params["upgrade"]), frozenset(params["upgrade_packages"])),
             params["jobs"],
             earlier_shares(params["earlier_shares"], share),

@@ -92,7 +92,8 @@ class Declaration:
         if self.lock_dir is None or not self.keeps(env, text):
             return False
         os.makedirs(self.lock_dir, exist_ok=True)
-        files.write(self._lock_path(env), text, mode=0o666 & ~_umask())
+        # As git writes the rest of a checkout, which admins may share as a group; but never for everybody.
+        files.write(self._lock_path(env), text, mode=0o664 & ~_umask())
         return True
 
     def _lock_path(self, env: str) -> str:
@@ -129,8 +130,8 @@ class Declaration:
         if not os.path.isdir(root):
             raise SpecError(f"{root} is no directory with a project")
         texts = [(name, _read(os.path.join(root, name))) for name in ("pyproject.toml", "uv.lock")]
-        project = _toml(texts[0][1], os.path.join(root, "pyproject.toml"))
-        workspace = project.get("tool", {}).get("uv", {}).get("workspace", {})
+        path = os.path.join(root, "pyproject.toml")
+        workspace = _workspace(_toml(texts[0][1], path), path)
         for member in _members(root, workspace.get("members", []), workspace.get("exclude", [])):
             texts.append((os.path.join(member, "pyproject.toml"), _read(os.path.join(root, member, "pyproject.toml"))))
         return tuple(texts)
@@ -143,6 +144,22 @@ class Declaration:
             text = from_pylock(_toml(text, path), what=path)
         parse(text, what=path)
         return text
+
+
+def _workspace(project: dict[str, t.Any], path: str) -> dict[str, t.Any]:
+    """What a pyproject.toml says of a workspace of uv: ``members`` and ``exclude``. Raises SpecError."""
+    table = project
+    for key in ("tool", "uv", "workspace"):
+        table = table.get(key, {})
+        if not isinstance(table, dict):
+            raise SpecError(f"{path}: {key} is no table")
+    for key in ("members", "exclude"):
+        if not isinstance(table.get(key, []), list) or not all(isinstance(item, str) for item in table.get(key, [])):
+            raise SpecError(f"{path}: {key} of its workspace is no list of texts")
+        for pattern in table.get(key, []):
+            if os.path.isabs(pattern) or ".." in pattern.split("/"):
+                raise SpecError(f"{path}: {key} of its workspace has {pattern!r}, which leads out of the project")
+    return table
 
 
 def _members(root: str, patterns: t.Iterable[str], excluded: t.Iterable[str]) -> list[str]:
@@ -179,14 +196,19 @@ def _toml(text: str, path: str) -> dict[str, t.Any]:
 
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # Also of a number or a date that is none in Python.
         raise SpecError(f"{path} is not valid TOML: {error}") from error
+    except RecursionError:
+        raise SpecError(f"{path} is not valid TOML: it is nested too deeply") from None
 
 
 def _read(path: str) -> str:
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SpecError(f"cannot read {path}: {reason}") from error
+    except OSError as error:
+        raise SpecError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"cannot read {path}: it is not UTF-8 text") from error
+    except ValueError as error:
+        raise SpecError(f"cannot read {path!r}: no file has such a name") from error

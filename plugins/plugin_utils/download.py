@@ -16,13 +16,13 @@ import shutil
 import sys
 import sysconfig
 import typing as t
-from urllib.parse import urlsplit
 
 from ..module_utils.errors import UvnasError
 from ..module_utils.host.checksum import check_archive, parse_checksum
 from ..module_utils.host.platform import Platform
 from ..module_utils.host.process import Runner, SystemRunner, check
 from ..module_utils.host.secrets import scrub, shown
+from ..module_utils.host.urls import split_url
 from ..module_utils.uv import target
 
 # Between two packets from the server, in seconds.
@@ -76,7 +76,7 @@ class ReleaseSource:
     def __init__(self, base_url: str, version: str, platform: Platform) -> None:
         self._name = target.release_archive(platform)
         # What comes after "?" may be a credential that the whole mirror is behind.
-        parts = urlsplit(base_url)
+        parts = split_url(base_url)
         self._url = parts._replace(path=f"{parts.path.rstrip('/')}/{version}/{self._name}").geturl()
         self._checksum_url = parts._replace(path=f"{parts.path.rstrip('/')}/{version}/{self._name}.sha256").geturl()
         self.key = f"uv-{version}-{platform.name}-release-{hashlib.sha256(base_url.encode()).hexdigest()[:16]}"
@@ -98,7 +98,7 @@ class UrlSource:
         self.key = f"archive-{sha256}"
 
     def fetch(self, directory: str) -> str:
-        name = re.sub(r"[^A-Za-z0-9._+-]", "_", os.path.basename(urlsplit(self._url).path)).lstrip(".") or "archive"
+        name = re.sub(r"[^A-Za-z0-9._+-]", "_", os.path.basename(split_url(self._url).path)).lstrip(".") or "archive"
         return _download_verified(self._url, os.path.join(directory, name), self._sha256)
 
 
@@ -129,9 +129,10 @@ def _download(url: str, path: str) -> None:
         with response, open(path, "wb") as file:
             shutil.copyfileobj(response, file, 1 << 20)
     except (OSError, UrlsError, http.client.HTTPException, ValueError) as error:
-        # Without its cause, which may name the whole address.
+        # Without its cause, which may name the whole address; as does the text of what is said of odd addresses.
+        reason = scrub(str(error)) if isinstance(error, (OSError, UrlsError)) else "it is no address that can be used"
         raise UvnasError(
-            f"cannot download {shown(url)}: {scrub(str(error))}",
+            f"cannot download {shown(url)}: {reason}",
             hint="The controller downloads, with the proxies of its own environment (HTTPS_PROXY and the like).",
         ) from None
 

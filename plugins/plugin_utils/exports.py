@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 import typing as t
+from collections.abc import Mapping
 
 from ..module_utils.errors import SpecError
+from ..module_utils.host.data import is_text
 from ..module_utils.host.secrets import has_credentials
 from ..module_utils.profile.spec import variable_texts
 
@@ -28,6 +30,7 @@ def exports(
 
     Raises SpecError where a share is none, or a variable must not be exported.
     """
+    _check_kinds(host_shares, shares, index, variables)
     chosen = _chosen(host_shares, shares)
     if not chosen:
         return {"shares": [], "variables": {}, "withheld": []}
@@ -48,6 +51,22 @@ def exports(
     exported.update(variables)
     variable_texts(exported)
     return {"shares": chosen, "variables": exported, "withheld": sorted(withheld)}
+
+
+def _check_kinds(host_shares: t.Any, shares: t.Any, index: t.Any, variables: t.Any) -> None:
+    """Raise SpecError where an inventory has something else than what it is to have."""
+    if not isinstance(host_shares, (list, tuple)) or not all(map(is_text, host_shares)):
+        raise SpecError("uvnas_host_shares must be a list of names of shares")
+    if not isinstance(shares, (list, tuple)) or not all(isinstance(share, Mapping) for share in shares):
+        raise SpecError("uvnas_shares must be a list of dictionaries")
+    if not all(is_text(share.get(key)) for share in shares for key in ("name", "root")):
+        raise SpecError("uvnas_shares must have a name and a root for each share, both of them texts")
+    for name, value in (("uvnas_index", index), ("uvnas_profile_variables", variables)):
+        if not isinstance(value, Mapping) or not all(map(is_text, value)):
+            raise SpecError(f"{name} must be a dictionary whose keys are texts")
+    for key in ("extra", "find_links"):
+        if not isinstance(index.get(key) or [], (list, tuple)):
+            raise SpecError(f"uvnas_index: {key} must be a list of addresses")
 
 
 def _chosen(names: t.Iterable[str], shares: t.Iterable[t.Mapping[str, t.Any]]) -> list[dict[str, str]]:

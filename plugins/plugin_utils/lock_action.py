@@ -62,9 +62,10 @@ class LockAction(ControllerAction):
                 needs = {*needs, *(name for name in now if now[name].kept != inputs[name].kept)}
                 inputs = now
             result = self._lock_on_host(options, inputs, needs, task_vars)
-            needs = self.asked_for(result, "needs", inputs)
-            if needs:  # The share has changed since it was asked.
-                result = self._lock_on_host(options, inputs, needs, task_vars)
+            if self.asked_for(result, "needs", inputs):  # It has changed since it was asked, and may again.
+                result = self._lock_on_host(options, inputs, inputs, task_vars)
+                if self.asked_for(result, "needs", inputs):
+                    raise malformed("needs")
             self._keep(args, result, inputs)
         return result
 

@@ -92,6 +92,8 @@ class _Values:
             )
         except (AnsibleError, jinja2.UndefinedError) as error:
             return None, [f"{name}: {error}"]
+        except TypeError:  # Of Ansible, which takes keys for texts. In YAML, "on" is none.
+            return None, [f"{name}: a key in it is no text; put it in quotes"]
         if name == "uvnas_host_shares" and not isinstance(value, list):
             return None, [f"{name} must be a list of names of shares, not {value!r}"]
         return done.validated_parameters.get(name), [scrub(text) for text in done.error_messages]

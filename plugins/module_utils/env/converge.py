@@ -23,7 +23,7 @@ from ..share.spec import Share
 from ..uv.command import Uv
 from .generation import build, publish
 from .lock.file import changes as package_changes
-from .plan import BUILD, PUBLISH, REMOVE, Change, Plan
+from .plan import BUILD, PUBLISH, REMOVE, Change, Plan, overtaken
 from .spec import EnvironmentSpec
 from .state import Comparison, LockFact, read_lock
 
@@ -38,6 +38,8 @@ class Done:
     described: t.Mapping[str, Result]
     facts: t.Mapping[str, Result]
     errors: t.Sequence[UvnasError]
+    # Those for which somebody has made another lock since they were compared.
+    overtaken: t.Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,12 +73,18 @@ class Environments(ShareConvergence[Plan, Done]):
 
     def do(self, plan: Plan) -> Done:
         described = {change.name: self._describe(change) for change in plan.changes}
-        acting = [change for change in plan.changes if change.changes]
+        facts: dict[str, Result] = {}
+        acting, late = [], []
+        for change in plan.changes:
+            if change.changes and self._is_overtaken(change):
+                late.append(change.name)
+                facts[change.name] = {"action": "failed", "msg": str(overtaken(change.name))}
+            elif change.changes:
+                acting.append(change)
         # Builds at the same time share the processors: uv compiles bytecode on all of them, unless told otherwise.
         # At the end there are fewer builds than jobs.
         at_once = [min(max(1, self.jobs), left) for left in range(len(acting), 0, -1)]
         works = [functools.partial(self._act, *each) for each in zip(acting, at_once)]
-        facts: dict[str, Result] = {}
         errors: list[UvnasError] = []
         for change, answer in zip(acting, call_many(works, jobs=self.jobs)):
             try:
@@ -84,7 +92,7 @@ class Environments(ShareConvergence[Plan, Done]):
             except UvnasError as error:
                 errors.append(error)
                 facts[change.name] = {"action": "failed", "msg": str(error)}
-        return Done(described, facts, errors)
+        return Done(described, facts, errors, late)
 
     def report(self, plan: Plan, done: t.Optional[Done]) -> Result:
         if done is None:
@@ -98,7 +106,20 @@ class Environments(ShareConvergence[Plan, Done]):
             "environments": facts,
             "diff": [{"prepared": _diff_text(fact)} for fact in changing],
         }
-        return {**result, **failure([*plan.errors, *done.errors], len(self.specs), "build")}
+        errors = [*plan.errors, *done.errors]
+        result.update(failure([*errors, *map(overtaken, done.overtaken)], len(self.specs), "build"))
+        if done.overtaken:  # Whoever locks them again can go on with them: they are no errors yet.
+            result.update(errors=[error.as_dict() for error in errors], overtaken=list(done.overtaken))
+        return result
+
+    def _is_overtaken(self, change: Change) -> bool:
+        """Whether the lock on the share is not the one that a change was planned for, but somebody else's by now."""
+        if self.locks is None or change.wanted is None or change.wanted.ingredients is None:
+            return False
+        try:
+            return read_lock(self.layout, change.name).lock.digest != change.wanted.ingredients.lock_digest
+        except (UvnasError, OSError):  # It has been removed, or worse. Locking tells.
+            return True
 
     def _act(self, change: Change, at_once: int) -> Result:
         """Do one change, in a process of its own; ``at_once`` as many are at work."""
@@ -124,13 +145,10 @@ class Environments(ShareConvergence[Plan, Done]):
         if change.wanted is None or change.wanted.ingredients is None:
             raise UvnasError(f"environment {change.name}: its lock or its interpreter is not on the share")
         spec, ingredients = change.wanted.spec, change.wanted.ingredients
-        lock = read_lock(self.layout, change.name)
-        if lock.lock.digest != ingredients.lock_digest:
-            raise UvnasError(f"environment {change.name}: its lock changed while this was running", hint="Run again.")
         return build.Build(
             spec,
             ingredients,
-            lock,
+            read_lock(self.layout, change.name),
             resolve(load_record(self.layout), spec.python),
             self.share.name,
             self.link_mode,
@@ -159,7 +177,7 @@ class Environments(ShareConvergence[Plan, Done]):
 
     def _manifest(self, change: Change) -> t.Optional[Manifest]:
         """The manifest of the generation in force; None where there is none, or it is damaged."""
-        with contextlib.suppress(UvnasError):
+        with contextlib.suppress(UvnasError, OSError):
             if change.published is not None:
                 return manifests.of_generation(self.layout, change.name, change.published)
         return None
@@ -175,7 +193,7 @@ class Environments(ShareConvergence[Plan, Done]):
     def _unplanned(self, env: str) -> Result:
         """The same about one that is not even in the plan: it has no lock, no interpreter, or a foreign link."""
         published = None
-        with contextlib.suppress(UvnasError):
+        with contextlib.suppress(UvnasError, OSError):
             published = store.published(self.layout, env)
         return {"name": env, "action": "failed", "id": None, "previous_id": published, "packages_changed": []}
 
@@ -189,7 +207,9 @@ class Environments(ShareConvergence[Plan, Done]):
                 return versions
             if self.locks[change.name].digest is None:
                 return {}
-        return read_lock(self.layout, change.name).lock.versions
+        with contextlib.suppress(UvnasError, OSError):  # What is wrong with it comes up when it is needed.
+            return read_lock(self.layout, change.name).lock.versions
+        return {}
 
 
 def _diff_text(fact: t.Mapping[str, t.Any]) -> str:

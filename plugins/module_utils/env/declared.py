@@ -12,6 +12,7 @@ import typing as t
 
 from ..errors import SpecError
 from ..host import secrets
+from ..host.data import is_text
 from ..host.platform import check_glibc, glibc_version
 from ..options import ENVIRONMENT_KEYS
 from .spec import EnvironmentSpec
@@ -30,8 +31,8 @@ def parse_environments(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Environ
     problems: list[str] = []
     specs: list[EnvironmentSpec] = []
     for position, item in enumerate(items, 1):
-        unknown = sorted(set(item) - set(ENVIRONMENT_KEYS))
-        label = f"environment {item.get('name') or f'number {position}'}"
+        unknown = sorted(secrets.scrub(str(key)) for key in set(item) - set(ENVIRONMENT_KEYS))
+        label = f"environment {secrets.scrub(str(item.get('name') or f'number {position}'))}"
         if unknown:
             problems.append(f"{label}: unknown key {', '.join(unknown)}")
             continue
@@ -101,9 +102,11 @@ def _type_problems(item: t.Mapping[str, t.Any]) -> t.Iterator[str]:
         if value is None or kind == "bool":
             continue
         if kind == "str" and not isinstance(value, str):
-            yield f"{key} is {value}, which is no text; put it in quotes"
+            yield f"{key} is {secrets.scrub(str(value))}, which is no text; put it in quotes"
         elif kind == "list" and not (isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)):
             yield f"{key} is {secrets.scrub(repr(value))}, which is no list of texts"
+        elif not all(map(is_text, [value] if kind == "str" else value)):
+            yield f"{key} is {secrets.scrub(repr(value))}, which has a character in it that no file can have"
 
 
 def _problems(spec: EnvironmentSpec) -> t.Iterator[str]:
@@ -127,14 +130,15 @@ def _problems(spec: EnvironmentSpec) -> t.Iterator[str]:
     if spec.exclude_newer and not _TIMESTAMP.match(spec.exclude_newer):
         yield f"exclude_newer is {spec.exclude_newer!r}; it must be a date (2026-01-31) or a time with zone (RFC 3339)"
     for line in spec.requirements or ():
-        if not line.strip() or "\n" in line or line.lstrip().startswith("-"):
+        # uv and this collection do not agree on what ends a line; so nothing that may do so is in one.
+        if not line.strip() or len(line.splitlines()) != 1 or line.lstrip().startswith("-"):
             shown = secrets.scrub(line)
             yield f"requirements: {shown!r} is no requirement; files go to requirements_files, indexes to uvnas_index"
     for key in ("requirements", "constraints", "overrides"):
         for line in getattr(spec, key) or ():
             if secrets.has_credentials(line):
                 shown = secrets.scrub(line)
-                yield f"{key}: {shown!r} holds a password, which the lock would show to everybody; use netrc for it"
+                yield f"{key}: {shown!r} holds credentials, which the lock would show to everybody; use netrc for them"
 
 
 def _source_problems(spec: EnvironmentSpec) -> t.Iterator[str]:

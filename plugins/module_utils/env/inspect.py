@@ -12,7 +12,7 @@ import os
 import socket
 import typing as t
 
-from ..errors import UvnasError
+from ..errors import UvnasError, as_uvnas_error
 from ..host import platform
 from ..host.mounts import space
 from ..host.process import Runner
@@ -116,8 +116,9 @@ class Inspection:
         """
         try:
             manifest = self.manifest(spec.name)
-        except UvnasError as error:
-            return error.explain()
+        except (UvnasError, OSError) as error:
+            said = as_uvnas_error(error).explain()
+            return said if isinstance(error, UvnasError) else f"environment {spec.name}: {said}"
         needed, host = manifest.platform, platform.here(self.runner)
         objection = needs.objection(
             spec.name, needed, manifest.python.key, manifest.packages, host, socket.gethostname()

@@ -115,3 +115,11 @@ def plan(wanted: t.Sequence[Wanted], found: t.Mapping[str, Found], absent: t.Ite
         here = found.get(name, Found())
         changes.append(Change(name, REMOVE if here.exists else KEEP, None, here.published))
     return changes
+
+
+def overtaken(env: str) -> UvnasError:
+    """The error of an environment for which somebody else makes another lock."""
+    return UvnasError(
+        f"environment {env}: somebody else is converging a different declaration of it on this share",
+        hint="Two inventories, or two versions of one, do not agree on it. See who else is at work, then run again.",
+    )

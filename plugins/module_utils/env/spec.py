@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import typing as t
 
+from ..errors import SpecError
 from ..host.checksum import of_data
+from ..host.data import is_text, wrong_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +59,11 @@ class EnvironmentSpec:
 
     @classmethod
     def from_dict(cls, data: t.Mapping[str, t.Any]) -> EnvironmentSpec:
+        """The environment that as_dict() described. Raises SpecError where it cannot have."""
+        unknown = sorted(str(key) for key in set(data) - {field.name for field in dataclasses.fields(cls)})
+        wrong = unknown or wrong_fields(cls, data)
+        if wrong:
+            raise SpecError(f"environment {data.get('name')!r}: {', '.join(wrong)} cannot be as given")
         return cls(**{key: _frozen(value) for key, value in data.items()})
 
     def build_options(self) -> dict[str, t.Any]:
@@ -92,10 +100,12 @@ class Sources:
 
     @classmethod
     def from_dict(cls, data: t.Mapping[str, t.Any]) -> Sources:
-        def files(key: str) -> tuple[tuple[str, str], ...]:
-            return tuple((str(name), str(text)) for name, text in data.get(key) or ())
-
-        return cls(files("requirements"), files("constraints"), files("overrides"), files("project"), data.get("lock"))
+        """The texts that as_dict() described. Raises SpecError where it cannot have."""
+        lock = data.get("lock")
+        if not (lock is None or is_text(lock)):
+            raise SpecError("sources: lock is no text")
+        texts = {key: _files(data, key) for key in ("requirements", "constraints", "overrides", "project")}
+        return cls(**texts, lock=lock)
 
 
 def spec_digest(spec: EnvironmentSpec, sources: Sources, index_settings: t.Mapping[str, str]) -> str:
@@ -127,6 +137,20 @@ def significant_lines(text: str) -> list[str]:
     """The lines of a requirements file that mean something: no comments, no blank lines."""
     lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in text.splitlines())
     return [line for line in lines if line]
+
+
+def _files(data: t.Mapping[str, t.Any], key: str) -> tuple[tuple[str, str], ...]:
+    """Names and texts of files, as Sources.as_dict() has them under ``key``. Raises SpecError."""
+    found = data.get(key) or ()
+    if not isinstance(found, (list, tuple)):
+        raise SpecError(f"sources: {key} is no list of files")
+    for file in found:
+        if not (isinstance(file, (list, tuple)) and len(file) == 2 and all(map(is_text, file))):
+            raise SpecError(f"sources: {key} has something else in it than names and texts of files")
+        # Each is written to a directory of its own, and nowhere else.
+        if os.path.isabs(file[0]) or ".." in file[0].split("/"):
+            raise SpecError(f"sources: {key} has {file[0]!r}, which leads out of its directory")
+    return tuple((name, text) for name, text in found)
 
 
 def _frozen(value: t.Any) -> t.Any:

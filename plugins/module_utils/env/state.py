@@ -11,7 +11,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ..errors import UvnasError
+from ..errors import SpecError, UvnasError, as_uvnas_error
+from ..host.data import made_of
 from ..python.record import Interpreter, Record, load_record, resolve
 from ..share import store
 from ..share.layout import Layout
@@ -27,6 +28,17 @@ class LockFact:
 
     digest: t.Optional[str]
     versions: t.Optional[t.Mapping[str, str]] = None
+
+    @classmethod
+    def from_params(cls, params: t.Mapping[str, t.Any]) -> dict[str, LockFact]:
+        """From the value of the option ``locks`` of uv_env, by environment. Raises SpecError."""
+        found = {}
+        for name, given in params.items():
+            fact = made_of(given, cls)
+            if fact is None:
+                raise SpecError(f"locks: what they say of environment {name} is not what uv_lock returns")
+            found[name] = fact
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,16 +64,16 @@ class Comparison:
             try:
                 want = planning.Wanted(spec, self._ingredients(spec, record))
                 found[spec.name] = self._find(spec.name, want.generation_id)
-            except UvnasError as error:
-                errors.append(error)
+            except (UvnasError, OSError) as error:
+                errors.append(as_uvnas_error(error))
                 continue
             wanted.append(want)
         absent = []
         for name in self._absent():
             try:
                 found[name] = planning.Found(store.published(self.layout, name), exists=store.exists(self.layout, name))
-            except UvnasError as error:
-                errors.append(error)
+            except (UvnasError, OSError) as error:
+                errors.append(as_uvnas_error(error))
                 continue
             absent.append(name)
         return planning.Plan(planning.plan(wanted, found, absent), errors)

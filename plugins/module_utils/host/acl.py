@@ -33,6 +33,8 @@ def kind(acl: bytes) -> str:
     """The kind of a default ACL (empty: none). One that lets the owning group write may well have more in it."""
     if not acl:
         return NONE
+    if (len(acl) - _HEAD.size) % _ENTRY.size:
+        return OTHER
     bits = {tag: permissions for tag, permissions, _id in _ENTRY.iter_unpack(acl[_HEAD.size :])}
     return GROUP if bits.get(0x04, 0) & bits.get(0x10, 7) & 2 else OTHER  # ACL_GROUP_OBJ, as far as ACL_MASK allows
 

@@ -14,8 +14,6 @@ import typing as t
 from ..errors import SpecError, UvnasError
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-# A line of a checksum file, as sha256sum writes it: a digest and the file that it is of. Some hold a digest alone.
-_LINE = re.compile(rf"(?P<digest>{_SHA256.pattern})(?:[ \t]+\*?(?P<name>\S.*?))?\s*")
 
 
 def check_sha256(digest: str) -> str:
@@ -27,12 +25,14 @@ def check_sha256(digest: str) -> str:
 
 def parse_checksum(text: str, name: str) -> str:
     """The checksum of the file ``name`` in the text of a checksum file."""
-    lines = [match for match in map(_LINE.fullmatch, text.splitlines()) if match]
-    for line in lines:
-        if line["name"] is not None and os.path.basename(line["name"]) == name:
-            return line["digest"].lower()
-    if len(lines) == 1 and lines[0]["name"] is None:
-        return lines[0]["digest"].lower()
+    # As sha256sum writes it: a digest and the file that it is of, perhaps with a star before it. Or a digest alone.
+    lines = [words for words in (line.split(maxsplit=1) for line in text.splitlines()) if words]
+    lines = [words for words in lines if _SHA256.fullmatch(words[0])]
+    for digest, file in (words for words in lines if len(words) == 2):
+        if os.path.basename(file.rstrip().removeprefix("*")) == name:
+            return digest.lower()
+    if len(lines) == 1 and len(lines[0]) == 1:
+        return lines[0][0].lower()
     raise UvnasError(
         f"the checksum file has no sha256 of {name}",
         hint="Does the address lead to a log-in page, or to an incomplete mirror?",

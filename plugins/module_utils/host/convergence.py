@@ -43,7 +43,10 @@ class Convergence(abc.ABC, t.Generic[Plan, Done]):
 
     @abc.abstractmethod
     def obstacle(self, plan: Plan) -> t.Optional[Result]:
-        """The module's result where something has to be brought first. Raises UvnasError where it cannot be done."""
+        """The module's result where something has to be brought first. Raises UvnasError where it cannot be done.
+
+        Called before anything is done, and again with the mutex held if the plan is another one then.
+        """
 
     @abc.abstractmethod
     def do(self, plan: Plan) -> Done:
@@ -70,5 +73,6 @@ class Convergence(abc.ABC, t.Generic[Plan, Done]):
             self.check_place()  # It may have been a long wait.
             self.sweep()
             # Somebody else may have done it meanwhile, or something else.
-            plan = self.plan()
-            return self.report(plan, self.do(plan))
+            before, plan = plan, self.plan()
+            answer = self.obstacle(plan) if plan != before else None
+            return self.report(plan, self.do(plan)) if answer is None else answer

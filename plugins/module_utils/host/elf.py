@@ -124,10 +124,14 @@ def _version_names(data: Data, segments: t.Sequence[Segment], values: t.Mapping[
     if _DT_VERNEED not in values:
         return
     at = _offset(segments, values[_DT_VERNEED])
+    left = len(data) // _VERNAUX.size  # However they overlap, nobody has to read more of them than there is room for.
     for _library in range(values.get(_DT_VERNEEDNUM, 0)):
         _version, count, _file, first, following = _VERNEED.unpack_from(data, at)
         here = at + first
         for _symbol_version in range(count):
+            left -= 1
+            if left < 0:
+                raise ValueError("versions of symbols overlap")
             _hash, flags, _other, name, more = _VERNAUX.unpack_from(data, here)
             if not flags & _VER_FLG_WEAK:  # One that the loader only warns of.
                 yield name
@@ -136,6 +140,7 @@ def _version_names(data: Data, segments: t.Sequence[Segment], values: t.Mapping[
             here += more
         if not following:
             break
+        left -= 1
         at += following
 
 

@@ -12,9 +12,11 @@ import os
 import re
 import shutil
 import socket
+import stat
 import typing as t
 
 from ..errors import UvnasError
+from .data import parse_json
 
 # Who works on a share holds its mutex and works in one thread, so the pid makes a temporary name unique on this host;
 # the host name makes it unique among the clients of a NAS.
@@ -101,7 +103,7 @@ def read_link(path: str) -> t.Optional[str]:
 def read_bytes(path: str) -> t.Optional[bytes]:
     """The content of ``path``; None where there is none. Three system calls for an ordinary file.
 
-    A pipe that somebody put there keeps nobody waiting: it is empty, or an error.
+    Anything else that somebody put there is an error: a pipe keeps nobody waiting, a device gives no end of data.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -109,12 +111,15 @@ def read_bytes(path: str) -> t.Optional[bytes]:
         return None
     try:
         size = 1 << 20
-        chunks = [os.read(descriptor, size)]
+        chunks = [b""]
+        with contextlib.suppress(BlockingIOError, IsADirectoryError):
+            chunks = [os.read(descriptor, size)]
+        # What is neither empty nor large is nearly always a file, and whatever it is, that was all of it.
+        if len(chunks[0]) in (0, size) and not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise UvnasError(f"{path} is no file", hint="See who put it there, and remove it.")
         while len(chunks[-1]) == size:
             chunks.append(os.read(descriptor, size))
         return b"".join(chunks)
-    except BlockingIOError as error:
-        raise UvnasError(f"{path} is a pipe, and no file", hint="See who put it there, and remove it.") from error
     finally:
         os.close(descriptor)
 
@@ -124,10 +129,7 @@ def read_json(path: str) -> t.Optional[dict[str, t.Any]]:
     content = read_bytes(path)
     if content is None:
         return None
-    try:
-        data = json.loads(content)
-    except ValueError as error:
-        raise UvnasError(f"{path} is not valid JSON: {error}") from error
+    data = parse_json(content, path)
     if not isinstance(data, dict):
         raise UvnasError(f"{path} does not hold a JSON object")
     return data

@@ -35,13 +35,16 @@ class Space:
 
 
 def parse_mountinfo(text: str) -> list[Mount]:
-    """The mounts in ``text``, the content of /proc/self/mountinfo."""
+    """The mounts in ``text``, the content of /proc/self/mountinfo.
+
+    Nothing but a line feed ends a line of it, and nothing but a space a field: in a path may be any other character.
+    """
     found = []
-    for line in text.splitlines():
-        before, separator, after = line.partition(" - ")
-        fields = before.split()
-        if separator and len(fields) > 4 and after:
-            found.append(Mount(int(fields[0]), _unescape(fields[4]), after.split()[0]))
+    for line in text.split("\n"):
+        before, _separator, after = line.partition(" - ")
+        fields, kind = before.split(" "), after.partition(" ")[0]
+        if len(fields) > 4 and fields[0].isdecimal() and len(fields[0]) < 20 and fields[4] and kind:
+            found.append(Mount(int(fields[0]), _unescape(fields[4]), kind))
     return found
 
 

@@ -17,6 +17,7 @@ import time
 import typing as t
 
 from ..errors import ShareBusyError, UvnasError
+from .data import parse_json
 
 
 @contextlib.contextmanager
@@ -95,7 +96,7 @@ def _open(path: str) -> int:
 def _holder(descriptor: int) -> str:
     """Who wrote their name into the mutex last."""
     try:
-        holder = json.loads(os.pread(descriptor, 4096, 0))
+        holder = parse_json(os.pread(descriptor, 4096, 0), "the mutex")
         return f"host {holder['host']}, pid {holder['pid']}, since {holder['since']} ({holder['purpose']})"
-    except (ValueError, KeyError, TypeError):
+    except (UvnasError, KeyError, TypeError):
         return "its holder has not said who it is"

@@ -28,7 +28,7 @@ _GLIBC = re.compile(r"2\.[1-9][0-9]\Z")
 # Nothing older can be built for: it is what manylinux2014 means. Every host has it (CentOS 7, of 2014).
 OLDEST_GLIBC = "2.17"
 # Platform tags of wheels (PEP 513, 571, 599, 600).
-_TAG = re.compile(r"manylinux_(\d+)_(\d+)_")
+_TAG = re.compile(r"manylinux_([0-9]{1,4})_([0-9]{1,4})_")
 _OLD_TAGS = {"manylinux1_": (2, 5), "manylinux2010_": (2, 12), "manylinux2014_": (2, 17)}
 
 # Compared as numbers: 2.9 is older than 2.17.

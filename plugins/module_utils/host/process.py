@@ -80,6 +80,10 @@ class SystemRunner:
             raise CommandError(
                 f"cannot run {cmd[0]}: {error.strerror}", cmd=cmd, rc=error.errno or 1, stdout="", stderr=""
             ) from error
+        except ValueError as error:  # A NUL in a text, or half a character; or "=" in a name.
+            raise CommandError(
+                f"cannot run {cmd[0]}: what it is given is no text: {error}", cmd=cmd[:1], rc=1, stdout="", stderr=""
+            ) from error
         with child:
             try:
                 stdout, stderr = child.communicate(stdin, timeout=timeout)

@@ -38,7 +38,7 @@ def find_user(name: str) -> User:
     """The user called ``name`` with all its groups. Raises UvnasError where this host knows no such user."""
     try:
         entry = pwd.getpwnam(name)
-    except KeyError:
+    except (KeyError, ValueError):  # The latter of what can be no name at all.
         raise UvnasError(
             f"this host has no user {name}",
             hint="Create the user (the share's owner) first, with the same uid everywhere.",
@@ -82,7 +82,7 @@ def user_to_become(owner: t.Optional[str]) -> t.Optional[User]:
 def find_group(name: str) -> int:
     try:
         return grp.getgrnam(name).gr_gid
-    except KeyError:
+    except (KeyError, ValueError):
         raise UvnasError(
             f"this host has no group {name}", hint="Create the share's group first, with the same gid everywhere."
         ) from None

@@ -81,7 +81,7 @@ def processors(cgroup: str = "/proc/self/cgroup", mounted: str = "/sys/fs/cgroup
     A control group (cgroups v2) has its quota in ``cpu.max``, and those that it is in have theirs.
     """
     count = float(len(os.sched_getaffinity(0)))
-    with contextlib.suppress(OSError, ValueError, StopIteration):
+    with contextlib.suppress(OSError, ValueError, StopIteration, ZeroDivisionError):
         with open(cgroup, encoding="utf-8") as file:
             path = next(line[len("0::") :].strip() for line in file if line.startswith("0::"))
         for group in itertools.accumulate(path.strip("/").split("/"), os.path.join, initial=mounted):

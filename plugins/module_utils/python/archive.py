@@ -12,6 +12,7 @@ import dataclasses
 import gzip
 import posixpath
 import re
+import struct
 import tarfile
 import typing as t
 import zlib
@@ -22,7 +23,11 @@ from ..host.platform import Platform
 from .version import Version
 
 _PATCHLEVEL = re.compile(rb'^#define\s+PY_VERSION\s+"([^"]*)"', re.MULTILINE)
-_UNREADABLE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
+# What is raised for what is damaged; those of them that are meant for it come first.
+_UNREADABLE = (
+    *(tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError),
+    *(ArithmeticError, LookupError, MemoryError, RuntimeError, ValueError, struct.error),
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -98,9 +98,6 @@ class Interpreters(ShareConvergence[Plan, Record]):
         """The record is written after each step, so that what is done stays done."""
         record = plan.record
         for install in plan.installs:
-            if install.from_site and self.archives.lacks(install):
-                raise UvnasError(f"{install.key} or its archive changed while this was running", hint="Run again.")
-        for install in plan.installs:
             found = self._install_from_site(install, record) if install.from_site else self._download(install)
             moved = [request for request, (_before, key) in plan.moved.items() if key == install.key]
             record = self._write(record.adding(found, moved))

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import re
 import shutil
@@ -23,6 +22,7 @@ import typing as t
 
 from ..errors import UvnasError
 from ..host import files
+from ..host.data import made_of, parse_json
 from ..host.process import Runner, check
 from ..share import store
 from ..share.layout import Layout
@@ -53,6 +53,18 @@ print(json.dumps({
     "headers": os.path.exists(os.path.join(sysconfig.get_path("include", "posix_prefix"), "Python.h")),
 }))
 """
+
+
+@dataclasses.dataclass(frozen=True)
+class _Itself:
+    """Its answer."""
+
+    version: str
+    freethreaded: bool
+    prefix: str
+    missing: t.Sequence[str]
+    mapped: t.Sequence[str]
+    headers: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,22 +157,25 @@ class Installer:
         cmd = [self.executable(key), "-I", "-B", "-c", _SELF_CHECK]
         done = self.runner.run(cmd, variables=_VARIABLES, cwd="/")
         check(done, cmd[:1], f"{key} does not run on this builder", hint="Nothing was installed.")
-        found = json.loads(done.stdout)
-        actual = found["version"] + ("t" if found["freethreaded"] else "")
+        said = f"what {key} says of itself"
+        found = made_of(parse_json(done.stdout, said, hint="Nothing was installed."), _Itself)
+        if found is None:
+            raise UvnasError(f"{said} makes no sense", hint="Nothing was installed.")
+        actual = found.version + ("t" if found.freethreaded else "")
         if actual != str(version):
             raise UvnasError(f"what was to be {key} is Python {actual}", hint="Nothing was installed.")
-        outside = [path for path in found["mapped"] if not path.startswith((directory + "/", *_SYSTEM_LIBRARIES))]
+        outside = [path for path in found.mapped if not path.startswith((directory + "/", *_SYSTEM_LIBRARIES))]
         library = next((path for path in outside if os.path.basename(path).startswith("libpython")), None)
-        if found["prefix"] != directory or library:
+        if found.prefix != directory or library:
             raise UvnasError(
-                f"{key} is not independent of {library or found['prefix']}",
+                f"{key} is not independent of {library or found.prefix}",
                 hint="Its archive cannot be unpacked elsewhere. Supply the installed Python by its prefix instead.",
             )
         warnings = []
-        if found["missing"]:
-            warnings.append(f"{key} lacks the modules {', '.join(found['missing'])} on this builder")
+        if found.missing:
+            warnings.append(f"{key} lacks the modules {', '.join(found.missing)} on this builder")
         if outside:
             warnings.append(f"{key} uses libraries that every host needs in the same place: {', '.join(outside)}")
-        if not found["headers"]:
+        if not found.headers:
             warnings.append(f"{key} has no header files: packages cannot be compiled for it")
         return warnings

@@ -21,7 +21,6 @@ import dataclasses
 import gzip
 import hashlib
 import io
-import json
 import os
 import posixpath
 import pprint
@@ -31,6 +30,7 @@ import typing as t
 
 from ..errors import UvnasError
 from ..host import elf
+from ..host.data import made_of, parse_json
 from ..host.platform import Platform
 from ..host.process import Runner, check
 from .archive import Contents, wrong_version
@@ -139,7 +139,10 @@ def ask(site: SitePython, prefix: str, platform: Platform, runner: Runner) -> In
         variables["LD_LIBRARY_PATH"] = ":".join(os.path.join(prefix, name) for name in ("lib", "lib64"))
     cmd = [executable, "-I", "-S", "-B", "-c", _QUESTIONS]
     done = check(runner.run(cmd, variables=variables, cwd="/"), cmd[:1], f"{site.name}: {executable} does not run here")
-    installed = Installed(**json.loads(done.stdout))
+    said = f"{site.name}: what {executable} says of itself"
+    installed = made_of(parse_json(done.stdout, said), Installed)
+    if installed is None:
+        raise UvnasError(f"{said} makes no sense", hint="Is it a program that starts another one, and says something?")
     _check(site, prefix, installed, platform)
     return installed
 
@@ -221,9 +224,9 @@ def _entries(installed: Installed) -> dict[str, _Entry]:
     for name in [name for name in entries if name.startswith(f"{library}/_sysconfigdata_")]:
         del entries[name]
     data = os.path.join(installed.stdlib, installed.sysconfigdata)
-    with open(data, encoding="utf-8") as file:
+    with open(data, encoding="utf-8", errors="surrogateescape") as file:
         text = _sysconfigdata(file.read(), installed, minor)
-    entries[f"{library}/{installed.sysconfigdata}"] = _Entry(text.encode())
+    entries[f"{library}/{installed.sysconfigdata}"] = _Entry(text.encode(errors="surrogateescape"))
     entries[f"bin/python{minor}"] = _Entry(installed.executable, 0o755)
     for name in {"python", "python3", f"python{minor.rstrip('t')}"} - {f"python{minor}"}:
         entries[f"bin/{name}"] = _Entry(link=f"python{minor}")
@@ -340,6 +343,13 @@ def searching(data: bytes, directories: t.Sequence[str], what: str) -> bytes:
     DT_RPATH, not DT_RUNPATH: it comes before LD_LIBRARY_PATH, with which the modules of a cluster could slip the
     library of another Python under this one.
     """
+    try:
+        return _searching(data, directories, what)
+    except (struct.error, OverflowError, ValueError, KeyError, IndexError) as error:
+        raise UvnasError(f"{what} is damaged: {error}", hint="Nothing was installed.") from error
+
+
+def _searching(data: bytes, directories: t.Sequence[str], what: str) -> bytes:
     program, header = elf.parse(data, what), elf.HEADER.unpack_from(data)
     kinds, tags = [segment.type for segment in program.segments], [tag for tag, _value in program.dynamic]
     # The last note gives way to the new segment: notes are for debuggers, and loadable segments must be in order.
@@ -383,9 +393,12 @@ def _sysconfigdata(text: str, installed: Installed, minor: str) -> str:
     Without that, a package compiled in an environment would be compiled against the Python that this one was packed
     from.
     """
-    tree = ast.parse(text)
-    values = [node.value for node in tree.body if isinstance(node, ast.Assign)]
-    variables: dict[str, t.Any] = ast.literal_eval(values[0])
+    variables = _literal(text)
+    if not isinstance(variables, dict) or not all(isinstance(name, str) for name in variables):
+        raise UvnasError(
+            f"{os.path.join(installed.stdlib, installed.sysconfigdata)} is damaged: it holds no variables",
+            hint="Is this Python installed in full? Nothing was installed.",
+        )
     configuration = posixpath.basename(str(variables.get("LIBPL", "config")))
     places = {
         "": "prefix exec_prefix",
@@ -407,6 +420,15 @@ def _sysconfigdata(text: str, installed: Installed, minor: str) -> str:
             variables[name] = _without_flags_for(value, installed.prefix)
     head = "# system configuration generated and used by the sysconfig module\n"
     return f"{head}build_time_vars = {pprint.pformat(variables)}\n"
+
+
+def _literal(text: str) -> t.Any:
+    """The value that ``text``, Python code, assigns first; None where it is no such code."""
+    try:
+        values = [node.value for node in ast.parse(text).body if isinstance(node, ast.Assign)]
+        return ast.literal_eval(values[0])
+    except (SyntaxError, ValueError, TypeError, IndexError, MemoryError, RecursionError):
+        return None
 
 
 def _without_flags_for(value: str, prefix: str) -> str:

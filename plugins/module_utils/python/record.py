@@ -10,16 +10,21 @@ same interpreter until an upgrade is asked for.
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 
-from ..errors import UvnasError
+from ..errors import SpecError, UvnasError
 from ..host import files
+from ..host.data import made_of
 from ..share.layout import Layout
 from .version import Version
 
 RECORD_FORMAT = 1
 DOWNLOAD = "download"
 SITE = "site"
+
+# Of an archive: nothing that leads elsewhere.
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,18 +106,39 @@ def parse_record(data: t.Mapping[str, t.Any], what: str) -> Record:
             f"{what} has format {data.get('format')!r}, not {RECORD_FORMAT}",
             hint="Was it written by a newer version of uvnas.cluster? Then use that one.",
         )
-    known = {field.name for field in dataclasses.fields(Interpreter)} - {"key"}
     try:
-        interpreters = {
-            key: Interpreter(key=key, **{name: value for name, value in fields.items() if name in known})
-            for key, fields in data["interpreters"].items()
-        }
-        return Record(dict(data["requests"]), interpreters)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        requests = {request: _request(request, key) for request, key in _mapping(data, "requests").items()}
+        interpreters = {key: _interpreter(key, fields) for key, fields in _mapping(data, "interpreters").items()}
+    except SpecError as error:
         raise UvnasError(
-            f"{what} cannot be understood: {error!r}",
+            f"{what} cannot be understood: {error}",
             hint="Move it away; the module uv_python makes a new one, and installs the interpreters anew.",
         ) from error
+    return Record(requests, interpreters)
+
+
+def _mapping(data: t.Mapping[str, t.Any], name: str) -> dict[str, t.Any]:
+    found = data.get(name)
+    if not isinstance(found, dict):
+        raise SpecError(f"it does not say {name}")
+    return found
+
+
+def _request(request: str, key: t.Any) -> str:
+    """The key that a request means. Raises SpecError."""
+    if not isinstance(key, str) or not Version.parse(request).includes(Version.of_key(key)):
+        raise SpecError(f"{key!r} is not what {request} means")
+    return key
+
+
+def _interpreter(key: str, fields: t.Any) -> Interpreter:
+    """The interpreter of a record under ``key``. Raises SpecError."""
+    found = made_of({**fields, "key": key} if isinstance(fields, dict) else None, Interpreter)
+    if found is None or found.version != str(Version.of_key(key)) or found.source not in (DOWNLOAD, SITE):
+        raise SpecError(f"what it says of {key} is damaged")
+    if found.archive is not None and not _FILE_NAME.fullmatch(found.archive):
+        raise SpecError(f"the archive of {key} is {found.archive!r}, which is no name of a file")
+    return found
 
 
 def resolve(record: Record, request: str) -> Interpreter:

@@ -14,18 +14,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import re
 import shutil
 import typing as t
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from ..errors import SpecError, UvnasError
 from ..host import checksum, files
+from ..host.data import parse_json
 from ..host.mounts import space
 from ..host.platform import Platform
 from ..host.secrets import scrub
+from ..host.urls import split_url
 from ..share.layout import Layout
 from ..share.spec import Share
 from ..uv.command import Uv
@@ -47,19 +48,22 @@ class Download:
     @property
     def file_name(self) -> str:
         """What uv calls the file."""
-        return urlsplit(self.url).path.rpartition("/")[2].replace("%2B", "-")
+        return split_url(self.url).path.rpartition("/")[2].replace("%2B", "-")
 
 
 def parse_downloads(output: str) -> dict[str, Download]:
     """What can be asked for of what ``uv python list --only-downloads --output-format json`` printed, by key: final
     releases of CPython for this machine."""
-    found = {}
-    for entry in json.loads(output):
+    what = "uv's list of interpreters"
+    entries, found = parse_json(output, what), {}
+    if not isinstance(entries, list):
+        raise UvnasError(f"{what} is no list")
+    for entry in entries:
+        key, url = (entry.get(name) if isinstance(entry, dict) else None for name in ("key", "url"))
         # Otherwise another implementation, a debug build, a pre-release.
         with contextlib.suppress(SpecError):
-            Version.of_key(entry["key"])
-            if entry["url"]:
-                found[entry["key"]] = Download(entry["key"], entry["url"])
+            if isinstance(key, str) and Version.of_key(key) and url and isinstance(url, str):
+                found[key] = Download(key, url)
     return found
 
 
@@ -103,7 +107,7 @@ class Downloads:
 
     def origin(self, download: Download) -> str:
         """The host, or the directory, that a download comes from."""
-        url = urlsplit(self.mirror or download.url)
+        url = split_url(self.mirror or download.url)
         return url.hostname or scrub(url.path)
 
     def kept(self, download: Download) -> list[str]:

@@ -77,7 +77,7 @@ def wanted_from_params(params: t.Mapping[str, t.Any], user: t.Optional[User]) ->
 def _find_person(name: str) -> Person:
     try:
         entry = pwd.getpwnam(name)
-    except KeyError:
+    except (KeyError, ValueError):
         raise UvnasError(
             f"this host has no user {name}", hint="Correct uvnas_user_cache_users, or create the user first."
         ) from None

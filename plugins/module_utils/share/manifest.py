@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import re
@@ -13,6 +12,7 @@ import typing as t
 
 from ..errors import UvnasError
 from ..host import files
+from ..host.data import made_of, wrong_fields
 from ..host.platform import GNU, MUSL
 from . import store
 from .layout import Layout
@@ -142,7 +142,14 @@ def read(path: str) -> t.Optional[Manifest]:
 
 def of_generation(layout: Layout, env: str, generation_id: str) -> t.Optional[Manifest]:
     """The manifest of a generation; None where there is no complete generation of that id. Raises UvnasError."""
-    return read(layout.manifest(env, generation_id))
+    path = layout.manifest(env, generation_id)
+    found = read(path)
+    if found is not None and (found.environment, found.id) != (env, generation_id):
+        raise UvnasError(
+            f"{path} is the manifest of another generation, {found.id!r} of environment {found.environment!r}",
+            hint="Remove its generation, and run site.yml to build it anew.",
+        )
+    return found
 
 
 def users_of(layout: Layout, key: str) -> list[str]:
@@ -167,13 +174,13 @@ def parse(data: t.Mapping[str, t.Any], what: str) -> Manifest:
         )
     given: dict[str, t.Any] = {field.name: data.get(field.name) for field in dataclasses.fields(Manifest)}
     given.update(
-        python=_part(given["python"], Python),
-        lock=_part(given["lock"], LockFact),
-        content=_part(given["content"], ContentFact),
+        python=made_of(given["python"], Python),
+        lock=made_of(given["lock"], LockFact),
+        content=made_of(given["content"], ContentFact),
         platform=_needs(given["platform"]),
-        size=_part(given["size"], Size),
+        size=made_of(given["size"], Size),
     )
-    wrong = [*_wrong(Manifest, given), *([] if _is_time(given["created"]) else ["created"])]
+    wrong = [*wrong_fields(Manifest, given), *([] if _is_time(given["created"]) else ["created"])]
     if wrong:
         raise UvnasError(
             f"{what} is damaged: it does not say {', '.join(dict.fromkeys(wrong))}",
@@ -182,55 +189,21 @@ def parse(data: t.Mapping[str, t.Any], what: str) -> Manifest:
     return Manifest(**given)
 
 
-_VERSION = re.compile(r"[0-9]+\.[0-9]+")
-
-# What JSON makes of the types above.
-_KINDS: dict[str, t.Callable[[t.Any], bool]] = {
-    "str": lambda value: isinstance(value, str),
-    "t.Optional[str]": lambda value: value is None or isinstance(value, str),
-    "int": lambda value: isinstance(value, int),
-    "float": lambda value: isinstance(value, (int, float)),
-    "t.Mapping[str, t.Any]": lambda value: isinstance(value, dict),
-    "t.Mapping[str, Need]": lambda value: isinstance(value, dict),
-    "t.Mapping[str, str]": lambda value: isinstance(value, dict) and all(isinstance(v, str) for v in value.values()),
-    "t.Sequence[str]": lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value),
-}
-
-
-def _wrong(kind: type, given: t.Mapping[str, t.Any]) -> list[str]:
-    """The fields of a dataclass for which what is given is missing, or of another type."""
-    return [
-        field.name
-        for field in dataclasses.fields(kind)
-        if not _KINDS.get(str(field.type), lambda value: value is not None)(given.get(field.name, field.default))
-    ]
-
-
-_Part = t.TypeVar("_Part")
-
-
-def _part(data: t.Any, kind: type[_Part]) -> t.Optional[_Part]:
-    """A part of a manifest; None where it is missing, or damaged. Whatever a later release added is left out."""
-    if not isinstance(data, dict):
-        return None
-    names = {field.name for field in dataclasses.fields(t.cast(t.Any, kind))}
-    with contextlib.suppress(TypeError):
-        part = kind(**{name: value for name, value in data.items() if name in names})
-        return None if _wrong(kind, vars(part)) else part
-    return None
+# (With more digits there is no such version, and perhaps no such number.)
+_VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
 
 
 def _needs(data: t.Any) -> t.Optional[Needs]:
     """What a manifest says of hosts: nothing if nobody looked; None where it is damaged, as that is not nothing."""
     if data is None:
         return Needs()
-    needs = _part(data, Needs)
+    needs = made_of(data, Needs)
     if needs is None or needs.libc not in ("", GNU, MUSL):
         return None
-    packages = {name: _part(need, Need) for name, need in needs.packages.items()}
+    packages = {name: made_of(need, Need) for name, need in needs.packages.items()}
     found = {name: need for name, need in packages.items() if need is not None}
-    versions = [needs.glibc, needs.interpreter, *(need.glibc for need in found.values())]
-    if len(found) != len(packages) or not all(version == "" or _VERSION.fullmatch(version) for version in versions):
+    versions = [*filter(None, (needs.glibc, needs.interpreter)), *(need.glibc for need in found.values())]
+    if len(found) != len(packages) or not all(map(_VERSION.fullmatch, versions)):
         return None
     return dataclasses.replace(needs, packages=found)
 

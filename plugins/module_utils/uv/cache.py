@@ -27,6 +27,7 @@ import os
 import shutil
 import typing as t
 
+from ..errors import UvnasError
 from ..host import files
 from .wheel import read_record
 
@@ -48,7 +49,7 @@ def borrow(source: str, target: str, packages: t.Mapping[str, str], minor: str) 
     if files.is_trusted(source):
         for name, version in packages.items():
             # Whatever else is wrong with it there: then it is not to be had there.
-            with contextlib.suppress(_NotToBeHadError, ValueError, TypeError, csv.Error):
+            with contextlib.suppress(_NotToBeHadError, UvnasError, ValueError, TypeError, csv.Error):
                 try:
                     _borrow(source, target, name, version, minor)
                 except OSError as error:

@@ -215,9 +215,7 @@ class Installation(Convergence[Plan, None]):
 
     def do(self, plan: Plan) -> None:
         if plan.install:
-            if self.archive is None:
-                raise UvnasError(f"uv {self.version} disappeared from {self.place.lib_dir} just now", hint="Run again.")
-            self._install(self.archive)
+            self._install(t.cast(Archive, self.archive))  # There is one, see obstacle().
         if plan.links:
             files.make_directory(self.place.bin_dir)
             versions = _from_bin(self.place)

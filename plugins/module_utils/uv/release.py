@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import gzip
 import os
 import re
 import shutil
 import stat
+import struct
 import tarfile
 import typing as t
 import zipfile
@@ -26,7 +28,11 @@ _VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
 # zipfile and tarfile import these when they meet the first archive. By then this process may be a user who cannot read
 # the interpreter's library.
 codecs.lookup("cp437")
-_UNREADABLE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
+# What they raise for what is damaged; those of them that are meant for it come first.
+_UNREADABLE = (
+    *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError),
+    *(ArithmeticError, LookupError, MemoryError, RuntimeError, ValueError, struct.error),
+)
 
 
 def check_version(version: str) -> None:
@@ -61,7 +67,10 @@ def extract(stream: t.IO[bytes], directory: str) -> None:
                     member = t.cast("t.IO[bytes]", tar.extractfile(_member(names, program)))
                     with member as content:
                         _write_program(content, os.path.join(directory, program))
-    except _UNREADABLE as error:
+    except (*_UNREADABLE, OSError) as error:
+        # Of those of the system, only a place that cannot be in the file.
+        if isinstance(error, OSError) and not isinstance(error, _UNREADABLE) and error.errno != errno.EINVAL:
+            raise
         raise UvnasError(
             f"cannot read the archive of uv: {error}",
             hint="It has to be a wheel (.whl) or a release archive (.tar.gz).",

@@ -11,6 +11,9 @@ import os
 import re
 import typing as t
 
+from ..errors import UvnasError
+from ..host import files
+
 _ENDING = ".dist-info"
 
 
@@ -24,24 +27,28 @@ def metadata_directories(directory: str) -> dict[str, str]:
     found = {}
     with contextlib.suppress(FileNotFoundError):
         for entry in sorted(os.listdir(directory)):
-            if entry.endswith(_ENDING):
-                found[normalize(entry[: -len(_ENDING)].rpartition("-")[0])] = os.path.join(directory, entry)
+            name, dash, version = entry[: -len(_ENDING)].rpartition("-")
+            if entry.endswith(_ENDING) and name and dash and version:
+                found[normalize(name)] = os.path.join(directory, entry)
     return dict(sorted(found.items()))
 
 
 def installed_packages(directory: str) -> dict[str, str]:
     """Version by package name, as the metadata directories in ``directory`` name them."""
     found = metadata_directories(directory)
-    return {name: path[: -len(_ENDING)].rpartition("-")[2] for name, path in found.items()}
+    return {name: os.path.basename(path)[: -len(_ENDING)].rpartition("-")[2] for name, path in found.items()}
 
 
 def read_record(info: str) -> list[tuple[str, str]]:
     """The files of a package with their hashes (empty: none), as the RECORD in its metadata directory has them.
 
-    Paths are relative to the directory that the metadata directory is in. Raises FileNotFoundError, csv.Error.
+    Paths are relative to the directory that the metadata directory is in. Raises UvnasError, OSError, csv.Error.
     """
-    with open(os.path.join(info, "RECORD"), "rb") as file:
-        return parse_record(file.read())
+    path = os.path.join(info, "RECORD")
+    content = files.read_bytes(path)
+    if content is None:
+        raise UvnasError(f"{path} is missing")
+    return parse_record(content)
 
 
 def parse_record(content: bytes) -> list[tuple[str, str]]:
@@ -60,9 +67,6 @@ def platform_tags(text: str) -> list[str]:
 
 
 def read_wheel(info: str) -> t.Optional[str]:
-    """The file WHEEL in a metadata directory; None where there is none."""
-    try:
-        with open(os.path.join(info, "WHEEL"), encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
+    """The file WHEEL in a metadata directory; None where there is none. Raises UvnasError, OSError."""
+    content = files.read_bytes(os.path.join(info, "WHEEL"))
+    return None if content is None else content.decode(errors="replace")

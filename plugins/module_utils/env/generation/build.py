@@ -185,11 +185,12 @@ def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
 def _check_interpreter(layout: Layout, what: Build, path: str) -> None:
     """The environment rests on the exact interpreter, not on a link that will move."""
     directory = os.path.dirname(layout.interpreter_bin(what.ingredients.interpreter_key, what.interpreter.minor))
-    with open(os.path.join(path, "pyvenv.cfg"), encoding="utf-8") as config:
+    with open(os.path.join(path, "pyvenv.cfg"), encoding="utf-8", errors="surrogateescape") as config:
         home = next((line.partition("=")[2].strip() for line in config if line.split("=")[0].strip() == "home"), "")
     target = os.path.dirname(os.readlink(os.path.join(path, "bin", "python")))
     for found in (home, target):
-        if os.path.realpath(found) != os.path.realpath(directory) or what.ingredients.interpreter_key not in found:
+        is_there = what.ingredients.interpreter_key in found and "\0" not in found
+        if not is_there or os.path.realpath(found) != os.path.realpath(directory):
             raise UvnasError(f"environment {what.spec.name}: it was built on {found}, not on {directory}")
 
 

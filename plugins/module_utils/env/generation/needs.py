@@ -11,10 +11,12 @@ libraries themselves say which versions of glibc's symbols the loader has to fin
 from __future__ import annotations
 
 import csv
+import errno
 import glob
 import mmap
 import os
 import re
+import stat
 import typing as t
 
 from ...errors import UvnasError
@@ -24,7 +26,7 @@ from ...python.version import platform_of_key
 from ...share.manifest import Need, Needs
 from ...uv import wheel
 
-_SYMBOL = re.compile(r"GLIBC_(\d+)\.(\d+)")
+_SYMBOL = re.compile(r"GLIBC_([0-9]{1,4})\.([0-9]{1,4})(?![0-9])")
 # Relative relocations, a way to write them that came with glibc 2.36. The version is there to have older ones refuse.
 _RELR = "GLIBC_ABI_DT_RELR"
 _SHOWN = 4
@@ -75,7 +77,7 @@ def _libraries(info: str) -> t.Iterator[str]:
     """The files of an installed package that may be libraries or programs, by their names."""
     try:
         paths = [path for path, _hash in wheel.read_record(info)]
-    except (FileNotFoundError, csv.Error):
+    except (UvnasError, OSError, csv.Error):
         return
     for path in paths:
         name = os.path.basename(path)
@@ -103,14 +105,17 @@ def _glibcs(paths: t.Iterable[str], arch: str) -> list[Version]:
 def file_glibc(path: str, arch: str) -> t.Optional[Version]:
     """The newest version of glibc's symbols that a file needs; None for what is no library or program for ``arch``."""
     try:
-        with open(path, "rb") as file:
-            if not elf.is_elf(file.read(16)):
+        # What a RECORD names may be anything, a pipe that nobody writes to for one.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) or not elf.is_elf(file.read(16)):
                 return None
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 machine, names = elf.versions(data, path)
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.ESTALE, errno.ENOMEM):
+            raise
         return None
-    except UvnasError:
+    except (UvnasError, ValueError):
         return None  # Damaged on purpose, as what packages test with. What is really damaged fails the smoke test.
     if machine != arch:
         return None

@@ -97,7 +97,7 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
 
     def _outcomes(self, steps: t.Sequence[Step]) -> Outcomes:
         """For each step, what its lock is to be: whatever is no lock is an error here, before anything is written."""
-        resolving = [step for step in steps if step.action == RESOLVE and not step.lacks]
+        resolving = [step for step in steps if step.action == RESOLVE]
         answers = call_many([functools.partial(self._resolve, step) for step in resolving], jobs=self.jobs)
         resolved = {step.spec.name: answer for step, answer in zip(resolving, answers)}
         outcomes = {}
@@ -112,15 +112,13 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
         return outcomes
 
     def _outcome(self, step: Step, resolved: t.Optional[t.Callable[[], Result]]) -> Outcome:
+        if step.obstacle is not None:
+            raise step.obstacle
         if resolved is not None:
             answer = resolved()
             text = answer["text"]
             known = None if text is None else LockText(text, f"environment {step.spec.name}: its lock")
             return Outcome(known, answer.get("warnings", ()))
-        if step.lacks:  # Nothing was lacking before the mutex of the share was taken.
-            raise UvnasError(
-                f"environment {step.spec.name}: its lock changed while this was running", hint="Run again."
-            )
         return Outcome(step.copied if step.action == COPY else step.on_share)
 
     def _resolve(self, step: Step) -> Result:

@@ -17,6 +17,7 @@ import typing as t
 
 from ...errors import UvnasError
 from ...host.checksum import of_data, of_text
+from ...host.data import is_text, parse_json
 from ...host.secrets import has_credentials, scrub
 from ...uv.wheel import normalize
 
@@ -145,10 +146,12 @@ def read_header(text: str) -> dict[str, t.Any]:
     if not first.startswith(_HEADER):
         return {}
     try:
-        header = json.loads(first[len(_HEADER) :])
-    except ValueError:
+        header = parse_json(first[len(_HEADER) :], "the header")
+    except UvnasError:
         return {}
-    return header if isinstance(header, dict) else {}
+    # All that it says is text, but for its format.
+    pairs = header.items() if isinstance(header, dict) else ()
+    return {key: value for key, value in pairs if key == "format" or is_text(value)}
 
 
 def render(

@@ -8,8 +8,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ...errors import UvnasError
+from ...errors import SpecError, UvnasError, as_uvnas_error
 from ...host import files
+from ...host.data import is_text
 from ...share.layout import Layout
 from ...share.spec import Share
 from ...uv.wheel import normalize
@@ -35,9 +36,12 @@ class Kept:
 
     @classmethod
     def from_dict(cls, data: t.Mapping[str, t.Any], env: str) -> Kept:
-        text = data.get("text")
+        """The lock that as_dict() described. Raises SpecError where it cannot have."""
+        digest, spec, text = (data.get(key) for key in ("text_digest", "spec_digest", "text"))
+        if not (is_text(digest) and all(value is None or is_text(value) for value in (spec, text))):
+            raise SpecError(f"inputs: what they say of the lock of {env} is damaged")
         what = f"environment {env}: its lock in uvnas_lock_dir"
-        return cls(data["text_digest"], data["spec_digest"], None if text is None else LockText(text, what))
+        return cls(str(digest), spec, None if text is None else LockText(text, what))
 
     def as_dict(self, *, with_text: bool) -> dict[str, t.Any]:
         text = self.text.text if self.text is not None and with_text else None
@@ -60,9 +64,12 @@ class Input:
 
     @classmethod
     def from_dict(cls, data: t.Mapping[str, t.Any], env: str) -> Input:
-        sources, kept = data.get("sources"), data.get("kept")
+        """The input that as_dict() described. Raises SpecError where it cannot have."""
+        digest, sources, kept = (data.get(key) for key in ("spec_digest", "sources", "kept"))
+        if not (is_text(digest) and isinstance(sources or {}, dict) and isinstance(kept or {}, dict)):
+            raise SpecError(f"inputs: what they say of {env} is damaged")
         return cls(
-            data["spec_digest"],
+            str(digest),
             Sources.from_dict(sources) if sources else None,
             Kept.from_dict(kept, env) if kept else None,
             bool(data.get("want_text")),
@@ -76,6 +83,17 @@ class Input:
             "kept": self.kept.as_dict(with_text=with_texts) if self.kept is not None else None,
             "want_text": self.want_text,
         }
+
+
+def inputs_from_params(params: t.Mapping[str, t.Any], specs: t.Iterable[EnvironmentSpec]) -> dict[str, Input]:
+    """From the value of a module's ``inputs`` option, what the controller knows of ``specs``. Raises SpecError."""
+    found = {}
+    for spec in specs:
+        given = params.get(spec.name)
+        if not isinstance(given, dict):
+            raise SpecError(f"inputs: they say nothing of environment {spec.name}")
+        found[spec.name] = Input.from_dict(given, spec.name)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +131,8 @@ class Step:
     earlier: t.Optional[LockText] = None
     # What was resolved before, there, if a check has to resolve here what a run would copy.
     earlier_prior: t.Optional[LockText] = None
+    # Why nothing can be done: the lock on the share is there, and cannot be read.
+    obstacle: t.Optional[UvnasError] = None
 
     @property
     def lacks(self) -> bool:
@@ -153,9 +173,13 @@ def plan(
     """
     steps = []
     for spec in specs:
-        on_share = read(layout, spec.name)
-        everything, packages = upgrade.of(spec, on_share)
         given = inputs[spec.name]
+        try:
+            on_share = read(layout, spec.name)
+        except (UvnasError, OSError) as error:
+            steps.append(Step(spec, given, None, KEEP, obstacle=as_uvnas_error(error)))
+            continue
+        everything, packages = upgrade.of(spec, on_share)
         upgrades = everything or bool(packages)
         found = _earlier(earlier_shares, spec, given)
         earlier, prior = (None, found) if check_mode and upgrades else (found, None)

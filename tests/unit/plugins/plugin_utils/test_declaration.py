@@ -243,3 +243,15 @@ def test_a_kept_lock_that_will_not_be_replaced_is_checked_once(files: Files) -> 
     assert here.inputs([given], {})["analysis"].kept
     with pytest.raises(SpecError, match=r"environment analysis: .*kept/analysis\.txt is not a lock"):
         here.inputs([given], {}, check_locks=True)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o000, 0o664), (0o002, 0o664), (0o022, 0o644), (0o077, 0o600)])
+def test_a_kept_lock_is_writable_for_a_group_that_shares_the_checkout_and_never_for_everybody(
+    tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        assert Declaration(str(tmp_path), str(tmp_path / "locks")).keep("train", "# nothing\n")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "locks" / "train.txt").stat().st_mode & 0o7777 == mode

@@ -301,7 +301,20 @@ def test_without_room_nothing_is_built(least: dict[str, int], layout: Layout) ->
 def test_a_lock_that_changed_since_it_was_looked_at_is_not_built(layout: Layout) -> None:
     lock(layout, text=LOCK.replace("2.1", "2.2"))
     result = converge(layout, locks={"analysis": LockFact(DIGEST, PACKAGES)})
-    assert "its lock changed while this was running" in result["msg"]
+    assert "somebody else is converging a different declaration of it on this share" in result["msg"]
+    assert (result["overtaken"], result["errors"], actions(result)) == (["analysis"], [], {"analysis": "failed"})
+
+
+def test_nor_is_what_is_there_already_published(layout: Layout) -> None:
+    """It would be in force, and not be what the lock says."""
+    converged(layout)
+    os.unlink(layout.env("analysis"))
+    lock(layout, text=LOCK.replace("2.1", "2.2"))
+    result = converge(layout, locks={"analysis": LockFact(DIGEST, PACKAGES)})
+    assert (result["overtaken"], result["changed"]) == (["analysis"], False)
+    assert not os.path.lexists(layout.env("analysis"))
+    os.unlink(layout.lock("analysis"))
+    assert converge(layout, locks={"analysis": LockFact(DIGEST, PACKAGES)})["overtaken"] == ["analysis"]
 
 
 def test_a_converged_environment_costs_two_file_operations(layout: Layout) -> None:

@@ -123,7 +123,7 @@ def test_what_is_refused(item: dict[str, t.Any], problem: str) -> None:
 @pytest.mark.parametrize("line", ["tool @ https://{}@a.example/tool.whl", "tool @ git+ssh://{}@a.example:22/tool.git"])
 def test_passwords_are_refused_and_not_shown(key: str, login: str, line: str) -> None:
     message = refusal(without(**{key: [line.format(login)]}))
-    assert f"environment analysis: {key}: {line.format('****')!r} holds a password" in message
+    assert f"environment analysis: {key}: {line.format('****')!r} holds credentials" in message
     assert "s3" not in message
     assert "cret" not in message
 

@@ -124,6 +124,18 @@ def test_what_was_done_meanwhile_counts(tmp_path: Path) -> None:
     assert number.run() == {"changed": False, "from": 2, "to": 2, "done": 1}
 
 
+def test_what_came_in_the_way_meanwhile_counts_too(tmp_path: Path) -> None:
+    number = Number(tmp_path, 2, meanwhile=1)
+
+    def obstacle(plan: tuple[int, int]) -> dict[str, t.Any] | None:
+        return {"changed": False, "needed": "one"} if plan[0] == 1 else None
+
+    number.obstacle = obstacle  # type: ignore[method-assign]
+    assert number.run() == {"changed": False, "needed": "one"}
+    assert number.found == 1
+    assert "do, with the mutex" not in number.calls
+
+
 def test_a_check_makes_the_same_plan_and_takes_no_mutex(tmp_path: Path) -> None:
     number = Number(tmp_path, 2, check_mode=True)
     assert number.run() == {"changed": True, "from": 0, "to": 2, "done": None}

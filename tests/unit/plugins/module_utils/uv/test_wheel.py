@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv import wheel
 
 
@@ -46,7 +47,7 @@ def test_records(tmp_path: Path) -> None:
         ("odd-\ufffd.py", "sha256=d"),
         ("it-1.0.dist-info/RECORD", ""),
     ]
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UvnasError, match="RECORD is missing"):
         wheel.read_record(str(tmp_path / "absent"))
 
 
@@ -71,3 +72,11 @@ def test_the_file_wheel(tmp_path: Path) -> None:
     assert wheel.read_wheel(str(tmp_path)) is None
     (tmp_path / "WHEEL").write_bytes(b"Generator: \xff\nTag: py3-none-any\n")
     assert wheel.read_wheel(str(tmp_path)) == "Generator: \ufffd\nTag: py3-none-any\n"
+
+
+@pytest.mark.parametrize("name", ["foo", "", "-", "-1.0", "foo-"])
+def test_a_metadata_directory_without_name_or_version_is_none(tmp_path: Path, name: str) -> None:
+    """Its version would be what comes after some dash in the path."""
+    (tmp_path / f"{name}.dist-info").mkdir()
+    (tmp_path / "alpha-2.1.dist-info").mkdir()
+    assert wheel.installed_packages(str(tmp_path)) == {"alpha": "2.1"}

@@ -1,0 +1,275 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Inventories that were mistyped anywhere, and files that they name: one error that says where, and no traceback."""
+
+from __future__ import annotations
+
+import functools
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.errors import AnsibleError
+from ansible_collections.uvnas.cluster.plugins.filter import declared, exported, summary, validated
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.declared import for_glibc, parse_environments
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.plan import Input
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec, Sources
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.identity import parse_identity
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share, parse_shares
+from ansible_collections.uvnas.cluster.plugins.plugin_utils.declaration import Declaration
+from ansible_collections.uvnas.cluster.tests.support.generated import JSON, YAML, attempt, damaged, damaged_text
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+SHARES: list[dict[str, t.Any]] = [
+    {"name": "nas_a", "root": "/mnt/nas-a/uv", "mount": "/mnt/nas-a", "builder": "dev1", "glibc": "2.31"},
+    {"name": "nas_b", "root": "/mnt/nas-b/uv", "builder": "dev1", "id": "6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a"},
+]  # fmt: skip
+ENVS: list[dict[str, t.Any]] = [
+    {
+        "name": "train",
+        "python": "3.12",
+        "requirements": ["numpy>=2", "pandas[x] ; python_version > '3'"],
+        "requirements_files": ["files/a.in"],
+        "constraints": ["six<2"],
+        "overrides": ["six==1.17.0"],
+        "shares": ["nas_a"],
+        "imports": ["numpy"],
+        "checks": ["python -c 1"],
+        "exclude_newer": "2026-01-31",
+        "no_binary": ["six"],
+        "seed": True,
+        "torch_backend": "cpu",
+    },
+    {"name": "project", "python": "3.12.4", "project": "projects/x", "extras": ["gpu"], "groups": ["eval"]},
+    {"name": "vendor", "python": "3.13t", "lock": "files/lock.txt"},
+    {"name": "old", "state": "absent"},
+]
+LOCK = "alpha==2.1 \\\n    --hash=sha256:" + "2" * 64 + "\n"
+FILES = {
+    "files/a.in": "numpy>=2  # a comment\n-r b.in\n-c c.in\n",
+    "files/b.in": "pandas\n",
+    "files/c.in": "scipy<2\n",
+    "files/lock.txt": LOCK,
+    "files/pylock.toml": f"""\
+lock-version = "1.0"
+[[packages]]
+name = "alpha"
+version = "2.1"
+wheels = [{{url = "https://x/alpha.whl", hashes = {{sha256 = "{"2" * 64}"}}}}]
+""",
+    "projects/x/pyproject.toml": """\
+[project]
+name = "x"
+version = "1.0"
+[tool.uv.workspace]
+members = ["packages/*"]
+exclude = ["packages/old"]
+""",
+    "projects/x/uv.lock": 'version = 1\nrequires-python = ">=3.12"\n',
+    "projects/x/packages/y/pyproject.toml": '[project]\nname = "y"\nversion = "1.0"\n',
+    "locks/train.txt": '# uvnas.cluster lock: {"format": 1, "spec": "5"}\n' + LOCK,
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("inventory")
+    _write(root)
+    return root
+
+
+def _write(root: Path) -> None:
+    for name, text in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+def _error(work: t.Callable[[], t.Any], *named: str) -> str | None:
+    """What an error of Ansible says; None where there is none. It names something of ours."""
+    try:
+        work()
+    except AnsibleError as error:
+        said = str(error)
+        if not any(name in said for name in named):
+            raise AssertionError(f"this names nothing: {said}") from error
+        return said
+    return None
+
+
+def test_the_inventory_is_one(files: Path) -> None:
+    assert declared.declared(ENVS, shares=SHARES, files_dir=str(files), lock_dir=str(files / "locks"))
+
+
+@given(
+    damaged({"envs": ENVS, "shares": SHARES, "upgrade": ["train", "all"], "files_dir": "", "lock_dir": "locks"}, YAML)
+)
+def test_what_is_declared(files: Path, inventory: t.Any) -> None:
+    inventory = inventory if isinstance(inventory, dict) else {}
+    directory = inventory.get("files_dir", "")
+    work = functools.partial(
+        declared.declared,
+        inventory.get("envs", []),
+        shares=inventory.get("shares", []),
+        upgrade=inventory.get("upgrade", []),
+        files_dir=str(files) if directory == "" else directory,
+        lock_dir=str(files / "locks") if inventory.get("lock_dir") == "locks" else inventory.get("lock_dir"),
+    )
+    _error(work, "uvnas_", "environment ", "share", "upgrade", str(files), "the root of")
+
+
+@given(damaged(SHARES, YAML))
+def test_shares(items: t.Any) -> None:
+    if isinstance(items, list) and all(isinstance(item, dict) for item in items):
+        attempt(lambda: parse_shares(items), "share", "root", "mount", "glibc")
+
+
+@given(damaged(ENVS))
+def test_specs_come_back_as_they_were(items: t.Any) -> None:
+    """What is checked can be told a host, and is a text wherever it has to be one."""
+    if not (isinstance(items, list) and all(isinstance(item, dict) for item in items)):
+        return
+    specs = attempt(lambda: parse_environments(items), "uvnas_envs")
+    for spec in specs or ():
+        assert EnvironmentSpec.from_dict(json.loads(json.dumps(spec.as_dict()))) == spec
+    attempt(lambda: for_glibc(specs or (), {"nas_a": "2.31"}), "glibc")
+
+
+SPEC = {"name": "train", "python": "3.12", "requirements": ["six"], "shares": ["nas_a"], "seed": True, "glibc": "2.31"}
+INPUT: dict[str, t.Any] = {
+    "spec_digest": "5" * 64,
+    "sources": {
+        "requirements": [["a.in", "six\n"]],
+        "project": [["pyproject.toml", ""], ["x/uv.lock", ""]],
+        "lock": None,
+    },
+    "kept": {"text_digest": "1" * 64, "spec_digest": None, "text": LOCK},
+    "want_text": False,
+}
+
+
+@given(damaged(SPEC), damaged(INPUT))
+@example(SPEC, {"spec_digest": "", "sources": {"project": [["../../../tmp/x", ""]]}})
+@example(SPEC, {"spec_digest": "", "sources": {"project": [["/tmp/x", ""]]}})
+def test_what_a_host_is_told(spec: t.Any, known: t.Any) -> None:
+    attempt(lambda: EnvironmentSpec.from_dict(spec if isinstance(spec, dict) else {}), "environment")
+    found = attempt(lambda: Input.from_dict(known if isinstance(known, dict) else {}, "train"), "inputs", "sources")
+    sources = found.sources if found is not None else None
+    for name, text in (sources or Sources()).project:
+        assert not name.startswith("/")
+        assert ".." not in name.split("/")
+        assert (name + text).encode()
+
+
+@given(damaged({"layout": 1, "name": "nas_a", "id": "6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a"}))
+def test_identities(data: t.Any) -> None:
+    attempt(lambda: parse_identity(data if isinstance(data, dict) else {}, "x/share.json"), "x/share.json")
+
+
+@given(damaged({"name": "nas_a", "root": "/mnt/nas-a/uv", "mount": "/mnt/nas-a", "glibc": "2.31"}, YAML))
+def test_one_share(item: t.Any) -> None:
+    attempt(lambda: Share.parse(item if isinstance(item, dict) else {}), "share", "root", "mount", "glibc")
+
+
+@given(st.sampled_from(sorted(FILES)).flatmap(lambda name: st.tuples(st.just(name), damaged_text(FILES[name]))))
+@example(("projects/x/pyproject.toml", "[tool.uv.workspace]\nmembers = ['../../..', '/etc/*']\n"))
+@example(("projects/x/pyproject.toml", "x = " + "[" * 3000))
+@example(("projects/x/pyproject.toml", "x = " + "9" * 5000))
+@example(("files/a.in", "-r b\0.in\n"))
+def test_files_of_an_inventory(tmp_path_factory: pytest.TempPathFactory, damage: tuple[str, str]) -> None:
+    root = tmp_path_factory.getbasetemp() / "files"
+    _write(root)
+    (root / damage[0]).write_bytes(damage[1].encode(errors="surrogatepass"))
+    envs = [*ENVS, {"name": "pylock", "python": "3.12", "lock": "files/pylock.toml"}]
+    specs = [spec for spec in parse_environments(envs) if spec.present]
+    declaration = Declaration(str(root), str(root / "locks"))
+    inputs = attempt(
+        lambda: declaration.inputs(specs, {}, check_locks=True), str(root / damage[0]), "includes itself", "cannot read"
+    )
+    for known in (inputs or {}).values():
+        json.dumps(known.as_dict(with_texts=True)).encode()
+
+
+EXPORTS: dict[str, t.Any] = {
+    "host_shares": ["nas_a", "nas_b"],
+    "shares": SHARES,
+    "index": {"default": "https://index.example.org/simple", "extra": ["https://u:p@x/"], "find_links": ["/srv/links"]},
+    "python_mirror": "https://mirror.example.org",
+    "variables": {"UV_HTTP_TIMEOUT": 60, "HTTPS_PROXY": "http://proxy:3128", "UV_OFFLINE": True},
+}
+
+
+@given(damaged(EXPORTS, YAML))
+def test_exports(options: t.Any) -> None:
+    options = options if isinstance(options, dict) else {}
+    work = functools.partial(
+        exported.exported,
+        options.get("host_shares", []),
+        **{name: options.get(name) for name in ("shares", "index", "python_mirror", "variables")},
+    )
+    _error(work, "uvnas_", "share", "UV_", "variable", "is no ", "PROXY", "text")
+
+
+@functools.cache
+def _options() -> dict[str, t.Any]:
+    found: dict[str, t.Any] = {}
+    for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
+        found.update(yaml.safe_load(path.read_text())["argument_specs"]["main"]["options"])
+    return found
+
+
+class HostVariables(dict[str, t.Any]):
+    def raw_get(self, host_name: str) -> t.Any:
+        return self[host_name]
+
+
+VARIABLES = {
+    "uvnas_shares": SHARES,
+    "uvnas_envs": ENVS,
+    "uvnas_host_shares": ["nas_a"],
+    "uvnas_index": EXPORTS["index"],
+    "uvnas_profile_variables": EXPORTS["variables"],
+    "uvnas_profile_dir": "/etc/profile.d",
+    "uvnas_profile_fish_dir": "",
+    "uvnas_user_cache": "private",
+    "uvnas_user_cache_users": ["alice"],
+    "uvnas_pythons": ["3.12"],
+    "uvnas_site_pythons": [{"name": "site", "version": "3.11.9", "prefix": "/opt/python"}],
+    "uvnas_uv_variables": {"HTTPS_PROXY": "http://proxy:3128"},
+    "uvnas_uv_archive": {"path": "uv.whl"},
+    "uvnas_jobs": 4,
+    "uvnas_busy_timeout": 600,
+}
+
+
+@given(damaged(VARIABLES, YAML))
+def test_variables_of_hosts(variables: t.Any) -> None:
+    variables = variables if isinstance(variables, dict) else {}
+    hosts = HostVariables(node1=variables, node2=VARIABLES)
+    work = functools.partial(validated.validated, ["node1", "node2"], hostvars=hosts, options=_options(), shares=SHARES)
+    said = _error(work, "node1")
+    assert said is None or "node2" not in said
+
+
+def fact(name: str) -> dict[str, t.Any]:
+    size = {"bytes": 10, "own_bytes": 1}
+    return {"name": name, "python": {"version": "3.12.4"}, "package_count": 2, "size": size}
+
+
+SEEN: list[dict[str, t.Any]] = [
+    {"share_name": "nas_a", "environments": [fact("train"), fact("docs")]},
+    {"share_name": "nas_b", "environments": [fact("train")]},
+]
+DONE = {"nas_a": [{"name": "train", "action": "build", "seconds": 1.5}, {"name": "gone", "action": "remove"}]}
+
+
+@given(damaged(SEEN) | JSON, damaged(DONE) | JSON)
+def test_a_summary_of_nonsense(seen: t.Any, done: t.Any) -> None:
+    fine = {"share_name": "fine", "environments": [fact("fine")]}
+    lines = summary.summary([*(seen if isinstance(seen, list) else [seen]), fine], done)
+    assert all(isinstance(line, str) for line in lines)
+    assert any(line.startswith("fine: fine") for line in lines)
