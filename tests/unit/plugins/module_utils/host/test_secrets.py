@@ -129,3 +129,18 @@ def test_names_of_what_is_no_secret(name: str) -> None:
 )
 def test_what_is_shown_of_an_address(url: str, shown: str) -> None:
     assert secrets.shown(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("user:s3cret@host/x", "user:****@host/x"),
+        ("s3cret@host/x", "****@host/x"),
+        ("//user:s3cret@host/x", "//****@host/x"),
+        ("https:/user:s3cret@host/x", "https:/****@host/x"),
+        ("https://user:s3cret@host/x", "https://****@host/x"),
+        ("https://host/a@b", "https://host/a@b"),
+    ],
+)
+def test_a_mistyped_address_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert secrets.shown(url) == shown
