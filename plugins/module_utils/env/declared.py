@@ -109,7 +109,7 @@ def _type_problems(item: t.Mapping[str, t.Any]) -> t.Iterator[str]:
             yield f"{key} is {secrets.scrub(str(value))}, which is no text; put it in quotes"
         elif kind == "list" and not (isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)):
             yield f"{key} is {secrets.scrub(repr(value))}, which is no list of texts"
-        elif not all(map(is_text, [value] if kind == "str" else value)):
+        elif kind != "bool" and not all(map(is_text, [value] if kind == "str" else value)):
             yield f"{key} is {secrets.scrub(repr(value))}, which has a character in it that no file can have"
 
 
