@@ -20,6 +20,8 @@ from .spec import EnvironmentSpec
 # As a directory name, a lock's file name and a word on a command line; no dots first, so no hidden files and no "..".
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\Z")
 _NAME_MAX = 64
+# Of Ansible.
+_YES, _NO = ("true", "yes", "on", "1", "y", "t"), ("false", "no", "off", "0", "n", "f")
 _PYTHON = re.compile(r"[0-9]+\.[0-9]+(\.[0-9]+)?t?\Z")
 _MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
 # What uv's --exclude-newer takes, less its relative forms, whose meaning changes from day to day.
@@ -40,7 +42,7 @@ def parse_environments(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Environ
         if wrong_types:
             problems += [f"{label}: {problem}" for problem in wrong_types]
             continue
-        spec = EnvironmentSpec.from_dict({key: value for key, value in item.items() if value is not None})
+        spec = EnvironmentSpec.from_dict({k: _converted(k, v) for k, v in item.items() if v is not None})
         specs.append(spec)
         problems += [f"{label}: {problem}" for problem in _problems(spec)]
     names = collections.Counter(spec.name for spec in specs)
@@ -99,14 +101,24 @@ def _type_problems(item: t.Mapping[str, t.Any]) -> t.Iterator[str]:
         yield "the name is missing"
     for key, value in item.items():
         kind = ENVIRONMENT_KEYS[key]["type"]
-        if value is None or kind == "bool":
+        if value is None:
             continue
+        if kind == "bool" and not isinstance(_converted(key, value), bool):
+            yield f"{key} is {secrets.scrub(repr(value))}; it must be true or false"
         if kind == "str" and not isinstance(value, str):
             yield f"{key} is {secrets.scrub(str(value))}, which is no text; put it in quotes"
         elif kind == "list" and not (isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)):
             yield f"{key} is {secrets.scrub(repr(value))}, which is no list of texts"
-        elif not all(map(is_text, [value] if kind == "str" else value)):
+        elif kind != "bool" and not all(map(is_text, [value] if kind == "str" else value)):
             yield f"{key} is {secrets.scrub(repr(value))}, which has a character in it that no file can have"
+
+
+def _converted(key: str, value: t.Any) -> t.Any:
+    """A flag as Ansible understands it; anything else as it is."""
+    if ENVIRONMENT_KEYS[key]["type"] == "bool" and isinstance(value, (str, int)):
+        word = str(value).lower().strip()
+        return word in _YES if word in (*_YES, *_NO) else value
+    return value
 
 
 def _problems(spec: EnvironmentSpec) -> t.Iterator[str]:

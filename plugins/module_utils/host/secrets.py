@@ -93,5 +93,9 @@ def _encoded(text: str) -> str:
 
 
 def shown(url: str) -> str:
-    """``url`` as it may be shown: without its credentials, and without what comes after ``?``, which may hold some."""
-    return re.sub(r"[?#].*", f"?{HIDDEN}", scrub(url), flags=re.DOTALL)
+    """``url`` as it may be shown: without its credentials, and without what comes after ``?``, which may hold some.
+
+    It may be one that was mistyped, without its scheme or a slash.
+    """
+    known = re.sub(r"\A([A-Za-z][A-Za-z0-9+.-]*:)?(/*)[^/?#]*@", rf"\g<1>\g<2>{HIDDEN}@", scrub(url))
+    return re.sub(r"[?#].*", f"?{HIDDEN}", known, flags=re.DOTALL)

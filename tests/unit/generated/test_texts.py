@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import socket
 import typing as t
 from unittest import mock
@@ -261,7 +262,9 @@ def test_addresses(tmp_path_factory: pytest.TempPathFactory, url: str) -> None:
             try:
                 work()
             except UvnasError as error:
-                assert "secret@" not in error.explain()  # noqa: PT017
+                # With a slash or a question mark in it, it is none, as far as anybody can tell.
+                login = re.sub(r"\A[^:/?#]*:?/*", "", url).partition("secret@")[0]
+                assert "secret@" not in error.explain() or set(login) & set("/?#")  # noqa: PT017
 
 
 CHECKSUMS = f"{'1' * 64}  uv-x86_64.tar.gz\n{'2' * 64} *uv-aarch64.tar.gz\n"

