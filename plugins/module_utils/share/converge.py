@@ -25,11 +25,25 @@ import uuid
 from ..errors import UvnasError
 from ..host import acl, files, mutex, platform
 from ..host.process import Runner
+from ..host.trust import foreign
 from ..host.users import User, find_group, group_name, this_user, user_name
 from ..host.workers import Result, Work, call_as
 from . import probe
-from .identity import Identity
-from .plan import Change, Person, Survey, Wanted, check_space, needs_root, plan_directories
+from .identity import Identity, read_identity
+from .place import check_way
+from .plan import (
+    Change,
+    Directory,
+    Person,
+    Survey,
+    Wanted,
+    check_owners,
+    check_space,
+    is_acceptable,
+    is_of_a_person,
+    needs_root,
+    plan_directories,
+)
 from .probe import Abilities
 from .report import report
 from .spec import Share, check_mode
@@ -54,8 +68,7 @@ class Settings:
 
 def wanted_from_params(params: t.Mapping[str, t.Any], user: t.Optional[User]) -> Wanted:
     """The share that the options of uv_share describe. ``user``: the owner, where it is not who runs this process."""
-    item = {"name": params["share_name"], "root": params["share"], "mount": params["mount"], "id": params["share_id"]}
-    share = Share.parse(item)
+    share = Share.from_params(params)
     owner = user or this_user()
     gid = find_group(params["group"]) if params["group"] else owner.gid
     private = params["user_cache"] == "private"
@@ -117,6 +130,7 @@ def converge(wanted: Wanted, settings: Settings, *, user: t.Optional[User]) -> R
 
 def _survey(wanted: Wanted, settings: Settings, seen: Seen) -> Survey:
     """What is to be done about what was seen. Raises UvnasError where it cannot or must not be done."""
+    check_owners(wanted, seen.directories)
     check_space(wanted, seen.space)
     planned = tuple(plan_directories(wanted, seen.directories, has_acl=seen.acl))
     _check_allowed(wanted, settings, seen, planned)
@@ -199,7 +213,9 @@ def _is_ground(wanted: Wanted, change: Change) -> bool:
 def _probe(wanted: Wanted, settings: Settings, *, may_be_full: bool) -> t.Optional[Abilities]:
     """What the filesystem can do; None where it is too full to try, and may be, as nothing is to be made."""
     try:
-        abilities = probe.probe(wanted.root, settings.runner, timeout=settings.busy_timeout)
+        with probe.alone(wanted.root, timeout=settings.busy_timeout):
+            observe(wanted)  # It may have been a long wait.
+            abilities = probe.probe(wanted.root, settings.runner)
     except OSError as error:
         if may_be_full and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return None
@@ -242,13 +258,16 @@ def apply(wanted: Wanted, change: Change) -> None:
     with contextlib.ExitStack() as stack:
         parent = _open_parent(wanted, change.path, stack)
         name = os.path.basename(change.path)
-        if change.before is None:
+        if change.aside:
+            os.rename(name, f".{name}.{os.urandom(8).hex()}.aside", src_dir_fd=parent, dst_dir_fd=parent)
+        if change.makes:
             with contextlib.suppress(FileExistsError):  # made by another process since
                 os.mkdir(name, 0o700, dir_fd=parent)
         descriptor = _open_directory(name, stack, dir_fd=parent)
         # Reaches the directory without a right to read it, unlike fchmod() and its like.
         handle = f"/proc/self/fd/{descriptor}"
         found = os.fstat(descriptor)
+        _check_maker(wanted, change, found, handle)
         if (found.st_uid, found.st_gid) != (after.uid, after.gid):
             # -1: as it is. The owner may name a new group, but not even the same owner, on some NFS servers.
             uid, gid = (
@@ -265,6 +284,20 @@ def apply(wanted: Wanted, change: Change) -> None:
                 os.setxattr(handle, acl.DEFAULT_ACL, acl.default_acl(after.mode))
             else:
                 os.removexattr(handle, acl.DEFAULT_ACL)
+
+
+def _check_maker(wanted: Wanted, change: Change, found: os.stat_result, handle: str) -> None:
+    """Raise UvnasError where what is there by now is not what was seen, or made, but somebody else's.
+
+    Others can make things where they may write: above, in /tmp for example, and in a cache that was open until now.
+    """
+    if found.st_uid not in (0, wanted.uid, change.after.uid):
+        raise foreign(change.path, found.st_uid, wanted.uid)
+    if is_of_a_person(wanted, change.path):
+        kind = acl.kind(acl.default_acl_of(handle) or b"")
+        now = Directory(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode), kind)
+        if not is_acceptable(wanted, now, change.after):
+            raise UvnasError(f"{change.path} was made by somebody else just now", hint="Run again.")
 
 
 def _open_parent(wanted: Wanted, path: str, stack: contextlib.ExitStack) -> int:
@@ -291,6 +324,10 @@ def _open_directory(
 
 def _do_denied(wanted: Wanted, settings: Settings, answer: Survey) -> tuple[Change, ...]:
     """Do as root what the owner was denied."""
+    if settings.root and not all(_is_ground(wanted, change) for change in answer.denied):
+        with contextlib.suppress(PermissionError):  # Then it may do nothing there either.
+            check_way(wanted.share, wanted.uid)
+            read_identity(wanted.share)
     for change in answer.denied:
         try:
             if not settings.root:
@@ -335,7 +372,7 @@ def _nobody_may(wanted: Wanted, settings: Settings, change: Change) -> UvnasErro
 
 
 def _verb(change: Change) -> str:
-    return "make" if change.before is None else "correct"
+    return "make" if change.makes else "correct"
 
 
 def _command(change: Change) -> str:

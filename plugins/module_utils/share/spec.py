@@ -60,6 +60,12 @@ class Share:
             None if glibc is None else check_glibc(name, glibc),
         )
 
+    @classmethod
+    def from_params(cls, params: t.Mapping[str, t.Any]) -> Share:
+        """From the options that modules which work on a share have in common. Raises SpecError."""
+        names = {"name": "share_name", "root": "share", "mount": "mount", "id": "share_id"}
+        return cls.parse({key: params[name] for key, name in names.items()})
+
 
 def parse_shares(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Share]:
     """``uvnas_shares``. Raises SpecError where they cannot be meant: bad names or paths, doubles, one in another."""
