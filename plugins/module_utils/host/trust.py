@@ -46,7 +46,7 @@ def check_way(path: str, uid: int, *, top: str = "/") -> None:
         below = os.path.join(here, name)
         found = _look(below)
         if not _is_above(here, top_is):
-            _check_step(path, here, status, below, found, uid)
+            _check_step(path, here, status, below, found, uid, deep=not ahead)
         if found is None:
             return
         if stat.S_ISLNK(found.st_mode):
@@ -112,13 +112,13 @@ def others_who_may_write(path: str, status: os.stat_result, uid: int) -> str:
 
 
 def _check_step(
-    path: str, here: str, status: os.stat_result, below: str, found: t.Optional[os.stat_result], uid: int
+    path: str, here: str, status: os.stat_result, below: str, found: t.Optional[os.stat_result], uid: int, *, deep: bool
 ) -> None:
     """Check the directory ``here``, in which ``below`` is looked up on the way to ``path``."""
     if status.st_mode & stat.S_ISVTX and status.st_uid in (0, uid):
         # As /tmp: others may put things there, but can take away only what is theirs.
         if found is not None and found.st_uid not in (0, uid):
-            raise _on_the_way(path, foreign(below, found.st_uid, uid))
+            raise _on_the_way(path, foreign(below, found.st_uid, uid, deep=deep))
         return
     _check(path, here, status, uid, deep=False)
 
