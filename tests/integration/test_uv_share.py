@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.converge import apply
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.directories import apply
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.plan import Change, Directory, Wanted
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 from ansible_collections.uvnas.cluster.tests.support.labs import (

@@ -18,29 +18,25 @@ import errno
 import functools
 import os
 import pwd
-import stat
 import typing as t
 import uuid
 
 from ..errors import UvnasError
-from ..host import acl, files, mutex, platform
+from ..host import files, mutex, platform
 from ..host.process import Runner
-from ..host.trust import foreign
 from ..host.users import User, find_group, group_name, this_user, user_name
 from ..host.workers import Result, Work, call_as
 from . import probe
+from .directories import apply
 from .identity import Identity, read_identity
 from .place import check_way
 from .plan import (
     Change,
-    Directory,
     Person,
     Survey,
     Wanted,
     check_owners,
     check_space,
-    is_acceptable,
-    is_of_a_person,
     needs_root,
     plan_directories,
 )
@@ -246,77 +242,6 @@ def _apply_all(wanted: Wanted, answer: Survey, changes: t.Iterable[Change]) -> S
         else:
             done.append(change)
     return dataclasses.replace(answer, done=tuple(done), denied=tuple(denied))
-
-
-def apply(wanted: Wanted, change: Change) -> None:
-    """Make one change to a directory.
-
-    Root may be doing this in a place where the owner can put a symlink between two steps. So no symlink is followed
-    below the share's root, and everything is done to one open directory, by way of its descriptor.
-    """
-    after = change.after
-    with contextlib.ExitStack() as stack:
-        parent = _open_parent(wanted, change.path, stack)
-        name = os.path.basename(change.path)
-        if change.aside:
-            os.rename(name, f".{name}.{os.urandom(8).hex()}.aside", src_dir_fd=parent, dst_dir_fd=parent)
-        if change.makes:
-            with contextlib.suppress(FileExistsError):  # made by another process since
-                os.mkdir(name, 0o700, dir_fd=parent)
-        descriptor = _open_directory(name, stack, dir_fd=parent)
-        # Reaches the directory without a right to read it, unlike fchmod() and its like.
-        handle = f"/proc/self/fd/{descriptor}"
-        found = os.fstat(descriptor)
-        _check_maker(wanted, change, found, handle)
-        if (found.st_uid, found.st_gid) != (after.uid, after.gid):
-            # -1: as it is. The owner may name a new group, but not even the same owner, on some NFS servers.
-            uid, gid = (
-                -1 if old == new else new for old, new in ((found.st_uid, after.uid), (found.st_gid, after.gid))
-            )
-            os.chown(handle, uid, gid)
-        if stat.S_IMODE(found.st_mode) != after.mode:
-            os.chmod(handle, after.mode)
-            if stat.S_IMODE(os.fstat(descriptor).st_mode) == after.mode & ~stat.S_ISGID != after.mode:
-                # The kernel drops this bit without a word where the process is not in the directory's group.
-                raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), change.path)
-        if after.default_acl is not None and after.default_acl != acl.kind(acl.default_acl_of(handle) or b""):
-            if after.default_acl == acl.GROUP:
-                os.setxattr(handle, acl.DEFAULT_ACL, acl.default_acl(after.mode))
-            else:
-                os.removexattr(handle, acl.DEFAULT_ACL)
-
-
-def _check_maker(wanted: Wanted, change: Change, found: os.stat_result, handle: str) -> None:
-    """Raise UvnasError where what is there by now is not what was seen, or made, but somebody else's.
-
-    Others can make things where they may write: above, in /tmp for example, and in a cache that was open until now.
-    """
-    if found.st_uid not in (0, wanted.uid, change.after.uid):
-        raise foreign(change.path, found.st_uid, wanted.uid)
-    if is_of_a_person(wanted, change.path):
-        kind = acl.kind(acl.default_acl_of(handle) or b"")
-        now = Directory(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode), kind)
-        if not is_acceptable(wanted, now, change.after):
-            raise UvnasError(f"{change.path} was made by somebody else just now", hint="Run again.")
-
-
-def _open_parent(wanted: Wanted, path: str, stack: contextlib.ExitStack) -> int:
-    parent = os.path.dirname(path)
-    if not path.startswith(wanted.root + "/"):
-        return _open_directory(parent, stack, follow=True)
-    descriptor = _open_directory(wanted.root, stack)
-    for part in [] if parent == wanted.root else os.path.relpath(parent, wanted.root).split("/"):
-        descriptor = _open_directory(part, stack, dir_fd=descriptor)
-    return descriptor
-
-
-def _open_directory(
-    path: str, stack: contextlib.ExitStack, *, dir_fd: t.Optional[int] = None, follow: bool = False
-) -> int:
-    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-    descriptor = os.open(path, flags, dir_fd=dir_fd)
-    stack.callback(os.close, descriptor)
-    return descriptor
 
 
 # As root
