@@ -112,7 +112,7 @@ options:
     description:
       - Directory on the controller that keeps downloaded archives.
       - The default is C(uvnas) in E(XDG_CACHE_HOME), or in C(~/.cache).
-      - It is an error if others than V(root) and the user who runs the playbook may write to it, or to a directory above.
+      - It is an error if others than V(root) and the user who runs the playbook may write to it, or above it.
     type: str
 notes:
   - Archives for C(x86_64) and C(aarch64) with glibc or musl are found by their names. For other machines give an
