@@ -15,6 +15,15 @@ options:
     description: Root directory of the share, as an absolute path.
     type: path
     required: true
+  share_id:
+    description: The id that the share has to have, from its C(share.json). By default it is not looked at.
+    type: str
+  mount:
+    description:
+      - The mount point of the filesystem that the share is on. It is an error if nothing is mounted there.
+      - Directories from there on to the share's root, or from C(/) on without it, must be writable for the owner and
+        V(root) alone.
+    type: path
   owner:
     description:
       - The user that owns the share. Connected as V(root), the module does all its work as this user; connected as

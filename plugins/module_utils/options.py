@@ -57,6 +57,8 @@ INDEX_KEYS: Spec = {
 SITE_PYTHON_KEYS: Spec = {"name": _REQUIRED, "version": _REQUIRED, "archive": _TEXT, "prefix": _PATH, "sha256": _TEXT}
 SHARE: Spec = {
     "share": _REQUIRED_PATH,
+    "share_id": _TEXT,
+    "mount": _PATH,
     "owner": _TEXT,
     "busy_timeout": {"type": "float", "default": 600.0},
     "answer_timeout": {"type": "float", "default": 30.0},

@@ -41,10 +41,21 @@ options:
   share_name:
     description: The share's name. Required with O(share).
     type: str
+  share_id:
+    description: The id that O(share) has to have, from its C(share.json). By default it is not looked at.
+    type: str
+  mount:
+    description:
+      - The mount point of the filesystem that O(share) is on. It is an error if nothing is mounted there.
+      - Directories from there on to the share's root, or from C(/) on without it, must be writable for the owner and
+        V(root) alone.
+    type: path
   bin_dir:
     description:
       - Directory for the symlinks C(uv) and C(uvx), on a host rather than on a share. It is created if need be.
       - A C(uv) that is there already and was not put there by this module is an error. It is not touched.
+      - It is an error, too, if others than V(root) and the user that the module works as may write to it, to
+        O(lib_dir), or to a directory above them.
     type: path
   lib_dir:
     description:
@@ -101,6 +112,7 @@ options:
     description:
       - Directory on the controller that keeps downloaded archives.
       - The default is C(uvnas) in E(XDG_CACHE_HOME), or in C(~/.cache).
+      - It is an error if others than V(root) and the user who runs the playbook may write to it, or above it.
     type: str
 notes:
   - Archives for C(x86_64) and C(aarch64) with glibc or musl are found by their names. For other machines give an
@@ -203,7 +215,7 @@ def work(params: dict[str, t.Any], archive: t.Optional[Archive], *, check_mode: 
     if params["share"] is None:
         place = Place.local(params["bin_dir"], params["lib_dir"])
     else:
-        place = Place.on_share(Share.parse({"name": params["share_name"], "root": params["share"]}))
+        place = Place.on_share(Share.from_params(params))
     installation = Installation(place, version, archive, SystemRunner(), check_mode)
     return installation.converge(purpose=f"install uv {version}", busy_timeout=params["busy_timeout"])
 

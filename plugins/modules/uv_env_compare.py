@@ -95,13 +95,14 @@ from ..module_utils.env.spec import EnvironmentSpec
 from ..module_utils.env.state import Comparison, LockFact
 from ..module_utils.host.workers import Result
 from ..module_utils.options import EARLIER_SHARES, SHARE
-from ..module_utils.share.identity import earlier_shares
+from ..module_utils.share.place import check_place, earlier_shares
 from ..module_utils.share.spec import Share
 
 
 def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
     """Compare; the module's result."""
-    share = Share.parse({"name": params["share_name"], "root": params["share"]})
+    share = Share.from_params(params)
+    check_place(share, to_come=check_mode)
     specs = [EnvironmentSpec.from_dict(item) for item in params["environments"]]
     present = [spec for spec in specs if spec.present]
     steps = plan_locks(

@@ -172,8 +172,8 @@ from ..module_utils.host.users import nobody
 from ..module_utils.host.workers import Result
 from ..module_utils.share import store
 from ..module_utils.share.identity import identify
+from ..module_utils.share.place import check_mounted
 from ..module_utils.share.spec import Share
-from ..module_utils.share.state import check_mounted
 
 # What grows with packages and generations.
 DETAILS = frozenset({"generations", "packages", "source"})

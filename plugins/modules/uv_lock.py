@@ -111,14 +111,14 @@ from ..module_utils.env.lock.plan import Upgrade, inputs_from_params
 from ..module_utils.host.process import SystemRunner
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_LOCK
-from ..module_utils.share.identity import earlier_shares
+from ..module_utils.share.place import earlier_shares
 from ..module_utils.share.spec import Share
 from ..module_utils.uv.command import Index, Uv
 
 
 def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
     """Lock the environments of ``params``; the module's result."""
-    share = Share.parse({"name": params["share_name"], "root": params["share"]})
+    share = Share.from_params(params)
     declared = for_glibc(parse_environments(params["environments"]), params["glibc"])
     here = [spec for spec in declared if spec.present and spec.on_share(share.name)]
     with tempfile.TemporaryDirectory(prefix="uvnas-") as scratch:

@@ -18,6 +18,10 @@ description:
   - Writes nothing where the share does not belong. It fails before the first write where the filesystem is not mounted,
     is mounted read-only or C(noexec), has too little room, or is another one than it should be, and where the owner may
     not write.
+  - It fails, too, where somebody else than the owner and C(root) may write to the share's root, or to a directory above
+    it, from O(mount) on or, without that, from C(/) on. They could have made a share there, with programs in it that
+    the owner would run. The owner's own group does not count, if nobody else is in it, and neither does a sticky
+    directory such as C(/tmp). A directory that exists becomes a share only if it is empty.
   - Nothing of this needs C(root) if the owner is who Ansible connects as, may write to the directory above the share's
     root, and is in the share's group.
   - Connected as C(root), everything is tried as the owner first, because on NFS C(root) may be nobody. Only what the
@@ -66,7 +70,8 @@ options:
         others of the group made, whatever their umask; where the filesystem has no POSIX ACLs, people need umask 002.
         People get hard links, and have to trust each other, because who can write to a cache can change what others
         install from it.
-      - V(private) has a directory there for each of O(user_cache_users), which nobody else can read.
+      - V(private) has a directory there for each of O(user_cache_users), which nobody else can read. What is in its
+        place, and somebody else made or could write to, is moved aside, with a warning.
       - The cache that environments are built from is another one, which only the owner writes to.
     type: str
     choices: [group, private]
@@ -256,8 +261,6 @@ from ..module_utils.share.spec import parse_shares
 ARGUMENTS: dict[str, t.Any] = {
     **SHARE,
     "share_name": {"type": "str", "required": True},
-    "share_id": {"type": "str"},
-    "mount": {"type": "path"},
     "group": {"type": "str"},
     "mode": {"type": "str", "default": "0755"},
     "user_cache": {"type": "str", "choices": ["group", "private"], "default": "group"},

@@ -10,7 +10,7 @@ import os
 import shutil
 
 from ..module_utils.errors import UvnasError
-from ..module_utils.host import checksum, files, mutex
+from ..module_utils.host import checksum, files, mutex, trust
 from .download import Source
 
 
@@ -37,6 +37,8 @@ class DownloadCache:
     def obtain(self, source: Source, *, busy_timeout: float) -> LocalArchive:
         """The archive of ``source``, downloaded unless it is here. Whoever else wants the same one meanwhile waits."""
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        # Whoever can write there can have all hosts install what they put there, record and all.
+        trust.check_way(self.directory, os.geteuid())
         path = os.path.join(self.directory, f"{source.key}.mutex")
         with mutex.hold(path, timeout=busy_timeout, purpose="download"):
             return self._find(source) or self._download(source)

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.place import check_mounted
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.state import check_mounted
 from ansible_collections.uvnas.cluster.tests.support.sites import Site, finish, make_site
 
 SMALL = {"name": "small", "requirements": ["six"], "imports": ["six"]}

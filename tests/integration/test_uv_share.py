@@ -7,46 +7,46 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import grp
 import json
 import os
 import pwd
 import shutil
 import signal
-import stat
 import subprocess
 import sys
-import tempfile
 import typing as t
 from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.converge import apply
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.directories import apply
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.plan import Change, Directory, Wanted
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
+from ansible_collections.uvnas.cluster.tests.support.labs import (
+    ADA,
+    GRACE,
+    GROUP,
+    MIB,
+    OWNER,
+    Lab,
+    a_lab,
+    as_user,
+    call,
+    fail,
+    finish,
+    make,
+    own,
+    primary_group,
+    run,
+    start,
+    tree,
+    who,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
-# Accounts that every Linux has. The owner is in no group but its own.
-OWNER, ADA, GRACE = "daemon", "bin", "nobody"
-GROUP = "users"
 ID = "6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a"
-MIB = 1 << 20
-
-# Runs the module in a process of its own, perhaps as a user. Imports first: that user may not read root's Python.
-DRIVER = """
-import json, os, pwd, sys
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.uvnas.cluster.plugins.modules import uv_share
-args, user, groups = json.loads(sys.argv[1])
-if user:
-    entry = pwd.getpwnam(user)
-    os.setgroups(groups); os.setgid(entry.pw_gid); os.setuid(entry.pw_uid)
-with patch_module_args(args):
-    uv_share.main()
-"""
 
 # Runs the module again and again, each time in a new directory, killed at its first, second, … change to a file; and to
 # the end after each kill. Prints a line for each: what was left, what the second run said. The last one is not killed.
@@ -99,146 +99,10 @@ for number in range(1, 1000):
 """
 
 
-def call(*cmd: t.Any) -> str:
-    done = subprocess.run([str(part) for part in cmd], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.fail(f"{' '.join(map(str, cmd))} failed ({done.returncode}): {done.stderr.strip()}", pytrace=False)
-    return done.stdout
-
-
-@dataclasses.dataclass
-class Lab:
-    """A directory that everybody can reach, and filesystems mounted in it."""
-
-    path: Path
-    mounted: list[Path] = dataclasses.field(default_factory=list)
-
-    def mount(self, name: str, *options: t.Any) -> Path:
-        point = self.path / name
-        point.mkdir(exist_ok=True)
-        call("mount", *options, point)
-        self.mounted.append(point)
-        return point
-
-    def remount(self, point: Path, options: str) -> None:
-        call("mount", "-o", f"remount,{options}", point)
-
-    def tmpfs(self, name: str = "nas", options: str = "size=200m") -> Path:
-        return self.mount(name, "-t", "tmpfs", "-o", f"mode=0755,{options}", "tmpfs")
-
-    def disk(self, kind: str, name: str = "nas") -> Path:
-        """A filesystem in a file, as a stand-in for a NAS. Needs a loop device."""
-        image = self.path / f"{name}.img"
-        with image.open("wb") as file:
-            file.truncate(400 * MIB)
-        call(f"mkfs.{kind}", "-q", image)
-        return self.mount(name, "-o", "loop", image)
-
-    def unmount(self, point: Path) -> None:
-        call("umount", point)
-        self.mounted.remove(point)
-
-    def close(self) -> None:
-        for point in reversed(self.mounted):
-            if subprocess.run(["umount", point], check=False).returncode:
-                subprocess.run(["umount", "--lazy", point], check=True)
-        shutil.rmtree(self.path)
-
-
 @pytest.fixture
 def lab() -> t.Iterator[Lab]:
-    if os.geteuid() != 0:
-        pytest.fail("These tests mount filesystems and work as several users: run them as root.", pytrace=False)
-    # Not below tmp_path, which only root can enter.
-    path = Path(tempfile.mkdtemp(prefix="uvnas-share-"))
-    path.chmod(0o755)
-    lab = Lab(path)
-    try:
+    with a_lab() as lab:
         yield lab
-    finally:
-        lab.close()
-
-
-def start(root: Path, *, check: bool = False, user: str = "", groups: t.Sequence[str] = (), **args: t.Any) -> t.Any:
-    """Start the module for ``root``; connected as root, or as ``user`` in ``groups``."""
-    wrapper = args.pop("wrapper", ())
-    given = {"share": str(root), "share_name": "nas_a", "owner": OWNER, **args}
-    given = {key: str(value) if isinstance(value, Path) else value for key, value in given.items()}
-    gids = [grp.getgrnam(group).gr_gid for group in groups]
-    arguments = json.dumps([{**given, "_ansible_check_mode": check}, user, gids])
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / ".collections")}
-    return subprocess.Popen(
-        [*wrapper, sys.executable, "-c", DRIVER, arguments],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process: t.Any) -> dict[str, t.Any]:
-    out, err = process.communicate()
-    assert out, err
-    result: dict[str, t.Any] = json.loads(out)
-    return result
-
-
-def run(root: Path, **args: t.Any) -> dict[str, t.Any]:
-    return finish(start(root, **args))
-
-
-def make(root: Path, **args: t.Any) -> dict[str, t.Any]:
-    result = run(root, **args)
-    assert not result.get("failed"), result["msg"]
-    return result
-
-
-def fail(root: Path, **args: t.Any) -> str:
-    """What the module says when it fails; it has to fail in check mode too, with the same words, and write nothing."""
-    before = tree(root)
-    predicted, result = run(root, check=True, **args), run(root, **args)
-    for one in (predicted, result):
-        assert one.get("failed"), one
-        assert one["hint"]
-        assert one["hint"] in one["msg"]
-    assert predicted["msg"] == result["msg"]
-    assert tree(root) == before
-    return str(result["msg"])
-
-
-def tree(root: Path) -> dict[str, tuple[int, ...]]:
-    """All there is from the directory above ``root`` on: modes, owners, sizes and times of the last change."""
-    found = {}
-    for path in [root.parent, *root.parent.rglob("*")]:
-        status = path.lstat()
-        found[str(path)] = (status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns)
-    return found
-
-
-def own(path: Path, user: str, group: str | None = None) -> None:
-    entry = pwd.getpwnam(user)
-    os.chown(path, entry.pw_uid, grp.getgrnam(group).gr_gid if group else entry.pw_gid)
-
-
-def who(path: Path) -> tuple[str, str, int]:
-    status = path.stat()
-    return (
-        pwd.getpwuid(status.st_uid).pw_name,
-        grp.getgrgid(status.st_gid).gr_name,
-        stat.S_IMODE(status.st_mode),
-    )
-
-
-def primary_group(user: str) -> str:
-    return grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
-
-
-def as_user(user: str, script: str, *args: t.Any, groups: str = GROUP) -> subprocess.CompletedProcess[str]:
-    """Run a shell script as somebody with an ordinary umask."""
-    entry = pwd.getpwnam(user)
-    ids = [f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", f"--groups={grp.getgrnam(groups).gr_gid}"]
-    cmd = ["setpriv", *ids, "sh", "-c", f"umask 022; set -e; {script}", "sh", *map(str, args)]
-    return subprocess.run(cmd, capture_output=True, text=True, check=False)
 
 
 # What filesystems can do
@@ -410,7 +274,7 @@ def test_a_full_share_can_still_be_cleaned(lab: Lab) -> None:
 def test_what_is_off_is_corrected(lab: Lab) -> None:
     root = lab.path / "uv"
     share_id = make(root, group=GROUP)["share_id"]
-    own(root, ADA)
+    own(root, "root")
     root.chmod(0o700)
     own(root / "lib", "root")
     (root / "lib").chmod(0o700)
@@ -420,13 +284,16 @@ def test_what_is_off_is_corrected(lab: Lab) -> None:
     for part in ("changed", "created", "diff", "share_id"):
         assert predicted[part] == result[part]
     assert sorted(predicted["corrected"]) == sorted(result["corrected"])
-    assert sorted(result["corrected"]) == [str(root), str(root / "lib"), str(root / "share.json")]
+    assert sorted(result["corrected"]) == [str(root / name) for name in ("", "lib", "share.json")]
     assert result["created"] == [str(root / "lib" / "uv")]
-    assert f"./: 0700 {ADA}:{primary_group(ADA)}\n" in result["diff"]["before"]
+    assert "./: 0700 root:root\n" in result["diff"]["before"]
     assert f"./: 0755 {OWNER}:{GROUP}\n" in result["diff"]["after"]
     assert result["share_id"] == share_id
     assert who(root) == who(root / "lib") == who(root / "lib" / "uv") == (OWNER, GROUP, 0o755)
-    assert "had another owner" in str(result["warnings"])
+    assert not result.get("warnings")
+    (root / "locks").chmod(0o777)
+    (warning,) = make(root, group=GROUP)["warnings"]
+    assert f"everybody could write to {root}/locks" in str(warning)
     assert not make(root, group=GROUP)["changed"]
 
 
@@ -530,8 +397,9 @@ def test_what_an_ordinary_user_may_not(lab: Lab) -> None:
     said = fail(lab.path / "uv", **me, user_cache="private", user_cache_users=[ADA, GRACE])
     assert "only root can make a directory that belongs to somebody else" in said
     assert "but the share belongs to daemon" in fail(lab.path / "uv", user=ADA, owner=OWNER)
-    make(lab.path / "uv", owner=OWNER)
-    assert "it belongs to uid" in fail(lab.path / "uv", **me)
+    make(lab.path / "uv", owner=ADA)
+    own(lab.path / "uv" / "locks", "root")
+    assert "it belongs to uid 0" in fail(lab.path / "uv", **me)
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -554,8 +422,8 @@ def test_a_root_that_may_nothing(lab: Lab, exists: bool) -> None:
     assert f"neither {OWNER} nor root may make {nas}/uv/user-cache/{ADA}" in said
     assert f"install -d -o {ADA} -g {primary_group(ADA)} -m 0700 {nas}/uv/user-cache/{ADA}" in said
     assert not (nas / "uv" / "user-cache" / ADA).exists()
-    own(nas, ADA)
-    nas.chmod(0o755)
+    own(nas, "root")
+    nas.chmod(0o555)
     said = fail(nas / "other", **args)
     assert f"neither {OWNER} nor root may make {nas}/other" in said
     assert "Is root squashed" in said
@@ -673,7 +541,7 @@ with hold(sys.argv[1], timeout=0, purpose="building"):
 def test_what_a_killed_probe_left_is_removed(lab: Lab) -> None:
     root = lab.path / "uv"
     make(root)
-    left = root / ".uvnas-probe" / "one"
+    left = root / ".uvnas-probe-0123456789abcdef" / "one"
     left.mkdir(parents=True)
     own(left.parent, OWNER)
     own(left, OWNER)

@@ -25,7 +25,7 @@ ENV_LOCK_FILE = "env/lock/file"
 
 # Who has become the owner of a share may not be allowed to read the Python it runs from. So modules are loaded before,
 # but for these, of which somebody has seen that they are: file, module.
-LATE_IMPORTS = {("host/secrets", "urllib.parse"), ("share/spec", "uuid"), ("uv/wheel", "csv")}
+LATE_IMPORTS = {("host/secrets", "urllib.parse"), ("uv/wheel", "csv")}
 
 FILES = sorted(path for path in UTILS.rglob("*.py") if path.name != "__init__.py")
 

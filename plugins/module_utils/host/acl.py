@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""POSIX default ACLs: what the group may do with what is made in a directory, whatever the umask."""
+"""POSIX ACLs: who else may write to something, and what the group may do with what is made in a directory."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import os
 import struct
 import typing as t
 
+ACCESS_ACL = "system.posix_acl_access"
 DEFAULT_ACL = "system.posix_acl_default"
 
 # Kinds of default ACLs: there is none; what is made is writable for the owning group; anything else.
@@ -18,6 +19,29 @@ NONE, GROUP, OTHER = "none", "group", "other"
 # linux/posix_acl_xattr.h
 _HEAD = struct.Struct("<I")
 _ENTRY = struct.Struct("<HHI")
+_USER, _GROUP_OBJ, _GROUP, _MASK, _WRITE = 0x02, 0x04, 0x08, 0x10, 2
+
+
+class Writers(t.NamedTuple):
+    """Whom an ACL lets write, besides the owner and everybody."""
+
+    owning_group: bool
+    users: tuple[int, ...]
+    groups: tuple[int, ...]
+
+
+def writers(acl: bytes) -> t.Optional[Writers]:
+    """Whom the access ACL ``acl`` lets write; None for none (empty), as then the mode says all there is to say."""
+    if not acl:
+        return None
+    entries = list(_ENTRY.iter_unpack(acl[_HEAD.size :]))
+    mask = next((bits for tag, bits, _id in entries if tag == _MASK), 7)
+    found = [(tag, number) for tag, bits, number in entries if bits & mask & _WRITE]
+    return Writers(
+        any(tag == _GROUP_OBJ for tag, _number in found),
+        tuple(number for tag, number in found if tag == _USER),
+        tuple(number for tag, number in found if tag == _GROUP),
+    )
 
 
 def default_acl(mode: int) -> bytes:
@@ -36,13 +60,22 @@ def kind(acl: bytes) -> str:
     if (len(acl) - _HEAD.size) % _ENTRY.size:
         return OTHER
     bits = {tag: permissions for tag, permissions, _id in _ENTRY.iter_unpack(acl[_HEAD.size :])}
-    return GROUP if bits.get(0x04, 0) & bits.get(0x10, 7) & 2 else OTHER  # ACL_GROUP_OBJ, as far as ACL_MASK allows
+    return GROUP if bits.get(_GROUP_OBJ, 0) & bits.get(_MASK, 7) & _WRITE else OTHER
 
 
 def default_acl_of(path: str) -> t.Optional[bytes]:
     """The default ACL of a directory, empty where it has none; None where the filesystem has no such thing."""
+    return _read(path, DEFAULT_ACL)
+
+
+def access_acl_of(path: str) -> bytes:
+    """The access ACL of a file or directory; empty where it has none but its mode, or the filesystem has none."""
+    return _read(path, ACCESS_ACL) or b""
+
+
+def _read(path: str, attribute: str) -> t.Optional[bytes]:
     try:
-        return os.getxattr(path, DEFAULT_ACL)
+        return os.getxattr(path, attribute)
     except OSError as error:
         if error.errno == errno.ENODATA:
             return b""

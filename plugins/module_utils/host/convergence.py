@@ -27,7 +27,7 @@ class Convergence(abc.ABC, t.Generic[Plan, Done]):
 
     @abc.abstractmethod
     def check_place(self) -> None:
-        """Raise UvnasError where this is not the place for it. Called before anything is done, and with the mutex."""
+        """Raise UvnasError where this is not the place for it. Called before anything is read, and with the mutex."""
 
     @abc.abstractmethod
     def sweep(self) -> None:
@@ -62,13 +62,13 @@ class Convergence(abc.ABC, t.Generic[Plan, Done]):
         Waits for the mutex at most ``busy_timeout`` seconds; ``purpose`` is what others read meanwhile. Raises
         UvnasError.
         """
+        self.check_place()
         plan = self.plan()
         answer = self.obstacle(plan)
         if answer is not None:
             return answer
         if self.check_mode or not self.changes(plan):
             return self.report(plan, None)
-        self.check_place()
         with mutex.hold(self.mutex, timeout=busy_timeout, purpose=purpose):
             self.check_place()  # It may have been a long wait.
             self.sweep()

@@ -11,25 +11,20 @@ import json
 import os
 import re
 import shutil
-import socket
 import stat
 import typing as t
 
 from ..errors import UvnasError
 from .data import parse_json
 
-# Who works on a share holds its mutex and works in one thread, so the pid makes a temporary name unique on this host;
-# the host name makes it unique among the clients of a NAS.
-_UNIQUE = f"{socket.gethostname()}-{{pid}}"
-
 
 def temporary_name(path: str) -> str:
-    """A name beside ``path``, hidden, that no other process on any host uses. At most as long as a file name may be."""
+    """A name beside ``path``, hidden, that nobody else uses or can foresee. At most as long as a file name may be."""
     head, tail = os.path.split(path)
-    return os.path.join(head, f".{tail[:100]}.{_UNIQUE[:80].format(pid=os.getpid())}.tmp")
+    return os.path.join(head, f".{tail[:100]}.uvnas-{os.urandom(8).hex()}.tmp")
 
 
-_TEMPORARY = re.compile(r"\..+\..*-[0-9]+\.tmp")
+_TEMPORARY = re.compile(r"\..+\.uvnas-[0-9a-f]{16}\.tmp")
 
 
 def is_temporary(name: str) -> bool:
@@ -48,15 +43,6 @@ def sweep(directory: str, is_leftover: t.Callable[[str], bool] = is_temporary) -
             if is_leftover(name):
                 with contextlib.suppress(OSError):
                     remove(os.path.join(directory, name))
-
-
-def is_trusted(path: str) -> bool:
-    """Whether only this user, or root, can have put there what is in the directory ``path``. False if it is absent."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return False
-    return status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
 
 
 def is_same(one: str, other: str) -> bool:
@@ -152,9 +138,6 @@ def replacing(path: str, *, mode: int = 0o644) -> t.Iterator[Replacement]:
     has changed.
     """
     temporary = temporary_name(path)
-    # Where others may write they may know the name: what they put there is not opened, whatever it leads to.
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(temporary)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -203,8 +186,6 @@ def sync_directory(path: str) -> None:
 def replace_symlink(target: str, path: str) -> None:
     """Make ``path`` a symlink to ``target`` in one step: whoever looks sees the old one or the new one."""
     temporary = temporary_name(path)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(temporary)
     os.symlink(target, temporary)
     try:
         os.rename(temporary, path)

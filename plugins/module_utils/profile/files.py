@@ -16,6 +16,7 @@ import typing as t
 
 from ..errors import SpecError, UvnasError
 from ..host import files as fs
+from ..host import trust
 from ..share.layout import is_below
 from . import csh, fish, sh
 from .spec import CONTROL_CHARACTERS, Profile
@@ -84,10 +85,12 @@ def contents(profile: t.Optional[Profile], files: t.Mapping[str, str]) -> dict[s
 def plan(wanted: t.Mapping[str, t.Optional[str]]) -> list[Change]:
     """What has to change so that each path has the content that is wanted of it (None: no file).
 
-    Raises UvnasError where this user could not make the change.
+    Raises UvnasError where this user could not make the change, or others could write to where the file is to be.
     """
     changes = []
     for path, content in wanted.items():
+        if content is not None:  # All users run it.
+            trust.check_way(os.path.dirname(path), os.geteuid())
         before = _look(path)
         after = None if content is None else Found(content, _status(os.geteuid(), FILE_MODE))
         if before != after:

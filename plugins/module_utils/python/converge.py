@@ -17,8 +17,8 @@ from ..host.process import SystemRunner
 from ..host.workers import Result
 from ..share import store
 from ..share.convergence import ShareConvergence
-from ..share.identity import earlier_shares
 from ..share.manifest import users_of
+from ..share.place import earlier_shares
 from ..share.spec import Share
 from ..uv.command import Uv
 from .install import Installer
@@ -54,7 +54,7 @@ class Interpreters(ShareConvergence[Plan, Record]):
             load_record(self.layout),
             self.archives.platform.name,
             offered=functools.lru_cache(maxsize=None)(self._offered),
-            is_there=lambda key: os.path.isfile(self.installer.executable(key)),
+            is_there=self.installer.is_there,
             users_of=functools.partial(users_of, self.layout),
             earlier=self._earlier(),
         )
@@ -186,7 +186,7 @@ def from_params(
     params: t.Mapping[str, t.Any], brought: t.Mapping[str, t.IO[bytes]], *, check_mode: bool
 ) -> Interpreters:
     """The interpreters that the options of uv_python describe. ``brought``: archives that are on this host, by name."""
-    share = Share.parse({"name": params["share_name"], "root": params["share"]})
+    share = Share.from_params(params)
     wanted, runner = wanted_from_params(params), SystemRunner()
     earlier = earlier_shares(params["earlier_shares"], share)
     uv = Uv(share.layout, runner, extra_variables=params["uv_variables"])

@@ -21,7 +21,7 @@ import shutil
 import typing as t
 
 from ..errors import UvnasError
-from ..host import files
+from ..host import files, trust
 from ..host.data import made_of, parse_json
 from ..host.process import Runner, check
 from ..share import store
@@ -81,12 +81,20 @@ class Installer:
     def executable(self, key: str) -> str:
         return self.layout.interpreter_bin(key, Version.of_key(key).minor)
 
+    def is_there(self, key: str) -> bool:
+        """Whether the interpreter ``key`` is installed. Raises UvnasError where somebody else made it."""
+        if not os.path.isfile(self.executable(key)):
+            return False
+        for path in (self.directory(key), self.executable(key)):
+            trust.check_owner(path, os.geteuid())
+        return True
+
     def install(self, key: str, uv: Uv, *, message: str, hint: str) -> list[str]:
         """Have the interpreter ``key``; warnings about it. What was in its place comes back if that fails.
 
         ``uv`` has been told where from. ``message`` and ``hint`` are for the error if it fails.
         """
-        aside = files.temporary_name(f"{self.directory(key)}.before")  # Not the name that remove_tree() takes.
+        aside = files.temporary_name(self.directory(key))
         # A link to this very interpreter is what a killed run left.
         links = {path: target for path, target in self._minor_links().items() if not self._leads_to(target, key)}
         with contextlib.suppress(FileNotFoundError):

@@ -18,18 +18,28 @@ import errno
 import functools
 import os
 import pwd
-import stat
 import typing as t
 import uuid
 
 from ..errors import UvnasError
-from ..host import acl, files, mutex, platform
+from ..host import files, mutex, platform
 from ..host.process import Runner
 from ..host.users import User, find_group, group_name, this_user, user_name
 from ..host.workers import Result, Work, call_as
 from . import probe
-from .identity import Identity
-from .plan import Change, Person, Survey, Wanted, check_space, needs_root, plan_directories
+from .directories import apply
+from .identity import Identity, read_identity
+from .place import check_way
+from .plan import (
+    Change,
+    Person,
+    Survey,
+    Wanted,
+    check_owners,
+    check_space,
+    needs_root,
+    plan_directories,
+)
 from .probe import Abilities
 from .report import report
 from .spec import Share, check_mode
@@ -54,8 +64,7 @@ class Settings:
 
 def wanted_from_params(params: t.Mapping[str, t.Any], user: t.Optional[User]) -> Wanted:
     """The share that the options of uv_share describe. ``user``: the owner, where it is not who runs this process."""
-    item = {"name": params["share_name"], "root": params["share"], "mount": params["mount"], "id": params["share_id"]}
-    share = Share.parse(item)
+    share = Share.from_params(params)
     owner = user or this_user()
     gid = find_group(params["group"]) if params["group"] else owner.gid
     private = params["user_cache"] == "private"
@@ -117,6 +126,7 @@ def converge(wanted: Wanted, settings: Settings, *, user: t.Optional[User]) -> R
 
 def _survey(wanted: Wanted, settings: Settings, seen: Seen) -> Survey:
     """What is to be done about what was seen. Raises UvnasError where it cannot or must not be done."""
+    check_owners(wanted, seen.directories)
     check_space(wanted, seen.space)
     planned = tuple(plan_directories(wanted, seen.directories, has_acl=seen.acl))
     _check_allowed(wanted, settings, seen, planned)
@@ -199,7 +209,9 @@ def _is_ground(wanted: Wanted, change: Change) -> bool:
 def _probe(wanted: Wanted, settings: Settings, *, may_be_full: bool) -> t.Optional[Abilities]:
     """What the filesystem can do; None where it is too full to try, and may be, as nothing is to be made."""
     try:
-        abilities = probe.probe(wanted.root, settings.runner, timeout=settings.busy_timeout)
+        with probe.alone(wanted.root, timeout=settings.busy_timeout):
+            observe(wanted)  # It may have been a long wait.
+            abilities = probe.probe(wanted.root, settings.runner)
     except OSError as error:
         if may_be_full and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return None
@@ -232,65 +244,15 @@ def _apply_all(wanted: Wanted, answer: Survey, changes: t.Iterable[Change]) -> S
     return dataclasses.replace(answer, done=tuple(done), denied=tuple(denied))
 
 
-def apply(wanted: Wanted, change: Change) -> None:
-    """Make one change to a directory.
-
-    Root may be doing this in a place where the owner can put a symlink between two steps. So no symlink is followed
-    below the share's root, and everything is done to one open directory, by way of its descriptor.
-    """
-    after = change.after
-    with contextlib.ExitStack() as stack:
-        parent = _open_parent(wanted, change.path, stack)
-        name = os.path.basename(change.path)
-        if change.before is None:
-            with contextlib.suppress(FileExistsError):  # made by another process since
-                os.mkdir(name, 0o700, dir_fd=parent)
-        descriptor = _open_directory(name, stack, dir_fd=parent)
-        # Reaches the directory without a right to read it, unlike fchmod() and its like.
-        handle = f"/proc/self/fd/{descriptor}"
-        found = os.fstat(descriptor)
-        if (found.st_uid, found.st_gid) != (after.uid, after.gid):
-            # -1: as it is. The owner may name a new group, but not even the same owner, on some NFS servers.
-            uid, gid = (
-                -1 if old == new else new for old, new in ((found.st_uid, after.uid), (found.st_gid, after.gid))
-            )
-            os.chown(handle, uid, gid)
-        if stat.S_IMODE(found.st_mode) != after.mode:
-            os.chmod(handle, after.mode)
-            if stat.S_IMODE(os.fstat(descriptor).st_mode) == after.mode & ~stat.S_ISGID != after.mode:
-                # The kernel drops this bit without a word where the process is not in the directory's group.
-                raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), change.path)
-        if after.default_acl is not None and after.default_acl != acl.kind(acl.default_acl_of(handle) or b""):
-            if after.default_acl == acl.GROUP:
-                os.setxattr(handle, acl.DEFAULT_ACL, acl.default_acl(after.mode))
-            else:
-                os.removexattr(handle, acl.DEFAULT_ACL)
-
-
-def _open_parent(wanted: Wanted, path: str, stack: contextlib.ExitStack) -> int:
-    parent = os.path.dirname(path)
-    if not path.startswith(wanted.root + "/"):
-        return _open_directory(parent, stack, follow=True)
-    descriptor = _open_directory(wanted.root, stack)
-    for part in [] if parent == wanted.root else os.path.relpath(parent, wanted.root).split("/"):
-        descriptor = _open_directory(part, stack, dir_fd=descriptor)
-    return descriptor
-
-
-def _open_directory(
-    path: str, stack: contextlib.ExitStack, *, dir_fd: t.Optional[int] = None, follow: bool = False
-) -> int:
-    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-    descriptor = os.open(path, flags, dir_fd=dir_fd)
-    stack.callback(os.close, descriptor)
-    return descriptor
-
-
 # As root
 
 
 def _do_denied(wanted: Wanted, settings: Settings, answer: Survey) -> tuple[Change, ...]:
     """Do as root what the owner was denied."""
+    if settings.root and not all(_is_ground(wanted, change) for change in answer.denied):
+        with contextlib.suppress(PermissionError):  # Then it may do nothing there either.
+            check_way(wanted.share, wanted.uid)
+            read_identity(wanted.share)
     for change in answer.denied:
         try:
             if not settings.root:
@@ -335,7 +297,7 @@ def _nobody_may(wanted: Wanted, settings: Settings, change: Change) -> UvnasErro
 
 
 def _verb(change: Change) -> str:
-    return "make" if change.before is None else "correct"
+    return "make" if change.makes else "correct"
 
 
 def _command(change: Change) -> str:

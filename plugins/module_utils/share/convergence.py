@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from ..host.convergence import Convergence, Done, Plan
 from . import store
-from .identity import identify
 from .layout import Layout
+from .place import check_place
 from .spec import Share
 
 
@@ -26,7 +26,8 @@ class ShareConvergence(Convergence[Plan, Done]):
         return self.layout.mutex
 
     def check_place(self) -> None:
-        identify(self.share)
+        # A check comes before there is a share, perhaps.
+        check_place(self.share, to_come=self.check_mode)
 
     def sweep(self) -> None:
         store.sweep(self.layout)

@@ -80,14 +80,3 @@ def identify(share: Share) -> Identity:
             hint="Is its filesystem mounted on this host? Its builder lays it out (role share, module uv_share).",
         )
     return identity
-
-
-def earlier_shares(params: t.Iterable[t.Mapping[str, str]], here: Share) -> tuple[Share, ...]:
-    """From the value of a module's ``earlier_shares`` option: other shares that this host builds, and has brought up to
-    date before.
-
-    Those that belong to somebody else are left out, whose owner must not decide what is on this share; and so is what
-    is the same directory by another path.
-    """
-    shares = [Share.parse(item) for item in params]
-    return tuple(share for share in shares if files.is_trusted(share.root) and not files.is_same(share.root, here.root))

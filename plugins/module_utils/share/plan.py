@@ -12,6 +12,7 @@ import typing as t
 from ..errors import UvnasError
 from ..host import acl
 from ..host.mounts import Space
+from ..host.trust import foreign
 from .layout import Layout, is_below
 from .probe import Abilities
 from .spec import Share
@@ -64,20 +65,27 @@ class Directory:
     mode: int
     # None: of no interest, or the filesystem has no such ACLs.
     default_acl: t.Optional[str] = None
+    # It is none: a symlink or a file is in its place.
+    other: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """A directory to make (``before`` is None) or to correct."""
+    """A directory to make (``before`` is None), to make in place of what is moved aside, or to correct."""
 
     path: str
     before: t.Optional[Directory]
     after: Directory
+    aside: bool = False
+
+    @property
+    def makes(self) -> bool:
+        return self.before is None or self.aside
 
     @classmethod
     def from_dict(cls, data: t.Mapping[str, t.Any]) -> Change:
         before = data["before"]
-        return cls(data["path"], Directory(**before) if before else None, Directory(**data["after"]))
+        return cls(data["path"], Directory(**before) if before else None, Directory(**data["after"]), data["aside"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,8 +146,13 @@ def wanted_directories(wanted: Wanted) -> dict[str, Directory]:
     else:
         found[layout.user_cache] = plain
     for person in wanted.people:
-        found[os.path.join(layout.user_cache, person.name)] = Directory(person.uid, person.gid, 0o700)
+        found[os.path.join(layout.user_cache, person.name)] = Directory(person.uid, person.gid, 0o700, acl.NONE)
     return found
+
+
+def is_of_a_person(wanted: Wanted, path: str) -> bool:
+    """Whether a directory of the share is one person's cache."""
+    return os.path.dirname(path) == wanted.layout.user_cache
 
 
 def parents(share: Share) -> list[str]:
@@ -168,14 +181,40 @@ def plan_directories(
     changes = [Change(path, None, above) for path in parents(wanted.share) if found[path] is None]
     for path, directory in directories.items():
         before, after = found[path], directory if has_acl else dataclasses.replace(directory, default_acl=None)
-        if before != after:
-            changes.append(Change(path, before, after))
+        if before == after:
+            continue
+        aside = False
+        if before is not None and is_of_a_person(wanted, path):
+            aside = not is_acceptable(wanted, before, after)
+            if not aside and before.uid == after.uid:
+                continue  # What else they do about it is their business, and stops nobody's run.
+        changes.append(Change(path, before, after, aside))
     return changes
+
+
+def is_acceptable(wanted: Wanted, found: Directory, after: Directory) -> bool:
+    """Whether a directory can become what it is to be (``after``), as nobody else can have put anything in it.
+
+    Where people share a cache, anybody can make a directory of any name, or let others write to their own.
+    """
+    belongs = found.uid in (0, wanted.uid, after.uid)
+    return belongs and not found.other and not found.mode & 0o022 and found.default_acl in (None, acl.NONE)
+
+
+def check_owners(wanted: Wanted, found: t.Mapping[str, t.Optional[Directory]]) -> None:
+    """Raise UvnasError where a directory of the share belongs to somebody else, who can have put anything in it.
+
+    What is not as it should be in a person's cache is moved aside, see plan_directories().
+    """
+    for path in wanted_directories(wanted):
+        directory = found[path]
+        if directory is not None and not is_of_a_person(wanted, path) and directory.uid not in (0, wanted.uid):
+            raise foreign(path, directory.uid, wanted.uid)
 
 
 def needs_root(wanted: Wanted, change: Change) -> str:
     """Why only root can make this change, whoever may write where; empty where the owner can."""
-    before, after = change.before, change.after
+    before, after = None if change.aside else change.before, change.after
     if after.uid != wanted.uid:
         return "only root can make a directory that belongs to somebody else"
     if before is not None and before.uid != wanted.uid:

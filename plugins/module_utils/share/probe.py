@@ -14,13 +14,14 @@ import shutil
 import typing as t
 
 from ..errors import CommandError, UvnasError
-from ..host import mutex
+from ..host import files, mutex
 from ..host.process import Runner
 
-PROBE_DIR = ".uvnas-probe"
 PROBE_MUTEX = ".uvnas-probe.mutex"
-# Names that this file leaves in a share's root, for good or when it is killed.
-PROBE_NAMES = frozenset({PROBE_DIR, PROBE_MUTEX})
+# The directory that is tried in. Not a name of files.temporary_name(): whoever sweeps those has another mutex.
+_PROBE_DIR = ".uvnas-probe-"
+# Names, as patterns, that this file leaves in a share's root, for good or when it is killed.
+LEFTOVERS = (PROBE_MUTEX, f"{_PROBE_DIR}*")
 
 _FICLONE = 0x40049409  # ioctl_ficlone(2); the same on x86_64 and aarch64
 # Errors that say nothing about what a filesystem can do.
@@ -40,31 +41,37 @@ class Abilities:
     posix_lock: bool
 
 
-def probe(root: str, runner: Runner, *, timeout: float) -> Abilities:
-    """Try in a directory below ``root`` what this collection needs and uv would like. Leaves nothing but a mutex.
-
-    One at a time, so that what a killed process left behind can be told from what another one is just doing.
-    """
-    directory = os.path.join(root, PROBE_DIR)
+@contextlib.contextmanager
+def alone(root: str, *, timeout: float) -> t.Iterator[None]:
+    """Be the only one who probes in ``root``. Needs a share's mutex no less than that needs a share: look first."""
     with mutex.hold(os.path.join(root, PROBE_MUTEX), timeout=timeout, purpose="probing the filesystem"):
-        _remove(directory)
-        try:
-            return _probe(directory, runner)
-        finally:
-            _remove(directory)
+        yield
+
+
+def probe(root: str, runner: Runner) -> Abilities:
+    """Try in a directory below ``root`` what this collection needs and uv would like. To be called alone().
+
+    So what a killed process left behind can be told from what another one is just doing. Nothing else is left.
+    """
+    files.sweep(root, _is_of_a_probe)
+    directory = os.path.join(root, f"{_PROBE_DIR}{os.urandom(8).hex()}")
+    try:
+        return _probe(directory, runner)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(directory)
 
 
 def forget(root: str) -> None:
-    """Remove what probe() leaves, from a directory that is not going to be a share."""
-    if os.path.exists(os.path.join(root, PROBE_DIR)):
+    """Remove what alone() leaves, from a directory that is not going to be a share."""
+    if any(map(_is_of_a_probe, os.listdir(root))):
         return  # somebody else's
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(root, PROBE_MUTEX))
 
 
-def _remove(directory: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(directory)
+def _is_of_a_probe(name: str) -> bool:
+    return name.startswith(_PROBE_DIR)
 
 
 def _probe(directory: str, runner: Runner) -> Abilities:

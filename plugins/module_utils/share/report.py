@@ -40,10 +40,10 @@ def report(
         "link_mode": mode,
         "probe": {**tried, **free},
         "platform": dataclasses.asdict(platform),
-        "created": [change.path for change in changes if change.before is None] + file.get("created", []),
-        "corrected": [change.path for change in changes if change.before is not None] + file.get("corrected", []),
+        "created": [change.path for change in changes if change.makes] + file.get("created", []),
+        "corrected": [change.path for change in changes if not change.makes] + file.get("corrected", []),
         "diff": _diff(wanted, changes, identity),
-        "warnings": _warnings(wanted, answer, changes, identity, mode),
+        "warnings": _warnings(wanted, answer, changes, mode),
     }
 
 
@@ -73,14 +73,12 @@ _TAILS = {
 
 def _line(wanted: Wanted, path: str, directory: Directory) -> str:
     name = os.path.relpath(path, wanted.root)
-    tail = _TAILS[directory.default_acl or acl.NONE]
+    tail = ", and no directory" if directory.other else _TAILS[directory.default_acl or acl.NONE]
     who = f"{user_name(directory.uid)}:{group_name(directory.gid)}"
     return f"{name}/: {directory.mode:04o} {who}{tail}\n"
 
 
-def _warnings(
-    wanted: Wanted, answer: Survey, changes: t.Sequence[Change], identity: str, mode: t.Optional[str]
-) -> list[str]:
+def _warnings(wanted: Wanted, answer: Survey, changes: t.Sequence[Change], mode: t.Optional[str]) -> list[str]:
     which = f"Share {wanted.name} ({wanted.root})"
     found = []
     if mode == "copy":
@@ -95,10 +93,16 @@ def _warnings(
             f"{which}: the filesystem has no POSIX default ACLs. People can share user-cache only with"
             " umask 002 (or 007); with another one their uv fails there. Or set uvnas_user_cache to private."
         )
-    moved = [change for change in changes if change.before and change.before.uid != change.after.uid]
-    if moved and identity != "created" and moved[0].path == wanted.root:
-        found.append(
-            f"{which} had another owner. Only its own directories were given to {wanted.owner}; what is in them was"
-            " not: see chown --recursive."
-        )
+    for change in changes:
+        before = change.before
+        if before is None or change.path == wanted.layout.user_cache:
+            continue
+        if change.aside:
+            found.append(
+                f"{which}: others made {change.path}, or could write to it. It was moved aside, to"
+                f" .{os.path.basename(change.path)}.*.aside there. Remove it if nobody misses it."
+            )
+        elif before.mode & 0o022:
+            who = "everybody" if before.mode & 0o002 else "its group"
+            found.append(f"{which}: {who} could write to {change.path}. Nobody can any more; see what is in it.")
     return found

@@ -17,6 +17,7 @@ from ..host.platform import check_glibc
 from .layout import Layout, is_below, normalised
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}\Z")
+_ID = re.compile(r"([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})")
 _MODE = re.compile(r"0?[0-7]{3,4}\Z")
 
 
@@ -59,6 +60,12 @@ class Share:
             check_id(name, item.get("id")),
             None if glibc is None else check_glibc(name, glibc),
         )
+
+    @classmethod
+    def from_params(cls, params: t.Mapping[str, t.Any]) -> Share:
+        """From the options that modules which work on a share have in common. Raises SpecError."""
+        names = {"name": "share_name", "root": "share", "mount": "mount", "id": "share_id"}
+        return cls.parse({key: params[name] for key, name in names.items()})
 
 
 def parse_shares(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Share]:
@@ -125,11 +132,10 @@ def check_id(name: str, share_id: t.Any) -> str:
     """A share's id as ``share.json`` has it; empty where none is given."""
     if share_id is None or share_id == "":
         return ""
-    import uuid  # Not with the others: few shares have one declared.
-
-    try:
-        return str(uuid.UUID(str(share_id)))
-    except ValueError:
+    # Not by the module uuid: few shares have one declared, and the owner may not read what is not loaded yet.
+    match = _ID.fullmatch(str(share_id).lower())
+    if match is None:
         raise SpecError(
             f"share {name}: {share_id!r} is not an id", hint="Copy the id from the share's share.json, or leave it out."
-        ) from None
+        )
+    return "-".join(match.groups())

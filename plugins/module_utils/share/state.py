@@ -16,12 +16,13 @@ import stat
 import typing as t
 
 from ..errors import UvnasError
-from ..host import acl, files
-from ..host.mounts import Mount, Space, is_mount_point, mount_of, mounts, space
+from ..host import acl, files, trust
+from ..host.mounts import Mount, Space, mount_of, mounts, space
 from .identity import Identity, read_identity
-from .layout import Layout, is_below
-from .plan import Directory, Wanted, parents, wanted_directories
-from .probe import PROBE_NAMES
+from .layout import Layout
+from .place import check_mounted, check_way
+from .plan import Directory, Wanted, is_of_a_person, parents, wanted_directories
+from .probe import LEFTOVERS
 from .spec import Share
 
 IDENTITY_MODE = 0o644
@@ -36,7 +37,7 @@ _NOT_CONTENT = (
     ".nfs*",
     ".uvnas.mutex",
     ".share.json.*.tmp",
-    *sorted(PROBE_NAMES),
+    *LEFTOVERS,
 )
 
 
@@ -63,17 +64,17 @@ def observe(wanted: Wanted) -> Seen:
     """Look at the share without changing anything. Raises UvnasError where it is no place for this share."""
     share = wanted.share
     check_mounted(share)
+    check_way(share, wanted.uid)
     found = {path: _look_at(path, follow=True) for path in parents(share)}
     found[share.root] = _look_at(share.root)
     ground = share.root if found[share.root] else _nearest(share)
-    _check_on_mount(share, ground)
     directories = wanted_directories(wanted)
     for path in directories:
         if path != share.root:
-            found[path] = _look_at(path) if found[share.root] else None
+            found[path] = _look_at(path, other=is_of_a_person(wanted, path)) if found[share.root] else None
     identity, identity_is_off = _identity(wanted) if found[share.root] else (None, False)
     if identity is None:
-        _check_not_inside(share)
+        _check_not_inside(share, wanted.uid)
     has_acl = acl.default_acl_of(ground) is not None
     all_mounts = mounts()
     mount = mount_of(ground, all_mounts)
@@ -95,39 +96,12 @@ def observe(wanted: Wanted) -> Seen:
     )
 
 
-def check_mounted(share: Share) -> None:
-    """Raise UvnasError where the share has a mount declared, and nothing is mounted there. An automounter gets a go."""
-    if share.mount is None:
-        return
-    hint = f"Mount the NAS at {share.mount} (see /etc/fstab, or the automounter), then run again."
-    try:
-        mounted = is_mount_point(share.mount)
-        mount = mount_of(share.mount, mounts()) if mounted else None
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UvnasError(
-            f"the mount {share.mount} of share {share.name} does not exist on this host", hint=hint
-        ) from error
-    if not mounted or (mount and mount.type == "autofs"):
-        raise UvnasError(f"nothing is mounted at {share.mount}, where share {share.name} is to be", hint=hint)
-
-
-def _check_on_mount(share: Share, ground: str) -> None:
-    """A symlink between mount and root may lead anywhere."""
-    if share.mount is None:
-        return
-    real, mount = os.path.realpath(ground), os.path.realpath(share.mount)
-    if not is_below(real, mount):
-        raise UvnasError(
-            f"{ground} is really {real}, which is not below the mount {share.mount} of share {share.name}",
-            hint="Declare the path without symlinks that lead out of the mount.",
-        )
-
-
-def _check_not_inside(share: Share) -> None:
+def _check_not_inside(share: Share, uid: int) -> None:
     path = os.path.dirname(share.root)
     while path != "/":
         data: t.Optional[dict[str, t.Any]] = None
-        with contextlib.suppress(OSError, UvnasError):  # somebody else's file of that name
+        with contextlib.suppress(OSError, UvnasError):  # somebody else's file of that name, or something else
+            trust.check_owner(Layout(path).identity, uid)
             data = files.read_json(Layout(path).identity)
         if data and "layout" in data and "id" in data:
             raise UvnasError(
@@ -149,12 +123,13 @@ def _nearest(share: Share) -> str:
     )
 
 
-def _look_at(path: str, *, follow: bool = False) -> t.Optional[os.stat_result]:
+def _look_at(path: str, *, follow: bool = False, other: bool = False) -> t.Optional[os.stat_result]:
+    """What is there. Raises UvnasError where that is no directory, unless it may be something ``other``."""
     try:
         status = os.stat(path, follow_symlinks=follow)
     except FileNotFoundError:
         return None
-    if not stat.S_ISDIR(status.st_mode):
+    if not stat.S_ISDIR(status.st_mode) and not other:
         kind = "a symlink" if stat.S_ISLNK(status.st_mode) else "no directory"
         raise UvnasError(
             f"{path} is {kind}; a share is made of directories",
@@ -167,8 +142,9 @@ def _directory(path: str, status: t.Optional[os.stat_result], *, look: bool) -> 
     """A directory as it is; ``look``: whether its default ACL is of interest."""
     if status is None:
         return None
-    kind = acl.kind(acl.default_acl_of(path) or b"") if look else None
-    return Directory(status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode), kind)
+    other = not stat.S_ISDIR(status.st_mode)
+    kind = acl.kind(acl.default_acl_of(path) or b"") if look and not other else None
+    return Directory(status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode), kind, other)
 
 
 def _identity(wanted: Wanted) -> tuple[t.Optional[Identity], bool]:

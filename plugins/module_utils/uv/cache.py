@@ -28,7 +28,7 @@ import shutil
 import typing as t
 
 from ..errors import UvnasError
-from ..host import files
+from ..host import files, trust
 from .wheel import read_record
 
 # Held by a running uv, or of no use without building anew.
@@ -46,7 +46,7 @@ def borrow(source: str, target: str, packages: t.Mapping[str, str], minor: str) 
     For a Python ``minor``, such as ``3.12``. True if all of it is in ``target`` then, so that uv can do without an
     index. Raises OSError where ``target`` is full.
     """
-    if files.is_trusted(source):
+    if trust.is_safe(source, os.geteuid()):
         for name, version in packages.items():
             # Whatever else is wrong with it there: then it is not to be had there.
             with contextlib.suppress(_NotToBeHadError, UvnasError, ValueError, TypeError, csv.Error):

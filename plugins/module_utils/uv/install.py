@@ -14,13 +14,14 @@ import stat
 import typing as t
 
 from ..errors import CommandError, SpecError, UvnasError
-from ..host import files, platform
+from ..host import files, platform, trust
 from ..host.checksum import check_archive
 from ..host.convergence import Convergence
 from ..host.process import Runner, check
 from ..host.workers import Result
 from ..share import store
-from ..share.identity import identify, read_identity
+from ..share.identity import read_identity
+from ..share.place import check_place
 from ..share.spec import Share
 from .release import PROGRAMS, extract, reported_version
 
@@ -94,8 +95,12 @@ class Plan:
 def plan(place: Place, version: str) -> Plan:
     """What has to be done for ``place`` to have ``version``. A few file operations, and no process.
 
-    Raises UvnasError where something is in the way that this collection did not make.
+    Raises UvnasError where something is in the way that this collection did not make, or somebody else did.
     """
+    for program in PROGRAMS:
+        trust.check_way(place.program(version, program), os.geteuid(), top=place.lib_dir)
+        if os.path.lexists(place.link(program)):
+            trust.check_owner(place.link(program), os.geteuid())
     versions = _from_bin(place)
     links = {program: files.read_link(place.link(program)) for program in PROGRAMS}
     linked = {program: _linked_version(place, program, target, versions) for program, target in links.items()}
@@ -165,8 +170,6 @@ class Installation(Convergence[Plan, None]):
         return self.place.mutex
 
     def plan(self) -> Plan:
-        if not self._is_to_come:
-            self.check_place()  # What is in the way elsewhere is no business of ours.
         return plan(self.place, self.version)
 
     def changes(self, plan: Plan) -> bool:
@@ -190,7 +193,10 @@ class Installation(Convergence[Plan, None]):
 
     def check_place(self) -> None:
         if self.place.share is not None:
-            identify(self.place.share)
+            check_place(self.place.share, to_come=self.check_mode)
+            return
+        for path in (self.place.lib_dir, self.place.bin_dir):
+            trust.check_way(path, os.geteuid())
 
     def sweep(self) -> None:
         if self.place.share is not None:

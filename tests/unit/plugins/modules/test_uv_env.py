@@ -219,7 +219,7 @@ def test_killed_at_any_step(
 
 
 def test_what_a_killed_removal_left_goes_with_the_next_change(run: Run, layout: Layout) -> None:
-    trash = Path(layout.generations, ".gone.dev1-17.tmp")
+    trash = Path(layout.generations, ".gone.uvnas-0000000000000011.tmp")
     trash.mkdir()
     run()
     assert os.listdir(layout.generations) == ["train"]

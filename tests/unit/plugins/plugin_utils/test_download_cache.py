@@ -104,6 +104,18 @@ def test_what_is_broken_is_downloaded_anew(
     assert obtain(cache, shelf).downloaded is False
 
 
+def test_a_directory_that_others_may_write_to_is_not_believed(cache: DownloadCache, shelf: Shelf) -> None:
+    """They could put another uv there, and the record of it."""
+    obtain(cache, shelf)
+    for directory in (Path(cache.directory), Path(cache.directory).parent):
+        mode = directory.stat().st_mode
+        directory.chmod(0o777)
+        with pytest.raises(UvnasError, match=f"everybody may write to {directory}$"):
+            obtain(cache, shelf)
+        directory.chmod(mode)
+    assert not obtain(cache, shelf).downloaded
+
+
 def test_a_failed_download_leaves_nothing(cache: DownloadCache, shelf: Shelf) -> None:
     with pytest.raises(UvnasError, match="cannot download"):
         obtain(cache, Nowhere())

@@ -94,9 +94,9 @@ def test_it_is_planned_anew_with_the_mutex_after_a_sweep(tmp_path: Path) -> None
     number = Number(tmp_path, 2)
     assert number.run() == {"changed": True, "from": 0, "to": 2, "done": 1}
     assert number.calls == [
+        "place",
         "plan",
         "obstacle to 0 -> 2",
-        "place",
         "place, with the mutex",
         "sweep, with the mutex",
         "plan, with the mutex",
@@ -139,14 +139,14 @@ def test_what_came_in_the_way_meanwhile_counts_too(tmp_path: Path) -> None:
 def test_a_check_makes_the_same_plan_and_takes_no_mutex(tmp_path: Path) -> None:
     number = Number(tmp_path, 2, check_mode=True)
     assert number.run() == {"changed": True, "from": 0, "to": 2, "done": None}
-    assert number.calls == ["plan", "obstacle to 0 -> 2"]
+    assert number.calls == ["place", "plan", "obstacle to 0 -> 2"]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_to_do_takes_no_mutex(tmp_path: Path) -> None:
     number = Number(tmp_path, 2, found=2)
     assert number.run() == {"changed": False, "from": 2, "to": 2, "done": None}
-    assert number.calls == ["plan", "obstacle to 2 -> 2"]
+    assert number.calls == ["place", "plan", "obstacle to 2 -> 2"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -158,7 +158,7 @@ def test_an_obstacles_answer_ends_it(tmp_path: Path, check_mode: bool) -> None:
     with pytest.raises(UvnasError, match="it cannot be"):
         number.run()
     assert number.found == 0
-    assert len(number.calls) == 2
+    assert len(number.calls) == 3
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,19 +1,17 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which share a directory is: what share.json says, what is mounted, and whose shares are believed."""
+"""Which share a directory is: what share.json says."""
 
 from __future__ import annotations
 
-import os
 import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError, UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.identity import (
     Identity,
-    earlier_shares,
     identify,
     parse_identity,
     read_identity,
@@ -97,44 +95,3 @@ def test_one_of_another_layout_is_not_taken_for_another_share(root: Path) -> Non
     write_json(root / "share.json", {"layout": 2, "name": "nas_b", "id": ID})
     with pytest.raises(UvnasError, match="says layout 2, but this uvnas.cluster knows layout 1"):
         identify(share(root))
-
-
-# Mounts
-
-
-# Earlier shares
-
-
-def test_earlier_shares(tmp_path: Path) -> None:
-    here, other = make_share(tmp_path / "here"), make_share(tmp_path / "other")
-    (tmp_path / "link").symlink_to("here")
-    params = [
-        {"name": "other", "root": f"{other}/"},
-        {"name": "link", "root": str(tmp_path / "link")},
-        {"name": "here", "root": str(here)},
-        {"name": "absent", "root": str(tmp_path / "absent")},
-    ]
-    assert earlier_shares(params, share(here)) == (Share.parse({"name": "other", "root": str(other)}),)
-    assert earlier_shares([], share(here)) == ()
-    # The share here need not be there yet.
-    found = earlier_shares(params[:1], share(tmp_path / "to-come"))
-    assert [one.name for one in found] == ["other"]
-
-
-def test_what_others_may_write_to_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here, other = make_share(tmp_path / "here"), make_share(tmp_path / "other")
-    params = [{"name": "other", "root": str(other)}]
-    other.chmod(0o775)
-    assert earlier_shares(params, share(here)) == ()
-    other.chmod(0o755)
-    assert len(earlier_shares(params, share(here))) == 1
-    if os.geteuid() == 0:
-        os.chown(other, 1, 1)
-    else:
-        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    assert earlier_shares(params, share(here)) == ()
-
-
-def test_earlier_shares_that_cannot_be_meant(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="share other: its root 'uv' is not an absolute path"):
-        earlier_shares([{"name": "other", "root": "uv"}], share(tmp_path))

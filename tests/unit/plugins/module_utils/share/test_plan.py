@@ -71,7 +71,7 @@ def test_private_caches() -> None:
     private = dataclasses.replace(WANTED, user_cache="private", people=(Person("ada", PERSON, 3),))
     wanted = wanted_directories(private)
     assert wanted[WANTED.layout.user_cache] == Directory(OWNER, GROUP, 0o755, acl.NONE)
-    assert wanted[f"{WANTED.layout.user_cache}/ada"] == Directory(PERSON, 3, 0o700)
+    assert wanted[f"{WANTED.layout.user_cache}/ada"] == Directory(PERSON, 3, 0o700, acl.NONE)
 
 
 def test_nothing_to_do() -> None:

@@ -17,7 +17,8 @@ ALL = probe.Abilities(hard_link=True, reflink=True, symlink=True, rename=True, e
 
 
 def test_probing_leaves_only_its_mutex(tmp_path: Path) -> None:
-    found = probe.probe(str(tmp_path), SystemRunner(), timeout=0)
+    with probe.alone(str(tmp_path), timeout=0):
+        found = probe.probe(str(tmp_path), SystemRunner())
     assert dataclasses.replace(found, hard_link=True, reflink=True) == ALL
     assert [path.name for path in tmp_path.iterdir()] == [probe.PROBE_MUTEX]
     probe.forget(str(tmp_path))
@@ -25,11 +26,11 @@ def test_probing_leaves_only_its_mutex(tmp_path: Path) -> None:
 
 
 def test_probing_removes_what_a_killed_one_left(tmp_path: Path) -> None:
-    left = tmp_path / probe.PROBE_DIR / "one"
+    left = tmp_path / ".uvnas-probe-0123456789abcdef" / "one"
     left.mkdir(parents=True)
     (left / "script").touch(mode=0o400)
-    probe.probe(str(tmp_path), SystemRunner(), timeout=0)
-    assert [path.name for path in tmp_path.iterdir()] == [probe.PROBE_MUTEX]
+    probe.probe(str(tmp_path), SystemRunner())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_link_modes() -> None:

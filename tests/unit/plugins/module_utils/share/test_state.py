@@ -6,21 +6,17 @@
 from __future__ import annotations
 
 import os
-import typing as t
 from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import acl
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.files import temporary_name
-from ansible_collections.uvnas.cluster.plugins.module_utils.share import probe
-from ansible_collections.uvnas.cluster.plugins.module_utils.share import state as state_room
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.plan import Directory, Wanted, plan_directories
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.state import (
     IDENTITY_MODE,
     check_empty,
-    check_mounted,
     is_leftover,
     observe,
 )
@@ -30,7 +26,12 @@ SHARE = Share.parse({"name": "a", "root": "/srv"})
 
 
 def test_a_killed_first_run_and_a_fresh_filesystem_leave_an_empty_directory() -> None:
-    leftovers = [".share.json.dev1-4711.tmp", ".uvnas.mutex", ".uvnas-probe", ".uvnas-probe.mutex"]
+    leftovers = [
+        ".share.json.uvnas-0000000000001267.tmp",
+        ".uvnas.mutex",
+        ".uvnas-probe-0123456789abcdef",
+        ".uvnas-probe.mutex",
+    ]
     check_empty(SHARE, [*leftovers, "lost+found", ".snapshot", ".nfs000123"])
     with pytest.raises(UvnasError, match=r"/srv is no share and not empty \(it has a, b, c, …\)"):
         check_empty(SHARE, ["d", "c", "b", "a", *leftovers])
@@ -54,8 +55,9 @@ def hint_of(name: str) -> str:
         ".zfs",
         ".nfs000000000123abcd",
         ".uvnas.mutex",
-        ".share.json.dev1-4711.tmp",
-        *sorted(probe.PROBE_NAMES),
+        ".share.json.uvnas-0000000000001267.tmp",
+        ".uvnas-probe.mutex",
+        ".uvnas-probe-0123456789abcdef",
     ],
 )
 def test_what_is_no_content(name: str) -> None:
@@ -68,7 +70,17 @@ def test_an_identity_that_was_being_written_is_no_content() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["bin", "share.json", ".hidden", "snapshot", ".other.dev1-1.tmp", "x.uvnas.mutex", "nfs1", ".share.json", ""],
+    [
+        "bin",
+        "share.json",
+        ".hidden",
+        "snapshot",
+        ".other.uvnas-0000000000000001.tmp",
+        "x.uvnas.mutex",
+        "nfs1",
+        ".share.json",
+        "",
+    ],
 )
 def test_what_is_content(name: str) -> None:
     assert not is_leftover(name)
@@ -149,41 +161,3 @@ def test_a_share_inside_another(tmp_path: Path) -> None:
 def test_the_directory_above_has_to_exist(tmp_path: Path) -> None:
     with pytest.raises(UvnasError, match=f"{tmp_path}/nas, in which share nas_a is to be made, does not exist"):
         observe(wanted(tmp_path / "nas" / "uv"))
-
-
-def at(root: Path, **more: t.Any) -> Share:
-    return Share.parse({"name": "nas_a", "root": str(root), **more})
-
-
-def test_without_a_mount_nothing_is_looked_at(tmp_path: Path) -> None:
-    check_mounted(at(tmp_path / "absent"))
-
-
-def test_nothing_is_mounted(tmp_path: Path) -> None:
-    with pytest.raises(UvnasError, match=f"^nothing is mounted at {tmp_path}, where share nas_a is to be$") as caught:
-        check_mounted(at(tmp_path / "uv", mount=str(tmp_path)))
-    assert f"Mount the NAS at {tmp_path}" in caught.value.hint
-
-
-@pytest.mark.parametrize("mount", ["absent", "file/below"])
-def test_a_mount_that_does_not_exist(tmp_path: Path, mount: str) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(UvnasError, match=f"the mount {tmp_path}/{mount} of share nas_a does not exist on this host"):
-        check_mounted(at(tmp_path / mount / "uv", mount=str(tmp_path / mount)))
-
-
-def test_a_mount_there(tmp_path: Path) -> None:
-    check_mounted(at(Path("/proc/uv"), mount="/proc"))
-    check_mounted(at(Path("/srv/uv"), mount="/"))
-    (tmp_path / "link").symlink_to("/proc")
-    check_mounted(at(tmp_path / "link" / "uv", mount=str(tmp_path / "link")))
-
-
-def test_an_automounter_alone_is_no_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was asked, and has mounted nothing."""
-    mount = state_room.mount_of("/proc", state_room.mounts())
-    assert mount is not None
-    automounter = type(mount)(mount.mount_id, "/proc", "autofs")
-    monkeypatch.setattr(state_room, "mounts", lambda: [automounter])
-    with pytest.raises(UvnasError, match="nothing is mounted at /proc, where share nas_a is to be"):
-        check_mounted(at(Path("/proc/uv"), mount="/proc"))

@@ -32,9 +32,9 @@ def root(tmp_path: Path) -> Path:
         add_generation(root, "train", generation_id)
     publish(root, "train", TWO)
     add_lock(root, "train", "numpy==2.3.1\n")
-    (root / "envs" / ".train.dev1-1.tmp").symlink_to("nowhere")
-    (root / "generations" / ".gone.dev1-1.tmp").mkdir()
-    (root / "generations" / "train" / f".{ONE}.dev1-1.tmp").mkdir()
+    (root / "envs" / ".train.uvnas-0000000000000001.tmp").symlink_to("nowhere")
+    (root / "generations" / ".gone.uvnas-0000000000000001.tmp").mkdir()
+    (root / "generations" / "train" / f".{ONE}.uvnas-0000000000000001.tmp").mkdir()
     return root
 
 
@@ -162,23 +162,23 @@ def make(root: Path, paths: t.Iterable[str]) -> None:
 
 
 LEFT = [
-    ".share.json.dev1-4711.tmp",
-    ".x.dev1-4711.tmp/",
-    "bin/.uv.dev1-4711.tmp",
-    "lib/uv/.0.13.9.dev1-4711.tmp/",
-    "cache/.abc.dev1-4711.tmp/",
-    "cache/.alpha.rkyv.dev1-4711.tmp",
-    "python/.cpython-3.12.4.dev1-4711.tmp/",
+    ".share.json.uvnas-0000000000001267.tmp",
+    ".x.uvnas-0000000000001267.tmp/",
+    "bin/.uv.uvnas-0000000000001267.tmp",
+    "lib/uv/.0.13.9.uvnas-0000000000001267.tmp/",
+    "cache/.abc.uvnas-0000000000001267.tmp/",
+    "cache/.alpha.rkyv.uvnas-0000000000001267.tmp",
+    "python/.cpython-3.12.4.uvnas-0000000000001267.tmp/",
     "python/.temp/.tmpAbC123/",
     "python/.temp/download",
-    "python-archives/.a.tar.gz.dev1-4711.tmp",
+    "python-archives/.a.tar.gz.uvnas-0000000000001267.tmp",
     "python-archives/.tmpAbC123/",
     "python-archives/none-cpython-3.12.4.tar.gz",
-    "locks/.train.txt.dev1-4711.tmp",
-    "locks/.pythons.json.dev1-4711.tmp",
-    "envs/.new.dev1-4711.tmp",
-    "generations/.old.dev1-4711.tmp/",
-    "generations/train/.1.dev1-4711.tmp/",
+    "locks/.train.txt.uvnas-0000000000001267.tmp",
+    "locks/.pythons.json.uvnas-0000000000001267.tmp",
+    "envs/.new.uvnas-0000000000001267.tmp",
+    "generations/.old.uvnas-0000000000001267.tmp/",
+    "generations/train/.1.uvnas-0000000000001267.tmp/",
     "generations/train/unfinished/",
     "generations/new/unfinished/",
 ]
@@ -186,26 +186,26 @@ KEPT = [
     ".uvnas.mutex",
     ".uvnas-probe.mutex",
     ".uvnas-probe/",
-    ".snapshot/.x.dev1-1.tmp",
+    ".snapshot/.x.uvnas-0000000000000001.tmp",
     ".nfs0001",
-    "lost+found/.x.dev1-1.tmp",
+    "lost+found/.x.uvnas-0000000000000001.tmp",
     "journal.jsonl",
     "bin/.hidden",
     "lib/uv/0.13.9/uv",
-    "lib/uv/0.13.9/.x.dev1-1.tmp",
+    "lib/uv/0.13.9/.x.uvnas-0000000000000001.tmp",
     "cache/.lock",
     "cache/.gitignore",
     "cache/.tmpAbC123/",
-    "cache/archive-v0/abc/.x.dev1-1.tmp",
-    "user-cache/.x.dev1-1.tmp",
-    "user-cache/ada/.x.dev1-1.tmp/",
+    "cache/archive-v0/abc/.x.uvnas-0000000000000001.tmp",
+    "user-cache/.x.uvnas-0000000000000001.tmp",
+    "user-cache/ada/.x.uvnas-0000000000000001.tmp/",
     "python/.lock",
     "python/.gitignore",
-    "python/cpython-3.12.4-linux-x86_64-gnu/lib/.x.dev1-1.tmp",
+    "python/cpython-3.12.4-linux-x86_64-gnu/lib/.x.uvnas-0000000000000001.tmp",
     "python-archives/0123-cpython-3.12.4.tar.gz",
     "locks/train.txt",
-    "locks/history/.x.dev1-1.tmp",
-    f"generations/train/{ONE}/lib/.x.dev1-1.tmp",
+    "locks/history/.x.uvnas-0000000000000001.tmp",
+    f"generations/train/{ONE}/lib/.x.uvnas-0000000000000001.tmp",
     "generations/new/.hidden",
     "notes.tmp",
 ]
@@ -220,7 +220,7 @@ def test_what_killed_runs_leave_is_removed_everywhere(tmp_path: Path) -> None:
     (root / "generations" / "new").mkdir(exist_ok=True)
     before = names(root)
     make(root, LEFT)
-    (root / "envs" / ".link.dev1-4711.tmp").symlink_to("nowhere")
+    (root / "envs" / ".link.uvnas-0000000000001267.tmp").symlink_to("nowhere")
     assert names(root) > before
     store.sweep(Layout(str(root)))
     # The directory that uv unpacks in stays; it is of uv's own.
@@ -239,7 +239,7 @@ def test_leftovers_are_removed_and_not_what_they_lead_to(root: Path, layout: Lay
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").touch()
     for directory in ("envs", "generations", "cache", "generations/train", "python-archives"):
-        (root / directory / ".link.dev1-1.tmp").symlink_to(tmp_path / "mine")
+        (root / directory / ".link.uvnas-0000000000000001.tmp").symlink_to(tmp_path / "mine")
     (root / "generations" / "train" / "unfinished").mkdir()
     (root / "generations" / "train" / "unfinished" / "link").symlink_to(tmp_path / "mine")
     store.sweep(layout)

@@ -142,7 +142,7 @@ def test_a_record_that_leads_out_is_not_followed(source: Path, target: Path, pat
 
 
 def test_a_cache_that_others_may_write_is_not_trusted(source: Path, target: Path) -> None:
-    source.chmod(0o775)
+    source.chmod(0o777)
     assert not borrow(str(source), str(target), LOCK, MINOR)
     assert os.listdir(target) == []
 

@@ -227,20 +227,28 @@ def test_a_uv_that_does_not_run_here_is_not_installed(place: Place, uv: bytes, m
 
 def test_leftovers_of_killed_processes_are_removed(place: Place) -> None:
     install(place, "0.8.1")
-    leftover = Path(place.lib_dir, ".0.8.2.otherhost-1.tmp")
+    leftover = Path(place.lib_dir, ".0.8.2.uvnas-0000000000000001.tmp")
     leftover.mkdir()
     (leftover / "uv").write_bytes(b"half")
-    os.symlink("../lib/uv/0.8.2/uv", os.path.join(place.bin_dir, ".uv.otherhost-1.tmp"))
+    os.symlink("../lib/uv/0.8.2/uv", os.path.join(place.bin_dir, ".uv.uvnas-0000000000000001.tmp"))
     # What others have there, who may well have hidden files.
-    for name in (".mine.tmp", ".uv.mine.tmp", ".uv.otherhost-2.tmp"):
+    for name in (".mine.tmp", ".uv.mine.tmp", ".uv.uvnas-0000000000000002.tmp"):
         Path(place.bin_dir, name).write_text("not a link of ours")
-    for name in (".somebody.tmp", ".x.host-1.tmp"):
+    for name in (".somebody.tmp", ".x.uvnas-0000000000000001.tmp"):
         Path(place.lib_dir, name).mkdir()
-    Path(place.lib_dir, ".0.8.2.link-1.tmp").symlink_to("/")
+    Path(place.lib_dir, ".0.8.2.uvnas-0000000000000003.tmp").symlink_to("/")
     install(place, "0.8.2")
     assert not leftover.exists()
-    assert sorted(os.listdir(place.bin_dir)) == [".mine.tmp", ".uv.mine.tmp", ".uv.otherhost-2.tmp", "uv", "uvx"]
-    assert {".somebody.tmp", ".x.host-1.tmp", ".0.8.2.link-1.tmp"} < set(os.listdir(place.lib_dir))
+    assert sorted(os.listdir(place.bin_dir)) == [
+        ".mine.tmp",
+        ".uv.mine.tmp",
+        ".uv.uvnas-0000000000000002.tmp",
+        "uv",
+        "uvx",
+    ]
+    assert {".somebody.tmp", ".x.uvnas-0000000000000001.tmp", ".0.8.2.uvnas-0000000000000003.tmp"} < set(
+        os.listdir(place.lib_dir)
+    )
 
 
 def test_a_running_uv_keeps_running(place: Place) -> None:
@@ -314,7 +322,7 @@ def test_a_share_that_has_it_is_still_identified(share: Share) -> None:
 def test_what_killed_runs_left_on_the_share_goes_too(share: Share) -> None:
     left = Path(share.layout.generations, "train", "unfinished")
     left.mkdir(parents=True)
-    Path(share.layout.envs, ".train.dev1-1.tmp").symlink_to("nowhere")
+    Path(share.layout.envs, ".train.uvnas-0000000000000001.tmp").symlink_to("nowhere")
     converge(Place.on_share(share), "0.8.2", check_mode=True)
     assert left.exists()
     install(Place.on_share(share), "0.8.2")
