@@ -41,7 +41,14 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-_WORDS = {"build": "built", "publish": "published", "keep": "unchanged", "remove": "removed", "failed": "FAILED"}
+_WORDS = {
+    "build": "built",
+    "publish": "published",
+    "keep": "unchanged",
+    "remove": "removed",
+    "failed": "FAILED",
+    "seal": "sealed",
+}
 
 Facts = t.Mapping[str, t.Any]
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""POSIX default ACLs: what the group may do with what is made in a directory, whatever the umask."""
+"""POSIX ACLs: default ones, which say who may do what with what is made in a directory, whatever the umask."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import struct
 import typing as t
 
 DEFAULT_ACL = "system.posix_acl_default"
+_ACCESS_ACL = "system.posix_acl_access"
 
 # Kinds of default ACLs: there is none; what is made is writable for the owning group; anything else.
 NONE, GROUP, OTHER = "none", "group", "other"
@@ -47,3 +48,14 @@ def default_acl_of(path: str) -> t.Optional[bytes]:
         if error.errno in (errno.ENOTSUP, errno.ENOSYS):
             return None
         raise
+
+
+def take_off(path: str) -> None:
+    """Leave ``path`` with its mode alone, and have nothing inherit more from it. It must not be a symlink."""
+    for name in (DEFAULT_ACL, _ACCESS_ACL):
+        try:
+            os.removexattr(path, name)
+        except OSError as error:
+            # It has none; it is no directory; or the filesystem has no such thing.
+            if error.errno not in (errno.ENODATA, errno.EACCES, errno.ENOTSUP, errno.ENOSYS):
+                raise

@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import os
 import re
+import shlex
 import typing as t
 
 from ..errors import UvnasError
@@ -120,9 +122,24 @@ def read(path: str) -> t.Optional[Manifest]:
     return None if data is None else parse(data, path)
 
 
+def read_with_status(path: str) -> t.Optional[tuple[Manifest, os.stat_result]]:
+    """The same, and the status of its file, which is the witness of its generation (see host/sealing)."""
+    found = files.read_with_status(path)
+    return None if found is None else (parse(files.parse_json(found[0], path), path), found[1])
+
+
 def of_generation(layout: Layout, env: str, generation_id: str) -> t.Optional[Manifest]:
     """The manifest of a generation; None where there is no complete generation of that id. Raises UvnasError."""
     return read(layout.manifest(env, generation_id))
+
+
+def anew(path: str) -> str:
+    """A hint: how a generation that is not as it should be is built anew. ``path`` is its manifest's."""
+    command = f"chmod u+w {shlex.quote(os.path.dirname(path))} && rm -f {shlex.quote(path)}"
+    return (
+        "To have it built anew, at a time when nobody uses it, run this as the share's owner, and then site.yml: "
+        f"{command}"
+    )
 
 
 def users_of(layout: Layout, key: str) -> list[str]:
@@ -154,7 +171,7 @@ def parse(data: t.Mapping[str, t.Any], what: str) -> Manifest:
     if wrong:
         raise UvnasError(
             f"{what} is damaged: it does not say {', '.join(dict.fromkeys(wrong))}",
-            hint="Remove its generation, and run site.yml to build it anew.",
+            hint=anew(what),
         )
     return Manifest(**given)
 

@@ -50,6 +50,7 @@ class World:
 
     offered: list[str] | None = dataclasses.field(default_factory=lambda: offer("3.13.1", "3.12.5", "3.12.4", "3.11.9"))
     missing: frozenset[str] = frozenset()
+    unsealed: frozenset[str] = frozenset()
     users: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     asked: list[str] = dataclasses.field(default_factory=list)
 
@@ -61,6 +62,7 @@ class World:
             PLATFORM,
             offered=self.downloads,
             is_there=lambda name: name in found.interpreters and name not in self.missing,
+            is_sealed=lambda name: name not in self.unsealed,
             users_of=self.users_of,
             earlier=earlier,
         )
