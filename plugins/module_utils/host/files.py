@@ -241,34 +241,48 @@ def remove(path: str) -> None:
 def _remove_directory(path: str, name: str, parent: t.Optional[int] = None) -> None:
     """Remove the directory ``name`` in ``parent`` (a descriptor; None: it is a path), which is ``path``, for messages.
 
-    Its owner may take the write permission off a directory, as of sealed trees: it is given back on the way. No symlink
-    is followed. A removal that was killed can be taken up again.
+    Its owner may lack permissions for a directory, as for those of sealed trees: they are given back on the way. No
+    symlink is followed. A removal that was killed can be taken up again.
     """
-    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
-        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        if mode & stat.S_IRWXU != stat.S_IRWXU:
-            with contextlib.suppress(PermissionError):  # Somebody else's; perhaps it is empty.
-                os.fchmod(descriptor, mode | stat.S_IRWXU)
-        with os.scandir(descriptor) as entries:
-            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for inside, is_directory in found:
-            below = os.path.join(path, inside)
-            if is_directory:
-                _remove_directory(below, inside, descriptor)
-                continue
-            try:
-                os.unlink(inside, dir_fd=descriptor)
-            except OSError as error:
-                error.filename = below
-                raise
-    finally:
-        os.close(descriptor)
-    try:
+        descriptor = _open_directory(name, parent)
+        try:
+            with os.scandir(descriptor) as entries:
+                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+            for inside, is_directory in found:
+                if is_directory:
+                    _remove_directory(os.path.join(path, inside), inside, descriptor)
+                else:
+                    os.unlink(inside, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
         os.rmdir(name, dir_fd=parent)
     except OSError as error:
-        error.filename = path
+        said = error.filename
+        if not isinstance(said, str) or said == name:
+            error.filename = path
+        elif not said.startswith(path):
+            error.filename = os.path.join(path, said)
         raise
+
+
+def _open_directory(name: str, parent: t.Optional[int]) -> int:
+    """A descriptor of a directory, with whose permissions its owner can empty it."""
+    flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(name, os.O_RDONLY | flags, dir_fd=parent)
+    except PermissionError:
+        handle = os.open(name, os.O_PATH | flags, dir_fd=parent)
+        try:
+            os.chmod(f"/proc/self/fd/{handle}", stat.S_IRWXU)
+        finally:
+            os.close(handle)
+        descriptor = os.open(name, os.O_RDONLY | flags, dir_fd=parent)
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    if mode & stat.S_IRWXU != stat.S_IRWXU:
+        with contextlib.suppress(PermissionError):  # Somebody else's; perhaps it is empty.
+            os.fchmod(descriptor, mode | stat.S_IRWXU)
+    return descriptor
 
 
 def remove_tree(path: str) -> None:

@@ -16,6 +16,7 @@ killed when. A ``chmod -R`` that opens the tree opens the witness too.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import typing as t
 
@@ -100,6 +101,11 @@ def opened(tree: str) -> list[str]:
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(entry.path)
     return found
+
+
+def removal(path: str) -> str:
+    """What the owner types to remove a file from a sealed tree."""
+    return f"chmod u+w {shlex.quote(os.path.dirname(path))} && rm -f {shlex.quote(path)}"
 
 
 def listed(paths: t.Sequence[str]) -> str:

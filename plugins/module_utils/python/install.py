@@ -18,7 +18,6 @@ import dataclasses
 import json
 import os
 import re
-import shlex
 import stat
 import typing as t
 
@@ -80,16 +79,13 @@ class Installer:
 
     def warn(self, key: str) -> list[str]:
         """What to say of an interpreter that others than the owner can write to, before that is changed."""
-        directory, executable = self.directory(key), self.executable(key)
-        paths = sealing.opened(directory)
-        if not paths:
-            return []
-        command = f"chmod u+w {shlex.quote(os.path.dirname(executable))} && rm -f {shlex.quote(executable)}"
-        return [
+        paths = sealing.opened(self.directory(key))
+        text = (
             f"{key}: others than the share's owner can write to {len(paths)} of its paths ({sealing.listed(paths)}). "
-            f"Sealing ends that; what they have changed stays changed. To have it installed anew, at a time when "
-            f"nobody uses it, run this as the share's owner, and then site.yml: {command}"
-        ]
+            "Sealing ends that; what they have changed stays changed. To have it installed anew, at a time when nobody "
+            f"uses it, run this as the share's owner, and then site.yml: {sealing.removal(self.executable(key))}"
+        )
+        return [text] if paths else []
 
     def seal(self, key: str) -> None:
         """Seal an interpreter, and close what it came from: uv takes it from there again."""

@@ -10,11 +10,10 @@ import dataclasses
 import datetime
 import os
 import re
-import shlex
 import typing as t
 
 from ..errors import UvnasError
-from ..host import files
+from ..host import files, sealing
 from ..host.platform import GNU, MUSL
 from . import store
 from .layout import Layout
@@ -135,10 +134,9 @@ def of_generation(layout: Layout, env: str, generation_id: str) -> t.Optional[Ma
 
 def anew(path: str) -> str:
     """A hint: how a generation that is not as it should be is built anew. ``path`` is its manifest's."""
-    command = f"chmod u+w {shlex.quote(os.path.dirname(path))} && rm -f {shlex.quote(path)}"
     return (
         "To have it built anew, at a time when nobody uses it, run this as the share's owner, and then site.yml: "
-        f"{command}"
+        f"{sealing.removal(path)}"
     )
 
 

@@ -9,11 +9,12 @@ import dataclasses
 import os
 import typing as t
 
-from ..host import acl
+from ..host import acl, sealing
 from ..host.platform import Platform
 from ..host.users import group_name, user_name
 from ..host.workers import Result
 from . import probe
+from .layout import is_below
 from .plan import Change, Directory, Survey, Wanted
 from .state import IDENTITY_MODE
 
@@ -100,5 +101,16 @@ def _warnings(
         found.append(
             f"{which} had another owner. Only its own directories were given to {wanted.owner}; what is in them was"
             " not: see chown --recursive."
+        )
+    opened = [
+        os.path.relpath(change.path, wanted.root)
+        for change in changes
+        if change.before and change.before.mode & 0o022 and not is_below(change.path, wanted.layout.user_cache)
+    ]
+    if opened and identity != "created":
+        found.append(
+            f"{which}: others than {wanted.owner} could write to {sealing.listed(opened)}, and may have changed what is"
+            " in there. Interpreters and environments are looked at next; the builder's cache, if named, is better"
+            " emptied."
         )
     return found

@@ -301,8 +301,8 @@ def test_a_lock_that_changed_since_it_was_looked_at_is_not_built(layout: Layout)
     assert "its lock changed while this was running" in result["msg"]
 
 
-def test_a_converged_environment_costs_two_file_operations(layout: Layout) -> None:
-    """A link that is read, a manifest that is looked for; the kernel's own word for it."""
+def test_a_converged_environment_costs_three_paths(layout: Layout) -> None:
+    """A link and a manifest that are read, packages that are listed; the kernel's own word for it."""
     names = [f"env-{number}" for number in range(20)]
     for name in names:
         converged(layout, name)
@@ -312,7 +312,7 @@ def test_a_converged_environment_costs_two_file_operations(layout: Layout) -> No
     environment = {**os.environ, "PYTHONPATH": COLLECTIONS}
     subprocess.run([*strace, sys.executable, "-c", CONVERGED, given], env=environment, check=True)
     operations = [line for line in trace.read_text(encoding="utf-8").splitlines() if f'"{layout.root}/' in line]
-    assert sum("/env-" in line for line in operations) == 2 * len(names)
+    assert sum("/env-" in line for line in operations) == 3 * len(names)
     assert [line for line in operations if "/env-" not in line and "/pythons.json" not in line] == []
 
 
