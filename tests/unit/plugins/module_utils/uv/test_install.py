@@ -133,6 +133,25 @@ def test_what_is_broken_is_repaired(place: Place, damage: str) -> None:
     assert set(before) <= set(tree(place))
 
 
+@pytest.mark.parametrize("opened", ["uv", "uvx", ""])
+def test_what_others_can_write_to_is_installed_anew(place: Place, opened: str) -> None:
+    """By a default ACL from above, for example. What they put there does not stay."""
+    install(place, "0.8.2")
+    path = Path(place.program("0.8.2", opened))
+    acls.let_a_group_write(path) if path.is_dir() else path.chmod(0o775)
+    Path(place.program("0.8.2", "uvx")).write_bytes(b"#!/bin/sh\necho poison\n")
+    foretold, done = converge(place, "0.8.2", check_mode=True), install(place, "0.8.2")
+    for result in (foretold, done):
+        assert result["actions"] == ["install uv 0.8.2"]
+        assert result["warnings"] == [
+            f"uv 0.8.2: others than its owner can write to {str(path).rstrip('/')}. "
+            "It is installed anew; what was run until then may have been something else."
+        ]
+    assert b"poison" not in Path(place.program("0.8.2", "uvx")).read_bytes()
+    assert acls.acls_in(Path(place.lib_dir)) == []
+    assert plan(place, "0.8.2").changed is False
+
+
 def test_dangling_and_absolute_links_of_ours_are_replaced(place: Place) -> None:
     install(place, "0.8.2")
     os.unlink(place.link("uv"))
