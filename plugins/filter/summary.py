@@ -40,7 +40,14 @@ _value:
 import typing as t
 from collections.abc import Mapping
 
-_WORDS = {"build": "built", "publish": "published", "keep": "unchanged", "remove": "removed", "failed": "FAILED"}
+_WORDS = {
+    "build": "built",
+    "publish": "published",
+    "keep": "unchanged",
+    "remove": "removed",
+    "failed": "FAILED",
+    "seal": "sealed",
+}
 _NONSENSE = "what its host says of it makes no sense"
 
 Facts = t.Mapping[str, t.Any]

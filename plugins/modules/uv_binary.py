@@ -17,6 +17,7 @@ description:
   - The archive is downloaded on the controller, once for all hosts, its checksum is verified, and it is pushed to the
     host, which needs no network.
   - Before it gets its name, the new uv is run once, and must report exactly the version asked for.
+  - A version that others than its owner can write to is installed anew, with a warning.
   - Where the version is in place already, one look at the host is all that is done.
 author:
   - uvnas.cluster contributors (@uvnas)

@@ -18,8 +18,11 @@ description:
   - Environments that fail do not keep the others from being built. The task then fails and names them.
   - With O(lock=true) locks are brought up to date first, as M(uvnas.cluster.uv_lock) does. Where they all are, and all
     environments too, M(uvnas.cluster.uv_env_compare) finds that out, and is all that is run on the host.
-  - A converged environment costs two file operations, and one to read its lock. There is no network access, and no
-    process.
+  - A generation in which packages were installed, removed or replaced by hand is an error of its environment.
+  - Generations are sealed; not even their owner can write to their directories. One that is not, because an earlier
+    release built it or a run was killed, is sealed, and a warning says what others could write to.
+  - Of a converged environment the lock, the link, the manifest and the list of packages are read. There is no network
+    access, and no process.
 extends_documentation_fragment:
   - uvnas.cluster.attributes
   - uvnas.cluster.share
@@ -103,7 +106,9 @@ environments:
       returned: always
       type: str
     action:
-      description: What was done; V(keep), V(build), V(publish) of a generation that was there, V(remove), or V(failed).
+      description:
+        - What was done; V(keep), V(build), V(publish) of a generation that was there, V(seal) of one in force,
+          V(remove), or V(failed).
       returned: always
       type: str
     id:

@@ -14,8 +14,8 @@ description:
   - Compares the locks and the environments on a share with what is wanted, and does nothing about it.
   - The action plugin of M(uvnas.cluster.uv_env) runs it before anything else, with what the controller has read and
     checked. It is small, so that a converge with nothing to do is fast; playbooks have no use for it.
-  - Of each environment, its lock is read, where its link points to is read, and whether its generation is complete is
-    looked up. There is no network access, and uv is not run.
+  - Of each environment, its lock is read, and where its link points to; and of its generation the manifest, and which
+    packages are there. There is no network access, and uv is not run.
 extends_documentation_fragment:
   - uvnas.cluster.attributes.info
   - uvnas.cluster.share

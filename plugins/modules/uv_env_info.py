@@ -13,7 +13,8 @@ author: [uvnas.cluster contributors (@uvnas)]
 description:
   - Returns facts about the environments that are published on a share, as seen from the host it runs on.
   - With O(verify), it also sees that the host has the right share mounted, and that every environment that is declared
-    for the share starts and imports what it should here.
+    for the share has the packages that it was built with, and starts and imports what it should here.
+  - With O(verify), it is a problem too if others than the owner can write to what people run from the share.
   - It writes nothing, and can be run on every member.
   - Nothing of a share runs as C(root). Connected as C(root), the module does all its work as the user and the group
     that the share's root directory belongs to, by number, so that the host need not know them. Where that is C(root),
@@ -198,7 +199,7 @@ def work(params: t.Mapping[str, t.Any]) -> Result:
     if params["verify"]:
         declared = [spec for spec in parse_environments(params["environments"]) if spec.on_share(share.name)]
         found = inspection.problems([spec for spec in declared if spec.present])
-        problems += [problem for problem in found if problem not in problems]
+        problems += [problem for problem in found if problem not in problems] + inspection.open_places()
     result: Result = {
         "changed": False,
         "warnings": inspection.warnings() if params["verify"] else [],

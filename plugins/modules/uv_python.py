@@ -19,6 +19,8 @@ description:
     operating system never satisfies a request.
   - A new interpreter is run from its new place before it counts. What it needs there of the host, or lacks, is a
     warning.
+  - Interpreters are sealed; not even their owner can write to their directories. One that is not, because an earlier
+    release installed it or a run was killed, is sealed, and a warning says what others could write to.
   - Where everything is in place already, nothing is run, and nothing is asked of any network.
 author:
   - uvnas.cluster contributors (@uvnas)

@@ -21,13 +21,13 @@ from ..share.convergence import ShareConvergence
 from ..share.manifest import Manifest
 from ..share.spec import Share
 from ..uv.command import Uv
-from .generation import build, publish
+from .generation import build, intact, publish
 from .lock.file import changes as package_changes
-from .plan import BUILD, PUBLISH, REMOVE, Change, Plan, overtaken
+from .plan import BUILD, PUBLISH, REMOVE, SEAL, Change, Plan, overtaken
 from .spec import EnvironmentSpec
 from .state import Comparison, LockFact, read_lock
 
-_CHANGING = (BUILD, PUBLISH, REMOVE)
+_CHANGING = (BUILD, PUBLISH, SEAL, REMOVE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +36,9 @@ class Done:
 
     # Said before anything was done: what a run says and what a check says must be the same words.
     described: t.Mapping[str, Result]
-    facts: t.Mapping[str, Result]
-    errors: t.Sequence[UvnasError]
+    warnings: t.Sequence[str]
+    facts: t.Mapping[str, Result] = dataclasses.field(default_factory=dict)
+    errors: t.Sequence[UvnasError] = ()
     # Those for which somebody has made another lock since they were compared.
     overtaken: t.Sequence[str] = ()
 
@@ -72,7 +73,7 @@ class Environments(ShareConvergence[Plan, Done]):
         return None
 
     def do(self, plan: Plan) -> Done:
-        described = {change.name: self._describe(change) for change in plan.changes}
+        before = self._before(plan)
         facts: dict[str, Result] = {}
         acting, late = [], []
         for change in plan.changes:
@@ -92,11 +93,28 @@ class Environments(ShareConvergence[Plan, Done]):
             except UvnasError as error:
                 errors.append(error)
                 facts[change.name] = {"action": "failed", "msg": str(error)}
-        return Done(described, facts, errors, late)
+        return dataclasses.replace(before, facts=facts, errors=errors, overtaken=late)
+
+    def _before(self, plan: Plan) -> Done:
+        """What can be said before anything is done."""
+        described = {change.name: self._describe(change) for change in plan.changes}
+        warnings = [
+            warning
+            for change in plan.changes
+            if change.changes and change.action != REMOVE
+            for warning in intact.warn(self.layout, change.name, self._to_seal(change))
+        ]
+        return Done(described, warnings)
+
+    def _to_seal(self, change: Change) -> list[str]:
+        """The generations to seal with a change: all that are not, and what was found not to be where it seemed so."""
+        found = intact.to_seal(self.layout, change.name)
+        wanted = change.wanted.generation_id if change.wanted else None
+        return found if wanted is None or change.sealed or wanted in found else [*found, wanted]
 
     def report(self, plan: Plan, done: t.Optional[Done]) -> Result:
         if done is None:
-            done = Done({change.name: self._describe(change) for change in plan.changes}, {}, ())
+            done = self._before(plan)
         facts = [{**done.described[change.name], **done.facts.get(change.name, {})} for change in plan.changes]
         planned = {change.name for change in plan.changes}
         facts += [self._unplanned(spec.name) for spec in self.specs if spec.present and spec.name not in planned]
@@ -105,6 +123,7 @@ class Environments(ShareConvergence[Plan, Done]):
             "changed": bool(changing),
             "environments": facts,
             "diff": [{"prepared": _diff_text(fact)} for fact in changing],
+            "warnings": list(done.warnings),
         }
         errors = [*plan.errors, *done.errors]
         result.update(failure([*errors, *map(overtaken, done.overtaken)], len(self.specs), "build"))
@@ -130,12 +149,21 @@ class Environments(ShareConvergence[Plan, Done]):
         generation_id = change.wanted.generation_id if change.wanted else None
         if change.wanted is None or generation_id is None:
             raise UvnasError(f"environment {change.name}: its lock or its interpreter is not on the share")
+        unsealed = self._to_seal(change)
+        if generation_id in unsealed:
+            intact.seal(self.layout, change.name, [generation_id])
         if change.action == BUILD:
             self._check_room(change)
-            manifest: t.Optional[Manifest] = build.build(self.layout, self.uv, self._build_of(change, at_once))
+            what = self._build_of(change, at_once)
+            if change.published == generation_id:
+                publish.withdraw(self.layout, change.name)
+            manifest: t.Optional[Manifest] = build.build(self.layout, self.uv, what)
         else:
             manifest = manifests.of_generation(self.layout, change.name, generation_id)
-        publish.publish(self.layout, change.name, generation_id)
+        if change.action != SEAL:
+            publish.publish(self.layout, change.name, generation_id)
+        # Last: what is wrong with one that is retired stands in nobody's way.
+        intact.seal(self.layout, change.name, [retired for retired in unsealed if retired != generation_id])
         facts = manifest.as_dict() if manifest is not None else {}
         kept: Result = {key: facts[key] for key in ("python", "packages", "size") if key in facts}
         return {**kept, "seconds": round(time.monotonic() - started, 2)}
@@ -185,7 +213,7 @@ class Environments(ShareConvergence[Plan, Done]):
     def _describe(self, change: Change) -> Result:
         """What the module returns about one environment, as far as it can be said beforehand."""
         fact = change.as_dict()
-        if change.changes:
+        if change.changes and change.action != SEAL:
             before = self._manifest(change)
             fact["packages_changed"] = package_changes(before.packages if before else {}, self._versions(change))
         return fact
@@ -216,6 +244,8 @@ def _diff_text(fact: t.Mapping[str, t.Any]) -> str:
     """One environment in diff mode."""
     if fact["action"] == REMOVE:
         head = f"environment {fact['name']}: removed"
+    elif fact["action"] == SEAL:
+        head = f"environment {fact['name']}: {fact['id']} sealed"
     else:
         head = f"environment {fact['name']}: {fact['previous_id'] or 'absent'} -> {fact['id'] or 'not known yet'}"
     return "".join(f"{line}\n" for line in (head, *(f"  {line}" for line in fact["packages_changed"])))

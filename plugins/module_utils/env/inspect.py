@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import functools
@@ -13,17 +14,18 @@ import socket
 import typing as t
 
 from ..errors import UvnasError, as_uvnas_error
-from ..host import platform
+from ..host import platform, sealing
 from ..host.mounts import space
 from ..host.process import Runner
 from ..host.users import User
 from ..host.workers import Result, call_as, call_many
+from ..python.version import Version
 from ..share import manifest as manifests
 from ..share import store
-from ..share.layout import Layout
+from ..share.layout import Layout, site_packages
 from ..share.manifest import Manifest
 from ..share.spec import Share
-from .generation import build, needs
+from .generation import build, intact, needs
 from .generation.size import true_size
 from .spec import EnvironmentSpec
 
@@ -49,10 +51,23 @@ class Inspection:
 
     def manifest(self, env: str) -> Manifest:
         """The manifest of a published environment. Raises UvnasError where it is not complete."""
+        current = self._current(env)
+        return self._complete(env, current, manifests.of_generation(self.layout, env, current))
+
+    def _intact(self, env: str) -> Manifest:
+        """The same. Raises UvnasError where its generation is not what was built, too."""
+        current = self._current(env)
+        found = intact.look(self.layout, env, current)
+        return self._complete(env, current, found.manifest if found else None)
+
+    def _current(self, env: str) -> str:
         current = store.published(self.layout, env)
         if current is None:
             raise UvnasError(f"environment {env} is not published on share {self.share.name}")
-        manifest = manifests.of_generation(self.layout, env, current)
+        return current
+
+    @staticmethod
+    def _complete(env: str, current: str, manifest: t.Optional[Manifest]) -> Manifest:
         if manifest is None:
             raise UvnasError(
                 f"environment {env}: its generation {current} is not complete", hint="Run site.yml to build it anew."
@@ -109,13 +124,55 @@ class Inspection:
 
         return bool(call_as(self.user, look)["sees"])
 
+    def open_places(self) -> list[str]:
+        """What others than the share's owner can write to, as one problem; none where there is none.
+
+        Looked at are directories that decide who can put something in the place of what people run, and the witnesses:
+        of the share, of what is published, and of interpreters. Whoever cannot see one is not let in there.
+        """
+        layout = self.layout
+        uv = os.path.realpath(layout.uv)
+        places = [
+            layout.root,
+            *(layout.bin_dir, os.path.dirname(layout.uv_versions), layout.uv_versions, os.path.dirname(uv), uv),
+            *(layout.python, layout.python_archives, layout.locks, layout.envs, layout.generations),
+        ]
+        for env in store.environments(layout):
+            with contextlib.suppress(UvnasError, OSError):  # Whoever looks at the environment itself tells of it.
+                places += self._places_of(env)
+        found = [place for place in dict.fromkeys(places) if _is_open(place)]
+        text = (
+            f"others than the owner of share {self.share.name} can write to {sealing.listed(found)}, "
+            "and may have changed what people run\n"
+            "site.yml closes what was never sealed, and the directories of the share itself. The rest is for the owner "
+            "to close: chmod -R go-w"
+        )
+        return [text] if found else []
+
+    def _places_of(self, env: str) -> list[str]:
+        manifest = self.manifest(env)
+        minor = Version.parse(manifest.python.version).minor
+        generation = self.layout.generation(env, manifest.id)
+        executable = self.layout.interpreter_bin(manifest.python.key, minor)
+        binaries = os.path.dirname(executable)
+        return [
+            os.path.dirname(generation),
+            generation,
+            os.path.join(generation, "bin"),
+            site_packages(generation, minor),
+            self.layout.manifest(env, manifest.id),
+            os.path.dirname(binaries),
+            binaries,
+            executable,
+        ]
+
     def problem(self, spec: EnvironmentSpec, *, start: bool = True) -> t.Optional[str]:
         """Why a declared environment cannot be used on this host; None where it can.
 
         That takes to ``start`` it, as who runs this process. Without, only what is known beforehand counts.
         """
         try:
-            manifest = self.manifest(spec.name)
+            manifest = self._intact(spec.name)
         except (UvnasError, OSError) as error:
             said = as_uvnas_error(error).explain()
             return said if isinstance(error, UvnasError) else f"environment {spec.name}: {said}"
@@ -157,3 +214,10 @@ class Inspection:
                 " (owner in uvnas_shares)."
             )
         return found
+
+
+def _is_open(path: str) -> bool:
+    try:
+        return sealing.is_open(os.lstat(path))
+    except OSError:
+        return False

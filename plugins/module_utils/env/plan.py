@@ -14,6 +14,7 @@ from .spec import EnvironmentSpec
 
 BUILD = "build"
 PUBLISH = "publish"
+SEAL = "seal"
 KEEP = "keep"
 REMOVE = "remove"
 
@@ -63,6 +64,8 @@ class Found:
     published: t.Optional[str] = None
     # Whether the generation that is wanted is there, with its manifest.
     complete: bool = False
+    # Whether that is sealed, as far as was looked.
+    sealed: bool = True
     # Whether anything of the environment is there: link, lock or generations. Looked for only where it may go.
     exists: bool = False
 
@@ -75,6 +78,8 @@ class Change:
     action: str
     wanted: t.Optional[Wanted] = None
     published: t.Optional[str] = None
+    # Whether the generation that is wanted, where it is there, is sealed.
+    sealed: bool = True
 
     @property
     def changes(self) -> bool:
@@ -108,9 +113,11 @@ def plan(wanted: t.Sequence[Wanted], found: t.Mapping[str, Found], absent: t.Ite
             action = BUILD
         elif here.published != want.generation_id:
             action = PUBLISH
+        elif not here.sealed:
+            action = SEAL
         else:
             action = KEEP
-        changes.append(Change(want.spec.name, action, want, here.published))
+        changes.append(Change(want.spec.name, action, want, here.published, here.sealed))
     for name in absent:
         here = found.get(name, Found())
         changes.append(Change(name, REMOVE if here.exists else KEEP, None, here.published))

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is wanted of the environments of a share, what is found there, and the plan that comes of it.
 
-A converged environment costs two file operations here. No process is started, and nothing is written.
+Of a converged environment one link is read, one file and one directory. No process is started, and nothing is written.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..python.record import Interpreter, Record, load_record, resolve
 from ..share import store
 from ..share.layout import Layout
 from . import plan as planning
+from .generation import intact
 from .lock.file import LockText
 from .lock.plan import read as read_text
 from .spec import EnvironmentSpec
@@ -97,10 +98,10 @@ class Comparison:
         return resolve(record, spec.python)
 
     def _find(self, env: str, generation_id: t.Optional[str]) -> planning.Found:
-        """The state of a wanted environment, in two file operations."""
+        """The state of a wanted environment. Raises UvnasError where its generation is not what was built."""
         published = store.published(self.layout, env)
-        complete = generation_id is not None and store.is_complete(self.layout, env, generation_id)
-        return planning.Found(published, complete)
+        here = None if generation_id is None else intact.look(self.layout, env, generation_id)
+        return planning.Found(published, here is not None, here is None or here.sealed)
 
     def _absent(self) -> list[str]:
         """Environments that shall not be there."""

@@ -82,3 +82,14 @@ def _read(path: str, attribute: str) -> t.Optional[bytes]:
         if error.errno in (errno.ENOTSUP, errno.ENOSYS):
             return None
         raise
+
+
+def take_off(path: str) -> None:
+    """Leave ``path`` with its mode alone, and have nothing inherit more from it. It must not be a symlink."""
+    for name in (DEFAULT_ACL, ACCESS_ACL):
+        try:
+            os.removexattr(path, name)
+        except OSError as error:
+            # It has none; it is no directory; or the filesystem has no such thing.
+            if error.errno not in (errno.ENODATA, errno.EACCES, errno.ENOTSUP, errno.ENOSYS):
+                raise

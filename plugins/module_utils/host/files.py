@@ -15,6 +15,7 @@ import stat
 import typing as t
 
 from ..errors import UvnasError
+from . import acl
 from .data import parse_json
 
 
@@ -91,6 +92,18 @@ def read_bytes(path: str) -> t.Optional[bytes]:
 
     Anything else that somebody put there is an error: a pipe keeps nobody waiting, a device gives no end of data.
     """
+    return _read(path, lambda _descriptor, content: content)
+
+
+def read_with_status(path: str) -> t.Optional[tuple[bytes, os.stat_result]]:
+    """The same, and the status of the file that was read, which costs no other look at the path."""
+    return _read(path, lambda descriptor, content: (content, os.fstat(descriptor)))
+
+
+_Found = t.TypeVar("_Found")
+
+
+def _read(path: str, found: t.Callable[[int, bytes], _Found]) -> t.Optional[_Found]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -105,7 +118,7 @@ def read_bytes(path: str) -> t.Optional[bytes]:
             raise UvnasError(f"{path} is no file", hint="See who put it there, and remove it.")
         while len(chunks[-1]) == size:
             chunks.append(os.read(descriptor, size))
-        return b"".join(chunks)
+        return found(descriptor, b"".join(chunks))
     finally:
         os.close(descriptor)
 
@@ -113,8 +126,11 @@ def read_bytes(path: str) -> t.Optional[bytes]:
 def read_json(path: str) -> t.Optional[dict[str, t.Any]]:
     """The JSON object in ``path``; None where there is no file. Raises UvnasError where it holds something else."""
     content = read_bytes(path)
-    if content is None:
-        return None
+    return None if content is None else json_object(content, path)
+
+
+def json_object(content: bytes, path: str) -> dict[str, t.Any]:
+    """The JSON object in the content of the file ``path``. Raises UvnasError where it holds something else."""
     data = parse_json(content, path)
     if not isinstance(data, dict):
         raise UvnasError(f"{path} does not hold a JSON object")
@@ -199,23 +215,71 @@ def replace_symlink(target: str, path: str) -> None:
 def remove(path: str) -> None:
     """Remove the file, symlink or directory ``path``. Raises FileNotFoundError where there is none."""
     if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
+        _remove_directory(path, path)
     else:
         os.unlink(path)
+
+
+def _remove_directory(path: str, name: str, parent: t.Optional[int] = None) -> None:
+    """Remove the directory ``name`` in ``parent`` (a descriptor; None: it is a path), which is ``path``, for messages.
+
+    Its owner may lack permissions for a directory, as for those of sealed trees: they are given back on the way. No
+    symlink is followed. A removal that was killed can be taken up again.
+    """
+    try:
+        descriptor = _open_directory(name, parent)
+        try:
+            with os.scandir(descriptor) as entries:
+                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+            for inside, is_directory in found:
+                if is_directory:
+                    _remove_directory(os.path.join(path, inside), inside, descriptor)
+                else:
+                    os.unlink(inside, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        os.rmdir(name, dir_fd=parent)
+    except OSError as error:
+        said = error.filename
+        if not isinstance(said, str) or said == name:
+            error.filename = path
+        elif not said.startswith(path):
+            error.filename = os.path.join(path, said)
+        raise
+
+
+def _open_directory(name: str, parent: t.Optional[int]) -> int:
+    """A descriptor of a directory, with whose permissions its owner can empty it."""
+    flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(name, os.O_RDONLY | flags, dir_fd=parent)
+    except PermissionError:
+        handle = os.open(name, os.O_PATH | flags, dir_fd=parent)
+        try:
+            os.chmod(f"/proc/self/fd/{handle}", stat.S_IRWXU)
+        finally:
+            os.close(handle)
+        descriptor = os.open(name, os.O_RDONLY | flags, dir_fd=parent)
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    if mode & stat.S_IRWXU != stat.S_IRWXU:
+        with contextlib.suppress(PermissionError):  # Somebody else's; perhaps it is empty.
+            os.fchmod(descriptor, mode | stat.S_IRWXU)
+    return descriptor
 
 
 def remove_tree(path: str) -> None:
     """Remove the directory ``path``: out of its name in one step, then bit by bit. Absent is fine.
 
     What is still being written under the old name by a process that is about to die fails there, and does not
-    come back to life.
+    come back to life. The other name is in the same directory: whoever moves a directory to another one needs write
+    permission for what is moved, which nobody has for a sealed tree.
     """
     trash = temporary_name(path)
     try:
         os.rename(path, trash)
     except FileNotFoundError:
         return
-    shutil.rmtree(trash)
+    _remove_directory(trash, trash)
 
 
 def make_private(path: str) -> None:
@@ -228,12 +292,16 @@ def make_private(path: str) -> None:
 
 
 def make_directory(path: str) -> None:
-    """Have the directory ``path``, and those above it: readable for everybody, whatever the umask."""
+    """Have the directory ``path``, and those above it: new ones for everybody to read, and for this user to write.
+
+    Whatever the umask, and whatever default ACL is inherited from above.
+    """
     try:
-        os.mkdir(path)
+        os.mkdir(path, 0o755)
     except FileExistsError:
         return
     except FileNotFoundError:
         make_directory(os.path.dirname(path))
-        os.mkdir(path)
-    os.chmod(path, os.stat(path).st_mode & 0o7777 | 0o755)
+        os.mkdir(path, 0o755)
+    os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) & 0o7000 | 0o755)
+    acl.take_off(path)

@@ -49,12 +49,14 @@ class Interpreters(ShareConvergence[Plan, Record]):
     warnings: list[str] = dataclasses.field(default_factory=list)
 
     def plan(self) -> Plan:
+        look = functools.lru_cache(maxsize=None)(self.installer.look)
         return plan(
             self.wanted,
             load_record(self.layout),
             self.archives.platform.name,
             offered=functools.lru_cache(maxsize=None)(self._offered),
-            is_there=self.installer.is_there,
+            is_there=lambda key: look(key) is not None,
+            is_sealed=lambda key: look(key) is True,
             users_of=functools.partial(users_of, self.layout),
             earlier=self._earlier(),
         )
@@ -97,6 +99,7 @@ class Interpreters(ShareConvergence[Plan, Record]):
     def do(self, plan: Plan) -> Record:
         """The record is written after each step, so that what is done stays done."""
         record = plan.record
+        self.warnings.extend(self._open(plan))
         for install in plan.installs:
             found = self._install_from_site(install, record) if install.from_site else self._download(install)
             moved = [request for request, (_before, key) in plan.moved.items() if key == install.key]
@@ -105,11 +108,17 @@ class Interpreters(ShareConvergence[Plan, Record]):
             is_site = record.interpreters[key].source == SITE
             self.installer.compile(key, self.archives.uv if is_site else self.downloads.uv)
             record = self._write(record.adding(dataclasses.replace(record.interpreters[key], compiled=True)))
+        for key in plan.seals:
+            self.installer.seal(key)
         for key in plan.removals:
             record = self._remove(key, record)
         requests = {**record.requests, **{request: key for request, (_before, key) in plan.moved.items()}}
         # Those of new interpreters have been written together with them.
         return record if requests == record.requests else self._write(Record(requests, record.interpreters))
+
+    def _open(self, plan: Plan) -> list[str]:
+        """What to say before interpreters are sealed, a text for each that others than the owner can write to."""
+        return [warning for key in (*plan.compiles, *plan.seals) for warning in self.installer.warn(key)]
 
     def _write(self, record: Record) -> Record:
         files.write_json(self.layout.pythons_record, record.as_dict())
@@ -178,7 +187,7 @@ class Interpreters(ShareConvergence[Plan, Record]):
             "actions": lines,
             "pythons": pythons,
             "diff": {"prepared": "".join(f"{line}\n" for line in lines)} if lines else {},
-            "warnings": self.warnings,
+            "warnings": self._open(plan) if done is None else self.warnings,
         }
 
 

@@ -17,11 +17,11 @@ import contextlib
 import dataclasses
 import os
 import re
-import shutil
+import stat
 import typing as t
 
 from ..errors import UvnasError
-from ..host import files, trust
+from ..host import files, sealing, trust
 from ..host.data import made_of, parse_json
 from ..host.process import Runner, check
 from ..share import store
@@ -81,13 +81,38 @@ class Installer:
     def executable(self, key: str) -> str:
         return self.layout.interpreter_bin(key, Version.of_key(key).minor)
 
-    def is_there(self, key: str) -> bool:
-        """Whether the interpreter ``key`` is installed. Raises UvnasError where somebody else made it."""
-        if not os.path.isfile(self.executable(key)):
-            return False
+    def look(self, key: str) -> t.Optional[bool]:
+        """Whether an interpreter is sealed; None where it is not there. By its executable, which is its witness.
+
+        Raises UvnasError where somebody else made it.
+        """
+        try:
+            status = os.stat(self.executable(key))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
         for path in (self.directory(key), self.executable(key)):
             trust.check_owner(path, os.geteuid())
-        return True
+        return sealing.is_sealed(status)
+
+    def warn(self, key: str) -> list[str]:
+        """What to say of an interpreter that others than the owner can write to, before that is changed."""
+        paths = sealing.opened(self.directory(key))
+        text = (
+            f"{key}: others than the share's owner can write to {len(paths)} of its paths ({sealing.listed(paths)}). "
+            "Sealing ends that; what they have changed stays changed. To have it installed anew, at a time when nobody "
+            f"uses it, run this as the share's owner, and then site.yml: {sealing.removal(self.executable(key))}"
+        )
+        return [text] if paths else []
+
+    def seal(self, key: str) -> None:
+        """Seal an interpreter, and close what it came from: uv takes it from there again."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.layout.python_archives) as entries:
+            for entry in entries:
+                if not entry.is_symlink():
+                    sealing.close(entry.path)
+        sealing.seal(self.directory(key), self.executable(key))
 
     def install(self, key: str, uv: Uv, *, message: str, hint: str) -> list[str]:
         """Have the interpreter ``key``; warnings about it. What was in its place comes back if that fails.
@@ -103,6 +128,7 @@ class Installer:
             self._run_uv(key, uv, message, hint)
             self._restore_minor_links(links)
             warnings = self._check_itself(key)
+            self.seal(key)
         except BaseException:
             files.remove_tree(self.directory(key))
             with contextlib.suppress(FileNotFoundError):
@@ -111,14 +137,21 @@ class Installer:
             store.sweep(self.layout)
             raise
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(aside)
+            files.remove(aside)
         return warnings
 
     def compile(self, key: str, uv: Uv) -> None:
-        """Compile the standard library of an interpreter that is there."""
+        """Compile the standard library of an interpreter that is there, which is not sealed meanwhile.
+
+        Whoever is killed here leaves one that is not sealed, or not noted as compiled: both are made good.
+        """
         links = self._minor_links()
-        self._run_uv(key, uv, f"cannot compile the standard library of {key}", "")
-        self._restore_minor_links(links)
+        sealing.unseal(self.directory(key), self.executable(key))
+        try:
+            self._run_uv(key, uv, f"cannot compile the standard library of {key}", "")
+        finally:
+            self._restore_minor_links(links)
+            self.seal(key)
 
     def remove(self, key: str) -> None:
         """Remove an interpreter, and the links to it."""
@@ -131,6 +164,8 @@ class Installer:
         compile_bytecode = ["--compile-bytecode"] if self.compile_bytecode else []
         # uv would let everybody write it, whatever the umask. Who holds that lock would stop the builder.
         files.make_private(os.path.join(self.layout.python, ".lock"))
+        with contextlib.suppress(FileNotFoundError):
+            sealing.close(os.path.join(self.layout.python, ".temp"))  # Where it unpacks.
         uv.check(
             "python", "install", "--no-cache", "--no-bin", "--install-dir", self.layout.python,
             *compile_bytecode, key,

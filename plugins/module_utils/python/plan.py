@@ -56,6 +56,7 @@ class Plan:
     unknown: tuple[str, ...] = ()
     installs: tuple[Install, ...] = ()
     compiles: tuple[str, ...] = ()
+    seals: tuple[str, ...] = ()
     removals: tuple[str, ...] = ()
 
     @property
@@ -67,11 +68,12 @@ class Plan:
 
     @property
     def changed(self) -> bool:
-        return bool(self.installs or self.compiles or self.removals or self.unknown or self.moved)
+        return bool(self.installs or self.compiles or self.seals or self.removals or self.unknown or self.moved)
 
     def actions(self) -> list[str]:
         found = [install.describe() for install in self.installs]
         found += [f"compile the standard library of {key}" for key in self.compiles]
+        found += [f"seal {key}" for key in self.seals]
         found += [f"remove {key}" for key in self.removals]
         found += [f"install a Python {request}" for request in self.unknown]
         for request, (before, after) in self.moved.items():
@@ -87,6 +89,7 @@ def plan(
     *,
     offered: t.Callable[[], t.Optional[t.Sequence[str]]],
     is_there: t.Callable[[str], bool],
+    is_sealed: t.Callable[[str], bool],
     users_of: t.Callable[[str], t.Sequence[str]],
     earlier: Record = _NOTHING,
 ) -> Plan:
@@ -96,7 +99,8 @@ def plan(
     so that environments are the same on all of them.
     ``offered`` names the keys of what uv can download; None where there is no uv to ask yet. Not called where the
     record answers.
-    ``is_there`` looks whether the interpreter of a key can be run; ``users_of`` names the generations that it carries.
+    ``is_there`` looks whether the interpreter of a key can be run, ``is_sealed`` whether one that can be is sealed;
+    ``users_of`` names the generations that it carries.
     Raises UvnasError where something is wanted that cannot be.
     """
     sites = {site.version.key(platform): site for site in wanted.sites}
@@ -121,7 +125,10 @@ def plan(
     removals = _removals(wanted, record, platform, needed, is_there)
     for key in removals:
         _check_removable(key, users_of)
-    return Plan(record, requests, tuple(unknown), tuple(installs), tuple(compiles), removals)
+    # Of all that there are, asked for or not: old generations rest on some that nobody asks for any more.
+    others = [key for key in record.interpreters if key not in (*(i.key for i in installs), *compiles, *removals)]
+    seals = tuple(key for key in others if is_there(key) and not is_sealed(key))
+    return Plan(record, requests, tuple(unknown), tuple(installs), tuple(compiles), seals, removals)
 
 
 def _resolve(

@@ -42,6 +42,11 @@ def is_below(path: str, directory: str) -> bool:
     return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
+def site_packages(generation: str, minor: str) -> str:
+    """The directory of a generation that packages are installed into; ``minor`` is ``3.12`` or ``3.13t``."""
+    return os.path.join(generation, "lib", f"python{minor}", "site-packages")
+
+
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """The paths of one share, all below ``root``. Everybody sees the path that was declared, normalised here."""

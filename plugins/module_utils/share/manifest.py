@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import os
 import re
 import typing as t
 
 from ..errors import UvnasError
-from ..host import files
+from ..host import files, sealing
 from ..host.data import made_of, wrong_fields
 from ..host.platform import GNU, MUSL
 from . import store
@@ -23,7 +24,7 @@ _EARLIER = (
     "It was written by an earlier version of uvnas.cluster. site.yml builds its environment anew, beside it; "
     "then remove this generation, when nobody uses it any more."
 )
-DAMAGED_HINT = "Remove its generation, and run site.yml to build it anew."
+DAMAGED_HINT = "Remove its generation (chmod -R u+w, then rm -r), and run site.yml to build it anew."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +141,12 @@ def read(path: str) -> t.Optional[Manifest]:
     return None if data is None else parse(data, path)
 
 
+def read_with_status(path: str) -> t.Optional[tuple[Manifest, os.stat_result]]:
+    """The same, and the status of its file, which is the witness of its generation (see host/sealing)."""
+    found = files.read_with_status(path)
+    return None if found is None else (parse(files.json_object(found[0], path), path), found[1])
+
+
 def of_generation(layout: Layout, env: str, generation_id: str) -> t.Optional[Manifest]:
     """The manifest of a generation; None where there is no complete generation of that id. Raises UvnasError."""
     path = layout.manifest(env, generation_id)
@@ -147,9 +154,17 @@ def of_generation(layout: Layout, env: str, generation_id: str) -> t.Optional[Ma
     if found is not None and (found.environment, found.id) != (env, generation_id):
         raise UvnasError(
             f"{path} is the manifest of another generation, {found.id!r} of environment {found.environment!r}",
-            hint="Remove its generation, and run site.yml to build it anew.",
+            hint=DAMAGED_HINT,
         )
     return found
+
+
+def anew(path: str) -> str:
+    """A hint: how a generation that is not as it should be is built anew. ``path`` is its manifest's."""
+    return (
+        "To have it built anew, at a time when nobody uses it, run this as the share's owner, and then site.yml: "
+        f"{sealing.removal(path)}"
+    )
 
 
 def users_of(layout: Layout, key: str) -> list[str]:
@@ -184,7 +199,7 @@ def parse(data: t.Mapping[str, t.Any], what: str) -> Manifest:
     if wrong:
         raise UvnasError(
             f"{what} is damaged: it does not say {', '.join(dict.fromkeys(wrong))}",
-            hint=DAMAGED_HINT,
+            hint=anew(what),
         )
     return Manifest(**given)
 

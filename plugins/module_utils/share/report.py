@@ -9,11 +9,12 @@ import dataclasses
 import os
 import typing as t
 
-from ..host import acl
+from ..host import acl, sealing
 from ..host.platform import Platform
 from ..host.users import group_name, user_name
 from ..host.workers import Result
 from . import probe
+from .layout import is_below
 from .plan import Change, Directory, Survey, Wanted
 from .state import IDENTITY_MODE
 
@@ -94,15 +95,20 @@ def _warnings(wanted: Wanted, answer: Survey, changes: t.Sequence[Change], mode:
             " umask 002 (or 007); with another one their uv fails there. Or set uvnas_user_cache to private."
         )
     for change in changes:
-        before = change.before
-        if before is None or change.path == wanted.layout.user_cache:
-            continue
         if change.aside:
             found.append(
                 f"{which}: others made {change.path}, or could write to it. It was moved aside, to"
                 f" .{os.path.basename(change.path)}.*.aside there. Remove it if nobody misses it."
             )
-        elif before.mode & 0o022:
-            who = "everybody" if before.mode & 0o002 else "its group"
-            found.append(f"{which}: {who} could write to {change.path}. Nobody can any more; see what is in it.")
+    opened = [
+        os.path.relpath(change.path, wanted.root)
+        for change in changes
+        if change.before and change.before.mode & 0o022 and not is_below(change.path, wanted.layout.user_cache)
+    ]
+    if opened:
+        found.append(
+            f"{which}: others than {wanted.owner} could write to {sealing.listed(opened)}, and may have changed what is"
+            " in there. Interpreters and environments are looked at next; the builder's cache, if named, is better"
+            " emptied."
+        )
     return found

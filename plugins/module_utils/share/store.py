@@ -69,12 +69,12 @@ def sweep(layout: Layout) -> None:
     files.sweep(layout.python_archives, _is_part_of_a_download)
     for env in files.directories_in(layout.generations):
         files.sweep(layout.generations_of(env))
-        for path in _unsealed(layout, env):
+        for path in _unfinished(layout, env):
             with contextlib.suppress(OSError):
                 files.remove_tree(path)
 
 
-def _unsealed(layout: Layout, env: str) -> t.Iterator[str]:
+def _unfinished(layout: Layout, env: str) -> t.Iterator[str]:
     """The generations whose builds never came to an end. What is in force is none of them, whatever it lacks."""
     in_force: t.Optional[str] = None
     with contextlib.suppress(UvnasError):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import os
@@ -14,7 +15,7 @@ import stat
 import typing as t
 
 from ..errors import CommandError, SpecError, UvnasError
-from ..host import files, platform, trust
+from ..host import files, platform, sealing, trust
 from ..host.checksum import check_archive
 from ..host.convergence import Convergence
 from ..host.process import Runner, check
@@ -68,6 +69,8 @@ class Plan:
     install: bool
     # The programs whose links point elsewhere, or nowhere.
     links: tuple[str, ...]
+    # What others than the owner can write to of the release that is there. It is installed anew then.
+    open: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -84,7 +87,15 @@ class Plan:
             "executable": place.link("uv"),
             "actions": actions,
             "diff": {"prepared": self._diff(place)} if self.changed else {},
+            "warnings": self._warnings(),
         }
+
+    def _warnings(self) -> list[str]:
+        text = (
+            f"uv {self.version}: others than its owner can write to {', '.join(self.open)}. It is installed anew; what "
+            "was run until then may have been something else."
+        )
+        return [text] if self.open else []
 
     def _diff(self, place: Place) -> str:
         before = self.previous_version or "(none)"
@@ -104,12 +115,22 @@ def plan(place: Place, version: str) -> Plan:
     versions = _from_bin(place)
     links = {program: files.read_link(place.link(program)) for program in PROGRAMS}
     linked = {program: _linked_version(place, program, target, versions) for program, target in links.items()}
+    programs = [place.program(version, program) for program in PROGRAMS]
+    found = {path: _look_at(path) for path in (os.path.join(place.lib_dir, version), *programs)}
+    writable = tuple(path for path, status in found.items() if status and sealing.is_open(status))
     return Plan(
         version=version,
         previous_version=linked["uv"],
-        install=not all(_is_program(place.program(version, program)) for program in PROGRAMS),
+        install=bool(writable) or not all(_is_program(found[path]) for path in programs),
         links=tuple(program for program in PROGRAMS if links[program] != os.path.join(versions, version, program)),
+        open=writable,
     )
+
+
+def _look_at(path: str) -> t.Optional[os.stat_result]:
+    with contextlib.suppress(FileNotFoundError):
+        return os.lstat(path)
+    return None
 
 
 def _from_bin(place: Place) -> str:
@@ -133,13 +154,9 @@ def _linked_version(place: Place, program: str, target: t.Optional[str], version
     return version
 
 
-def _is_program(path: str) -> bool:
-    """Whether ``path`` is a file that everybody may run. Files get their names only when they are complete."""
-    try:
-        found = os.stat(path, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return stat.S_ISREG(found.st_mode) and found.st_mode & 0o555 == 0o555 and found.st_size > 0
+def _is_program(found: t.Optional[os.stat_result]) -> bool:
+    """Whether this is a file that everybody may run. Files get their names only when they are complete."""
+    return found is not None and stat.S_ISREG(found.st_mode) and found.st_mode & 0o555 == 0o555 and found.st_size > 0
 
 
 # Of a version that is being unpacked.
@@ -244,6 +261,7 @@ class Installation(Convergence[Plan, None]):
             extract(archive.stream, staging)
             _check_runs(os.path.join(staging, "uv"), self.version, self.runner)
             files.make_directory(directory)
+            sealing.close(directory)
             for program in PROGRAMS:
                 os.rename(os.path.join(staging, program), self.place.program(self.version, program))
         finally:

@@ -24,19 +24,25 @@ def normalize(name: str) -> str:
 
 def metadata_directories(directory: str) -> dict[str, str]:
     """The metadata directories in ``directory``, such as site-packages, if it is there: path by normalized name."""
-    found = {}
     with contextlib.suppress(FileNotFoundError):
-        for entry in sorted(os.listdir(directory)):
-            name, dash, version = entry[: -len(_ENDING)].rpartition("-")
-            if entry.endswith(_ENDING) and name and dash and version:
-                found[normalize(name)] = os.path.join(directory, entry)
+        return {name: os.path.join(directory, entry) for name, entry in _metadata(os.listdir(directory)).items()}
+    return {}
+
+
+def installed_packages(names: t.Iterable[str]) -> dict[str, str]:
+    """Version by package name, as the metadata directories among ``names``, those in site-packages, have it."""
+    found = _metadata(names)
+    return {name: entry[: -len(_ENDING)].rpartition("-")[2] for name, entry in found.items()}
+
+
+def _metadata(names: t.Iterable[str]) -> dict[str, str]:
+    """Those of ``names`` that are metadata directories, by normalized name of the package."""
+    found = {}
+    for entry in sorted(names):
+        name, dash, version = entry[: -len(_ENDING)].rpartition("-")
+        if entry.endswith(_ENDING) and name and dash and version:
+            found[normalize(name)] = entry
     return dict(sorted(found.items()))
-
-
-def installed_packages(directory: str) -> dict[str, str]:
-    """Version by package name, as the metadata directories in ``directory`` name them."""
-    found = metadata_directories(directory)
-    return {name: os.path.basename(path)[: -len(_ENDING)].rpartition("-")[2] for name, path in found.items()}
 
 
 def read_record(info: str) -> list[tuple[str, str]]:

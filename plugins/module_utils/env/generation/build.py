@@ -4,7 +4,8 @@
 """Generations: built at their final path, tested, and sealed with a manifest.
 
 A generation without a manifest is rubbish of a build that did not finish, and may be removed at any time. One with a
-manifest never changes.
+manifest never changes. Until then nobody but the owner can look into it: files that come linked from the cache are as
+they are there, and are for everybody to read and nobody to write only once they are sealed.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ import time
 import typing as t
 
 from ...errors import CommandError, UvnasError
-from ...host import files
+from ...host import files, sealing
 from ...host.mounts import space
 from ...host.process import Completed
 from ...python.record import Interpreter
 from ...share import contents
 from ...share import manifest as manifests
-from ...share.layout import Layout
+from ...share.layout import Layout, site_packages
 from ...share.manifest import LockFact, Manifest, Needs, Python
 from ...uv.cache import borrow
 from ...uv.command import Uv
@@ -89,9 +90,11 @@ def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
     """
     path = layout.generation(what.spec.name, what.id)
     started = time.monotonic()
-    os.makedirs(layout.generations_of(what.spec.name), mode=0o755, exist_ok=True)
-    files.remove_tree(path)  # In force perhaps, but without its manifest.
+    files.make_directory(layout.generations_of(what.spec.name))
+    sealing.close(layout.generations_of(what.spec.name))
+    files.remove_tree(path)
     try:
+        os.mkdir(path, 0o700)
         _install(layout, uv, what, path)
         _check_interpreter(layout, what, path)
         packages = _check_packages(what, path)
@@ -123,17 +126,14 @@ def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
             packages=packages,
             platform=needed,
         )
-        manifests.write(layout.manifest(what.spec.name, what.id), manifest)
+        witness = layout.manifest(what.spec.name, what.id)
+        manifests.write(witness, manifest)
+        sealing.finish(path, witness)
     except BaseException:
         with contextlib.suppress(OSError):
             files.remove_tree(path)
         raise
     return manifest
-
-
-def site_packages(path: str, minor: str) -> str:
-    """The directory of a generation that packages are installed into; ``minor`` is ``3.12`` or ``3.13t``."""
-    return os.path.join(path, "lib", f"python{minor}", "site-packages")
 
 
 def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
@@ -196,7 +196,7 @@ def _check_interpreter(layout: Layout, what: Build, path: str) -> None:
 
 def _check_packages(what: Build, path: str) -> dict[str, str]:
     """The installed packages, which must be those of the lock."""
-    installed = installed_packages(site_packages(path, what.interpreter.minor))
+    installed = installed_packages(os.listdir(site_packages(path, what.interpreter.minor)))
     lock = what.lock.lock
     wanted = {name: version for name, version in lock.versions.items() if not version.startswith("@")}
     # A package whose marker does not hold here is rightly missing.

@@ -21,6 +21,13 @@ def publish(layout: Layout, env: str, generation_id: str) -> None:
     files.replace_symlink(layout.env_link_target(env, generation_id), layout.env(env))
 
 
+def withdraw(layout: Layout, env: str) -> None:
+    """Take an environment's name away, because its generation has to be built anew in its place: absent, not broken."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(layout.env(env))
+    files.sync_directory(layout.envs)
+
+
 def remove(layout: Layout, env: str) -> None:
     """Remove an environment: its name first, so that nobody finds half of it, then its generations and its lock."""
     with contextlib.suppress(FileNotFoundError):

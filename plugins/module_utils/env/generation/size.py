@@ -9,50 +9,32 @@ import os
 import stat
 import typing as t
 
-from ...host import extents
+from ...host import extents, sealing
 from ...share.manifest import Size
 
 
 def seal(path: str, see: t.Optional[t.Callable[[os.DirEntry[str]], None]] = None) -> Size:
-    """Take write permission for group and others off ``path`` and everything below, and measure it on the way.
+    """Seal all that is in a generation, and measure it on the way. Its top is for sealing.finish(), at the very end.
 
     ``see`` is told of everything that is found, so that nobody has to look for it again.
-
-    With it goes what an ACL gives them: of that, the group's bits of the mode are the limit (acl(5), the mask).
     """
-    _close(path, os.stat(path))
     files = total = own = inodes = 0
     clones = True  # As far as is known: until the filesystem says that it cannot tell.
-    pending = [path]
-    while pending:
-        directory = pending.pop()
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                status = entry.stat(follow_symlinks=False)
-                if see is not None:
-                    see(entry)
-                if entry.is_symlink():
-                    inodes += 1
-                    continue
-                _close(entry.path, status)
-                if entry.is_dir(follow_symlinks=False):
-                    inodes += 1
-                    pending.append(entry.path)
-                    continue
-                files += 1
-                total += status.st_size
-                if status.st_nlink == 1:
-                    alone = extents.own_bytes(entry.path) if clones and status.st_size else status.st_size
-                    clones = alone is not None
-                    # Blocks are whole, and the last one is seldom full.
-                    own += status.st_size if alone is None else min(alone, status.st_size)
-                    inodes += 1
+    for entry, status in sealing.seal_inside(path):
+        if see is not None:
+            see(entry)
+        if not stat.S_ISREG(status.st_mode):
+            inodes += 1
+            continue
+        files += 1
+        total += status.st_size
+        if status.st_nlink == 1:
+            alone = extents.own_bytes(entry.path) if clones and status.st_size else status.st_size
+            clones = alone is not None
+            # Blocks are whole, and the last one is seldom full.
+            own += status.st_size if alone is None else min(alone, status.st_size)
+            inodes += 1
     return Size(files, total, own, inodes)
-
-
-def _close(path: str, status: os.stat_result) -> None:
-    if stat.S_IMODE(status.st_mode) & 0o022:
-        os.chmod(path, stat.S_IMODE(status.st_mode) & ~0o022)
 
 
 def true_size(path: str) -> dict[str, int]:

@@ -173,6 +173,8 @@ def upgrade(run: Run, layout: Layout) -> t.Callable[..., str]:
         # While the generation is sealed, and between build and publish.
         ("fsync", 3, False),
         ("rename", 2, False),
+        # Also after the manifest is written.
+        ("chmod|fchmod", 6, False),
         # While it is published.
         ("symlink", 1, True),
         ("rename", 1, True),

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.uvnas.cluster.plugins.modules import uv_python
-from ansible_collections.uvnas.cluster.tests.support import shares
+from ansible_collections.uvnas.cluster.tests.support import acls, shares
 from ansible_collections.uvnas.cluster.tests.support.pythons import (
     PREFIX,
     VERSION,
@@ -376,9 +376,75 @@ def test_bytecode_later(run: Run, share: Path, archives: dict[str, Path]) -> Non
     assert done["actions"] == [f"compile the standard library of {key()}"]
     assert list((share / "python" / key()).rglob("*.pyc"))
     assert ask(share, code="import os; print(os.stat(os.__file__).st_ino)") == before
+    assert sealed(share)
     assert not run(share, **args, compile_bytecode=True)["changed"]
     assert not run(share, **args)["changed"]
     assert leftovers(share) == []
+
+
+def sealed(share: Path, version: str = VERSION) -> bool:
+    tree = share / "python" / key(version)
+    found = [tree, tree / "bin" / f"python{SERIES}", *(path for path in tree.rglob("*") if path.is_dir())]
+    return not [path for path in found if path.stat().st_mode & 0o222]
+
+
+def test_interpreters_are_sealed_as_check_mode_says(run: Run, share: Path, archives: dict[str, Path]) -> None:
+    """Whatever opened them: an earlier release, a run that was killed, a chmod. Those that nobody asks for, too."""
+    sites = [from_archive(archives[VERSION]), from_archive(archives[LOWER], LOWER, "old")]
+    run(share, site_pythons=sites)
+    assert sealed(share)
+    assert sealed(share, LOWER)
+    for version, mode in ((VERSION, "u+w"), (LOWER, "g+w")):
+        subprocess.check_call(["chmod", "-R", mode, share / "python" / key(version)])
+    before = what_is_in(share)
+    predicted = run(share, site_pythons=sites[:1], check_mode=True)
+    assert what_is_in(share) == before
+    done = run(share, site_pythons=sites[:1])
+    assert sorted(predicted["actions"]) == sorted(done["actions"]) == sorted([f"seal {key()}", f"seal {key(LOWER)}"])
+    assert predicted["warnings"] == done["warnings"]
+    said = str(done["warnings"])
+    assert said.count("others than the share's owner can write to ") == 1
+    assert f"{key(LOWER)}: others than the share's owner can write to " in said
+    assert sealed(share)
+    assert sealed(share, LOWER)
+    assert not run(share, site_pythons=sites[:1])["changed"]
+    # What the warning says can be done about it.
+    hint = re.search(r"then site\.yml: (chmod u\+w \S+ && rm -f [\w./+-]+)", said)
+    assert hint
+    subprocess.check_call(["/bin/sh", "-c", hint[1]])
+    assert run(share, site_pythons=sites)["actions"] == [f"install {key(LOWER)} (old): its executable was missing"]
+    assert ask(share, LOWER) == LOWER
+    assert leftovers(share) == []
+
+
+def test_default_acls_from_before_reach_no_interpreter(run: Run, share: Path, archives: dict[str, Path]) -> None:
+    """Where uv unpacks, above all."""
+    (share / "python" / ".temp").mkdir()
+    shutil.chown(share / "python" / ".temp", owner())
+    acls.let_a_group_write(share / "python" / ".temp")
+    run(share, site_pythons=[from_archive(archives[VERSION])])
+    assert acls.acls_in(share / "python") == []
+
+
+@pytest.mark.parametrize("operation", ["chmod|fchmodat", "execve"])
+def test_killed_while_bytecode_is_compiled_later(
+    run: Run, share: Path, tmp_path: Path, archives: dict[str, Path], operation: str
+) -> None:
+    """SIGKILL at some of the steps of unsealing, compiling, sealing."""
+    args = {"pythons": [SERIES], "site_pythons": [from_archive(archives[VERSION])]}
+    run(share, **args)
+    trace = tmp_path / "trace"
+    for count in (1, 2, 3, 5, 9, 40):
+        found = record(share)
+        found["interpreters"][key()]["compiled"] = False
+        (share / "locks" / "pythons.json").write_text(json.dumps(found))
+        strace = ["strace", "-f", "-o", trace, "-e", f"trace=/^({operation})$"]
+        strace += ["-e", f"inject=/^({operation})$:signal=KILL:when={count}"]
+        start(share, *strace, **{**args, "compile_bytecode": True}).communicate()
+        healed = run(share, **args)
+        assert "failed" not in healed, healed["msg"]
+        assert sealed(share)
+        assert not run(share, **args)["changed"]
 
 
 def test_no_room(run: Run, share: Path, archives: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

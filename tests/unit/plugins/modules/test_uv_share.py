@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import struct
 import typing as t
 import uuid
 from pathlib import Path
@@ -21,6 +20,7 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import acl
 from ansible_collections.uvnas.cluster.plugins.modules import uv_share
+from ansible_collections.uvnas.cluster.tests.support import acls
 
 LAYOUT = {"bin", "lib", "cache", "user-cache", "python", "python-archives", "locks", "envs", "generations"}
 ID = "6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a"
@@ -145,18 +145,6 @@ def test_the_umask_does_not_matter(run: Run, tmp_path: Path) -> None:
     assert not run(tmp_path / "uv")["changed"]
 
 
-# u::rwx,g::r-x,g:65534:rwx,m::rwx,o::r-x, as the kernel takes it (linux/posix_acl_xattr.h).
-_LETS_A_GROUP_WRITE = struct.pack(
-    "<I" + "HHI" * 5,
-    2,
-    *(0x01, 7, 0xFFFFFFFF),
-    *(0x04, 5, 0xFFFFFFFF),
-    *(0x08, 7, 65534),
-    *(0x10, 7, 0xFFFFFFFF),
-    *(0x20, 5, 0xFFFFFFFF),
-)
-
-
 def _writable_by_others(directory: Path) -> list[str]:
     found = []
     for path in [directory, *directory.rglob("*")]:
@@ -172,7 +160,7 @@ def test_default_acls_from_above_end_at_the_root(run: Run, tmp_path: Path, groun
     root = tmp_path / "uv"
     inherits = tmp_path if ground == "parent" else root
     inherits.mkdir(exist_ok=True)
-    os.setxattr(inherits, acl.DEFAULT_ACL, _LETS_A_GROUP_WRITE)
+    os.setxattr(inherits, acl.DEFAULT_ACL, acls.LETS_A_GROUP_WRITE)
     run(root)
     assert _writable_by_others(root) == ["user-cache"]
     for part in ("bin", "python", "generations", "lib/uv"):
@@ -186,11 +174,24 @@ def test_default_acls_of_a_share_that_is_there_are_taken_off(run: Run, tmp_path:
     root = tmp_path / "uv"
     run(root)
     for name in ("python", "generations"):
-        os.setxattr(root / name, acl.DEFAULT_ACL, _LETS_A_GROUP_WRITE)
+        os.setxattr(root / name, acl.DEFAULT_ACL, acls.LETS_A_GROUP_WRITE)
     foretold, done = run(root, check_mode=True), run(root)
     assert foretold["corrected"] == done["corrected"] == [str(root / name) for name in ("python", "generations")]
     assert "new files with a default ACL" in done["diff"]["before"]
+    assert "warnings" not in done
     assert _writable_by_others(root) == ["user-cache"]
+
+
+def test_what_others_could_write_to_may_have_been_changed(run: Run, tmp_path: Path) -> None:
+    root = tmp_path / "uv"
+    run(root)
+    for name in ("cache", "python"):
+        (root / name).chmod(0o775)
+    foretold, done = run(root, check_mode=True), run(root)
+    assert foretold["warnings"] == done["warnings"]
+    assert "could write to python, cache, and may have changed what is in there" in str(done["warnings"])
+    (root / "user-cache").chmod(0o777)
+    assert "user-cache" not in str(run(root)["warnings"])  # Ansible keeps those of before.
 
 
 def test_an_id_can_be_declared(run: Run, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import 
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Uv
-from ansible_collections.uvnas.cluster.tests.support import shares
+from ansible_collections.uvnas.cluster.tests.support import acls, shares, unprivileged
 from ansible_collections.uvnas.cluster.tests.support.shares import KEY
 
 LOCK = "iniconfig==2.1 \\\n    --hash=sha256:" + "2" * 64 + "\n"
@@ -317,8 +317,8 @@ def test_nor_is_what_is_there_already_published(layout: Layout) -> None:
     assert converge(layout, locks={"analysis": LockFact(DIGEST, PACKAGES)})["overtaken"] == ["analysis"]
 
 
-def test_a_converged_environment_costs_two_file_operations(layout: Layout) -> None:
-    """A link that is read, a manifest that is looked for; the kernel's own word for it."""
+def test_a_converged_environment_costs_three_paths(layout: Layout) -> None:
+    """A link and a manifest that are read, packages that are listed; the kernel's own word for it."""
     names = [f"env-{number}" for number in range(20)]
     for name in names:
         converged(layout, name)
@@ -328,7 +328,7 @@ def test_a_converged_environment_costs_two_file_operations(layout: Layout) -> No
     environment = {**os.environ, "PYTHONPATH": COLLECTIONS}
     subprocess.run([*strace, sys.executable, "-c", CONVERGED, given], env=environment, check=True)
     operations = [line for line in trace.read_text(encoding="utf-8").splitlines() if f'"{layout.root}/' in line]
-    assert sum("/env-" in line for line in operations) == 2 * len(names)
+    assert sum("/env-" in line for line in operations) == 3 * len(names)
     others = [line for line in operations if "/env-" not in line]
     assert [line for line in others if "/pythons.json" not in line and "/share.json" not in line] == []
     assert sum("/share.json" in line for line in others) == 1
@@ -338,3 +338,146 @@ def test_a_generation_that_went_missing_is_seen(layout: Layout) -> None:
     converged(layout)
     shutil.rmtree(layout.generations_of("analysis"))
     assert actions(converge(layout, check_mode=True)) == {"analysis": "build"}
+
+
+# Sealed, and as it was built
+
+
+def generation_of(layout: Layout, name: str = "analysis") -> Path:
+    return Path(layout.generation(name, ID))
+
+
+def packages_of(layout: Layout, name: str = "analysis") -> Path:
+    return generation_of(layout, name) / "lib" / "python3.12" / "site-packages"
+
+
+def directories(*trees: str | Path) -> list[Path]:
+    return [path for tree in map(Path, trees) for path in [tree, *tree.rglob("*")] if path.is_dir()]
+
+
+def sealed(layout: Layout, *ids: str) -> bool:
+    found = directories(*(layout.generation("analysis", generation_id) for generation_id in ids or [ID]))
+    witnesses = [Path(layout.manifest("analysis", generation_id)) for generation_id in ids or [ID]]
+    return not [path for path in [*found, *witnesses] if path.stat().st_mode & 0o222]
+
+
+@pytest.mark.parametrize("opened", ["witness", "packages"])
+def test_what_is_not_sealed_is_sealed_once(layout: Layout, opened: str) -> None:
+    """As a run that was killed left it, or an earlier release. What is retired is, too."""
+    converged(layout)
+    built(layout, OLD, version="2.0")
+    for generation_id in (ID, OLD):
+        Path(layout.manifest("analysis", generation_id)).chmod(0o644 if opened == "witness" else 0o444)
+    packages_of(layout).chmod(0o755)
+    before = tree(layout)
+    predicted, done = converge(layout, check_mode=True), converge(layout)
+    assert actions(predicted) == actions(done) == {"analysis": "seal"}
+    assert predicted["changed"]
+    assert predicted["diff"] == done["diff"] == [{"prepared": f"environment analysis: {ID} sealed\n"}]
+    assert predicted["warnings"] == done["warnings"] == []
+    assert set(tree(layout)) - set(before) == {layout.mutex}
+    assert sealed(layout, *([ID, OLD] if opened == "witness" else [ID]))
+    again = converge(layout)
+    assert (again["changed"], actions(again)) == (False, {"analysis": "keep"})
+
+
+def test_what_others_could_write_to_is_said(layout: Layout) -> None:
+    converged(layout)
+    shares.add_generation(Path(layout.root), "analysis", OLD)
+    for path in directories(layout.generations_of("analysis")):
+        acls.let_a_group_write(path)
+    for generation_id in (ID, OLD):
+        Path(layout.manifest("analysis", generation_id)).chmod(0o664)
+    predicted, done = converge(layout, check_mode=True), converge(layout)
+    assert predicted["warnings"] == done["warnings"]
+    assert [text.partition(" (")[0] for text in done["warnings"]] == [
+        f"environment analysis: others than the share's owner can write to 6 paths of its generation {generation_id}"
+        for generation_id in (OLD, ID)
+    ]
+    assert f"rm -f {layout.manifest('analysis', ID)}" in done["warnings"][1]
+    assert sealed(layout, ID, OLD)
+    assert acls.acls_in(Path(layout.generations_of("analysis"))) == []
+    assert not Path(layout.generations_of("analysis")).stat().st_mode & 0o022
+
+
+def test_what_is_published_is_sealed_before(layout: Layout) -> None:
+    """Built, and killed between manifest and seal."""
+    lock(layout)
+    built(layout)
+    Path(layout.manifest("analysis", ID)).chmod(0o644)
+    generation_of(layout).chmod(0o755)
+    assert actions(converge(layout)) == {"analysis": "publish"}
+    assert sealed(layout)
+    assert not converge(layout)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda packages: (packages / "six-1.17.0.dist-info").mkdir(), "six 1.17.0 (new)"),
+        (lambda packages: (packages / "iniconfig-2.1.dist-info").rmdir(), "iniconfig 2.1 (removed)"),
+        (lambda p: (p / "iniconfig-2.1.dist-info").rename(p / "iniconfig-2.2.dist-info"), "iniconfig 2.1 -> 2.2"),
+        (shutil.rmtree, "iniconfig 2.1 (removed)"),
+    ],
+)
+def test_what_is_not_what_was_built_is_an_error_of_its_environment_with_a_hint_that_works(
+    layout: Layout, change: t.Callable[[Path], t.Any], said: str
+) -> None:
+    converged(layout)
+    lock(layout, "fine")
+    shutil.rmtree(generation_of(layout))
+    os.unlink(layout.env("analysis"))
+    shutil.rmtree(layout.generations_of("analysis"))
+    unprivileged.give(Path(layout.root))
+    unprivileged.done(lambda: converge(layout))
+    packages_of(layout).chmod(0o755)
+    packages_of(layout).parent.chmod(0o755)
+    change(packages_of(layout))
+    specs = named("analysis", "fine")
+    predicted = unprivileged.done(lambda: converge(layout, specs, check_mode=True))
+    done = unprivileged.done(lambda: converge(layout, specs))
+    assert predicted["msg"] == done["msg"]
+    assert f"environment analysis: its generation {ID} is not what was built: {said}" in done["msg"]
+    assert actions(done) == {"fine": "build", "analysis": "failed"}
+    assert os.readlink(layout.env("analysis")) == f"../generations/analysis/{ID}"
+    hint = done["msg"].partition("then site.yml: ")[2].splitlines()[0]
+    unprivileged.done(lambda: subprocess.run(["/bin/sh", "-c", hint], check=True) and None)
+    assert actions(unprivileged.done(lambda: converge(layout, specs))) == {"analysis": "build", "fine": "keep"}
+    assert os.listdir(packages_of(layout))
+    assert sealed(layout)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_environment_that_is_built_anew_in_its_place_is_absent_meanwhile(layout: Layout, fails: bool) -> None:
+    """Its link would lead to nothing, or to half of it."""
+
+    class Looking(FakeUv):
+        def run(self, cmd: t.Sequence[str], **more: t.Any) -> Completed:
+            assert not os.path.lexists(layout.env("analysis"))
+            return Completed(1, "", "no room") if fails else super().run(cmd, **more)
+
+    converged(layout)
+    os.unlink(layout.manifest("analysis", ID))
+    result = run(dataclasses.replace(environments(layout), uv=Uv(layout, Looking())))
+    assert actions(result) == {"analysis": "failed" if fails else "build"}
+    assert os.path.lexists(layout.env("analysis")) != fails
+
+
+def test_a_damaged_manifest_is_an_error_of_its_environment(layout: Layout) -> None:
+    converged(layout)
+    converged(layout, "fine")
+    Path(layout.manifest("analysis", ID)).chmod(0o644)
+    Path(layout.manifest("analysis", ID)).write_text("{}")
+    result = converge(layout, named("analysis", "fine"))
+    assert actions(result) == {"analysis": "failed", "fine": "keep"}
+    assert layout.manifest("analysis", ID) in result["msg"]
+
+
+def test_its_owner_can_have_a_sealed_environment_removed(layout: Layout) -> None:
+    lock(layout)
+    unprivileged.give(Path(layout.root))
+    assert actions(unprivileged.done(lambda: converge(layout))) == {"analysis": "build"}
+    assert sealed(layout)
+    gone = [dataclasses.replace(ENV, state="absent")]
+    assert actions(unprivileged.done(lambda: converge(layout, gone))) == {"analysis": "remove"}
+    assert os.listdir(layout.generations) == []

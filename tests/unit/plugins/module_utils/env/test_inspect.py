@@ -190,3 +190,39 @@ def test_looking_writes_nothing(inspection: Inspection, layout: Layout) -> None:
     before = sorted(Path(layout.root).rglob("*"))
     assert inspection.problem(spec("json")) is None
     assert sorted(Path(layout.root).rglob("*")) == before
+
+
+def test_what_others_can_write_to_is_one_problem(inspection: Inspection, layout: Layout) -> None:
+    generations = [publish(layout), publish(layout, "other")]
+    assert inspection.open_places() == []
+    for path in (Path(layout.uv_versions), generations[0] / "bin", generations[1].parent):
+        path.chmod(0o775)
+    (found,) = inspection.open_places()
+    first = f"{layout.uv_versions}, {generations[0]}/bin, {generations[1].parent}"
+    assert found.startswith(f"others than the owner of share nas_a can write to {first}, and may have changed what")
+    generations[1].chmod(0o757)
+    assert " and 1 more, and may" in inspection.open_places()[0]
+
+
+def test_an_interpreter_that_others_can_write_to(inspection: Inspection, layout: Layout) -> None:
+    publish(layout)
+    executable = Path(layout.interpreter_bin(shares.KEY, "3.12"))
+    executable.parent.mkdir(parents=True)
+    executable.touch(0o755)
+    for path in (executable, executable.parent, executable.parent.parent):
+        before = path.stat().st_mode
+        path.chmod(0o775)
+        assert f"can write to {path}, and" in inspection.open_places()[0]
+        path.chmod(before)
+    assert inspection.open_places() == []
+
+
+def test_what_is_installed_and_was_not_built_is_a_problem(inspection: Inspection, layout: Layout) -> None:
+    packages = publish(layout) / "lib" / "python3.12" / "site-packages"
+    packages.chmod(0o755)
+    (packages / "six-1.17.0.dist-info").mkdir()
+    problem = str(inspection.problem(spec()))
+    assert problem.startswith(
+        f"environment analysis: its generation {ID} is not what was built: six 1.17.0 (new)\nSomebody changed it"
+    )
+    assert inspection.facts("analysis", sizes=False)["packages"] == {"iniconfig": "2.1"}

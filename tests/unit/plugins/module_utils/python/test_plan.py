@@ -50,6 +50,7 @@ class World:
 
     offered: list[str] | None = dataclasses.field(default_factory=lambda: offer("3.13.1", "3.12.5", "3.12.4", "3.11.9"))
     missing: frozenset[str] = frozenset()
+    unsealed: frozenset[str] = frozenset()
     users: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     asked: list[str] = dataclasses.field(default_factory=list)
 
@@ -61,6 +62,7 @@ class World:
             PLATFORM,
             offered=self.downloads,
             is_there=lambda name: name in found.interpreters and name not in self.missing,
+            is_sealed=lambda name: name not in self.unsealed,
             users_of=self.users_of,
             earlier=earlier,
         )
@@ -245,3 +247,22 @@ def test_the_archive_of_an_earlier_share_is_used_if_it_is_what_is_declared(
     planned = World().plan(["3.12"], Record(), sites=[site("3.12.4", **declared)], earlier=record({}, supplied))
     (install,) = planned.installs
     assert (install.recorded and install.recorded.digest) == recorded
+
+
+# Sealing
+
+
+def test_what_is_not_sealed_is_sealed_asked_for_or_not() -> None:
+    found = record({"3.12": "3.12.4"}, there("3.12.4"), there("3.11.9"), there("3.13.1"))
+    world = World(unsealed=frozenset({key("3.12.4"), key("3.11.9")}))
+    planned = world.plan(["3.12"], found)
+    assert (planned.changed, planned.actions()) == (True, [f"seal {key('3.12.4')}", f"seal {key('3.11.9')}"])
+    gone = frozenset({key("3.11.9")})
+    assert not World(missing=gone, unsealed=gone).plan(["3.12"], found).changed
+
+
+def test_what_is_made_otherwise_or_goes_is_not_sealed_twice() -> None:
+    found = record({"3.12": "3.12.4"}, there("3.12.4", compiled=False), there("3.11.9"))
+    world = World(unsealed=frozenset({key("3.12.4"), key("3.11.9")}))
+    planned = world.plan(["3.12"], found, compile_bytecode=True, remove=["3.11.9"])
+    assert (planned.compiles, planned.removals, planned.seals) == ((key("3.12.4"),), (key("3.11.9"),), ())

@@ -44,7 +44,9 @@ MANIFEST = Manifest(
     size=Size(3, 1000, 400, 2),
 )
 DATA = shares.manifest("train", "1a2b3c")
-HINT = "Remove its generation, and run site.yml to build it anew."
+HINT = (
+    "To have it built anew, at a time when nobody uses it, run this as the share's owner, and then site.yml: chmod u+w "
+)
 
 
 @pytest.fixture
@@ -142,7 +144,7 @@ def test_what_is_missing_is_named(path: str, missing: str, there: bool) -> None:
     with pytest.raises(UvnasError) as caught:
         manifests.read(path)
     assert str(caught.value) == f"{path} is damaged: it does not say {missing}"
-    assert caught.value.hint == HINT
+    assert caught.value.hint.startswith(HINT)
 
 
 def test_all_that_is_missing_is_named() -> None:
@@ -203,7 +205,7 @@ def test_wrong_types_are_damage(path: str, name: str, value: t.Any) -> None:
     with pytest.raises(UvnasError) as caught:
         manifests.read(path)
     assert str(caught.value) == f"{path} is damaged: it does not say {name}"
-    assert caught.value.hint == HINT
+    assert caught.value.hint.startswith(HINT)
 
 
 def test_what_a_later_release_adds_is_left_out(path: str) -> None:

@@ -19,6 +19,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import 
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.install import Archive, Installation, Place, plan
+from ansible_collections.uvnas.cluster.tests.support import acls
 from ansible_collections.uvnas.cluster.tests.support.shares import make_share
 from ansible_collections.uvnas.cluster.tests.support.uv_archives import program, write_wheel
 
@@ -131,6 +132,23 @@ def test_what_is_broken_is_repaired(place: Place, damage: str) -> None:
     assert plan(place, "0.8.2").changed is False
     assert subprocess.check_output([place.link("uv")]).startswith(b"uv 0.8.2 ")
     assert set(before) <= set(tree(place))
+
+
+@pytest.mark.parametrize("opened", ["uv", "uvx", ""])
+def test_what_others_can_write_to_is_installed_anew(place: Place, opened: str) -> None:
+    """By a default ACL from above, for example. What they put there does not stay."""
+    install(place, "0.8.2")
+    path = Path(place.program("0.8.2", opened))
+    acls.let_a_group_write(path) if path.is_dir() else path.chmod(0o775)
+    Path(place.program("0.8.2", "uvx")).write_bytes(b"#!/bin/sh\necho poison\n")
+    foretold, done = converge(place, "0.8.2", check_mode=True), install(place, "0.8.2")
+    for result in (foretold, done):
+        assert result["actions"] == ["install uv 0.8.2"]
+        (warning,) = result["warnings"]
+        assert warning.startswith(f"uv 0.8.2: others than its owner can write to {path}. It is installed anew; ")
+    assert b"poison" not in Path(place.program("0.8.2", "uvx")).read_bytes()
+    assert acls.acls_in(Path(place.lib_dir)) == []
+    assert plan(place, "0.8.2").changed is False
 
 
 def test_dangling_and_absolute_links_of_ours_are_replaced(place: Place) -> None:

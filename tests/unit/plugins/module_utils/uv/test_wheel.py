@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def test_what_is_installed(tmp_path: Path) -> None:
         "x.pth",
     ):
         (tmp_path / name).mkdir()
-    assert wheel.installed_packages(str(tmp_path)) == {
+    assert wheel.installed_packages(os.listdir(tmp_path)) == {
         "alpha": "1.0.post1",
         "beta-more": "1!1.0+cpu",
         "zope-new": "2.0",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import typing as t
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.python.record import
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import contents
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Uv
-from ansible_collections.uvnas.cluster.tests.support import shares
+from ansible_collections.uvnas.cluster.tests.support import acls, shares, unprivileged
 
 KEY = "cpython-3.12.4-linux-x86_64-gnu"
 HASH = " \\\n    --hash=sha256:" + "2" * 64 + "\n"
@@ -214,3 +215,60 @@ def test_a_filesystem_that_counts_no_inodes_is_not_full(layout: Layout, monkeypa
     with pytest.raises(CommandError) as caught:
         generation.build(layout, Uv(layout, FakeUv(fails="sync")), what())
     assert caught.value.hint == ""
+
+
+def mode(path: str | Path) -> int:
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o077])
+def test_what_is_built_is_sealed_and_seen_by_nobody_before(umask: int, layout: Layout) -> None:
+    class Looking(FakeUv):
+        seen: t.ClassVar[list[int]] = []
+
+        def run(self, cmd: t.Sequence[str], **more: t.Any) -> Completed:
+            done = super().run(cmd, **more)
+            self.seen.append(mode(layout.generation("analysis", build.id)))
+            return done
+
+    build = what(imports=("iniconfig",))
+    before = os.umask(umask)
+    try:
+        generation.build(layout, Uv(layout, Looking("iniconfig-2.1")), build)
+    finally:
+        os.umask(before)
+    assert Looking.seen == [0o700] * 3
+    top = Path(layout.generation("analysis", build.id))
+    assert mode(top) == 0o555
+    assert [path for path in top.rglob("*") if path.is_dir() and mode(path) & 0o222] == []
+    assert mode(layout.manifest("analysis", build.id)) == 0o444
+    assert mode(top.parent) == 0o755
+
+
+def test_what_is_built_inherits_no_acl(layout: Layout) -> None:
+    """Neither from above nor from the directory of its generations, which may be there from before."""
+    Path(layout.generations, "analysis").mkdir()
+    for directory in (layout.generations, layout.generations_of("analysis")):
+        acls.let_a_group_write(Path(directory))
+    build = what()
+    generation.build(layout, Uv(layout, FakeUv("iniconfig-2.1")), build)
+    assert acls.acls_in(Path(layout.generations_of("analysis"))) == []
+    tree = [Path(layout.generations_of("analysis")), *Path(layout.generations_of("analysis")).rglob("*")]
+    assert [path for path in tree if not path.is_symlink() and mode(path) & 0o022] == []
+
+
+def test_one_that_was_sealed_and_lost_its_manifest_is_built_anew_by_its_owner(layout: Layout) -> None:
+    build = what()
+    unprivileged.give(Path(layout.root))
+
+    def work() -> int:
+        generation.build(layout, Uv(layout, FakeUv("iniconfig-2.1")), build)
+        top = layout.generation("analysis", build.id)
+        os.chmod(top, 0o755)
+        os.unlink(layout.manifest("analysis", build.id))
+        generation.build(layout, Uv(layout, FakeUv("iniconfig-2.1")), build)
+        with pytest.raises(CommandError):
+            generation.build(layout, Uv(layout, FakeUv(fails="sync")), build)
+        return len(os.listdir(layout.generations_of("analysis")))
+
+    assert unprivileged.done(work) == 0
