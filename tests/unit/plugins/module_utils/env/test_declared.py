@@ -172,7 +172,7 @@ def test_an_environment_is_for_the_oldest_of_its_shares() -> None:
 
 @pytest.mark.parametrize(("value", "meant"), [(True, True), ("yes", True), ("False", False), (0, False), ("1", True)])
 def test_flags_are_read_as_ansible_reads_them(value: t.Any, meant: bool) -> None:
-    (spec,) = parse_environments([without(seed=value)])
+    (spec,) = declared.parse_environments([without(seed=value)])
     assert spec.seed is meant
 
 
