@@ -196,7 +196,7 @@ T = t.TypeVar("T")
 
 
 def outcome(expected: type[Exception], work: t.Callable[[], T], *named: str) -> T | None:
-    """What ``work`` returns; or None where it raises what is ``expected``, naming one of ``named``, and nothing else."""
+    """What ``work`` returns; or None where it raises what is ``expected``, and that names one of ``named``."""
     try:
         return work()
     except expected as error:
