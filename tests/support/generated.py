@@ -13,7 +13,6 @@ import struct
 import typing as t
 from pathlib import Path
 
-from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
 from hypothesis import strategies as st
 
 # Texts that something in the way of them may take for more than a text.
@@ -196,11 +195,12 @@ def tree(root: Path, *, without: t.Collection[str] = ()) -> dict[str, t.Any]:
 T = t.TypeVar("T")
 
 
-def attempt(work: t.Callable[[], T], *named: str) -> T | None:
-    """What ``work`` returns; or None where it raises a UvnasError that names one of ``named``, and nothing else."""
+def outcome(expected: type[Exception], work: t.Callable[[], T], *named: str) -> T | None:
+    """What ``work`` returns; or None where it raises what is ``expected``, and that names one of ``named``."""
     try:
         return work()
-    except UvnasError as error:
-        if named and not any(name in error.explain() for name in named):
-            raise AssertionError(f"this names none of {', '.join(named)}: {error.explain()}") from error
+    except expected as error:
+        said = error.explain() if hasattr(error, "explain") else str(error)
+        if named and not any(name in said for name in named):
+            raise AssertionError(f"this names none of {', '.join(named)}: {said}") from error
         return None

@@ -24,10 +24,11 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.python import archiv
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.version import Version
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv import release
 from ansible_collections.uvnas.cluster.tests.support import pythons, uv_archives
-from ansible_collections.uvnas.cluster.tests.support.generated import attempt, damaged_bytes
+from ansible_collections.uvnas.cluster.tests.support.generated import damaged_bytes, outcome
 from hypothesis import given
 from hypothesis import strategies as st
 
+attempt = functools.partial(outcome, UvnasError)
 MACHINE = Platform("x86_64", "gnu")
 
 

@@ -17,13 +17,15 @@ from ansible_collections.uvnas.cluster.plugins.filter import declared, exported,
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.declared import for_glibc, parse_environments
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.plan import Input
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec, Sources
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.identity import parse_identity
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share, parse_shares
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.declaration import Declaration
-from ansible_collections.uvnas.cluster.tests.support.generated import JSON, YAML, attempt, damaged, damaged_text
+from ansible_collections.uvnas.cluster.tests.support.generated import JSON, YAML, damaged, damaged_text, outcome
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+attempt = functools.partial(outcome, UvnasError)
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 SHARES: list[dict[str, t.Any]] = [
     {"name": "nas_a", "root": "/mnt/nas-a/uv", "mount": "/mnt/nas-a", "builder": "dev1", "glibc": "2.31"},
@@ -91,14 +93,17 @@ def _write(root: Path) -> None:
 
 def _error(work: t.Callable[[], t.Any], *named: str) -> str | None:
     """What an error of Ansible says; None where there is none. It names something of ours."""
-    try:
-        work()
-    except AnsibleError as error:
-        said = str(error)
-        if not any(name in said for name in named):
-            raise AssertionError(f"this names nothing: {said}") from error
-        return said
-    return None
+    said: list[str] = []
+
+    def telling() -> None:
+        try:
+            work()
+        except AnsibleError as error:
+            said.append(str(error))
+            raise
+
+    outcome(AnsibleError, telling, *named)
+    return said[0] if said else None
 
 
 def test_the_inventory_is_one(files: Path) -> None:

@@ -232,7 +232,7 @@ def test_a_converge_does_the_others_and_names_what_is_damaged(
         if damage.name in OF_TRAIN.values():
             assert {fact["name"]: fact["action"] for fact in result["environments"]}["fine"] == "keep"
         if result.get("failed"):
-            assert str(root) in result["msg"] or "environment train" in result["msg"]
+            assert any(name in result["msg"] for name in (str(root), "environment train", "Python 3.12"))
 
 
 @given(DAMAGES)
@@ -255,7 +255,7 @@ def test_locking_leaves_what_is_damaged(share: Path, damage: Damage) -> None:
         json.dumps(result)
         assert tree(root, without=MADE) == before
         if result.get("failed"):
-            assert str(root) in result["msg"] or "environment train" in result["msg"]
+            assert any(name in result["msg"] for name in (str(root), "environment train", "Python 3.12"))
         elif "needs" not in result:
             assert "fine" in result["locks"]
 

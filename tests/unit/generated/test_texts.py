@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 import socket
@@ -32,10 +33,11 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.uv import cache, rel
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Uv
 from ansible_collections.uvnas.cluster.plugins.plugin_utils import download
 from ansible_collections.uvnas.cluster.tests.support import shares
-from ansible_collections.uvnas.cluster.tests.support.generated import attempt, damaged, damaged_bytes, damaged_text
+from ansible_collections.uvnas.cluster.tests.support.generated import damaged, damaged_bytes, damaged_text, outcome
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+attempt = functools.partial(outcome, UvnasError)
 HEADER = json.dumps({"environment": "train", "format": 1, "python": "3.12", "spec": "5" * 64, "glibc": "2.31"})
 LOCK = f"""\
 # uvnas.cluster lock: {HEADER}
