@@ -108,14 +108,15 @@ def plan(place: Place, version: str) -> Plan:
 
     Raises UvnasError where something is in the way that this collection did not make, or somebody else did.
     """
-    for program in PROGRAMS:
-        trust.check_way(place.program(version, program), os.geteuid(), top=place.lib_dir)
-        if os.path.lexists(place.link(program)):
-            trust.check_owner(place.link(program), os.geteuid())
+    # A release that others could write to is installed anew. One that somebody else made is not touched.
+    trust.check_way(place.lib_dir, os.geteuid(), top=place.lib_dir)
+    programs = [place.program(version, program) for program in PROGRAMS]
+    for path in (os.path.join(place.lib_dir, version), *programs, *map(place.link, PROGRAMS)):
+        if os.path.lexists(path):
+            trust.check_owner(path, os.geteuid())
     versions = _from_bin(place)
     links = {program: files.read_link(place.link(program)) for program in PROGRAMS}
     linked = {program: _linked_version(place, program, target, versions) for program, target in links.items()}
-    programs = [place.program(version, program) for program in PROGRAMS]
     found = {path: _look_at(path) for path in (os.path.join(place.lib_dir, version), *programs)}
     writable = tuple(path for path, status in found.items() if status and sealing.is_open(status))
     return Plan(

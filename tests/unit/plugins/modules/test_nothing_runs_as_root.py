@@ -43,16 +43,18 @@ def identity(uid: int, gid: int) -> str:
 
 @pytest.fixture
 def place(public: Path) -> t.Iterator[Path]:
-    """A directory that everybody may look into, and write to."""
+    """A directory that everybody may look into, with another one in it, ``open``, that they may write to."""
     with tempfile.TemporaryDirectory(dir=public) as directory:
-        os.chmod(directory, 0o777)
+        os.chmod(directory, 0o755)
+        (Path(directory) / "open").mkdir()
+        (Path(directory) / "open").chmod(0o777)
         yield Path(directory)
 
 
 @pytest.fixture
 def said(place: Path) -> t.Callable[[], set[str]]:
     """Who has run what is on the share."""
-    path = place / "said"
+    path = place / "open" / "said"
 
     def said() -> set[str]:
         return set(path.read_text().splitlines()) if path.exists() else set()
@@ -66,7 +68,7 @@ def share(place: Path) -> Path:
     root = shares.make_share(place / "uv")
     shares.add_interpreter(root)
     uv = root / "bin" / "uv"
-    uv.write_text(f'#!{os.path.realpath("/bin/sh")}\necho "$(id -u) $(id -g) $(id -G)" >>{place}/said\nexit 1\n')
+    uv.write_text(f'#!{os.path.realpath("/bin/sh")}\necho "$(id -u) $(id -g) $(id -G)" >>{place}/open/said\nexit 1\n')
     uv.chmod(0o755)
     return root
 
@@ -77,7 +79,7 @@ def hostile(share: Path, place: Path, python: Path) -> Path:
     generation = shares.add_generation(share, "train", "0123456789ab")
     packages = generation / "lib" / f"python{SERIES}" / "site-packages"
     packages.mkdir(parents=True)
-    (packages / "hostile.py").write_text(SPY.format(said=f"{place}/said"))
+    (packages / "hostile.py").write_text(SPY.format(said=f"{place}/open/said"))
     (packages / "hostile.pth").write_text("import hostile\n")
     (generation / "bin").mkdir()
     (generation / "bin" / "python").symlink_to(python)
@@ -248,7 +250,7 @@ def test_a_share_of_somebody_else_is_not_run_as_root_where_that_is_declared(
 
 
 def test_a_new_uv_is_tried_as_the_owner_of_the_share(share: Path, run: Run, said: Said, place: Path) -> None:
-    program = f"#!/bin/sh\necho \"$(id -u) $(id -g) $(id -G)\" >>{place}/said\necho 'uv 0.8.2 (some-machine)'\n"
+    program = f"#!/bin/sh\necho \"$(id -u) $(id -g) $(id -G)\" >>{place}/open/said\necho 'uv 0.8.2 (some-machine)'\n"
     wheel = place / "uv-0.8.2.whl"
     digest = write_wheel(wheel, "0.8.2", program.encode())
     wheel.chmod(0o600)
@@ -289,5 +291,6 @@ def test_a_share_that_is_there_stays_with_its_owner(place: Path, run: Run) -> No
 def test_a_directory_of_somebody_that_is_no_share_does_not_decide_whose_it_becomes(place: Path, run: Run) -> None:
     (place / "new").mkdir()
     os.chown(place / "new", OWNER, GROUP)
-    run("uv_share", place / "new")
-    assert (place / "new").stat().st_uid == 0
+    result = run("uv_share", place / "new")
+    assert f"{place}/new belongs to {OWNER}, and should belong to root" in result["msg"]
+    assert list((place / "new").iterdir()) == []

@@ -178,7 +178,7 @@ def test_default_acls_of_a_share_that_is_there_are_taken_off(run: Run, tmp_path:
     foretold, done = run(root, check_mode=True), run(root)
     assert foretold["corrected"] == done["corrected"] == [str(root / name) for name in ("python", "generations")]
     assert "new files with a default ACL" in done["diff"]["before"]
-    assert "warnings" not in done
+    assert not [text for text in done.get("warnings", []) if "could write" in str(text)]
     assert _writable_by_others(root) == ["user-cache"]
 
 

@@ -415,7 +415,7 @@ def test_what_is_published_is_sealed_before(layout: Layout) -> None:
     ("change", "said"),
     [
         (lambda packages: (packages / "six-1.17.0.dist-info").mkdir(), "six 1.17.0 (new)"),
-        (lambda packages: (packages / "iniconfig-2.1.dist-info").rmdir(), "iniconfig 2.1 (removed)"),
+        (lambda packages: shutil.rmtree(packages / "iniconfig-2.1.dist-info"), "iniconfig 2.1 (removed)"),
         (lambda p: (p / "iniconfig-2.1.dist-info").rename(p / "iniconfig-2.2.dist-info"), "iniconfig 2.1 -> 2.2"),
         (shutil.rmtree, "iniconfig 2.1 (removed)"),
     ],
