@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import typing as t
+from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.file import parse
-from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, VERSION
-from ansible_collections.uvnas.cluster.tests.support.sites import Site, finish
+from ansible_collections.uvnas.cluster.tests.support.pythons import VERSION
+from ansible_collections.uvnas.cluster.tests.support.sites import Site, finish, make_site
 from ansible_collections.uvnas.cluster.tests.support.wheels import write_small_wheel
 
 # A limit, so that nothing waits for ever, and not a measure.
@@ -19,16 +20,14 @@ LIMIT = 600.0
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def site(public: Path) -> Site:
     """A site that has everything but environments. Packages come from a directory."""
-    path = tmp_path_factory.mktemp("conflicts")
+    links = public / "links"
     for version in ("1.0", "2.0"):
-        write_small_wheel(path / "links", "alpha", version)
-    supplied = {"name": "site", "version": VERSION, "prefix": str(PREFIX)}
-    index = {"find_links": [str(path / "links")], "offline": True}
+        write_small_wheel(links, "alpha", version)
     series = VERSION.rpartition(".")[0]
-    found = Site(path, series, {"uvnas_site_pythons": [supplied], "uvnas_index": index, "uvnas_pythons": [series]})
-    found.share.parent.mkdir()
+    index = {"find_links": [str(links)], "offline": True}
+    found = make_site(public / "site", {"uvnas_index": index, "uvnas_pythons": [series]})
     done = found.run([])
     assert done.rc == 0, done.output
     return found

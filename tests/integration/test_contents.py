@@ -14,8 +14,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.tests.support.pythons import PREFIX, VERSION
-from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site
+from ansible_collections.uvnas.cluster.tests.support.pythons import VERSION, owner
+from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site, make_site
 from ansible_collections.uvnas.cluster.tests.support.wheels import write_small_sdist, write_small_wheel
 
 SERIES = VERSION.rpartition(".")[0]
@@ -41,10 +41,9 @@ DISPUTE = {"name": "dispute", "requirements": ["one==1.0", "other"]}
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def site(public: Path) -> Site:
     """A site with two shares, on which tools is built. On the second, scripts begin with three lines."""
-    path = tmp_path_factory.mktemp("contents")
-    links = path / "links"
+    path, links = public / "site", public / "links"
     write_small_wheel(links, "tool", "1.0", more=TOOL)
     write_small_wheel(links, "bare", "1.0", more={"tests/other.py": "", "bare.txt": "1"}, hashes=False)
     write_small_sdist(links, "built", "1.0", {"data.txt": b"1"})
@@ -53,17 +52,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     write_small_wheel(links, "other", "1.0", more={"tests/__init__.py": "B", "tests/same.py": "C", "LICENSE": "B"})
     write_small_wheel(links, "top", "1.0", requires=["one", "other"])
     roots = {"nas_a": path / "nas" / "uv", "nas_b": path / "nas" / "-".join(["deep"] * 20) / "uv"}
-    declared = [{"name": name, "root": str(root), "builder": "builder"} for name, root in roots.items()]
-    found = Site(
-        path,
-        SERIES,
-        {
-            "uvnas_site_pythons": [{"name": "site", "version": VERSION, "prefix": str(PREFIX)}],
-            "uvnas_index": {"find_links": [str(links)], "offline": True},
-            "uvnas_shares": declared,
-        },
-    )
-    found.files.mkdir()
+    common = {"builder": "builder", "owner": owner()}
+    declared = [{"name": name, "root": str(root), **common} for name, root in roots.items()]
+    index = {"find_links": [str(links)], "offline": True}
+    found = make_site(path, {"uvnas_index": index, "uvnas_shares": declared})
     for root in roots.values():
         root.parent.mkdir(parents=True, exist_ok=True)
     made = found.run([TOOLS])
@@ -210,6 +202,8 @@ def test_what_the_message_proposes_helps(site: Site) -> None:
 
 def test_the_same_content_is_nobodys_problem(site: Site) -> None:
     """tests/__init__.py of both is empty: this happens."""
-    write_small_wheel(site.path / "links", "empty", "1.0", more={"tests/__init__.py": ""})
+    write_small_wheel(
+        Path(site.variables["uvnas_index"]["find_links"][0]), "empty", "1.0", more={"tests/__init__.py": ""}
+    )
     succeeded(site.envs([{"name": "peace", "requirements": ["tool", "empty"]}]))
     assert damaged(generation(site, "nas_b", "peace")) == []

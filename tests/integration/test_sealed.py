@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.tests.support import acls
-from ansible_collections.uvnas.cluster.tests.support.pythons import VERSION, key, owner, pack_ours, sha256
-from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site
+from ansible_collections.uvnas.cluster.tests.support.pythons import VERSION, key, owner
+from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site, make_site
 
 SERIES = VERSION.rpartition(".")[0]
 ENV: dict[str, t.Any] = {"name": "train", "requirements": ["six"], "imports": ["six"]}
@@ -22,28 +22,8 @@ OTHER: dict[str, t.Any] = {"name": "other", "requirements": ["idna"]}
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("archive") / "python.tar.gz"
-    pack_ours(path)
-    return path
-
-
-def make_site(directory: Path, archive: Path) -> Site:
-    """A site whose share's owner is not root; where they can get to it."""
-    supplied = {"name": "ours", "version": VERSION, "archive": str(archive), "sha256": sha256(archive)}
-    share = {"name": "nas_a", "root": str(directory / "nas" / "uv"), "builder": "builder", "owner": owner()}
-    more = {"uvnas_site_pythons": [supplied], "uvnas_shares": [share], "uvnas_python_compile_bytecode": True}
-    site = Site(directory, SERIES, more)
-    site.files.mkdir()
-    site.share.parent.mkdir()
-    for path in [*site.share.parents][:4]:
-        path.chmod(path.stat().st_mode | 0o011)
-    return site
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Site:
-    site = make_site(tmp_path_factory.mktemp("sealed"), archive)
+def site(public: Path) -> Site:
+    site = make_site(public / "sealed", {"uvnas_python_compile_bytecode": True})
     succeeded(site.run([ENV, OTHER]))
     return site
 
@@ -221,8 +201,8 @@ def test_verify_tells_what_others_can_write_to(site: Site) -> None:
 # A default ACL above, or inside from before
 
 
-def test_a_default_acl_lets_nobody_in(tmp_path: Path, archive: Path) -> None:
-    site = make_site(tmp_path, archive)
+def test_a_default_acl_lets_nobody_in(public: Path) -> None:
+    site = make_site(public / "inherits")
     acls.let_a_group_write(site.share.parent)
     site.share.parent.chmod(0o755)  # Nobody else may make the share; what it inherits is another matter.
     succeeded(site.run([ENV, OTHER]))
@@ -233,9 +213,9 @@ def test_a_default_acl_lets_nobody_in(tmp_path: Path, archive: Path) -> None:
     assert [path for path in inherited if "/user-cache" not in path and acls.DEFAULT in os.listxattr(path)] == []
 
 
-def test_what_was_made_below_a_default_acl_is_repaired(tmp_path: Path, archive: Path) -> None:
+def test_what_was_made_below_a_default_acl_is_repaired(public: Path) -> None:
     """As a release left it that knew nothing of ACLs, in all of the share."""
-    site = make_site(tmp_path, archive)
+    site = make_site(public / "inherited")
     succeeded(site.run([ENV, OTHER]))
     for directory, _names, files in os.walk(site.share):
         if "/user-cache" not in directory:

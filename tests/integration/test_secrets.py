@@ -133,8 +133,12 @@ ENVS = [
 
 
 @pytest.fixture(scope="module")
-def evidence(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Evidence]:
-    path = tmp_path_factory.mktemp("secrets")
+def evidence(public: Path) -> t.Iterator[Evidence]:
+    path = public / "secrets"
+    path.mkdir()
+    for name in ("build", "smoke"):  # They leave there what they see, as the owner.
+        (path / name).touch()
+        shutil.chown(path / name, pythons.owner())
     log = path / "sitecustomize"
     log.mkdir()
     (log / "sitecustomize.py").write_text(leaks.TELL_TALE_LOG.format(path=str(path / "syslog")))
@@ -157,6 +161,8 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Evidence]:
     uv_digest = uv_archives.write_wheel(wheel, UV, Path(uv_package.find_uv_bin()).read_bytes())
     (path / "netrc").write_text(f"machine localhost login {NETRC.user} password {NETRC.plain}\n")
     (path / "netrc").chmod(0o600)
+    shutil.chown(path / "netrc", pythons.owner())
+    (path / "scratch").chmod(0o1777)
     site = Site(
         path,
         SERIES,
@@ -288,7 +294,7 @@ FAILURES = {
     "wrong offline": ["offline"],
     "wrong archive": ["sha265"],
     "wrong python": ["sha256"],
-    "wrong requirement": ["holds a password"],
+    "wrong requirement": ["holds credentials"],
     "slash": ["invalid port number"],
     "wrong comma": ["uvnas_index.find_links: an address has a comma or white space in it"],
     "wrong profile": ["HTTPS_PROXY has credentials in it"],
