@@ -33,6 +33,7 @@ from ansible_collections.uvnas.cluster.tests.support.hanging import (
     wait_until,
 )
 from ansible_collections.uvnas.cluster.tests.support.pythons import owner
+from ansible_collections.uvnas.cluster.tests.support.shares import make_share
 from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site, finish, make_site
 
 # Seconds: how long a question to a NAS may take; in playbooks long enough for the NAS that answers, on a busy machine.
@@ -159,7 +160,7 @@ def test_module_that_takes_from_a_share_that_hangs(nas: Nas, place: Path, module
     """Its own share answers."""
     earlier = {"name": "nas_z", "root": f"{nas.mount}/uv"}
     args = {"share": str(place / "own"), "answer_timeout": PATIENCE, "earlier_shares": [earlier], **MODULES[module]}
-    (place / "own" / "locks").mkdir(parents=True)
+    make_share(place / "own")
     if module == "uv_lock":
         args["inputs"] = {"train": {"spec_digest": "0", "sources": None, "kept": None, "want_text": False}}
     stdout, stderr = start(module, args).communicate(timeout=LIMIT)

@@ -23,6 +23,7 @@ CONTENT = {
     "FILES.json",
     "MANIFEST.json",
     "README.md",
+    "SECURITY.md",
     "changelogs",
     "docs",
     "inventories",

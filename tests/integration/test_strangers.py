@@ -381,6 +381,8 @@ def test_an_interpreter_of_somebody_else_is_not_used(nas: Path, what: str) -> No
     program = root / "python" / KEY / "bin" / "python3.12"
     program.parent.mkdir(parents=True)
     program.touch(mode=0o755)
+    for part in (program, *program.parents[:2]):
+        own(part, OWNER)
     args = {"module": "uv_python", "pythons": ["3.12"], "offline": True, "compile_bytecode": False}
     assert not make(root, **args)["changed"]
     path = root / "python" / KEY / what
