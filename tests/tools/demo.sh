@@ -2,6 +2,7 @@
 # make demo: one share below .demo, from nothing to two environments, with nothing but this checkout.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+umask 022  # Nobody else may write to a directory that a share is in.
 demo=${UVNAS_DEMO_DIR:-$PWD/.demo}
 echo "+ mkdir -p $demo/nas"
 mkdir -p "$demo/nas"

@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import functools
 import os
+import shlex
 import socket
 import typing as t
 
@@ -141,11 +142,12 @@ class Inspection:
             with contextlib.suppress(UvnasError, OSError):  # Whoever looks at the environment itself tells of it.
                 places += self._places_of(env)
         found = [place for place in dict.fromkeys(places) if _is_open(place)]
+        paths = " ".join(map(shlex.quote, found))
         text = (
             f"others than the owner of share {self.share.name} can write to {sealing.listed(found)}, "
             "and may have changed what people run\n"
             "site.yml closes what was never sealed, and the directories of the share itself. The rest is for the owner "
-            "to close: chmod -R go-w"
+            f"to close: chmod -R go-w {paths}"
         )
         return [text] if found else []
 
@@ -160,10 +162,12 @@ class Inspection:
             generation,
             os.path.join(generation, "bin"),
             site_packages(generation, minor),
+            os.path.join(site_packages(generation, minor), "__pycache__"),
             self.layout.manifest(env, manifest.id),
             os.path.dirname(binaries),
             binaries,
             executable,
+            *(os.path.join(os.path.dirname(binaries), "lib", f"python{minor}", part) for part in ("", "lib-dynload")),
         ]
 
     def problem(self, spec: EnvironmentSpec, *, start: bool = True) -> t.Optional[str]:

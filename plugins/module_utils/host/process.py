@@ -20,6 +20,8 @@ from ..errors import CommandError
 from .secrets import scrub
 
 _PR_SET_PDEATHSIG = 1
+# Seconds that a command which was killed has for its output to end.
+_LAST_WORDS = 2.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -90,7 +92,7 @@ class SystemRunner:
             except subprocess.TimeoutExpired as error:
                 # Its children, too: they would keep the pipes open, and us waiting.
                 os.killpg(child.pid, signal.SIGKILL)
-                stdout, stderr = child.communicate()
+                stdout, stderr = _rest(child)
                 raise CommandError(
                     f"{cmd[0]} timed out after {timeout:g} s",
                     cmd=cmd,
@@ -102,6 +104,18 @@ class SystemRunner:
                 child.kill()
                 raise
         return Completed(child.returncode, scrub(stdout), scrub(stderr))
+
+
+def _rest(child: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a killed command has said. A daemon that it left, and that keeps the pipes open, is not waited for."""
+    try:
+        return child.communicate(timeout=_LAST_WORDS)
+    except subprocess.TimeoutExpired as error:
+        # Bytes, whatever the encoding, and nothing at all where nothing was said.
+        said = [
+            part.decode(errors="replace") if isinstance(part, bytes) else "" for part in (error.output, error.stderr)
+        ]
+        return said[0], said[1]
 
 
 def check(done: Completed, cmd: t.Sequence[str], message: str, *, hint: str = "") -> Completed:

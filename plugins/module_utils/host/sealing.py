@@ -78,7 +78,9 @@ def unseal(tree: str, witness: str) -> None:
     """Let the owner write to the directories of a sealed tree again."""
     os.chmod(witness, stat.S_IMODE(os.stat(witness).st_mode) | stat.S_IWUSR)
     for directory, _names, _files in os.walk(tree):
-        os.chmod(directory, stat.S_IMODE(os.stat(directory).st_mode) | stat.S_IWUSR)
+        status = os.stat(directory)
+        if not status.st_uid == 0 != os.geteuid():  # What is root's is for root to write to.
+            os.chmod(directory, stat.S_IMODE(status.st_mode) | stat.S_IWUSR)
 
 
 def close(path: str) -> None:
@@ -119,6 +121,8 @@ def _restrict(path: str, status: os.stat_result, mask: int) -> None:
     mode = stat.S_IMODE(status.st_mode)
     if mode & mask == mode:
         return
+    if status.st_uid == 0 != os.geteuid() and not is_open(status):
+        return  # Bytecode that root wrote, whom no mode stops. Nobody else can write there.
     try:
         os.chmod(path, mode & mask)
         if mode & _OTHERS:  # First the mode, which limits the ACL, so that nothing is open for a moment.

@@ -13,6 +13,7 @@ import errno
 import grp
 import os
 import pwd
+import shlex
 import stat
 import typing as t
 
@@ -84,9 +85,11 @@ def foreign(path: str, found: int, uid: int, *, deep: bool = True) -> UvnasError
     name = user_name(uid)
     belongs = f"{path} belongs to {user_name(found)}, and should belong to {name if uid == 0 else f'{name} or root'}"
     if deep:
-        hint = f"See who made it, and what is in it. Move it away, or, if it is all right: chown -hR {name} {path}"
+        first, option = "See who made it, and what is in it. Move it away", "-hR "
     else:
-        hint = f"Choose another place, or, if it is theirs no more: chown {name} {path}"
+        first, option = "Choose another place", ""
+    owner = f"have all of this done as {user_name(found)} (as the owner that is declared, or who connects)"
+    hint = f"{first}, or {owner}. Or, if it is theirs no more: chown {option}{name} {shlex.quote(path)}"
     return UvnasError(belongs, hint=hint)
 
 
@@ -129,7 +132,8 @@ def _check(path: str, here: str, status: os.stat_result, uid: int, *, deep: bool
     others = others_who_may_write(here, status, uid)
     if others:
         bits = "go-w" if status.st_mode & stat.S_IWGRP else "o-w"
-        hint = f"Whoever may could have others run what they put there. Choose another place, or: chmod {bits} {here}"
+        command = f"chmod {bits} {shlex.quote(here)}"
+        hint = f"Whoever may could have others run what they put there. Choose another place, or: {command}"
         raise _on_the_way(path, UvnasError(f"{others} may write to {here}", hint=hint))
 
 

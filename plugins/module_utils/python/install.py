@@ -146,8 +146,8 @@ class Installer:
         Whoever is killed here leaves one that is not sealed, or not noted as compiled: both are made good.
         """
         links = self._minor_links()
-        sealing.unseal(self.directory(key), self.executable(key))
         try:
+            sealing.unseal(self.directory(key), self.executable(key))
             self._run_uv(key, uv, f"cannot compile the standard library of {key}", "")
         finally:
             self._restore_minor_links(links)

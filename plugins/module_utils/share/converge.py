@@ -18,6 +18,7 @@ import errno
 import functools
 import os
 import pwd
+import shlex
 import typing as t
 import uuid
 
@@ -302,8 +303,10 @@ def _verb(change: Change) -> str:
 
 def _command(change: Change) -> str:
     """What root would type to make ``change``."""
-    after = change.after
-    return f"install -d -o {user_name(after.uid)} -g {group_name(after.gid)} -m {after.mode:04o} {change.path}"
+    after, path = change.after, shlex.quote(change.path)
+    command = f"install -d -o {user_name(after.uid)} -g {group_name(after.gid)} -m {after.mode:04o} {path}"
+    # Whatever is there, perhaps a symlink, must not become theirs.
+    return f"mv -T {path} {shlex.quote(change.path + '.aside')} && {command}" if change.aside else command
 
 
 def _withdraw(wanted: Wanted, paths: t.Sequence[str], user: t.Optional[User]) -> None:

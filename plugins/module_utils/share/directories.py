@@ -53,7 +53,7 @@ def apply(wanted: Wanted, change: Change) -> None:
             if after.default_acl == acl.GROUP:
                 os.setxattr(handle, acl.DEFAULT_ACL, acl.default_acl(after.mode))
             else:
-                os.removexattr(handle, acl.DEFAULT_ACL)
+                acl.take_off(handle)
 
 
 def _check_maker(wanted: Wanted, change: Change, found: os.stat_result, handle: str) -> None:

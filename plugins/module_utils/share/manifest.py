@@ -141,22 +141,28 @@ def read(path: str) -> t.Optional[Manifest]:
     return None if data is None else parse(data, path)
 
 
-def read_with_status(path: str) -> t.Optional[tuple[Manifest, os.stat_result]]:
-    """The same, and the status of its file, which is the witness of its generation (see host/sealing)."""
-    found = files.read_with_status(path)
-    return None if found is None else (parse(files.json_object(found[0], path), path), found[1])
-
-
 def of_generation(layout: Layout, env: str, generation_id: str) -> t.Optional[Manifest]:
     """The manifest of a generation; None where there is no complete generation of that id. Raises UvnasError."""
+    found = with_status(layout, env, generation_id)
+    return None if found is None else found[0]
+
+
+def with_status(layout: Layout, env: str, generation_id: str) -> t.Optional[tuple[Manifest, os.stat_result]]:
+    """The same, and the status of its file, which is the witness of its generation (see host/sealing)."""
     path = layout.manifest(env, generation_id)
-    found = read(path)
-    if found is not None and (found.environment, found.id) != (env, generation_id):
+    content = files.read_with_status(path)
+    if content is None:
+        return None
+    try:
+        found = parse(files.json_object(content[0], path), path)
+    except UvnasError as error:
+        raise UvnasError(str(error), hint=error.hint or anew(path)) from error
+    if (found.environment, found.id) != (env, generation_id):
         raise UvnasError(
             f"{path} is the manifest of another generation, {found.id!r} of environment {found.environment!r}",
-            hint=DAMAGED_HINT,
+            hint=anew(path),
         )
-    return found
+    return found, content[1]
 
 
 def anew(path: str) -> str:
@@ -196,6 +202,8 @@ def parse(data: t.Mapping[str, t.Any], what: str) -> Manifest:
         size=made_of(given["size"], Size),
     )
     wrong = [*wrong_fields(Manifest, given), *([] if _is_time(given["created"]) else ["created"])]
+    if given["python"] is not None and not _PYTHON.fullmatch(given["python"].version):
+        wrong.append("python")
     if wrong:
         raise UvnasError(
             f"{what} is damaged: it does not say {', '.join(dict.fromkeys(wrong))}",
@@ -204,6 +212,8 @@ def parse(data: t.Mapping[str, t.Any], what: str) -> Manifest:
     return Manifest(**given)
 
 
+# Of CPython, with all three numbers; t: without the global interpreter lock.
+_PYTHON = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}t?")
 # (With more digits there is no such version, and perhaps no such number.)
 _VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
 

@@ -185,11 +185,18 @@ def plan_directories(
             continue
         aside = False
         if before is not None and is_of_a_person(wanted, path):
+            if before.uid == after.uid and not before.other and _is_closed(found[wanted.layout.user_cache]):
+                continue  # What they do about their own is their business, and stops nobody's run.
             aside = not is_acceptable(wanted, before, after)
             if not aside and before.uid == after.uid:
-                continue  # What else they do about it is their business, and stops nobody's run.
+                continue
         changes.append(Change(path, before, after, aside))
     return changes
+
+
+def _is_closed(user_cache: t.Optional[Directory]) -> bool:
+    """Whether people have had no cache in common, in which others could put something into a person's directory."""
+    return user_cache is not None and not user_cache.mode & 0o022
 
 
 def is_acceptable(wanted: Wanted, found: Directory, after: Directory) -> bool:

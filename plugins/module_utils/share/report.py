@@ -98,7 +98,7 @@ def _warnings(wanted: Wanted, answer: Survey, changes: t.Sequence[Change], mode:
         if change.aside:
             found.append(
                 f"{which}: others made {change.path}, or could write to it. It was moved aside, to"
-                f" .{os.path.basename(change.path)}.*.aside there. Remove it if nobody misses it."
+                f" .{os.path.basename(change.path)}.*.aside there. Remove it when nobody needs it."
             )
     opened = [
         os.path.relpath(change.path, wanted.root)
@@ -108,7 +108,7 @@ def _warnings(wanted: Wanted, answer: Survey, changes: t.Sequence[Change], mode:
     if opened:
         found.append(
             f"{which}: others than {wanted.owner} could write to {sealing.listed(opened)}, and may have changed what is"
-            " in there. Interpreters and environments are looked at next; the builder's cache, if named, is better"
-            " emptied."
+            " in there. Interpreters and environments are checked next. If the builder's cache is in this list, empty"
+            " it."
         )
     return found

@@ -77,6 +77,15 @@ class Index:
                     hint="Write %20 for a space and %2C for a comma, in a password too.",
                 )
 
+        for key, urls in (("default", (self.default or "",)), ("extra", self.extra), ("find_links", self.find_links)):
+            for url in urls:
+                place = re.sub(r"^[\w.-]+=", "", url)  # Of an index that has a name.
+                if place and "://" not in place and not place.startswith("/"):
+                    raise SpecError(
+                        f"uvnas_index.{key}: {place!r} is neither an address nor an absolute path",
+                        hint="Begin a directory with /. It is one of the builder's.",
+                    )
+
     def urls(self) -> tuple[str, ...]:
         """Everything here that may carry a credential."""
         return ((self.default,) if self.default else ()) + self.extra + self.find_links

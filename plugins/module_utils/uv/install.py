@@ -109,7 +109,6 @@ def plan(place: Place, version: str) -> Plan:
     Raises UvnasError where something is in the way that this collection did not make, or somebody else did.
     """
     # A release that others could write to is installed anew. One that somebody else made is not touched.
-    trust.check_way(place.lib_dir, os.geteuid(), top=place.lib_dir)
     programs = [place.program(version, program) for program in PROGRAMS]
     for path in (os.path.join(place.lib_dir, version), *programs, *map(place.link, PROGRAMS)):
         if os.path.lexists(path):
@@ -212,6 +211,8 @@ class Installation(Convergence[Plan, None]):
     def check_place(self) -> None:
         if self.place.share is not None:
             check_place(self.place.share, to_come=self.check_mode)
+            if not self.check_mode:  # It may be to be closed.
+                trust.check_way(self.place.lib_dir, os.geteuid(), top=self.place.share.root)
             return
         for path in (self.place.lib_dir, self.place.bin_dir):
             trust.check_way(path, os.geteuid())

@@ -38,7 +38,7 @@ HEADER = json.dumps({"environment": "train", "format": 1, "python": "3.12", "spe
 LOCK = f"# uvnas.cluster lock: {HEADER}\nalpha==2.1 \\\n    --hash=sha256:{'2' * 64}\n"
 # Of what is locked, and of what goes into the generation.
 DIGEST = "d4ff71d6e89ccc386065ff3f0afc887edc8e4c5b2599f60f61b3808895634f05"
-ID = "434145dca889"
+ID = "63269c4c1aff"
 ENVS = ("fine", "train")
 RECORD = {
     "format": 1,
@@ -230,7 +230,7 @@ def test_a_converge_does_the_others_and_names_what_is_damaged(
         json.dumps(result)
         assert tree(root, without=MADE) == before
         if damage.name in OF_TRAIN.values():
-            assert {fact["name"]: fact["action"] for fact in result["environments"]}["fine"] == "keep"
+            assert {fact["name"]: fact["action"] for fact in result["environments"]}["fine"] == "keep", result
         if result.get("failed"):
             assert any(name in result["msg"] for name in (str(root), "environment train", "Python 3.12"))
 
@@ -265,7 +265,8 @@ def test_interpreters(share: Path, damage: Damage, remove: list[str], check: boo
     """Nothing but what the record names is removed, and nothing where it is damaged."""
     with damaged_share(share, damage) as root:
         given_ = {
-            "share": str(root), "share_name": "nas_a", "earlier_shares": [], "uv_variables": {}, "pythons": ["3.12"],
+            "share": str(root), "share_name": "nas_a", "share_id": None, "mount": None, "earlier_shares": [],
+            "uv_variables": {}, "pythons": ["3.12"],
             "site_pythons": [], "upgrade": [], "remove": remove, "offline": True, "compile_bytecode": False,
             "mirror": None, "downloads_json_url": None,
         }  # fmt: skip
@@ -286,7 +287,14 @@ def test_installing_uv(share: Path, damage: Damage) -> None:
         before = tree(root)
         work = functools.partial(
             uv_binary.work,
-            {"version": "0.13.9", "share": str(root), "share_name": "nas_a", "busy_timeout": 0.0},
+            {
+                "version": "0.13.9",
+                "share": str(root),
+                "share_name": "nas_a",
+                "share_id": None,
+                "mount": None,
+                "busy_timeout": 0.0,
+            },
             None,
             check_mode=False,
         )

@@ -36,7 +36,7 @@ class Intact:
 def look(layout: Layout, env: str, generation_id: str) -> t.Optional[Intact]:
     """A complete generation; None where there is none. Raises UvnasError where it is not what was built."""
     path = layout.manifest(env, generation_id)
-    found = manifests.read_with_status(path)
+    found = manifests.with_status(layout, env, generation_id)
     if found is None:
         return None
     manifest, witness = found
@@ -46,7 +46,7 @@ def look(layout: Layout, env: str, generation_id: str) -> t.Optional[Intact]:
     if differences:
         raise UvnasError(
             f"environment {env}: its generation {generation_id} is not what was built: {', '.join(differences)}",
-            hint=f"Somebody changed it as the share's owner. {manifests.anew(path)}",
+            hint=f"It was changed, or its manifest was, as the share's owner. {manifests.anew(path)}",
         )
     return Intact(manifest, sealing.is_sealed(witness) and (directory is None or sealing.is_sealed(directory)))
 

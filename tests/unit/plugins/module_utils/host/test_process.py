@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import signal
 import sys
 from pathlib import Path
@@ -73,6 +74,13 @@ def test_so_is_what_it_started() -> None:
         status = Path(f"/proc/{int(caught.value.stdout)}/stat")
         if status.exists():
             assert status.read_text().rpartition(")")[2].split()[0] in "ZX"
+
+
+def test_a_daemon_that_it_started_keeps_nobody_waiting() -> None:
+    script = "setsid sleep 600 & echo $!; sleep 600"
+    with pytest.raises(CommandError, match="/bin/sh timed out after 0.5 s") as caught:
+        RUNNER.run(["/bin/sh", "-c", script], timeout=0.5)
+    os.kill(int(caught.value.stdout), signal.SIGKILL)  # It lives: nobody waited for its end.
 
 
 def test_a_command_ends_with_the_process_that_runs_it() -> None:

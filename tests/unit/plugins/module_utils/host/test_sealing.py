@@ -44,6 +44,22 @@ def modes(place: Path) -> dict[str, str]:
     return {str(path.relative_to(place)): oct(path.stat().st_mode & 0o7777) for path in paths if not path.is_symlink()}
 
 
+def test_bytecode_that_root_wrote_is_in_nobodys_way(place: Path) -> None:
+    """Modes do not stop root. The owner cannot change what is root's, and nobody else can write there."""
+    directory = place / "tree" / "lib" / "__pycache__"
+    directory.mkdir(mode=0o755)
+    (directory / "own.pyc").touch(mode=0o644)
+    os.chown(directory, 0, 0)
+    os.chown(directory / "own.pyc", 0, 0)
+    unprivileged.done(lambda: seal(place))
+    assert is_sealed(place)
+    unprivileged.done(lambda: sealing.unseal(str(place / "tree"), str(place / "tree" / "witness")))
+    assert not is_sealed(place)
+    directory.chmod(0o777)
+    with pytest.raises(UvnasError, match="belongs to uid 0"):
+        unprivileged.done(lambda: seal(place))
+
+
 CHANGES: dict[str, t.Callable[[Path], t.Any]] = {
     "add": lambda tree: (tree / "lib" / "new").touch(),
     "add at the top": lambda tree: (tree / "new").mkdir(),

@@ -175,6 +175,15 @@ def test_addresses_that_uv_would_take_apart(index: Index, wrong: str) -> None:
     assert "heim" not in caught.value.explain()
 
 
+@pytest.mark.parametrize("place", ["wheels", "./wheels", "corp=simple"])
+def test_a_relative_place_is_refused(place: str) -> None:
+    """uv would look for it where it reads its settings from."""
+    for index in (Index(default=place), Index(extra=(place,)), Index(find_links=(place,))):
+        with pytest.raises(SpecError, match="is neither an address nor an absolute path"):
+            Uv(LAYOUT, Recorder(), index)
+    Uv(LAYOUT, Recorder(), Index(default="corp=https://a/b", extra=("/srv/simple",), find_links=("file:///srv/w",)))
+
+
 def test_what_others_than_uv_may_know(monkeypatch: pytest.MonkeyPatch) -> None:
     """Smoke tests run what somebody else has written: with no index, no password, and nothing of uv's."""
     monkeypatch.setenv("UV_INDEX_INTERNAL_PASSWORD", "geheim")
