@@ -329,7 +329,7 @@ def test_what_somebody_else_made_in_a_share_is_not_taken_over(nas: Path, name: s
     own(root / name, ADA)
     said = fail(root)
     assert f"{root}/{name} belongs to {ADA}, and should belong to {OWNER} or root" in said
-    command = said.rpartition("all right: ")[2].split()
+    command = said.rpartition("no more: ")[2].split()
     assert command == ["chown", "-hR", OWNER, f"{root}/{name}"]
     call(*command)
     make(root)  # It may have another group.

@@ -164,11 +164,12 @@ def test_after_that_all_is_well(run):
 def test_an_environment_that_fails_hides_nothing(run, machines):
     """Neither one that fails on its builder, nor one that fails on the only host that has seen its share."""
     worse = {**DRILL, "requirements": ["idna"], "checks": ["echo no luck >&2; exit 3"]}
-    machines.root("node-b1", "mkdir /run/empty && mount --bind /run/empty /mnt/nas-b/uv/envs/only-b/lib")
+    module = "/mnt/nas-b/uv/envs/only-b/lib/python3*/site-packages/rich/__init__.py"
+    machines.root("node-b1", f"echo 'raise ImportError' >/run/broken.py && mount --bind /run/broken.py {module}")
     try:
         done = run(drill=worse)
     finally:
-        machines.root("node-b1", "umount /mnt/nas-b/uv/envs/only-b/lib; rmdir /run/empty")
+        machines.root("node-b1", f"umount {module}; rm /run/broken.py")
     assert done.rc == 2, done.output
     assert done.errors == {
         "dev1": [
