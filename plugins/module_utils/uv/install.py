@@ -110,7 +110,7 @@ def plan(place: Place, version: str) -> Plan:
     """
     # A release that others could write to is installed anew. One that somebody else made is not touched.
     programs = [place.program(version, program) for program in PROGRAMS]
-    for path in (os.path.join(place.lib_dir, version), *programs, *map(place.link, PROGRAMS)):
+    for path in (place.lib_dir, os.path.join(place.lib_dir, version), *programs, *map(place.link, PROGRAMS)):
         if os.path.lexists(path):
             trust.check_owner(path, os.geteuid())
     versions = _from_bin(place)
