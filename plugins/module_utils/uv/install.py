@@ -110,7 +110,7 @@ def plan(place: Place, version: str) -> Plan:
     """
     # A release that others could write to is installed anew. One that somebody else made is not touched.
     programs = [place.program(version, program) for program in PROGRAMS]
-    for path in (place.lib_dir, os.path.join(place.lib_dir, version), *programs, *map(place.link, PROGRAMS)):
+    for path in (os.path.join(place.lib_dir, version), *programs, *map(place.link, PROGRAMS)):
         if os.path.lexists(path):
             trust.check_owner(path, os.geteuid())
     versions = _from_bin(place)
@@ -211,6 +211,8 @@ class Installation(Convergence[Plan, None]):
     def check_place(self) -> None:
         if self.place.share is not None:
             check_place(self.place.share, to_come=self.check_mode)
+            if os.path.lexists(self.place.lib_dir):
+                trust.check_owner(self.place.lib_dir, os.geteuid())
             if not self.check_mode:  # It may be to be closed.
                 trust.check_way(self.place.lib_dir, os.geteuid(), top=self.place.share.root)
             return
