@@ -201,6 +201,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
+from ..module_utils.errors import SpecError
 from ..module_utils.host.process import SystemRunner
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_BINARY, UV_BINARY_RULES
@@ -213,6 +214,8 @@ def work(params: dict[str, t.Any], archive: t.Optional[Archive], *, check_mode: 
     """Have uv where ``params`` say; the module's result."""
     version = params["version"]
     check_version(version)
+    if params["share"] is None and params["bin_dir"] is None:
+        raise SpecError("neither share nor bin_dir is given")
     if params["share"] is None:
         place = Place.local(params["bin_dir"], params["lib_dir"])
     else:

@@ -130,7 +130,8 @@ def _download(url: str, path: str) -> None:
             shutil.copyfileobj(response, file, 1 << 20)
     except (OSError, UrlsError, http.client.HTTPException, ValueError) as error:
         # Without its cause, which may name the whole address; as does the text of what is said of odd addresses.
-        reason = scrub(str(error)) if isinstance(error, (OSError, UrlsError)) else "it is no address that can be used"
+        is_one = "://" in url and isinstance(error, (OSError, UrlsError))
+        reason = scrub(str(error)) if is_one else "it is no address that can be used"
         raise UvnasError(
             f"cannot download {shown(url)}: {reason}",
             hint="The controller downloads, with the proxies of its own environment (HTTPS_PROXY and the like).",

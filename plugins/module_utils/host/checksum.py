@@ -56,7 +56,7 @@ def of_file(path: str) -> str:
 
 
 def of_text(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def of_data(what: t.Any) -> str:

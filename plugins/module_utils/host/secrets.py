@@ -95,7 +95,7 @@ def _encoded(text: str) -> str:
 def shown(url: str) -> str:
     """``url`` as it may be shown: without its credentials, and without what comes after ``?``, which may hold some.
 
-    It may be one that was mistyped, without its scheme or a slash.
+    It may be one that was mistyped. Then nobody knows where credentials end, but they do before the last ``@``.
     """
-    known = re.sub(r"\A([A-Za-z][A-Za-z0-9+.-]*:)?(/*)[^/?#]*@", rf"\g<1>\g<2>{HIDDEN}@", scrub(url))
+    known = scrub(url) if "://" in url else re.sub(r"\A.*@", f"{HIDDEN}@", url, flags=re.DOTALL)
     return re.sub(r"[?#].*", f"?{HIDDEN}", known, flags=re.DOTALL)

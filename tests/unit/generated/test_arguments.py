@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import types
 import typing as t
 from pathlib import Path
@@ -104,7 +106,8 @@ def _placed(value: t.Any, root: Path) -> t.Any:
 )
 def test_any_options(share: Path, given_: tuple[types.ModuleType, t.Any]) -> None:
     module, args = given_
-    if not isinstance(args, dict):
+    # Ansible itself takes no text with half a character in it.
+    if not isinstance(args, dict) or re.search(r"\\ud[89a-f]", json.dumps(args)):
         return
     before = tree(share.parent, without=(".uvnas.mutex", "generations"))
     args = {name: value for name, value in _placed(args, share).items() if not name.startswith("_")}

@@ -167,7 +167,7 @@ def test_what_a_host_is_told(spec: t.Any, known: t.Any) -> None:
     for name, text in (sources or Sources()).project:
         assert not name.startswith("/")
         assert ".." not in name.split("/")
-        assert (name + text).encode()
+        assert (name + text).encode() is not None
 
 
 @given(damaged({"layout": 1, "name": "nas_a", "id": "6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a"}))

@@ -111,6 +111,8 @@ def parse(text: str, *, what: str, hint: str = _HINT) -> Lock:
     problems = []
     if len(text.splitlines()) != len(text.split("\n")) - text.endswith("\n") - (not text):
         problems.append("it has characters that end a line for some programs and not for others, such as a form feed")
+    if not is_text(text):
+        problems.append("it has a character in it that no file can have")
     for entry in _entries(text):
         logical = _logical(entry)
         requirement, *options = re.split(r"(?=\s--hash)", " " + logical, maxsplit=1)

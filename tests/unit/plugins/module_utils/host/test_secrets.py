@@ -172,10 +172,10 @@ def test_an_address_with_credentials(url: str, user: str, password: str, expecte
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("user:s3cret@host/x", "user:****@host/x"),
+        ("user:s3cret@host/x", "****@host/x"),
         ("s3cret@host/x", "****@host/x"),
-        ("//user:s3cret@host/x", "//****@host/x"),
-        ("https:/user:s3cret@host/x", "https:/****@host/x"),
+        ("//user:s3cret@host/x", "****@host/x"),
+        ("https//user:s3cret@host/x", "****@host/x"),
         ("https://user:s3cret@host/x", "https://****@host/x"),
         ("https://host/a@b", "https://host/a@b"),
     ],
