@@ -153,7 +153,7 @@ def _has_no_others(gid: int, uid: int) -> bool:
     except KeyError:
         return False
     trusted = {}
-    for number in {0, uid}:
+    for number in (0, uid):
         with contextlib.suppress(KeyError):
             user = pwd.getpwuid(number)
             trusted[user.pw_name] = user.pw_gid

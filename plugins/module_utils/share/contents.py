@@ -86,13 +86,17 @@ def read(path: str, fact: ContentFact) -> Contents:
         raise UvnasError(f"{path} is not valid JSON: {error}", hint=DAMAGED_HINT) from error
 
 
+def _is_number(value: t.Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def parse(data: t.Any, what: str) -> Contents:
     """The contents in ``data``, which was read from ``what``. Raises UvnasError where they are none."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise UvnasError(f"{what} is no list of the files of a generation, or one of another version")
     fits: dict[str, t.Callable[[t.Any], bool]] = {
         "records": lambda record: _has(record, "sha256", "portable"),
-        "files": lambda file: _has(file, "sha256") and type(file.get("size")) is int,
+        "files": lambda file: _has(file, "sha256") and _is_number(file.get("size")),
         "links": lambda target: isinstance(target, str),
     }
     parts: dict[str, dict[str, t.Any]] = {

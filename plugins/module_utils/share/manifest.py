@@ -188,7 +188,7 @@ def parse(data: t.Mapping[str, t.Any], what: str) -> Manifest:
     """The manifest in ``data``, which was read from ``what``. Raises UvnasError where it is none."""
     number = data.get("format")
     if number != FORMAT:
-        earlier = type(number) is int and number < FORMAT
+        earlier = isinstance(number, int) and not isinstance(number, bool) and number < FORMAT
         raise UvnasError(
             f"{what} has format {number!r}, not {FORMAT}",
             hint=_EARLIER if earlier else "Was it written by a newer version of uvnas.cluster? Then use that one.",

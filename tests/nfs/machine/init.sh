@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -29,7 +29,7 @@ echo 10 >/proc/fs/nfsd/nfsv4gracetime
 rpcbind -w
 
 mapfile -d '' -t arguments </state/arguments
-cd /checkout
+cd /checkout || exit
 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/python python3 -m pytest -p no:cacheprovider --rootdir /checkout \
     --junit-xml=build/results/nfs.xml "${arguments[@]}" tests/nfs </dev/null
 echo $? >/state/status

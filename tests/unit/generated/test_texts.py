@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import json
 import re
 import socket
 import typing as t
 from unittest import mock
 
-import ansible.module_utils.urls  # noqa: F401  # It looks at the socket module when it is loaded.
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import build, needs
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock import file as locks
@@ -36,6 +36,8 @@ from ansible_collections.uvnas.cluster.tests.support import shares
 from ansible_collections.uvnas.cluster.tests.support.generated import damaged, damaged_bytes, damaged_text, outcome
 from hypothesis import example, given
 from hypothesis import strategies as st
+
+importlib.import_module("ansible.module_utils.urls")  # It looks at the socket module when it is loaded.
 
 attempt = functools.partial(outcome, UvnasError)
 HEADER = json.dumps({"environment": "train", "format": 1, "python": "3.12", "spec": "5" * 64, "glibc": "2.31"})
