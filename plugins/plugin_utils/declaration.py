@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import glob
 import os
 import re
@@ -204,8 +205,10 @@ def _toml(text: str, path: str) -> dict[str, t.Any]:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
+        content = files.read_bytes(path)  # It waits for no pipe that somebody put there.
+        if content is None:
+            raise SpecError(f"cannot read {path}: {os.strerror(errno.ENOENT)}")
+        return re.sub("\r\n?", "\n", content.decode())
     except OSError as error:
         raise SpecError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

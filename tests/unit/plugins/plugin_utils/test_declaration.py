@@ -235,6 +235,14 @@ def test_a_kept_lock_that_was_spoilt_is_named(files: Files) -> None:
         files(kept__analysis_txt="<<<<<<< HEAD\n").inputs([spec(requirements=("alpha",))], {})
 
 
+def test_a_pipe_among_kept_locks_keeps_nobody_waiting(files: Files, tmp_path: Path) -> None:
+    here = files()
+    os.makedirs(tmp_path / "kept", exist_ok=True)
+    os.mkfifo(tmp_path / "kept" / "analysis.txt")
+    with pytest.raises(UvnasError, match=r"kept/analysis\.txt is no file"):
+        here.inputs([spec(requirements=("alpha",))], {})
+
+
 def test_a_kept_lock_that_will_not_be_replaced_is_checked_once(files: Files) -> None:
     """By the filter, before the first task. Whoever runs a converge with nothing to do reads its first line."""
     given = spec(requirements=("alpha",))
