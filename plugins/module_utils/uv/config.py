@@ -25,7 +25,8 @@ from ..errors import SpecError
 from ..host.secrets import as_url, has_credentials, is_secret, with_credentials
 
 # What has uv read its standard input.
-ARGUMENTS = ("--config-file", "/dev/stdin")
+# Standard input, also where nobody has made /dev/stdin.
+ARGUMENTS = ("--config-file", "/proc/self/fd/0")
 
 _INDEXES = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_FIND_LINKS")
 _OTHER_ADDRESSES = {

@@ -114,7 +114,7 @@ def test_what_the_host_trusts_is_trusted(
 def test_credentials_are_in_no_argument_and_in_no_variable() -> None:
     recorder = Recorder()
     Uv(LAYOUT, recorder, Index(SECRET)).run("pip", "compile", variables={"UV_OFFLINE": "1"})
-    told = ["--config-file", "/dev/stdin"]
+    told = ["--config-file", "/proc/self/fd/0"]
     assert recorder.cmd == ["/mnt/nas-a/uv/bin/uv", "--color", "never", *told, "pip", "compile"]
     assert recorder.variables["UV_OFFLINE"] == "1"
     assert "geheim" not in str(recorder.variables)
