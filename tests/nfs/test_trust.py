@@ -27,7 +27,7 @@ for path in sys.argv[1:]:
 def test_nobody_else_holds_a_mutex(site: NfsSite, converged: Run, clients: dict[str, Client], user: str | None) -> None:
     """Neither somebody else nor root, whom the NAS squashes; not even where the share lets everybody in."""
     (EXPORT / site.path.name / "uv").chmod(0o755)
-    locks = [site.share / ".uvnas.lock", site.share / "python" / ".lock", site.share / "cache" / ".lock"]
+    locks = [site.share / ".uvnas.mutex", site.share / "python" / ".lock", site.share / "cache" / ".lock"]
     try:
         found = clients["c2"].run("python3", "-c", HOLD, *locks, user=user)
     finally:
@@ -37,7 +37,7 @@ def test_nobody_else_holds_a_mutex(site: NfsSite, converged: Run, clients: dict[
 
 def test_the_owner_holds_it(site: NfsSite, converged: Run, clients: dict[str, Client]) -> None:
     """The test above could see it."""
-    found = clients["c2"].run("python3", "-c", HOLD, site.share / ".uvnas.lock", user="uvadmin")
+    found = clients["c2"].run("python3", "-c", HOLD, site.share / ".uvnas.mutex", user="uvadmin")
     assert found.stdout.split() == ["held"]
 
 
