@@ -174,9 +174,50 @@ def test_module_leaves_what_cannot_be_killed_behind(place: Path) -> None:
         args = {"share": f"{nas.mount}/uv", "answer_timeout": PATIENCE, **MODULES["uv_env_info"]}
         start("uv_env_info", args).communicate(timeout=LIMIT)
         left = processes(f'"{nas.mount}/uv"')
-        assert [state(path) for path in left] == ["D", "D"]
+        # The work, who asks, and the guard of the work, which waits for its end.
+        assert sorted(state(path) for path in left) == ["D", "D", "S"]
         nas.end()
         wait_until(lambda: {state(path) for path in left} <= {"", "Z"}, "to end them with the NAS")
+
+
+# A build whose worker is where no SIGKILL gets through, while what it has started is somewhere else.
+STUCK = """
+import os, sys
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.watchdog import call_watched
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import Child
+nas, seconds = sys.argv[1:3]
+def work():
+    Child(lambda: {"rc": SystemRunner().run(["bash", "-c", "sleep $0 & setsid sleep $0 & wait", seconds], timeout=1e6).rc})
+    os.stat(nas + "/uv")
+call_watched(work, shares={nas + "/uv": "nas_a"}, timeout=float(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize("how", ["given up", "killed"])
+def test_nothing_of_a_build_that_is_given_up_goes_on_while_the_nas_hangs(place: Path, how: str) -> None:
+    """Nor of one whose module is killed. A child of uv in D is the kernel's, and does nothing more."""
+    seconds = 700_000 + os.getpid()  # A number that is found again.
+    patience = PATIENCE if how == "given up" else 1000
+    with mute(place / "nas") as nas:
+        module = subprocess.Popen(
+            [sys.executable, "-c", STUCK, str(nas.mount), str(seconds), str(patience)],
+            env={**os.environ, "PYTHONPATH": COLLECTIONS},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_until(lambda: len(processes(f"sleep\0{seconds}\0")) == 2, "to begin")
+        wait_until(lambda: "D" in map(state, processes(STUCK[:20])), "to hang")
+        if how == "killed":
+            module.kill()
+        said = module.communicate(timeout=LIMIT)[1]
+        assert ("has not answered" in said) is (how == "given up"), said
+        ended = time.monotonic()
+        wait_until(lambda: not processes(f"sleep\0{seconds}\0"), "to end the commands")
+        print(f"nothing runs {time.monotonic() - ended:.3f} s later")
+        assert "D" in map(state, processes(STUCK[:20]))
+        nas.end()
+        wait_until(lambda: not processes(STUCK[:20]), "to end all with the NAS")
 
 
 def test_uv_profile_and_a_local_uv_do_without_the_share(nas: Nas, tmp_path: Path) -> None:

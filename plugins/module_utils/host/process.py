@@ -19,7 +19,7 @@ import typing as t
 from ..errors import CommandError
 from .secrets import scrub
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 # Seconds that a command which was killed has for its output to end.
 _LAST_WORDS = 2.0
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -129,10 +129,25 @@ def check(done: Completed, cmd: t.Sequence[str], message: str, *, hint: str = ""
 
 def die_with(parent: int) -> None:
     """Have the kernel kill this process when ``parent`` ends. To be called after a change of user, which clears it."""
-    if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    hear_of_the_end_of(parent, signal.SIGKILL)
+
+
+def hear_of_the_end_of(parent: int, number: signal.Signals) -> None:
+    """Have the kernel send this process a signal when ``parent`` ends."""
+    _prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:  # It ended before the kernel was told.
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), number)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what descends from this process, whenever one in between ends."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}) failed: {os.strerror(number)}")
 
 
 def _prepare_child() -> None:

@@ -4,7 +4,7 @@
 """Work done in forked processes: as another user, several pieces at once, and none of it outlives its parent.
 
 Processes, not threads: a thread would make the code between fork and exec unsafe. Every child dies with its parent, see
-``process``, down the whole chain.
+``process``, down the whole chain; and with its guard, where it has one, all that it started does too.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import traceback
 import typing as t
 
 from ..errors import UvnasError, from_os_error
+from .guard import GIVE_UP, guard
 from .process import die_with
 from .users import User
 
@@ -96,16 +97,22 @@ class Child:
 
     It holds nothing open that this process was started with: whoever reads the output of this process, as ssh does,
     gets to its end when this process ends, even if the kernel cannot end the child, which waits for a dead NAS.
+
+    ``guarded``: when it is killed, or ends, or this process does, all that it has started is killed, see ``guard``.
     """
 
-    def __init__(self, work: Work, user: t.Optional[User] = None) -> None:
+    def __init__(self, work: Work, user: t.Optional[User] = None, *, guarded: bool = False) -> None:
         self.reader, writer = os.pipe()
         parent = os.getpid()
+        # Of the child, or of its guard.
         self.pid = os.fork()
         if self.pid == 0:
             os.close(self.reader)
+            if guarded:
+                _be_guarded(work, user, parent, writer)
             _do(work, user, parent, writer)
         os.close(writer)
+        self._kill = GIVE_UP if guarded else signal.SIGKILL
         self._said: list[bytes] = []
         self._status: t.Optional[int] = None
 
@@ -127,7 +134,7 @@ class Child:
 
     def kill(self) -> None:
         """Have it killed as soon as that can be. It has to be there still: not reaped."""
-        os.kill(self.pid, signal.SIGKILL)
+        os.kill(self.pid, self._kill)
 
     def answer(self) -> Result:
         """What came of it, for result_of(), once it has ended. Raises RuntimeError where that was a bug."""
@@ -143,11 +150,28 @@ class Child:
         return answer
 
 
+def _be_guarded(work: Work, user: t.Optional[User], parent: int, writer: int) -> t.NoReturn:
+    """All that a child does which is the guard of another one."""
+    try:
+        _detach()
+        me = os.getpid()
+
+        def do() -> t.NoReturn:
+            _do(work, user, me, writer)
+
+        guard(parent, do, lambda: os.close(writer))
+    except BaseException:
+        with contextlib.suppress(BaseException):
+            _say(writer, traceback.format_exc())
+    finally:
+        os._exit(1)  # pylint: disable=protected-access
+
+
 def _do(work: Work, user: t.Optional[User], parent: int, writer: int) -> t.NoReturn:
     """All that a child does."""
     status = 1
     try:
-        _let_go_of_streams()
+        _detach()
         if user is not None:
             _become(user)
         die_with(parent)
@@ -173,8 +197,12 @@ def _say(writer: int, text: str) -> None:
         pipe.write(text.encode(errors="backslashreplace"))
 
 
-def _let_go_of_streams() -> None:
-    """Have nothing for standard input, output and error."""
+def _detach() -> None:
+    """Have no terminal, and nothing for standard input, output and error.
+
+    What is put into the terminal of whoever started all this is as good as typed (TIOCSTI).
+    """
+    os.setsid()
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(nothing, stream)
@@ -194,7 +222,6 @@ def readable(readers: t.Sequence[int], seconds: t.Optional[float] = None) -> lis
 
 def _become(user: User) -> None:
     """Be ``user`` for good, in all ids and groups."""
-    os.setsid()  # Without the terminal of whoever started all this: what is put into it is as good as typed (TIOCSTI).
     os.setgroups(user.groups)
     os.setgid(user.gid)
     os.setuid(user.uid)

@@ -272,7 +272,7 @@ print(call_as(None, look)["terminal"], "/", call_as(nobody(), look)["terminal"])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
-def test_another_user_has_no_terminal_of_ours() -> None:
+def test_a_child_has_no_terminal_of_ours() -> None:
     """What is put into it (TIOCSTI) is typed by whoever sits there."""
     pid, terminal = pty.fork()
     if pid == 0:
@@ -284,7 +284,7 @@ def test_another_user_has_no_terminal_of_ours() -> None:
             said += part
     os.waitpid(pid, 0)
     os.close(terminal)
-    assert said.decode().strip() == "is there / No such device or address"
+    assert said.decode().strip() == "No such device or address / No such device or address"
 
 
 def test_a_user_that_one_may_not_become_is_no_result() -> None:
