@@ -187,8 +187,9 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import 
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.watchdog import call_watched
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import Child
 nas, seconds = sys.argv[1:3]
+command = ["bash", "-c", "sleep $0 & setsid sleep $0 & wait", seconds]
 def work():
-    Child(lambda: {"rc": SystemRunner().run(["bash", "-c", "sleep $0 & setsid sleep $0 & wait", seconds], timeout=1e6).rc})
+    Child(lambda: {"rc": SystemRunner().run(command, timeout=1e6).rc})
     os.stat(nas + "/uv")
 call_watched(work, shares={nas + "/uv": "nas_a"}, timeout=float(sys.argv[3]))
 """

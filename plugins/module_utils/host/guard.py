@@ -57,8 +57,8 @@ def _end_all() -> dict[int, int]:
     with contextlib.suppress(ChildProcessError):  # There are none any more.
         while True:
             ended.update(_reap(known=False))
-            # Somebody else's, by a program that changes the user: not ours to wait for either.
-            if not any([_kill(pid) for pid in descendants(os.getpid())]):
+            killed = [_kill(pid) for pid in descendants(os.getpid())]
+            if True not in killed:  # Somebody else's, by a program that changes the user: not ours to wait for either.
                 break
             signal.sigtimedwait({signal.SIGCHLD}, pause)
             pause = min(2 * pause, _LAST_LOOK)

@@ -64,8 +64,8 @@ def call_watched(
     """Do ``work`` in a child, as ``user`` where one is given; return its result, or raise its UvnasError.
 
     ``shares`` are all that the work looks at: their roots, and what they are called, which may be empty. Raises
-    UvnasError where the filesystem of one does not answer for ``timeout`` seconds. The work is given up then: killed with
-    all that it has started, but not waited for, as it may never end.
+    UvnasError where the filesystem of one does not answer for ``timeout`` seconds. The work is given up then: killed,
+    with all that it has started, but not waited for, as it may never end.
     """
     if not 0 < timeout < float("inf"):
         raise SpecError(f"answer_timeout is {timeout:g}", hint="It is a time in seconds, and more than 0.")

@@ -91,7 +91,10 @@ def starts(name: str, timeout: float | None) -> Work:
         process.SystemRunner().run(["bash", "-c", STARTS, name], timeout=timeout)
         return {}
 
-    return lambda: workers.call_many([run], jobs=1)[0]()
+    def work() -> dict[str, t.Any]:
+        return workers.call_as(None, run)
+
+    return work
 
 
 @pytest.mark.parametrize("timeout", [None, 1000.0])
