@@ -63,6 +63,10 @@ class ShareBusyError(UvnasError):
     """Another process works on this share, and did not finish within the time allowed."""
 
 
+class LostMutexError(UvnasError):
+    """The mutex is no longer this process's. Whatever is there now may be somebody else's work."""
+
+
 def from_os_error(error: OSError) -> UvnasError:
     """What the operating system's error means for a share."""
     where = f": {error.filename}" if error.filename else ""

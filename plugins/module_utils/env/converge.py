@@ -12,6 +12,7 @@ import time
 import typing as t
 
 from ..errors import UvnasError, failure
+from ..host import mutex
 from ..host.mounts import space
 from ..host.workers import Result, call_many, processors
 from ..python.record import load_record, resolve
@@ -87,7 +88,8 @@ class Environments(ShareConvergence[Plan, Done]):
         at_once = [min(max(1, self.jobs), left) for left in range(len(acting), 0, -1)]
         works = [functools.partial(self._act, *each) for each in zip(acting, at_once)]
         errors: list[UvnasError] = []
-        for change, answer in zip(acting, call_many(works, jobs=self.jobs)):
+        still_held = functools.partial(mutex.check, self.mutex)
+        for change, answer in zip(acting, call_many(works, jobs=self.jobs, meanwhile=still_held)):
             try:
                 facts[change.name] = answer()
             except UvnasError as error:

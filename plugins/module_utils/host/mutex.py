@@ -1,7 +1,21 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mutual exclusion: one process at a time, on any host, works on a share, or on whatever else has a mutex."""
+"""Mutual exclusion: one process at a time, on any host, works on a share, or on whatever else has a mutex.
+
+A mutex can be lost without a word: an NFS server forgets the locks of a client that it has not heard of for longer than
+its lease (90 s by default on Linux), as soon as somebody else wants one, and when it loses its own records. So whoever
+takes a mutex writes a word into it that nobody else knows, and whatever publishes, seals or removes something looks
+first whether that is still there: check(). That costs two or three round trips, and there are some things that are
+still possible:
+
+* Between the look and what is done then there is a moment. Whoever is stopped just there and goes on after the lease
+  may do this one thing; from NFS 4.1 on the server takes nothing of what had been sent before, as the session is gone
+  with the lease. Nothing stops for that long and goes on by default: the watchdog gives up what is not answered for
+  30 s, and the guard kills it.
+* A lock that the server has forgotten and that nobody has taken yet is told only to the process that took it, by an
+  error when it reads (EIO, NFSv4 only). Those that it has started see no difference; so it looks now and then itself.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +25,39 @@ import errno
 import fcntl
 import json
 import os
+import re
 import socket
 import stat
+import struct
 import time
 import typing as t
 
-from ..errors import ShareBusyError, UvnasError
+from ..errors import LostMutexError, ShareBusyError, UvnasError
 from .data import parse_json
+
+_LONGEST = 4096  # What is read of a mutex, in bytes.
+_FLOCK = "hhqqi"  # struct flock of fcntl(2), on all platforms that have 64 bits.
+
+
+class _Held(t.NamedTuple):
+    """A mutex that was taken."""
+
+    pid: int
+    descriptor: int
+    word: str
+    what: str
+
+
+# By path: what this process has taken, or had been taken when it was forked.
+_held: dict[str, _Held] = {}
 
 
 @contextlib.contextmanager
 def hold(path: str, *, timeout: float, purpose: str, what: str = "") -> t.Iterator[None]:
     """Hold the mutex ``path`` for a block of code; wait for it at most ``timeout`` seconds.
 
-    ``what`` it is of, for messages: by default the directory that it is in.
+    ``what`` it is of, for messages: by default the directory that it is in. In the block, here and in processes that
+    are forked there, check() tells whether it is still held.
 
     It is a POSIX record lock: released by the kernel when the process or its host dies, and agreed on between an NFS
     client and the NFS server itself. It belongs to a process, so it must not be taken twice in one. Nobody else may
@@ -34,13 +67,12 @@ def hold(path: str, *, timeout: float, purpose: str, what: str = "") -> t.Iterat
     is something else than a mutex.
     """
     descriptor = _open(path)
-    held = False
+    where = what or os.path.dirname(path)
     try:
         deadline = time.monotonic() + timeout
         while True:
             try:
                 fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                held = True
                 break
             except OSError as error:
                 if error.errno not in (errno.EACCES, errno.EAGAIN):
@@ -49,22 +81,79 @@ def hold(path: str, *, timeout: float, purpose: str, what: str = "") -> t.Iterat
                         hint="The filesystem of a share must support POSIX locks; on NFS see that locking is not off.",
                     ) from error
             if time.monotonic() >= deadline:
-                where = what or os.path.dirname(path)
                 raise ShareBusyError(
                     f"another process works on {where}: {_holder(descriptor)}; waited {timeout:g} s",
                     hint="Run again when it is done, or allow a longer wait (uvnas_busy_timeout, seconds).",
                 )
             time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
         since = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": since, "purpose": purpose}
+        word = os.urandom(16).hex()
+        holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": since, "purpose": purpose, "word": word}
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(holder).encode(), 0)
-        yield
-    finally:
-        if held:  # Whoever reads a name there must be able to believe it.
-            with contextlib.suppress(OSError):
+        os.fsync(descriptor)  # For everybody to see; and what is read from now on comes from the server.
+        _held[path] = _Held(os.getpid(), descriptor, word, where)
+        try:
+            yield
+        finally:
+            # Whoever reads a name there must be able to believe it. Somebody else's stays.
+            with contextlib.suppress(OSError, UvnasError):
+                check(path)
                 os.ftruncate(descriptor, 0)
+            del _held[path]
+    finally:
         os.close(descriptor)
+
+
+def check(path: str) -> None:
+    """See that the mutex ``path`` is still held by who took it: this process, or one that it was forked in.
+
+    To be called before anything is put in force, sealed, replaced or removed. Raises LostMutexError. Where nobody took
+    it here, there is nothing to see: then the caller needs none.
+    """
+    held = _held.get(path)
+    if held is None:
+        return
+    try:
+        found = _read(held.descriptor) if held.pid == os.getpid() else _open_and_read(path)
+    except OSError as error:
+        raise _lost(held.what, f"{path} cannot be read any more ({error.strerror})") from error
+    if re.search(rf'"word": "{held.word}"'.encode(), found) is None:
+        raise _lost(held.what, f"it has been taken by {_said(found) or 'a process that has not said who it is'}")
+
+
+def is_held(path: str) -> bool:
+    """Whether check() has nothing to say: whether what this process was about to make is its own to remove."""
+    try:
+        check(path)
+    except LostMutexError:
+        return False
+    return True
+
+
+def _lost(what: str, how: str) -> LostMutexError:
+    return LostMutexError(
+        f"lost the mutex of {what}: {how}; nothing more was changed",
+        hint=(
+            "Was this host cut off from the NAS for longer than the NAS keeps locks? What was begun is left as it is, "
+            "and the next run heals it. Run again when nobody else works there."
+        ),
+    )
+
+
+def _open_and_read(path: str) -> bytes:
+    """What is in a mutex. Not for who took it: a POSIX lock ends when its process closes any descriptor of the file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return _read(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int) -> bytes:
+    """What is in a mutex, from the server: not what this host remembers of it, however long it may (actimeo, nocto)."""
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    return os.pread(descriptor, _LONGEST, 0)
 
 
 def _open(path: str) -> int:
@@ -94,9 +183,28 @@ def _open(path: str) -> int:
 
 
 def _holder(descriptor: int) -> str:
-    """Who wrote their name into the mutex last."""
+    """Who holds a mutex."""
+    pid = _local_holder(descriptor)
+    return _said(os.pread(descriptor, _LONGEST, 0), pid) or (
+        f"pid {pid} on this host, which has not said what it does" if pid else "its holder has not said who it is"
+    )
+
+
+def _said(content: bytes, pid: t.Optional[int] = None) -> str:
+    """Who wrote their name into a mutex last; nothing where that was not ``pid``, on this host, which holds it now."""
     try:
-        holder = parse_json(os.pread(descriptor, 4096, 0), "the mutex")
-        return f"host {holder['host']}, pid {holder['pid']}, since {holder['since']} ({holder['purpose']})"
+        holder = parse_json(content, "the mutex")
+        name = f"host {holder['host']}, pid {holder['pid']}, since {holder['since']} ({holder['purpose']})"
     except (UvnasError, KeyError, TypeError):
-        return "its holder has not said who it is"
+        return ""
+    return name if pid is None or (holder["host"], holder["pid"]) == (socket.gethostname(), pid) else ""
+
+
+def _local_holder(descriptor: int) -> t.Optional[int]:
+    """The process on this host that has the lock; None where it is on another one, or in another container."""
+    try:
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _whence, _start, _length, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+    except OSError:
+        return None
+    return pid if kind != fcntl.F_UNLCK and pid > 0 else None

@@ -25,6 +25,8 @@ from .process import die_with
 from .users import User
 
 _LONGEST = (1 << 31) - 1  # What poll() takes, in milliseconds.
+# Seconds between two looks at something else while children are at work.
+MEANWHILE = 4.0
 
 # Plain data, to cross a process boundary.
 Result = dict[str, t.Any]
@@ -36,10 +38,17 @@ def call_as(user: t.Optional[User], work: Work) -> Result:
     return call_many([work], jobs=1, user=user)[0]()
 
 
-def call_many(works: t.Sequence[Work], *, jobs: int, user: t.Optional[User] = None) -> list[Work]:
+def call_many(
+    works: t.Sequence[Work],
+    *,
+    jobs: int,
+    user: t.Optional[User] = None,
+    meanwhile: t.Callable[[], None] = lambda: None,
+) -> list[Work]:
     """Do all ``works`` in child processes, at most ``jobs`` at once; results must be plain data.
 
     Returns one callable per work, in order: it returns the result, or raises the UvnasError that the work raised.
+    ``meanwhile`` is called every few seconds, and ends all of it by an error.
     """
     waiting = list(enumerate(works))[::-1]
     running: dict[int, tuple[int, Child]] = {}
@@ -49,13 +58,27 @@ def call_many(works: t.Sequence[Work], *, jobs: int, user: t.Optional[User] = No
             index, work = waiting.pop()
             child = Child(work, user)
             running[child.reader] = (index, child)
-        for reader in readable(list(running)):
+        for reader in _whoever_speaks(running, meanwhile):
             index, child = running[reader]
             if child.read():
                 del running[reader]
                 child.reap()
                 answers[index] = child.answer()
     return [_Answer(answers[index]) for index in range(len(works))]
+
+
+def _whoever_speaks(running: t.Mapping[int, tuple[int, Child]], meanwhile: t.Callable[[], None]) -> list[int]:
+    """Those of ``running``, by their readers, that have something to say. All of them are killed with an error."""
+    try:
+        while True:
+            found = readable(list(running), MEANWHILE)
+            if found:
+                return found
+            meanwhile()
+    except BaseException:
+        for _index, child in running.values():
+            child.kill()
+        raise
 
 
 def result_of(answer: t.Mapping[str, t.Any]) -> Result:

@@ -12,7 +12,7 @@ import os
 import typing as t
 
 from ..errors import CommandError, UvnasError
-from ..host import files, platform
+from ..host import files, mutex, platform
 from ..host.process import SystemRunner
 from ..host.workers import Result
 from ..share import store
@@ -121,6 +121,7 @@ class Interpreters(ShareConvergence[Plan, Record]):
         return [warning for key in (*plan.compiles, *plan.seals) for warning in self.installer.warn(key)]
 
     def _write(self, record: Record) -> Record:
+        mutex.check(self.mutex)
         files.write_json(self.layout.pythons_record, record.as_dict())
         return record
 

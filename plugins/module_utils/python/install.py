@@ -21,7 +21,7 @@ import stat
 import typing as t
 
 from ..errors import UvnasError
-from ..host import files, sealing, trust
+from ..host import files, mutex, sealing, trust
 from ..host.data import made_of, parse_json
 from ..host.process import Runner, check
 from ..share import store
@@ -108,6 +108,7 @@ class Installer:
 
     def seal(self, key: str) -> None:
         """Seal an interpreter, and close what it came from: uv takes it from there again."""
+        mutex.check(self.layout.mutex)
         with contextlib.suppress(FileNotFoundError), os.scandir(self.layout.python_archives) as entries:
             for entry in entries:
                 if not entry.is_symlink():
@@ -122,20 +123,24 @@ class Installer:
         aside = files.temporary_name(self.directory(key))
         # A link to this very interpreter is what a killed run left.
         links = {path: target for path, target in self._minor_links().items() if not self._leads_to(target, key)}
+        mutex.check(self.layout.mutex)
         with contextlib.suppress(FileNotFoundError):
             os.rename(self.directory(key), aside)
         try:
             self._run_uv(key, uv, message, hint)
+            mutex.check(self.layout.mutex)
             self._restore_minor_links(links)
             warnings = self._check_itself(key)
             self.seal(key)
         except BaseException:
+            mutex.check(self.layout.mutex)  # Or it may be somebody else's that would be removed.
             files.remove_tree(self.directory(key))
             with contextlib.suppress(FileNotFoundError):
                 os.rename(aside, self.directory(key))
             self._restore_minor_links(links)
             store.sweep(self.layout)
             raise
+        mutex.check(self.layout.mutex)
         with contextlib.suppress(FileNotFoundError):
             files.remove(aside)
         return warnings
@@ -146,15 +151,18 @@ class Installer:
         Whoever is killed here leaves one that is not sealed, or not noted as compiled: both are made good.
         """
         links = self._minor_links()
+        mutex.check(self.layout.mutex)
         try:
             sealing.unseal(self.directory(key), self.executable(key))
             self._run_uv(key, uv, f"cannot compile the standard library of {key}", "")
         finally:
+            mutex.check(self.layout.mutex)
             self._restore_minor_links(links)
             self.seal(key)
 
     def remove(self, key: str) -> None:
         """Remove an interpreter, and the links to it."""
+        mutex.check(self.layout.mutex)
         for link, target in self._minor_links().items():
             if self._leads_to(target, key):
                 os.unlink(link)

@@ -21,7 +21,7 @@ import typing as t
 from urllib.parse import quote
 
 from ..errors import SpecError, UvnasError
-from ..host import checksum, files
+from ..host import checksum, files, mutex
 from ..host.data import parse_json
 from ..host.mounts import space
 from ..host.platform import Platform
@@ -219,11 +219,13 @@ class SiteArchives:
             for found in interpreters
             if found.archive and found.archive_sha256
         }
+        mutex.check(self.uv.layout.mutex)
         files.write_json(_site_json(self.uv.layout), entries)
 
     def discard(self, interpreter: t.Optional[Interpreter]) -> None:
         """Remove the archive of an interpreter that is no more, or has another one."""
         if interpreter is not None and interpreter.archive:
+            mutex.check(self.uv.layout.mutex)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path(interpreter.archive))
 

@@ -196,6 +196,7 @@ def _do(wanted: Wanted, settings: Settings, answer: Survey, *, probing: bool) ->
         with mutex.hold(wanted.layout.mutex, timeout=settings.busy_timeout, purpose="uv_share"):
             files.sweep(wanted.root)
             answer = _survey(wanted, settings, observe(wanted))
+            mutex.check(wanted.layout.mutex)
             if answer.identity:
                 _write_identity(wanted, answer.id)
             answer = _apply_all(wanted, answer, answer.planned)

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import typing as t
 
 from ..errors import UvnasError
-from ..host import files
+from ..host import files, mutex
 from .layout import Layout
 
 
@@ -53,7 +54,14 @@ def exists(layout: Layout, env: str) -> bool:
 
 
 def sweep(layout: Layout) -> None:
-    """Remove what killed runs left on a share, uv's own leftovers among it. The share's mutex has to be held."""
+    """Remove what killed runs left on a share, uv's own leftovers among it. The share's mutex has to be held.
+
+    That is looked at before each removal: it may take long, and for who has the mutex by now this is no leftover.
+    """
+    temporary, anything, part_of_a_download = (
+        functools.partial(_is_ours_to_remove, layout, is_leftover)
+        for is_leftover in (files.is_temporary, _anything, _is_part_of_a_download)
+    )
     for directory in (
         layout.root,
         layout.bin_dir,
@@ -64,12 +72,13 @@ def sweep(layout: Layout) -> None:
         layout.envs,
         layout.generations,
     ):
-        files.sweep(directory)
-    files.sweep(os.path.join(layout.python, ".temp"), _anything)
-    files.sweep(layout.python_archives, _is_part_of_a_download)
+        files.sweep(directory, temporary)
+    files.sweep(os.path.join(layout.python, ".temp"), anything)
+    files.sweep(layout.python_archives, part_of_a_download)
     for env in files.directories_in(layout.generations):
-        files.sweep(layout.generations_of(env))
+        files.sweep(layout.generations_of(env), temporary)
         for path in _unfinished(layout, env):
+            mutex.check(layout.mutex)
             with contextlib.suppress(OSError):
                 files.remove_tree(path)
 
@@ -88,6 +97,13 @@ def _unfinished(layout: Layout, env: str) -> t.Iterator[str]:
             yield layout.generation(env, generation_id)
         except OSError:  # Who cannot look does not know.
             continue
+
+
+def _is_ours_to_remove(layout: Layout, is_leftover: t.Callable[[str], bool], name: str) -> bool:
+    if not is_leftover(name):
+        return False
+    mutex.check(layout.mutex)
+    return True
 
 
 def _anything(_name: str) -> bool:

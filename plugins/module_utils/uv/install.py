@@ -15,7 +15,7 @@ import stat
 import typing as t
 
 from ..errors import CommandError, SpecError, UvnasError
-from ..host import files, platform, sealing, trust
+from ..host import files, mutex, platform, sealing, trust
 from ..host.checksum import check_archive
 from ..host.convergence import Convergence
 from ..host.process import Runner, check
@@ -247,6 +247,7 @@ class Installation(Convergence[Plan, None]):
             files.make_directory(self.place.bin_dir)
             versions = _from_bin(self.place)
             for program in plan.links:
+                mutex.check(self.mutex)
                 files.replace_symlink(os.path.join(versions, self.version, program), self.place.link(program))
 
     def report(self, plan: Plan, done: None) -> Result:
@@ -264,12 +265,14 @@ class Installation(Convergence[Plan, None]):
         try:
             extract(archive.stream, staging)
             _check_runs(os.path.join(staging, "uv"), self.version, self.runner)
+            mutex.check(self.mutex)
             files.make_directory(directory)
             sealing.close(directory)
             for program in PROGRAMS:
                 os.rename(os.path.join(staging, program), self.place.program(self.version, program))
         finally:
-            shutil.rmtree(staging)
+            with contextlib.suppress(FileNotFoundError):  # Who has the mutex by now sweeps.
+                shutil.rmtree(staging)
         files.sync_directory(directory)
         files.sync_directory(self.place.lib_dir)
 

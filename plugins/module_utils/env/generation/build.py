@@ -21,7 +21,7 @@ import time
 import typing as t
 
 from ...errors import CommandError, UvnasError
-from ...host import files, sealing
+from ...host import files, mutex, sealing
 from ...host.mounts import space
 from ...host.process import Completed
 from ...python.record import Interpreter
@@ -86,23 +86,28 @@ class Build:
 def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
     """Build, test and seal the generation; return its manifest. What fails leaves nothing behind.
 
-    Raises UvnasError (CommandError where uv or a smoke test said why).
+    Raises UvnasError (CommandError where uv or a smoke test said why). With LostMutexError what is at this path may be
+    somebody else's by now, and is left as it is.
     """
     path = layout.generation(what.spec.name, what.id)
     started = time.monotonic()
+    mutex.check(layout.mutex)
     files.make_directory(layout.generations_of(what.spec.name))
     sealing.close(layout.generations_of(what.spec.name))
     files.remove_tree(path)
     try:
         os.mkdir(path, 0o700)
         _install(layout, uv, what, path)
+        mutex.check(layout.mutex)
         _check_interpreter(layout, what, path)
         packages = _check_packages(what, path)
         recorder = record.Recorder(what.spec.name, path, site_packages(path, what.interpreter.minor))
         pin.write(path, site_packages(path, what.interpreter.minor))
         needed = _check_needs(layout, what, path, packages)
         _smoke_test(uv, what, path)
+        mutex.check(layout.mutex)
         size = seal(path, recorder.see)
+        mutex.check(layout.mutex)
         content = contents.write(layout.contents(what.spec.name, what.id), recorder.contents())
         manifest = Manifest(
             environment=what.spec.name,
@@ -130,6 +135,7 @@ def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
         manifests.write(witness, manifest)
         sealing.finish(path, witness)
     except BaseException:
+        mutex.check(layout.mutex)
         with contextlib.suppress(OSError):
             files.remove_tree(path)
         raise

@@ -14,7 +14,7 @@ import os
 import typing as t
 
 from ...errors import UvnasError
-from ...host import sealing
+from ...host import mutex, sealing
 from ...python.version import Version
 from ...share import manifest as manifests
 from ...share import store
@@ -77,8 +77,10 @@ def warn(layout: Layout, env: str, generation_ids: t.Iterable[str]) -> list[str]
 
 def seal(layout: Layout, env: str, generation_ids: t.Iterable[str]) -> None:
     """Seal generations, and have nobody else put another one in their places."""
+    mutex.check(layout.mutex)
     sealing.close(layout.generations_of(env))
     for generation_id in generation_ids:
+        mutex.check(layout.mutex)
         sealing.seal(layout.generation(env, generation_id), layout.manifest(env, generation_id))
 
 

@@ -1,7 +1,10 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Generations are put in force by renaming a symlink, and environments are removed name first."""
+"""Generations are put in force by renaming a symlink, and environments are removed name first.
+
+All of it with the share's mutex, and not without a look whether that is still held.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import contextlib
 import os
 
 from ...errors import UvnasError
-from ...host import files
+from ...host import files, mutex
 from ...share import store
 from ...share.layout import Layout
 
@@ -18,11 +21,13 @@ def publish(layout: Layout, env: str, generation_id: str) -> None:
     """Make ``envs/<env>`` mean this generation, in one step. Raises UvnasError where the generation is not complete."""
     if not store.is_complete(layout, env, generation_id):
         raise UvnasError(f"environment {env}: generation {generation_id} is not complete, so it cannot be published")
+    mutex.check(layout.mutex)
     files.replace_symlink(layout.env_link_target(env, generation_id), layout.env(env))
 
 
 def withdraw(layout: Layout, env: str) -> None:
     """Take an environment's name away, because its generation has to be built anew in its place: absent, not broken."""
+    mutex.check(layout.mutex)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(layout.env(env))
     files.sync_directory(layout.envs)
@@ -30,8 +35,10 @@ def withdraw(layout: Layout, env: str) -> None:
 
 def remove(layout: Layout, env: str) -> None:
     """Remove an environment: its name first, so that nobody finds half of it, then its generations and its lock."""
+    mutex.check(layout.mutex)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(layout.env(env))
     files.remove_tree(layout.generations_of(env))
+    mutex.check(layout.mutex)  # That may have taken long.
     with contextlib.suppress(FileNotFoundError):
         os.unlink(layout.lock(env))

@@ -11,7 +11,7 @@ import os
 import typing as t
 
 from ...errors import UvnasError, failure
-from ...host import files
+from ...host import files, mutex
 from ...host.workers import Result, call_many
 from ...python.record import load_record
 from ...python.record import resolve as resolve_interpreter
@@ -68,6 +68,7 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
         for step in plan:
             text = outcomes[step.spec.name].text
             if text is not None and (step.on_share is None or text.text != step.on_share.text):
+                mutex.check(self.mutex)
                 files.write(self.layout.lock(step.spec.name), text.text)
         return outcomes
 

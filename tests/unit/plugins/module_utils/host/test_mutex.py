@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -13,8 +14,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.errors import ShareBusyError, UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.host import mutex
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import LostMutexError, ShareBusyError, UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import mutex, workers
 from ansible_collections.uvnas.cluster.tests.support.processes import other_process
 
 IMPORT = f"from {mutex.__name__} import hold\n"
@@ -69,7 +70,9 @@ def test_a_mutex_is_given_back_after_an_error(path: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"host": "a"}', "\x00" * 10])
-def test_a_holder_that_has_not_said_who_it_is(path: str, content: str) -> None:
+def test_a_holder_that_has_not_said_who_it_is(path: str, content: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On another host. Of one on this host the kernel knows more."""
+    monkeypatch.setattr(mutex, "_local_holder", lambda _descriptor: None)
     with other_process(HOLD, path):
         Path(path).write_text(content)
         # Opened and closed here: a POSIX lock is lost only where its own process does that.
@@ -78,6 +81,98 @@ def test_a_holder_that_has_not_said_who_it_is(path: str, content: str) -> None:
             mutex.hold(path, timeout=0, purpose="build"),
         ):
             raise AssertionError("two hold the mutex")
+
+
+@pytest.mark.parametrize("name", ["", "last"])
+def test_a_holder_that_does_not_say_is_not_called_by_the_name_of_the_last(path: str, name: str) -> None:
+    """Who was killed leaves its name."""
+    with other_process(HOLD, path) as last:
+        last.kill()
+        last.wait(timeout=60)
+    if not name:
+        os.truncate(path, 0)
+    silent = "import fcntl\nfile = open(sys.argv[1], 'r+')\nfcntl.lockf(file, fcntl.LOCK_EX)\n"
+    with other_process(silent + "print('ready', flush=True)\nsys.stdin.read()", path) as holder:
+        with pytest.raises(ShareBusyError) as caught, mutex.hold(path, timeout=0, purpose="build"):
+            raise AssertionError("two hold the mutex")
+        assert f": pid {holder.pid} on this host, which has not said what it does; waited" in str(caught.value)
+
+
+# Whether it is still held
+
+
+def lose(path: str) -> None:
+    """What is seen when a server has given a lock to somebody else: their name."""
+    other = {"host": "c2", "pid": 12, "since": "2026-01-01T00:00:00+00:00", "purpose": "uv_env", "word": "f" * 32}
+    Path(path).write_text(json.dumps(other))
+
+
+def checked_by_a_child(path: str) -> bool:
+    return bool(workers.call_as(None, lambda: {"held": mutex.is_held(path)})["held"])
+
+
+def test_a_mutex_that_is_held(path: str) -> None:
+    with mutex.hold(path, timeout=0, purpose="build"):
+        for _again in range(2):
+            mutex.check(path)
+            assert mutex.is_held(path)
+            assert checked_by_a_child(path)
+        # To look has not let go of it.
+        other = f"{IMPORT}from ansible_collections.uvnas.cluster.plugins.module_utils.errors import ShareBusyError\n"
+        other += "try:\n    with hold(sys.argv[1], timeout=0, purpose=''): print('mine')\n"
+        other += "except ShareBusyError: print('ready', flush=True)"
+        with other_process(other, path):
+            pass
+
+
+def test_who_has_taken_none_has_lost_none(path: str) -> None:
+    mutex.check(path)
+    with mutex.hold(path, timeout=0, purpose="build"):
+        mutex.check(f"{path}.another")
+    mutex.check(path)
+
+
+def test_a_mutex_that_somebody_else_has_taken(path: str, tmp_path: Path) -> None:
+    with mutex.hold(path, timeout=0, purpose="build"):
+        lose(path)
+        with pytest.raises(LostMutexError) as caught:
+            mutex.check(path)
+        assert str(caught.value) == (
+            f"lost the mutex of {tmp_path}: it has been taken by host c2, pid 12, since 2026-01-01T00:00:00+00:00 "
+            "(uv_env); nothing more was changed"
+        )
+        assert "longer than the NAS keeps locks" in caught.value.hint
+        assert not checked_by_a_child(path)
+    # Whose name it is says so still.
+    assert json.loads(Path(path).read_text())["host"] == "c2"
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"word": ""}', "\x00" * 200])
+def test_a_mutex_that_somebody_else_has_had(path: str, content: str) -> None:
+    with mutex.hold(path, timeout=0, purpose="build"):
+        Path(path).write_text(content)
+        with pytest.raises(LostMutexError, match="taken by a process that has not said who it is"):
+            mutex.check(path)
+        assert not checked_by_a_child(path)
+
+
+def test_a_mutex_that_is_gone(path: str) -> None:
+    with mutex.hold(path, timeout=0, purpose="build"):
+        os.unlink(path)
+        assert not checked_by_a_child(path)
+
+
+def test_a_server_that_has_forgotten_the_lock(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NFSv4 says it, to the process that has taken it."""
+
+    def pread(_descriptor: int, _length: int, _offset: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with mutex.hold(path, timeout=0, purpose="build"):
+        monkeypatch.setattr(os, "pread", pread)
+        with pytest.raises(LostMutexError, match=r"cannot be read any more \(Input/output error\)"):
+            mutex.check(path)
+        monkeypatch.undo()
 
 
 def test_what_it_is_of_may_be_said(path: str) -> None:

@@ -76,6 +76,42 @@ def test_a_long_answer() -> None:
     assert call_as(None, lambda: {"text": "ä" * 1_000_000}) == {"text": "ä" * 1_000_000}
 
 
+def test_something_is_looked_at_meanwhile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(workers, "MEANWHILE", 0.01)
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            (tmp_path / "enough").touch()
+
+    def work() -> dict[str, t.Any]:
+        wait_for(tmp_path / "enough")
+        return says(1)()
+
+    (answer,) = call_many([work], jobs=1, meanwhile=look)
+    assert (answer(), looks >= 3) == ({"number": 1}, True)
+
+
+def test_an_error_meanwhile_ends_all_of_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(workers, "MEANWHILE", 0.01)
+    commands = [["sh", "-c", "echo $$ >$0.new; mv $0.new $0; exec sleep 1000", str(tmp_path / n)] for n in "ab"]
+
+    def look() -> None:
+        if (tmp_path / "a").exists() and (tmp_path / "b").exists():
+            raise UvnasError("lost")
+
+    works = [lambda command=command: {"rc": RUNNER.run(command).rc} for command in commands]
+    with pytest.raises(UvnasError, match="lost"):
+        call_many(works, jobs=2, meanwhile=look)
+    for name in "ab":
+        with contextlib.suppress(ProcessLookupError):
+            ended = os.pidfd_open(int((tmp_path / name).read_text()))
+            assert select.select([ended], [], [], 60)[0], "a command lives"
+            os.close(ended)
+
+
 def test_work_does_not_touch_its_parent() -> None:
     touched: list[int] = []
 
