@@ -73,7 +73,17 @@ def _owner(module: AnsibleModule, share: t.Optional[str]) -> t.Optional[User]:
 
 
 def _watched(module: AnsibleModule, work: Work, user: t.Optional[User] = None) -> Result:
-    return call_watched(work, shares=_shares(module), timeout=module.params["answer_timeout"], user=user)
+    name = module.params.get("share_name")
+
+    def named() -> Result:
+        """What the system says names a path at best. Which share that is of has to be said, too."""
+        try:
+            return work()
+        except OSError as error:
+            known = from_os_error(error)
+            raise UvnasError(f"share {name}: {known}" if name else str(known), hint=known.hint) from error
+
+    return call_watched(named, shares=_shares(module), timeout=module.params["answer_timeout"], user=user)
 
 
 def _shares(module: AnsibleModule) -> dict[str, str]:

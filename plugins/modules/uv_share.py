@@ -16,8 +16,9 @@ description:
   - Tries as the share's owner what the filesystem can do, such as hard links and reflinks, and says how uv will get
     files from its cache into environments.
   - Writes nothing where the share does not belong. It fails before the first write where the filesystem is not mounted,
-    is mounted read-only or C(noexec), has too little room, or is another one than it should be, and where the owner may
-    not write.
+    is mounted C(noexec), has too little room, or is another one than it should be, and where the owner may not write.
+  - Where the filesystem is read-only, mounted or exported so, it fails before the first write if there is anything to
+    do. If there is not, nothing is changed and a warning says so. What the filesystem can do is not tried then.
   - It fails, too, where somebody else than the owner and C(root) may write to the share's root, or to a directory above
     it, from O(mount) on or, without that, from C(/) on. They could have made a share there, with programs in it that
     the owner would run. The owner's own group does not count, if nobody else is in it, and neither does a sticky

@@ -101,6 +101,36 @@ def test_noexec_is_said_once_for_all_environments(site: Site) -> None:
     assert "cannot run" not in seen.output
 
 
+def test_a_read_only_nas_with_nothing_to_do_and_with_something(site: Site) -> None:
+    """All roles, in a run and in a check."""
+    healed = site.run([SMALL])
+    assert healed.rc == 0, healed.output
+    nas = site.share.parent
+    before = snapshot(nas)
+    subprocess.run(["mount", "-o", "remount,ro", nas], check=True)
+    try:
+        for options in ((), ("--check",)):
+            again = site.run([SMALL], *options)
+            assert (again.rc, again.changed) == (0, 0), again.output
+            assert "the filesystem is read-only on this host, its builder" in " ".join(again.output.split())
+        changed = site.run([{**SMALL, "requirements": ["six", "idna"]}])
+        assert changed.rc == 2, changed.output
+        assert "Read-only file system" in changed.output
+        assert "mounted read-only here" in changed.output
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", nas], check=True)
+    assert snapshot(nas) == before
+
+
+def snapshot(top: Path) -> dict[str, tuple[int, int, int]]:
+    """Everything below a directory, with its inode, mode and time."""
+    found = {}
+    for path in top.rglob("*"):
+        status = path.lstat()
+        found[str(path)] = (status.st_ino, status.st_mode, status.st_mtime_ns)
+    return found
+
+
 def test_a_bind_mount_of_the_same_filesystem_is_a_mount(site: Site, tmp_path: Path) -> None:
     mount = tmp_path / "mount"
     (tmp_path / "source").mkdir()

@@ -224,8 +224,26 @@ def test_mount_options(lab: Lab, option: str, said: str, exists: bool) -> None:
     nas = lab.tmpfs()
     if exists:
         make(nas / "uv", mount=nas)
+        (nas / "uv" / "cache").rmdir()  # Something to do.
     lab.remount(nas, option)
     assert said in fail(nas / "uv", mount=nas)
+
+
+def test_a_read_only_filesystem_with_nothing_to_do(lab: Lab) -> None:
+    nas = lab.tmpfs()
+    made = make(nas / "uv", mount=nas)
+    before = tree(nas)
+    lab.remount(nas, "ro")
+    for check in (True, False):
+        # There is no more room than there is.
+        result = run(nas / "uv", mount=nas, min_free_bytes=1 << 50, check=check)
+        assert (result["changed"], result["share_id"]) == (False, made["share_id"])
+        assert result["link_mode"] is None
+        (warning,) = result["warnings"]
+        assert f"Share nas_a ({nas}/uv): the filesystem is read-only on this host, its builder." in str(warning)
+    lab.remount(nas, "ro,noexec")
+    assert "is mounted noexec here" in fail(nas / "uv", mount=nas)
+    assert tree(nas) == before
 
 
 def test_no_room(lab: Lab) -> None:
@@ -430,7 +448,7 @@ def test_a_root_that_may_nothing(lab: Lab, exists: bool) -> None:
 
 
 def test_not_writable_for_the_owner(lab: Lab) -> None:
-    """Although its modes say so: as with an ACL, or an export that the server has made read-only."""
+    """Although its modes say so: as with an ACL."""
     root = lab.disk("ext4") / "uv"
     make(root)
     call("chattr", "+i", root)

@@ -106,10 +106,10 @@ MOUNTS = {
         ("umount {mount}", "mount --bind /srv/nas/nas_b {mount}"),
         "/mnt/nas-a/uv is the share nas_b, not nas_a",
     ),
-    # Whether there is something to build or not: who could not write yesterday should not hear of it tomorrow.
+    # There is something to build. Otherwise see test_read_only_with_nothing_to_do().
     "read-only": (
         ("mount -o remount,bind,ro {mount}",),
-        "the filesystem of /mnt/nas-a/uv is mounted read-only here",
+        "share nas_a: Read-only file system: /mnt/nas-a/uv/.uvnas.mutex",
     ),
     "noexec": (
         ("mount -o remount,bind,noexec {mount}",),
@@ -130,6 +130,13 @@ def test_mount_on_the_builder(run, machines, kept, nas, fault):
     assert set(done.summary) >= EVERYWHERE
     if fault == "unmounted":
         assert machines.root("dev1", "ls -A /mnt/nas-a") == ""
+    kept()
+
+
+def test_read_only_with_nothing_to_do(run, kept, nas):
+    nas("dev1", "nas-a", "mount -o remount,bind,ro {mount}")
+    done = healthy(run)
+    assert "the filesystem is read-only on this host, its builder" in " ".join(done.output.split())
     kept()
 
 

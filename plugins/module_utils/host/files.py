@@ -163,7 +163,9 @@ def replacing(path: str, *, mode: int = 0o644) -> t.Iterator[Replacement]:
             os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         os.rename(temporary, replacement.path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # To write and to sync know only a descriptor.
+            error.filename = path
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise

@@ -37,6 +37,7 @@ from .plan import (
     Survey,
     Wanted,
     check_owners,
+    check_runs,
     check_space,
     needs_root,
     plan_directories,
@@ -128,12 +129,16 @@ def converge(wanted: Wanted, settings: Settings, *, user: t.Optional[User]) -> R
 def _survey(wanted: Wanted, settings: Settings, seen: Seen) -> Survey:
     """What is to be done about what was seen. Raises UvnasError where it cannot or must not be done."""
     check_owners(wanted, seen.directories)
-    check_space(wanted, seen.space)
+    check_runs(wanted, seen.space)
     planned = tuple(plan_directories(wanted, seen.directories, has_acl=seen.acl))
-    _check_allowed(wanted, settings, seen, planned)
+    identity = "corrected" if seen.identity_is_off else "" if seen.identity else "created"
+    read_only = not planned and not identity and (seen.space.read_only or seen.exported_read_only)
+    if not read_only:
+        check_space(wanted, seen.space, exported_read_only=seen.exported_read_only)
+        _check_allowed(wanted, settings, seen, planned)
     return Survey(
         planned=planned,
-        identity="corrected" if seen.identity_is_off else "" if seen.identity else "created",
+        identity=identity,
         id=seen.identity.id if seen.identity else wanted.share.id or None,
         ground=seen.ground,
         writable=seen.writable,
@@ -141,6 +146,7 @@ def _survey(wanted: Wanted, settings: Settings, seen: Seen) -> Survey:
         split=tuple(seen.split),
         acl=seen.acl,
         space=seen.space,
+        read_only=read_only,
     )
 
 
@@ -189,7 +195,9 @@ def _do(wanted: Wanted, settings: Settings, answer: Survey, *, probing: bool) ->
     if ground:  # Nothing else can be done before, and what was made has to be known if the next round fails.
         return _apply_all(wanted, dataclasses.replace(answer, identity=""), ground)
     probed: dict[str, t.Any] = {}
-    if probing:
+    if answer.read_only:
+        probed = {"probed": True}
+    elif probing:
         may_be_full = not (answer.planned or answer.identity)
         probed = {"probed": True, "abilities": _probe(wanted, settings, may_be_full=may_be_full)}
     if answer.planned or answer.identity:

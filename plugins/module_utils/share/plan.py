@@ -109,6 +109,8 @@ class Survey:
     abilities: t.Optional[Abilities] = None
     # A directory that the owner may not look into.
     blind: str = ""
+    # Nothing can be written, and nothing has to be.
+    read_only: bool = False
 
     @classmethod
     def from_dict(cls, data: t.Mapping[str, t.Any]) -> Survey:
@@ -233,17 +235,26 @@ def needs_root(wanted: Wanted, change: Change) -> str:
     return ""
 
 
-def check_space(wanted: Wanted, found: Space) -> None:
-    """Raise UvnasError where nothing can be written, nothing could run, or there is less room than the admin wants."""
+def check_runs(wanted: Wanted, found: Space) -> None:
+    """Raise UvnasError where no program runs."""
+    if found.noexec:
+        raise UvnasError(
+            f"the filesystem of {wanted.root} is mounted noexec here",
+            hint="Mount it without noexec; uv, Python and every environment run from the share.",
+        )
+
+
+def check_space(wanted: Wanted, found: Space, *, exported_read_only: bool = False) -> None:
+    """Raise UvnasError where nothing can be written, or there is less room than the admin wants."""
     if found.read_only:
         raise UvnasError(
             f"the filesystem of {wanted.root} is mounted read-only here",
             hint="Mount it read-write on the builder of the share, or name another builder.",
         )
-    if found.noexec:
+    if exported_read_only:
         raise UvnasError(
-            f"the filesystem of {wanted.root} is mounted noexec here",
-            hint="Mount it without noexec; uv, Python and every environment run from the share.",
+            f"the NAS exports the filesystem of {wanted.root} read-only to this host",
+            hint="Have it exported read-write to the builder of the share, or name another builder.",
         )
     hint = "Free some; or lower uvnas_min_free_{0}, for one run that removes environments perhaps to 0."
     if found.free_bytes < wanted.min_free_bytes:

@@ -89,6 +89,11 @@ def _warnings(wanted: Wanted, answer: Survey, changes: t.Sequence[Change], mode:
             f" ({split if answer.split else 'no hard links, no reflinks'})."
             " Builds take several times as long, and environments share no room."
         )
+    if answer.read_only:
+        found.append(
+            f"{which}: the filesystem is read-only on this host, its builder. There was nothing to do about it."
+            " Whatever there is to do next fails until the host can write there, or another one is the builder."
+        )
     if wanted.user_cache == "group" and not answer.acl:
         found.append(
             f"{which}: the filesystem has no POSIX default ACLs. People can share user-cache only with"

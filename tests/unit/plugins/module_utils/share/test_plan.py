@@ -19,6 +19,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.share.plan import (
     Person,
     Survey,
     Wanted,
+    check_runs,
     check_space,
     needs_root,
     parents,
@@ -150,11 +151,15 @@ def test_room() -> None:
         ({"free_bytes": 999}, "has 999 bytes free, 1000 are wanted"),
         ({"free_inodes": 9}, "has 9 inodes free, 10 are wanted"),
         ({"read_only": True}, "is mounted read-only"),
-        ({"noexec": True}, "is mounted noexec"),
     ):
         with pytest.raises(UvnasError, match=said) as caught:
             check_space(wanted, dataclasses.replace(enough, **change))
         assert caught.value.hint
+    with pytest.raises(UvnasError, match="exports the filesystem of .* read-only to this host"):
+        check_space(wanted, enough, exported_read_only=True)
+    check_runs(wanted, enough)
+    with pytest.raises(UvnasError, match="is mounted noexec"):
+        check_runs(wanted, dataclasses.replace(enough, noexec=True))
 
 
 # Across processes
