@@ -169,14 +169,14 @@ link_mode:
   description:
     - How uv gets a file from its cache into an environment here, at best.
     - V(clone) is by reflink, V(hardlink) by hard link, V(copy) by copying it.
-    - Null where it is not known, as in check mode.
+    - Null where it is not known, as in check mode, or on a filesystem that is read-only or full.
   returned: success
   type: str
   sample: hardlink
 probe:
   description:
     - What the owner can do on the filesystem.
-    - What has to be tried is null in check mode, and where the filesystem was too full to try.
+    - What has to be tried is null in check mode, and where the filesystem was read-only, or too full, to try.
   returned: success
   type: dict
   contains:

@@ -115,7 +115,7 @@ def test_a_read_only_nas_with_nothing_to_do_and_with_something(site: Site) -> No
             assert "the filesystem is read-only on this host, its builder" in " ".join(again.output.split())
         changed = site.run([{**SMALL, "requirements": ["six", "idna"]}])
         assert changed.rc == 2, changed.output
-        assert "Read-only file system" in changed.output
+        assert f"share nas_a: Read-only file system: {site.share}/.uvnas.mutex" in changed.output
         assert "mounted read-only here" in changed.output
     finally:
         subprocess.run(["mount", "-o", "remount,rw", nas], check=True)
