@@ -13,8 +13,9 @@ still possible:
   may do this one thing; from NFS 4.1 on the server takes nothing of what had been sent before, as the session is gone
   with the lease. Nothing stops for that long and goes on by default: the watchdog gives up what is not answered for
   30 s, and the guard kills it.
-* A lock that the server has forgotten and that nobody has taken yet is told only to the process that took it, by an
-  error when it reads (EIO, NFSv4 only). Those that it has started see no difference; so it looks now and then itself.
+* A lock that the server has forgotten and that nobody has taken yet looks like one that is held, unless the client
+  says that it is lost (an error when its holder reads). So who has others at work looks now and then: whoever takes it
+  is seen within seconds.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import re
 import socket
 import stat
 import struct
+import sys
 import time
 import typing as t
 
@@ -36,7 +38,8 @@ from ..errors import LostMutexError, ShareBusyError, UvnasError
 from .data import parse_json
 
 _LONGEST = 4096  # What is read of a mutex, in bytes.
-_FLOCK = "hhqqi"  # struct flock of fcntl(2), on all platforms that have 64 bits.
+_LINUX = sys.platform.startswith("linux")  # A controller may be something else.
+_FLOCK = "hhqqi"  # struct flock of fcntl(2), on all Linux that has 64 bits.
 
 
 class _Held(t.NamedTuple):
@@ -122,15 +125,6 @@ def check(path: str) -> None:
         raise _lost(held.what, f"it has been taken by {_said(found) or 'a process that has not said who it is'}")
 
 
-def is_held(path: str) -> bool:
-    """Whether check() has nothing to say: whether what this process was about to make is its own to remove."""
-    try:
-        check(path)
-    except LostMutexError:
-        return False
-    return True
-
-
 def _lost(what: str, how: str) -> LostMutexError:
     return LostMutexError(
         f"lost the mutex of {what}: {how}; nothing more was changed",
@@ -152,7 +146,8 @@ def _open_and_read(path: str) -> bytes:
 
 def _read(descriptor: int) -> bytes:
     """What is in a mutex, from the server: not what this host remembers of it, however long it may (actimeo, nocto)."""
-    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    if _LINUX:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     return os.pread(descriptor, _LONGEST, 0)
 
 
@@ -202,6 +197,8 @@ def _said(content: bytes, pid: t.Optional[int] = None) -> str:
 
 def _local_holder(descriptor: int) -> t.Optional[int]:
     """The process on this host that has the lock; None where it is on another one, or in another container."""
+    if not _LINUX:
+        return None
     try:
         asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
         kind, _whence, _start, _length, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
