@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -161,3 +163,26 @@ def test_a_share_inside_another(tmp_path: Path) -> None:
 def test_the_directory_above_has_to_exist(tmp_path: Path) -> None:
     with pytest.raises(UvnasError, match=f"{tmp_path}/nas, in which share nas_a is to be made, does not exist"):
         observe(wanted(tmp_path / "nas" / "uv"))
+
+
+@pytest.mark.parametrize(("number", "read_only"), [(errno.EROFS, True), (errno.EACCES, False), (None, False)])
+def test_an_export_that_is_read_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int | None, read_only: bool
+) -> None:
+    """The mount is not, and to ask for permission does not tell. Only who opens a file for writing hears why not."""
+    root = make_share(tmp_path / "uv")
+    identity = wanted(root).layout.identity
+    really = os.open
+
+    def answer(path: str, flags: int, *more: t.Any, **others: t.Any) -> int:
+        if number is not None and path == identity and flags & os.O_ACCMODE != os.O_RDONLY:
+            raise OSError(number, os.strerror(number), path)
+        return really(path, flags, *more, **others)
+
+    before = os.stat(identity).st_mtime_ns
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", answer)
+        patched.setattr(os, "access", lambda _path, _mode: False)
+        seen = observe(wanted(root))
+    assert (seen.exported_read_only, seen.writable, seen.space.read_only) == (read_only, False, False)
+    assert os.stat(identity).st_mtime_ns == before
