@@ -22,7 +22,7 @@ def publish(layout: Layout, env: str, generation_id: str) -> None:
 
 
 def withdraw(layout: Layout, env: str) -> None:
-    """Take an environment's name away, because its generation has to be built anew in its place: absent, not broken."""
+    """Take an environment's name away before its generation goes, on the disk too: absent, not broken."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(layout.env(env))
     files.sync_directory(layout.envs)
@@ -30,8 +30,7 @@ def withdraw(layout: Layout, env: str) -> None:
 
 def remove(layout: Layout, env: str) -> None:
     """Remove an environment: its name first, so that nobody finds half of it, then its generations and its lock."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(layout.env(env))
+    withdraw(layout, env)
     files.remove_tree(layout.generations_of(env))
     with contextlib.suppress(FileNotFoundError):
         os.unlink(layout.lock(env))
