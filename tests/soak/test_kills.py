@@ -84,8 +84,15 @@ class People:
 
 
 @pytest.fixture(scope="module")
-def site(public: Path) -> Site:
-    return make_site(public / "site", {"uvnas_min_free_bytes": 0})
+def site(public: Path) -> t.Iterator[Site]:
+    """A site whose NAS is in memory: what is killed is quick, and so is what is killed in the midst of it."""
+    made = make_site(public / "site", {"uvnas_min_free_bytes": 0})
+    nas = made.share.parent
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g,mode=0755", "tmpfs", nas], check=True)
+    try:
+        yield made
+    finally:
+        subprocess.run(["umount", "--lazy", nas], check=True)
 
 
 @pytest.fixture(scope="module")
