@@ -160,18 +160,21 @@ def tidy(share: Path) -> None:
             shutil.rmtree(path)
 
 
+def converge(site: Site, state: State) -> float:
+    """A run that has to succeed, and how long it takes."""
+    begin = time.monotonic()
+    run = site.run(state.envs, **state.variables)
+    assert run.rc == 0, run.output
+    return time.monotonic() - begin
+
+
 def test_kills_break_nothing_that_is_in_force_and_the_next_run_heals(
     site: Site, archives: dict[str, Path], states: list[State]
 ) -> None:
     random_numbers = chance("kills")
-    durations = []
     for state in (*states, states[0]):  # So that all is downloaded, and both have been seen to work.
-        begin = time.monotonic()
-        run = site.run(state.envs, **state.variables)
-        durations.append(time.monotonic() - begin)
-        assert run.rc == 0, run.output
+        seconds = converge(site, state)
         tidy(site.share)
-    seconds = max(durations[1:])
     people = People(site.share)
     with people.at_work():
         for turn in range(KILLS):
@@ -186,8 +189,9 @@ def test_kills_break_nothing_that_is_in_force_and_the_next_run_heals(
             print(
                 f"{turn}: killed {how} after {delay:.2f} s, which ended with {ended.rc}; published {moved}", flush=True
             )
-            healed = site.run(state.envs, **state.variables)
-            assert healed.rc == 0, healed.output
+            took = converge(site, state)
+            # With nothing done before, that was all of a converge, as long as it takes on a machine this busy.
+            seconds = took if ended.rc and not moved else seconds
             assert contents.faults_of(site.share, archives, state.imports) == []
             assert people.failures == []
             with people.absent:
