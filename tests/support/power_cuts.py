@@ -9,6 +9,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
+import os
 import time
 import typing as t
 from pathlib import Path
@@ -51,7 +52,9 @@ class Powered:
         """Have what names this boot of the kernel name an earlier one: all that a real power cut does besides."""
         here = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         for path in self.site.share.glob("cache/.uvnas-*.json"):
+            written = path.stat()
             path.write_text(path.read_text().replace(here, "0" * 8 + here[8:]))
+            os.utime(path, ns=(written.st_atime_ns, written.st_mtime_ns))
 
     def check(self) -> None:
         """What is in force works, now and after each of two converges, of which the second has nothing to do."""

@@ -55,7 +55,7 @@ def is_in_doubt(cache: str) -> bool:
     """Whether something in ``cache`` was written, and perhaps not to the disk, before a power cut."""
     try:
         found = files.read_json(os.path.join(cache, MARKER))
-    except UvnasError:  # Somebody wrote that, who knows when.
+    except (UvnasError, OSError):  # Somebody else wrote that, who knows when.
         return True
     return found is not None and (found.get("boot") is None or found["boot"] != durable.boot())
 
