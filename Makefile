@@ -9,6 +9,9 @@ VENV_COMPAT := .venv-compat
 MACHINES    := $(or $(UVNAS_MACHINES_DIR),build/machines)
 RESULTS     := build/results
 SOAK        := 20000
+CUTS        := 20
+KILLS       := 200
+SEED        := $(shell date +%s)
 export PATH := $(CURDIR)/$(VENV_DEV)/bin:$(PATH)
 
 # ansible-core 2.21 wants Python 3.12 to 3.14. With nothing but 3.11, requirements/ have ansible-core 2.19 for it.
@@ -62,9 +65,12 @@ lint-shell:
 test-unit: $(VENV_DEV)/.ready ## Fast tests of the code, without Ansible runs
 	$(call pytest,unit) $(PARALLEL) tests/unit
 
-# Each time with other input. What it finds becomes an example in its test.
-soak: $(VENV_DEV)/.ready ## Generated bad input as in test-unit, and far more of it: SOAK=20000 for each test
-	UVNAS_SOAK=$(SOAK) python -m pytest $(PARALLEL) $(PYTEST_ARGS) tests/unit/generated
+# Each time with other input, and at other moments. What it finds becomes an example in its test.
+soak: $(VENV_DEV)/.ready test-deps ## Hours of bad input (SOAK=20000 for each test), power cuts (CUTS=20) and kills (KILLS=200); SEED=…
+	@echo "SEED=$(SEED)"
+	UVNAS_SOAK=$(SOAK) python -m pytest $(PARALLEL) --hypothesis-seed=$(SEED) $(PYTEST_ARGS) tests/unit/generated
+	UVNAS_SOAK_SEED=$(SEED) UVNAS_SOAK_CUTS=$(CUTS) UVNAS_SOAK_KILLS=$(KILLS) \
+		python -m pytest --capture=no $(PYTEST_ARGS) tests/soak
 
 test-sanity: $(VENV_DEV)/.ready ## ansible-test sanity, nothing ignored
 	tests/tools/sanity.sh $(VENV_DEV)

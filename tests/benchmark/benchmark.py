@@ -22,6 +22,7 @@ from pathlib import Path
 
 import builds
 import disk
+import durable
 import noop
 import publishing
 import scale
@@ -34,6 +35,7 @@ PARTS: dict[str, t.Callable[[Arena, scale.Scale, Table], None]] = {
     "build": builds.measure,
     # Before anything else fills the cache.
     "disk": disk.measure,
+    "durable": durable.measure,
     "big": builds.measure_big,
     "pip": builds.measure_pip,
     "noop": noop.measure,

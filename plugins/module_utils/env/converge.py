@@ -21,6 +21,7 @@ from ..share import store
 from ..share.convergence import ShareConvergence
 from ..share.manifest import Manifest
 from ..share.spec import Share
+from ..uv import unsynced
 from ..uv.command import Uv
 from .generation import build, intact, publish
 from .lock.file import changes as package_changes
@@ -88,8 +89,11 @@ class Environments(ShareConvergence[Plan, Done]):
         at_once = [min(max(1, self.jobs), left) for left in range(len(acting), 0, -1)]
         works = [functools.partial(self._act, *each) for each in zip(acting, at_once)]
         errors: list[UvnasError] = []
+        builds = any(change.action == BUILD for change in acting)
         still_held = functools.partial(mutex.check, self.mutex)
-        for change, answer in zip(acting, call_many(works, jobs=self.jobs, meanwhile=still_held)):
+        with unsynced.writing(self.layout.cache) if builds else contextlib.nullcontext():
+            answers = call_many(works, jobs=self.jobs, meanwhile=still_held)
+        for change, answer in zip(acting, answers):
             try:
                 facts[change.name] = answer()
             except UvnasError as error:

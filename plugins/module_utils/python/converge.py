@@ -101,7 +101,7 @@ class Interpreters(ShareConvergence[Plan, Record]):
         record = plan.record
         self.warnings.extend(self._open(plan))
         for install in plan.installs:
-            found = self._install_from_site(install, record) if install.from_site else self._download(install)
+            found = self._install(install, record)
             moved = [request for request, (_before, key) in plan.moved.items() if key == install.key]
             record = self._write(record.adding(found, moved))
         for key in plan.compiles:
@@ -124,6 +124,19 @@ class Interpreters(ShareConvergence[Plan, Record]):
         mutex.check(self.mutex)
         files.write_json(self.layout.pythons_record, record.as_dict())
         return record
+
+    def _install(self, install: Install, record: Record) -> Interpreter:
+        """Have an interpreter. If the record names it already, it says meanwhile that nobody may rely on that."""
+        again = install.key in record.interpreters
+        if again:
+            self._write(record.beginning(install.key))
+        try:
+            found = self._install_from_site(install, record) if install.from_site else self._download(install)
+        except BaseException:
+            if again:  # What was in its place is there again.
+                self._write(record)
+            raise
+        return dataclasses.replace(found, unfinished=False)
 
     def _install_from_site(self, install: Install, record: Record) -> Interpreter:
         stored = self.archives.store(install)
@@ -148,6 +161,7 @@ class Interpreters(ShareConvergence[Plan, Record]):
         if install.key not in offered:
             raise not_available(install.version, [Version.of_key(key) for key in offered], where="this uv")
         download = offered[install.key]
+        self.downloads.forget_damaged(download)  # As after a power cut, in which it was downloaded.
         kept_before = self.downloads.kept(download)
         message = f"cannot install {install.key} from {self.downloads.origin(download)}"
         try:

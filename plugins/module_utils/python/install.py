@@ -21,7 +21,7 @@ import stat
 import typing as t
 
 from ..errors import UvnasError
-from ..host import files, mutex, sealing, trust
+from ..host import durable, files, mutex, sealing, trust
 from ..host.data import made_of, parse_json
 from ..host.process import Runner, check
 from ..share import store
@@ -121,6 +121,7 @@ class Installer:
         ``uv`` has been told where from. ``message`` and ``hint`` are for the error if it fails.
         """
         aside = files.temporary_name(self.directory(key))
+        disks = self._disks()
         # A link to this very interpreter is what a killed run left.
         links = {path: target for path, target in self._minor_links().items() if not self._leads_to(target, key)}
         mutex.check(self.layout.mutex)
@@ -132,6 +133,7 @@ class Installer:
             self._restore_minor_links(links)
             warnings = self._check_itself(key)
             self.seal(key)
+            disks.sync()
         except BaseException:
             mutex.check(self.layout.mutex)  # Or it may be somebody else's that would be removed.
             files.remove_tree(self.directory(key))
@@ -140,6 +142,8 @@ class Installer:
             self._restore_minor_links(links)
             store.sweep(self.layout)
             raise
+        finally:
+            disks.close()
         mutex.check(self.layout.mutex)
         with contextlib.suppress(FileNotFoundError):
             files.remove(aside)
@@ -152,13 +156,19 @@ class Installer:
         """
         links = self._minor_links()
         mutex.check(self.layout.mutex)
-        try:
-            sealing.unseal(self.directory(key), self.executable(key))
-            self._run_uv(key, uv, f"cannot compile the standard library of {key}", "")
-        finally:
-            mutex.check(self.layout.mutex)
-            self._restore_minor_links(links)
-            self.seal(key)
+        with contextlib.closing(self._disks()) as disks:
+            try:
+                sealing.unseal(self.directory(key), self.executable(key))
+                self._run_uv(key, uv, f"cannot compile the standard library of {key}", "")
+            finally:
+                mutex.check(self.layout.mutex)
+                self._restore_minor_links(links)
+                self.seal(key)
+            disks.sync()
+
+    def _disks(self) -> durable.Disks:
+        """What uv writes to: interpreters, and the archives that it keeps. Synced before the record tells of them."""
+        return durable.Disks(self.layout.python, self.layout.python_archives)
 
     def remove(self, key: str) -> None:
         """Remove an interpreter, and the links to it."""

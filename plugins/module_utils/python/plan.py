@@ -17,7 +17,7 @@ from .record import SITE, Interpreter, Record
 from .spec import SitePython, Wanted, exact_version
 from .version import Version, choose, not_available
 
-NEW, MISSING, OTHER_CONTENT = "new", "missing", "other content"
+NEW, MISSING, UNFINISHED, OTHER_CONTENT = "new", "missing", "unfinished", "other content"
 _NOTHING = Record()
 
 
@@ -41,7 +41,12 @@ class Install:
 
     def describe(self) -> str:
         whose = f" ({self.site.name})" if self.site else ""
-        reasons = {NEW: "", MISSING: ": its executable was missing", OTHER_CONTENT: ": other content"}
+        reasons = {
+            NEW: "",
+            MISSING: ": its executable was missing",
+            UNFINISHED: ": its installation did not end",
+            OTHER_CONTENT: ": other content",
+        }
         return f"install {self.key}{whose}{reasons[self.why]}"
 
 
@@ -171,7 +176,9 @@ def _why_install(
         return NEW
     if site and not _is_declared(site, recorded):
         return OTHER_CONTENT
-    return None if is_there(key) else MISSING
+    if not is_there(key):
+        return MISSING
+    return UNFINISHED if recorded.unfinished else None
 
 
 def _is_declared(site: t.Optional[SitePython], found: Interpreter) -> bool:

@@ -43,6 +43,8 @@ class Interpreter:
     name: t.Optional[str] = None
     archive: t.Optional[str] = None
     archive_sha256: t.Optional[str] = None
+    # Whether it is being installed anew in its place: what is there may be anything, until the record says otherwise.
+    unfinished: bool = False
 
     @property
     def minor(self) -> str:
@@ -52,6 +54,8 @@ class Interpreter:
     def as_dict(self) -> dict[str, t.Any]:
         """As it stands in the record, under its key."""
         fields = dataclasses.asdict(self)
+        if not self.unfinished:
+            del fields["unfinished"]
         return {name: value for name, value in fields.items() if name != "key" and value is not None}
 
 
@@ -84,6 +88,10 @@ class Record:
             {request: found for request, found in self.requests.items() if found != key},
             {name: interpreter for name, interpreter in self.interpreters.items() if name != key},
         )
+
+    def beginning(self, key: str) -> Record:
+        """The record while an interpreter that is in it is installed anew."""
+        return self.adding(dataclasses.replace(self.interpreters[key], unfinished=True))
 
     def as_dict(self) -> dict[str, t.Any]:
         return {
@@ -144,6 +152,11 @@ def _interpreter(key: str, fields: t.Any) -> Interpreter:
 def resolve(record: Record, request: str) -> Interpreter:
     """The interpreter on the share that ``request`` means. Raises UvnasError that says what there is instead."""
     found = record.find(request)
+    if found is not None and found.unfinished:
+        raise UvnasError(
+            f"{found.key} is not whole on this share: its installation did not come to an end",
+            hint="Run site.yml, or the role python: it is installed anew.",
+        )
     if found is not None:
         return found
     Version.parse(request)

@@ -29,6 +29,7 @@ import typing as t
 
 from ..errors import UvnasError
 from ..host import files, trust
+from .unsynced import is_in_doubt
 from .wheel import read_record
 
 # Held by a running uv, or of no use without building anew.
@@ -46,7 +47,7 @@ def borrow(source: str, target: str, packages: t.Mapping[str, str], minor: str) 
     For a Python ``minor``, such as ``3.12``. True if all of it is in ``target`` then, so that uv can do without an
     index. Raises OSError where ``target`` is full.
     """
-    if trust.is_safe(source, os.geteuid()):
+    if trust.is_safe(source, os.geteuid()) and not is_in_doubt(source):
         for name, version in packages.items():
             # Whatever else is wrong with it there: then it is not to be had there.
             with contextlib.suppress(_NotToBeHadError, UvnasError, ValueError, TypeError, csv.Error):

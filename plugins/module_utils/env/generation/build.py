@@ -21,7 +21,7 @@ import time
 import typing as t
 
 from ...errors import CommandError, UvnasError
-from ...host import files, mutex, sealing
+from ...host import durable, files, mutex, sealing
 from ...host.mounts import space
 from ...host.process import Completed
 from ...python.record import Interpreter
@@ -95,6 +95,8 @@ def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
     files.make_directory(layout.generations_of(what.spec.name))
     sealing.close(layout.generations_of(what.spec.name))
     files.remove_tree(path)
+    # The tree, and what it is linked from and rests on: one filesystem, or else several.
+    disks = durable.Disks(layout.generations, layout.cache, layout.python)
     try:
         os.mkdir(path, 0o700)
         _install(layout, uv, what, path)
@@ -132,6 +134,8 @@ def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
             platform=needed,
         )
         witness = layout.manifest(what.spec.name, what.id)
+        disks.sync()
+        mutex.check(layout.mutex)  # That may have taken long.
         manifests.write(witness, manifest)
         sealing.finish(path, witness)
     except BaseException:
@@ -139,6 +143,8 @@ def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
         with contextlib.suppress(OSError):
             files.remove_tree(path)
         raise
+    finally:
+        disks.close()
     return manifest
 
 

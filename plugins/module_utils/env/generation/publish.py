@@ -26,7 +26,7 @@ def publish(layout: Layout, env: str, generation_id: str) -> None:
 
 
 def withdraw(layout: Layout, env: str) -> None:
-    """Take an environment's name away, because its generation has to be built anew in its place: absent, not broken."""
+    """Take an environment's name away before its generation goes, on the disk too: absent, not broken."""
     mutex.check(layout.mutex)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(layout.env(env))
@@ -35,9 +35,7 @@ def withdraw(layout: Layout, env: str) -> None:
 
 def remove(layout: Layout, env: str) -> None:
     """Remove an environment: its name first, so that nobody finds half of it, then its generations and its lock."""
-    mutex.check(layout.mutex)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(layout.env(env))
+    withdraw(layout, env)
     files.remove_tree(layout.generations_of(env))
     mutex.check(layout.mutex)  # That may have taken long.
     with contextlib.suppress(FileNotFoundError):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -17,6 +18,7 @@ from ...python.record import load_record
 from ...python.record import resolve as resolve_interpreter
 from ...share.convergence import ShareConvergence
 from ...share.spec import Share
+from ...uv import unsynced
 from ...uv.command import Uv
 from ..spec import EnvironmentSpec, Sources
 from . import file as locks
@@ -64,7 +66,9 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
         return {"changed": False, "needs": lacking, "locks": {}} if lacking else None
 
     def do(self, plan: list[Step]) -> Outcomes:
-        outcomes = self._outcomes(plan)
+        resolves = any(step.action == RESOLVE for step in plan)
+        with unsynced.writing(self.layout.cache) if resolves else contextlib.nullcontext():
+            outcomes = self._outcomes(plan)
         for step in plan:
             text = outcomes[step.spec.name].text
             if text is not None and (step.on_share is None or text.text != step.on_share.text):

@@ -732,6 +732,41 @@ def test_killed_at_any_step(
     assert count > times
 
 
+def test_killed_while_it_is_installed_anew(run: Run, share: Path, tmp_path: Path, archives: dict[str, Path]) -> None:
+    """What is in its place then has its executable, and perhaps nothing else: uv adjusts what it has unpacked."""
+    args = {"pythons": [SERIES], "site_pythons": [from_archive(archives[VERSION])]}
+    run(share, **args)
+    found = record(share)
+    shutil.rmtree(share / "python" / key() / "bin")
+    begun = f"{share}/python/{key()}/bin/python{SERIES}"
+    real = share / "bin" / "uv-real"
+    (share / "bin" / "uv").rename(real)
+    (share / "bin" / "uv").write_text(f"#!/bin/sh\nmkdir -p {os.path.dirname(begun)}\n>{begun}\nexec sleep 600\n")
+    (share / "bin" / "uv").chmod(0o755)
+    process = start(share, **args)
+    while not os.path.exists(begun):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    real.rename(share / "bin" / "uv")
+    healed = run(share, **args)
+    assert healed["actions"] == [f"install {key()} (ours): its installation did not end"]
+    assert (ask(share), record(share)) == (VERSION, found)
+    assert not run(share, **args)["changed"]
+
+
+def test_a_kept_download_that_is_damaged_is_downloaded_again(run: Run, share: Path, mirror: Path) -> None:
+    """As one is that was written just before a power cut."""
+    args = {"pythons": [LOWER], "mirror": f"file://{mirror}", "downloads_json_url": f"file://{mirror}/downloads.json"}
+    run(share, **args)
+    (kept,) = (share / "python-archives").glob("*.tar.gz")
+    kept.write_bytes(b"")
+    shutil.rmtree(share / "python" / key(LOWER) / "bin")
+    assert "failed" not in run(share, **args)
+    assert ask(share, LOWER) == LOWER
+
+
 def test_killed_while_uv_unpacks(run: Run, share: Path, archives: dict[str, Path]) -> None:
     """Nobody goes on writing, and nothing of it stays."""
     real = share / "bin" / "uv-real"

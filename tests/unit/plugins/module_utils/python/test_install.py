@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import json
+import os
 import typing as t
 from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import durable
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.install import Installer
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import store
@@ -46,3 +51,36 @@ def test_one_that_does_not_run_takes_nobody_s_place(tmp_path: Path, before: bool
     assert [path.name for path in Path(layout.python).iterdir() if path.name != ".lock"] == ([KEY] if before else [])
     if before:
         assert (directory / "bin" / "python3.12").read_text() == "old"
+
+
+class Sound(Broken):
+    """An interpreter that runs."""
+
+    def run(self, cmd: t.Sequence[str], **rest: t.Any) -> Completed:
+        said = {"version": "3.12.4", "freethreaded": False, "prefix": os.path.realpath(self.directory)}
+        more: dict[str, t.Any] = {"missing": [], "mapped": [], "headers": True}
+        done = super().run(cmd, **rest)
+        return done if "install" in cmd else Completed(0, json.dumps({**said, **more}), "")
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_it_is_on_the_disk_before_what_was_there_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    layout = Layout(str(make_share(tmp_path / "uv")))
+    directory = Path(layout.python, KEY)
+    (directory / "bin").mkdir(parents=True)
+    (directory / "bin" / "python3.12").write_text("old")
+    seen = []
+
+    def sync(_disks: durable.Disks) -> None:
+        seen.extend(sorted(path.read_text() for path in Path(layout.python).glob("*/bin/python3.12")))
+        if fails:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(durable.Disks, "sync", sync)
+    with pytest.raises(OSError, match="error") if fails else contextlib.nullcontext():
+        Installer(layout, Sound(directory), False).install(KEY, Uv(layout, Sound(directory)), message="", hint="")
+    assert seen == ["new", "old"]
+    found = [path.read_text() for path in Path(layout.python).glob("*/bin/python3.12")]
+    assert found == ["old" if fails else "new"]

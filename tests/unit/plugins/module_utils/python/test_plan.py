@@ -266,3 +266,8 @@ def test_what_is_made_otherwise_or_goes_is_not_sealed_twice() -> None:
     world = World(unsealed=frozenset({key("3.12.4"), key("3.11.9")}))
     planned = world.plan(["3.12"], found, compile_bytecode=True, remove=["3.11.9"])
     assert (planned.compiles, planned.removals, planned.seals) == ((key("3.12.4"),), (key("3.11.9"),), ())
+
+
+def test_one_whose_installation_did_not_end_is_installed_anew(world: World) -> None:
+    planned = world.plan(["3.12"], record({"3.12": "3.12.4"}, there("3.12.4", unfinished=True)))
+    assert planned.actions() == [f"install {key('3.12.4')}: its installation did not end"]

@@ -78,3 +78,15 @@ def test_removing_an_interpreter_removes_what_means_it() -> None:
     left = RECORD.without(OLD.key)
     assert left == Record({"3.13t": FREE.key}, {FREE.key: FREE})
     assert left.adding(OLD, ["3.12", "3.12.11"]).requests["3.12.11"] == OLD.key
+
+
+def test_nobody_relies_on_what_is_being_installed_anew() -> None:
+    """What it means does not change by that."""
+    found = Interpreter("cpython-3.12.4-linux-x86_64-gnu", "3.12.4", "1" * 64)
+    begun = Record({"3.12": found.key}, {found.key: found}).beginning(found.key)
+    assert record.parse_record(begun.as_dict(), "it") == begun
+    assert begun.find("3.12") == begun.interpreters[found.key]
+    for request in ("3.12", "3.12.4"):
+        with pytest.raises(UvnasError, match="is not whole on this share"):
+            record.resolve(begun, request)
+    assert "unfinished" not in found.as_dict()

@@ -22,6 +22,7 @@ import uv
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import files
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import call_as, call_many
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv import unsynced
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.cache import _fits, borrow
 from ansible_collections.uvnas.cluster.tests.support.wheels import write_small_wheel
 
@@ -143,6 +144,12 @@ def test_a_record_that_leads_out_is_not_followed(source: Path, target: Path, pat
 
 def test_a_cache_that_others_may_write_is_not_trusted(source: Path, target: Path) -> None:
     source.chmod(0o777)
+    assert not borrow(str(source), str(target), LOCK, MINOR)
+    assert os.listdir(target) == []
+
+
+def test_a_cache_that_lost_something_in_a_power_cut_is_not_believed(source: Path, target: Path) -> None:
+    (source / unsynced.MARKER).write_text('{"boot": "another"}')
     assert not borrow(str(source), str(target), LOCK, MINOR)
     assert os.listdir(target) == []
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.file import
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.plan import Ingredients
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError, UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import durable
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.record import Interpreter
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import contents
@@ -272,3 +274,29 @@ def test_one_that_was_sealed_and_lost_its_manifest_is_built_anew_by_its_owner(la
         return len(os.listdir(layout.generations_of("analysis")))
 
     assert unprivileged.done(work) == 0
+
+
+def test_it_is_on_the_disk_before_its_manifest_says_that_it_is_complete(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it, with its modes."""
+    build, seen = what(), []
+    path = Path(layout.generation("analysis", build.id))
+
+    def sync(_disks: durable.Disks) -> None:
+        names = {entry.name for entry in path.iterdir()}
+        seen.append((names >= {"bin", ".uvnas-files.json"}, ".uvnas.json" in names, (path / "bin").stat().st_mode))
+
+    monkeypatch.setattr(durable.Disks, "sync", sync)
+    generation.build(layout, Uv(layout, FakeUv("iniconfig-2.1")), build)
+    assert seen == [(True, False, stat.S_IFDIR | 0o555)]
+
+
+def test_what_does_not_get_to_the_disk_is_not_complete(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sync(_disks: durable.Disks) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), layout.generations)
+
+    monkeypatch.setattr(durable.Disks, "sync", sync)
+    with pytest.raises(OSError, match="Input/output error"):
+        generation.build(layout, Uv(layout, FakeUv("iniconfig-2.1")), what())
+    assert os.listdir(layout.generations_of("analysis")) == []

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import publish
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import files
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.tests.support import shares
 
@@ -48,3 +49,18 @@ def test_removing_twice(layout: Layout) -> None:
     for _time in range(2):
         publish.remove(layout, "analysis")
         assert [os.listdir(path) for path in (layout.envs, layout.generations, layout.locks)] == [[], [], []]
+
+
+def test_its_name_is_gone_from_the_disk_before_anything_else_goes(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete(layout)
+    publish.publish(layout, "analysis", ID)
+    seen = []
+
+    def sync_directory(path: str) -> None:
+        seen.append((path, os.listdir(layout.envs), os.listdir(layout.generations_of("analysis"))))
+
+    monkeypatch.setattr(files, "sync_directory", sync_directory)
+    publish.remove(layout, "analysis")
+    assert seen[0] == (layout.envs, [], [ID])
