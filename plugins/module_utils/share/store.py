@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import typing as t
 
 from ..errors import UvnasError
-from ..host import files
+from ..host import files, removal
+from ..host.removal import Leftover
 from .layout import Layout
 
 
@@ -52,26 +54,32 @@ def exists(layout: Layout, env: str) -> bool:
     return any(map(os.path.lexists, (layout.env(env), layout.generations_of(env), layout.lock(env))))
 
 
-def sweep(layout: Layout) -> None:
-    """Remove what killed runs left on a share, uv's own leftovers among it. The share's mutex has to be held."""
-    for directory in (
-        layout.root,
-        layout.bin_dir,
-        layout.uv_versions,
-        layout.cache,
-        layout.python,
-        layout.locks,
-        layout.envs,
-        layout.generations,
-    ):
-        files.sweep(directory)
-    files.sweep(os.path.join(layout.python, ".temp"), _anything)
-    files.sweep(layout.python_archives, _is_part_of_a_download)
+def sweep(layout: Layout) -> list[Leftover]:
+    """Remove what killed runs left on a share, uv's own leftovers among it, and what earlier ones could not remove.
+
+    What is left still. The share's mutex has to be held.
+    """
+    found: list[Leftover] = []
+    for directory in (layout.root, layout.bin_dir, layout.cache, layout.locks, layout.envs):
+        found += removal.sweep(directory)
+    found += removal.sweep(layout.uv_versions, what=lambda name: f"uv {files.real_name(name)}")
+    found += removal.sweep(layout.python, what=files.real_name)
+    found += removal.sweep(os.path.join(layout.python, ".temp"), _anything)
+    found += removal.sweep(layout.python_archives, _is_part_of_a_download)
+    found += removal.sweep(layout.generations, what=lambda name: f"environment {files.real_name(name)}")
     for env in files.directories_in(layout.generations):
-        files.sweep(layout.generations_of(env))
+        what = functools.partial(_generation, env)
         for path in _unfinished(layout, env):
-            with contextlib.suppress(OSError):
-                files.remove_tree(path)
+            try:
+                removal.remove_tree(path)
+            except OSError as error:
+                found.append(removal.refused(path, error, what(os.path.basename(path))))
+        found += removal.sweep(layout.generations_of(env), what=what)
+    return found
+
+
+def _generation(env: str, name: str) -> str:
+    return f"environment {env}, generation {files.real_name(name)}"
 
 
 def _unfinished(layout: Layout, env: str) -> t.Iterator[str]:

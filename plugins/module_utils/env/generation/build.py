@@ -21,7 +21,7 @@ import time
 import typing as t
 
 from ...errors import CommandError, UvnasError
-from ...host import files, sealing
+from ...host import files, removal, sealing
 from ...host.mounts import space
 from ...host.process import Completed
 from ...python.record import Interpreter
@@ -92,7 +92,7 @@ def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
     started = time.monotonic()
     files.make_directory(layout.generations_of(what.spec.name))
     sealing.close(layout.generations_of(what.spec.name))
-    files.remove_tree(path)
+    removal.remove_tree(path)
     try:
         os.mkdir(path, 0o700)
         _install(layout, uv, what, path)
@@ -131,7 +131,7 @@ def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
         sealing.finish(path, witness)
     except BaseException:
         with contextlib.suppress(OSError):
-            files.remove_tree(path)
+            removal.remove_tree(path)
         raise
     return manifest
 
