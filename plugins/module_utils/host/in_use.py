@@ -122,9 +122,10 @@ def users(paths: t.Sequence[str], proc: str = "/proc") -> list[tuple[str, list[P
 
 
 def _process(pid: int, directory: str) -> Process:
-    said = mounts.read_proc(os.path.join(directory, "comm")).rstrip("\n")
-    command = "".join(letter if letter.isprintable() else "?" for letter in said)
-    return Process(pid, user_name(os.stat(directory).st_uid), command)
+    lines = mounts.read_proc(os.path.join(directory, "status")).split("\n")
+    said = {key: value.strip() for key, _colon, value in (line.partition(":") for line in lines)}
+    command = "".join(letter if letter.isprintable() else "?" for letter in said["Name"])
+    return Process(pid, user_name(int(said["Uid"].split()[0])), command)
 
 
 def _paths_of(directory: str) -> set[str]:
