@@ -16,6 +16,7 @@ import shlex
 import time
 import typing as t
 
+from ..errors import UvnasError
 from . import mounts
 from .removal import FOREIGN, IN_USE, MOUNTED, Leftover, Obstacle
 from .users import user_name
@@ -63,10 +64,15 @@ def warnings(data: t.Sequence[Result], *, proc: str = "/proc") -> list[str]:
 def _warning(leftover: Leftover, using: t.Sequence[Process]) -> str:
     reasons = [_reason(obstacle, leftover.path, using) for obstacle in leftover.obstacles]
     what = f"{leftover.what}: " if leftover.what else ""
-    return (
+    return _plain(
         f"{what}{leftover.path} cannot be removed yet: {'; '.join(reasons)}. It is hidden and in nobody's way; later "
         "changes to the share remove it as soon as they can."
     )
+
+
+def _plain(text: str) -> str:
+    """A text without what terminals and JSON do not bear: whoever names a process or a file names it anything."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _reason(obstacle: Obstacle, top: str, using: t.Sequence[Process]) -> str:
@@ -102,8 +108,10 @@ def _users_in_time(paths: t.Sequence[str], proc: str) -> list[list[t.Any]]:
     while readable([child.reader], max(0.0, limit - time.monotonic())):
         if child.read():
             child.reap()
-            said: list[list[t.Any]] = result_of(child.answer())["users"]
-            return said
+            with contextlib.suppress(UvnasError):  # It was killed, for example. To know more would have been nice.
+                said: list[list[t.Any]] = result_of(child.answer())["users"]
+                return said
+            return []
     child.kill()  # And not waited for: it may be where no signal gets through.
     return []
 
@@ -112,7 +120,7 @@ def users(paths: t.Sequence[str], proc: str = "/proc") -> list[tuple[str, list[P
     """The processes that have something below each of ``paths`` in use, as far as this user can see."""
     found: list[tuple[str, list[Process]]] = [(path, []) for path in paths]
     for pid in sorted(int(name) for name in os.listdir(proc) if name.isdecimal()):
-        with contextlib.suppress(OSError):  # It has ended.
+        with contextlib.suppress(OSError, KeyError):  # It has ended.
             directory = os.path.join(proc, str(pid))
             seen = _paths_of(directory)
             for path, processes in found:
@@ -124,8 +132,7 @@ def users(paths: t.Sequence[str], proc: str = "/proc") -> list[tuple[str, list[P
 def _process(pid: int, directory: str) -> Process:
     lines = mounts.read_proc(os.path.join(directory, "status")).split("\n")
     said = {key: value.strip() for key, _colon, value in (line.partition(":") for line in lines)}
-    command = "".join(letter if letter.isprintable() else "?" for letter in said["Name"])
-    return Process(pid, user_name(int(said["Uid"].split()[0])), command)
+    return Process(pid, user_name(int(said["Uid"].split()[0])), _plain(said["Name"]))
 
 
 def _paths_of(directory: str) -> set[str]:
