@@ -11,7 +11,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from .errors import UvnasError, from_os_error
-from .host import secrets
+from .host import in_use, secrets
 from .host.users import User, by_number, user_to_become
 from .host.watchdog import call_watched
 from .host.workers import Result, Work, call_as
@@ -30,7 +30,8 @@ def run(
     Where there is a ``share``, its root, this process touches no share, and ends even if the NAS of one hangs.
     With ``as_owner`` the work is done as the module's ``owner``; connected as root without one, as whom the share
     belongs to. ``work`` returns the module's result: plain data, with ``changed``, and perhaps ``warnings`` (list of
-    str) and ``failed`` (bool) with ``msg``. A UvnasError or an OSError that it raises becomes ``fail_json``.
+    str), ``left`` (of a converge) and ``failed`` (bool) with ``msg``. A UvnasError or an OSError that it raises
+    becomes ``fail_json``.
     """
     os.umask(0o022)  # An admin's own must not decide who can use a share.
     try:
@@ -43,7 +44,8 @@ def run(
         fail(module, error)
     except OSError as error:
         fail(module, from_os_error(error))
-    for warning in result.pop("warnings", []):
+    # Here, and not where it was removed: this process may be root, who sees whose processes are in the way.
+    for warning in [*result.pop("warnings", []), *in_use.warnings(result.pop("left", []))]:
         module.warn(warning)
     if result.get("failed"):
         module.fail_json(**{"msg": "failed", **result})

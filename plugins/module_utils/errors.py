@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import typing as t
@@ -67,9 +68,13 @@ class LostMutexError(UvnasError):
     """The mutex is no longer this process's. Whatever is there now may be somebody else's work."""
 
 
-def from_os_error(error: OSError) -> UvnasError:
-    """What the operating system's error means for a share."""
-    where = f": {error.filename}" if error.filename else ""
+def from_os_error(error: OSError, failed: str = "", path: str = "") -> UvnasError:
+    """What the operating system's error means for a share.
+
+    ``failed``: what could not be done, to begin with; ``path``: where, if the error does not say.
+    """
+    said, found = error.strerror or str(error), error.filename or path
+    message = ": ".join(str(part) for part in ((failed, found, said) if failed else (said, found)) if part)
     who = f"It was tried as uid {os.geteuid()}. Check owner and modes; on NFS root may be squashed."
     hints = {
         errno.ENOSPC: "The filesystem has no free bytes or inodes left. Free some, then run again.",
@@ -80,7 +85,16 @@ def from_os_error(error: OSError) -> UvnasError:
         errno.ESTALE: "The NFS server replaced or lost what was mounted. Remount the share's filesystem.",
         errno.EIO: "The filesystem reports an input/output error. Look at the NAS before you run again.",
     }
-    return UvnasError(f"{error.strerror or error}{where}", hint=hints.get(error.errno or 0, ""))
+    return UvnasError(message, hint=hints.get(error.errno or 0, ""))
+
+
+@contextlib.contextmanager
+def naming(failed: str, path: str) -> t.Iterator[None]:
+    """Have an OSError of the block say what ``failed``, and where: at ``path``, if it does not know better."""
+    try:
+        yield
+    except OSError as error:
+        raise from_os_error(error, failed, path) from error
 
 
 def as_uvnas_error(error: t.Union[UvnasError, OSError]) -> UvnasError:

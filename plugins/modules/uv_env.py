@@ -21,6 +21,8 @@ description:
   - A generation in which packages were installed, removed or replaced by hand is an error of its environment.
   - Generations are sealed; not even their owner can write to their directories. One that is not, because an earlier
     release built it or a run was killed, is sealed, and a warning says what others could write to.
+  - What of a removed environment cannot go yet is hidden, and a warning names it, such as files that a process on the
+    builder has open on NFS. Later changes to the share remove it.
   - Of a converged environment the lock, the link, the manifest and the list of packages are read. There is no network
     access, and no process.
 extends_documentation_fragment:

@@ -73,6 +73,8 @@ options:
     description:
       - Exact versions to remove from the share, such as V(3.11.9), or uv's keys of them.
       - One that a generation of an environment uses, or that something still asks for, is an error. It stays.
+      - What cannot go yet is hidden, and a warning names it, such as files that a process on the builder has open on
+        NFS. Later changes to the share remove it.
     type: list
     elements: str
     default: []

@@ -11,7 +11,7 @@ import functools
 import time
 import typing as t
 
-from ..errors import UvnasError, failure
+from ..errors import UvnasError, failure, naming
 from ..host import mutex
 from ..host.mounts import space
 from ..host.workers import Result, call_many, processors
@@ -149,9 +149,20 @@ class Environments(ShareConvergence[Plan, Done]):
     def _act(self, change: Change, at_once: int) -> Result:
         """Do one change, in a process of its own; ``at_once`` as many are at work."""
         started = time.monotonic()
+        doing = f"environment {change.name}: cannot {change.action} it"
         if change.action == REMOVE:
-            publish.remove(self.layout, change.name)
+            with naming(doing, self.layout.generations_of(change.name)):
+                publish.remove(self.layout, change.name)
             return {"seconds": round(time.monotonic() - started, 2)}
+        wanted_id = change.wanted.generation_id if change.wanted else None
+        with naming(doing, self.layout.generation(change.name, wanted_id or "")):
+            manifest = self._have(change, at_once)
+        facts = manifest.as_dict() if manifest is not None else {}
+        kept: Result = {key: facts[key] for key in ("python", "packages", "size") if key in facts}
+        return {**kept, "seconds": round(time.monotonic() - started, 2)}
+
+    def _have(self, change: Change, at_once: int) -> t.Optional[Manifest]:
+        """Have the wanted generation in force, and all of them sealed; its manifest, if that is to be had."""
         generation_id = change.wanted.generation_id if change.wanted else None
         if change.wanted is None or generation_id is None:
             raise UvnasError(f"environment {change.name}: its lock or its interpreter is not on the share")
@@ -170,9 +181,7 @@ class Environments(ShareConvergence[Plan, Done]):
             publish.publish(self.layout, change.name, generation_id)
         # Last: what is wrong with one that is retired stands in nobody's way.
         intact.seal(self.layout, change.name, [retired for retired in unsealed if retired != generation_id])
-        facts = manifest.as_dict() if manifest is not None else {}
-        kept: Result = {key: facts[key] for key in ("python", "packages", "size") if key in facts}
-        return {**kept, "seconds": round(time.monotonic() - started, 2)}
+        return manifest
 
     def _build_of(self, change: Change, at_once: int) -> build.Build:
         """What is to be built for a change, as it is on the share by now."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import abc
 import typing as t
 
-from . import mutex
+from . import in_use, mutex
+from .removal import Leftover
 from .workers import Result
 
 Plan = t.TypeVar("Plan")
@@ -30,8 +31,11 @@ class Convergence(abc.ABC, t.Generic[Plan, Done]):
         """Raise UvnasError where this is not the place for it. Called before anything is read, and with the mutex."""
 
     @abc.abstractmethod
-    def sweep(self) -> None:
-        """Remove what killed runs left. Called with the mutex held."""
+    def sweep(self) -> list[Leftover]:
+        """Remove what killed runs left, and what earlier ones could not remove; what is left still.
+
+        Called with the mutex held, before anything is done and after.
+        """
 
     @abc.abstractmethod
     def plan(self) -> Plan:
@@ -59,6 +63,7 @@ class Convergence(abc.ABC, t.Generic[Plan, Done]):
     def converge(self, *, purpose: str, busy_timeout: float) -> Result:
         """Do what there is to do, or say what it would be: the module's result.
 
+        It has ``left``, for in_use.warnings(), where something could not be removed, now or by earlier runs.
         Waits for the mutex at most ``busy_timeout`` seconds; ``purpose`` is what others read meanwhile. Raises
         UvnasError.
         """
@@ -75,4 +80,8 @@ class Convergence(abc.ABC, t.Generic[Plan, Done]):
             # Somebody else may have done it meanwhile, or something else.
             before, plan = plan, self.plan()
             answer = self.obstacle(plan) if plan != before else None
-            return self.report(plan, self.do(plan)) if answer is None else answer
+            if answer is not None:
+                return answer
+            result = self.report(plan, self.do(plan))
+            left = in_use.as_data(self.sweep())
+            return {**result, "left": left} if left else result

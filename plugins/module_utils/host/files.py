@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Few, careful file operations: what is written gets its name in one step, and what is removed loses it in one."""
+"""Few, careful file operations: what is written gets its name in one step. What is removed: see ``removal``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def temporary_name(path: str) -> str:
     return os.path.join(head, f".{tail[:100]}.uvnas-{os.urandom(8).hex()}.tmp")
 
 
-_TEMPORARY = re.compile(r"\..+\.uvnas-[0-9a-f]{16}\.tmp")
+_TEMPORARY = re.compile(r"\.(.+)\.uvnas-[0-9a-f]{16}\.tmp")
 
 
 def is_temporary(name: str) -> bool:
@@ -33,17 +33,10 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
-def sweep(directory: str, is_leftover: t.Callable[[str], bool] = is_temporary) -> None:
-    """Remove what killed processes left in ``directory``, told by its name. A directory that is not there is fine.
-
-    The mutex of whatever the directory belongs to has to be held: nobody else is at work there then. What cannot be
-    removed stays for the next time: it is in nobody's way.
-    """
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        for name in sorted(os.listdir(directory)):
-            if is_leftover(name):
-                with contextlib.suppress(OSError):
-                    remove(os.path.join(directory, name))
+def real_name(name: str) -> str:
+    """What temporary_name() made a name of, or the first of it; any other name as it is."""
+    found = _TEMPORARY.fullmatch(name)
+    return found[1] if found else name
 
 
 def is_same(one: str, other: str) -> bool:
@@ -212,76 +205,6 @@ def replace_symlink(target: str, path: str) -> None:
             os.unlink(temporary)
         raise
     sync_directory(os.path.dirname(path))
-
-
-def remove(path: str) -> None:
-    """Remove the file, symlink or directory ``path``. Raises FileNotFoundError where there is none."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        _remove_directory(path, path)
-    else:
-        os.unlink(path)
-
-
-def _remove_directory(path: str, name: str, parent: t.Optional[int] = None) -> None:
-    """Remove the directory ``name`` in ``parent`` (a descriptor; None: it is a path), which is ``path``, for messages.
-
-    Its owner may lack permissions for a directory, as for those of sealed trees: they are given back on the way. No
-    symlink is followed. A removal that was killed can be taken up again.
-    """
-    try:
-        descriptor = _open_directory(name, parent)
-        try:
-            with os.scandir(descriptor) as entries:
-                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-            for inside, is_directory in found:
-                if is_directory:
-                    _remove_directory(os.path.join(path, inside), inside, descriptor)
-                else:
-                    os.unlink(inside, dir_fd=descriptor)
-        finally:
-            os.close(descriptor)
-        os.rmdir(name, dir_fd=parent)
-    except OSError as error:
-        said = error.filename
-        if not isinstance(said, str) or said == name:
-            error.filename = path
-        elif not said.startswith(path):
-            error.filename = os.path.join(path, said)
-        raise
-
-
-def _open_directory(name: str, parent: t.Optional[int]) -> int:
-    """A descriptor of a directory, with whose permissions its owner can empty it."""
-    flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        descriptor = os.open(name, os.O_RDONLY | flags, dir_fd=parent)
-    except PermissionError:
-        handle = os.open(name, os.O_PATH | flags, dir_fd=parent)
-        try:
-            os.chmod(f"/proc/self/fd/{handle}", stat.S_IRWXU)
-        finally:
-            os.close(handle)
-        descriptor = os.open(name, os.O_RDONLY | flags, dir_fd=parent)
-    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-    if mode & stat.S_IRWXU != stat.S_IRWXU:
-        with contextlib.suppress(PermissionError):  # Somebody else's; perhaps it is empty.
-            os.fchmod(descriptor, mode | stat.S_IRWXU)
-    return descriptor
-
-
-def remove_tree(path: str) -> None:
-    """Remove the directory ``path``: out of its name in one step, then bit by bit. Absent is fine.
-
-    What is still being written under the old name by a process that is about to die fails there, and does not
-    come back to life. The other name is in the same directory: whoever moves a directory to another one needs write
-    permission for what is moved, which nobody has for a sealed tree.
-    """
-    trash = temporary_name(path)
-    try:
-        os.rename(path, trash)
-    except FileNotFoundError:
-        return
-    _remove_directory(trash, trash)
 
 
 def make_private(path: str) -> None:

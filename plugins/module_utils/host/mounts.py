@@ -54,10 +54,10 @@ def _unescape(path: str) -> str:
 
 
 def mounts() -> list[Mount]:
-    return parse_mountinfo(_read_proc("/proc/self/mountinfo"))
+    return parse_mountinfo(read_proc("/proc/self/mountinfo"))
 
 
-def _read_proc(path: str) -> str:
+def read_proc(path: str) -> str:
     # Not by open(): to find an encoding it may import, which the owner may not in root's Python.
     # Paths may be in any encoding; those that come back from os.path have the same surrogates.
     # To the end: such a file gives no more than a page at once, and a host with many mounts has several of them.
@@ -75,12 +75,17 @@ def mount_id(path: str) -> int:
     """
     descriptor = os.open(os.path.join(path, "."), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for line in _read_proc(f"/proc/self/fdinfo/{descriptor}").splitlines():
-            key, _colon, value = line.partition(":")
-            if key == "mnt_id":
-                return int(value)
+        return mount_id_of(descriptor, path)
     finally:
         os.close(descriptor)
+
+
+def mount_id_of(descriptor: int, path: str) -> int:
+    """The same of what is open, which is ``path``, for messages."""
+    for line in read_proc(f"/proc/self/fdinfo/{descriptor}").splitlines():
+        key, _colon, value = line.partition(":")
+        if key == "mnt_id":
+            return int(value)
     raise UvnasError(
         f"the kernel does not say which mount {path} is on", hint="uvnas.cluster needs Linux 3.15 or later, with /proc."
     )

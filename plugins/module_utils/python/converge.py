@@ -11,7 +11,7 @@ import functools
 import os
 import typing as t
 
-from ..errors import CommandError, UvnasError
+from ..errors import CommandError, UvnasError, naming
 from ..host import files, mutex, platform
 from ..host.process import SystemRunner
 from ..host.workers import Result
@@ -101,20 +101,27 @@ class Interpreters(ShareConvergence[Plan, Record]):
         record = plan.record
         self.warnings.extend(self._open(plan))
         for install in plan.installs:
-            found = self._install(install, record)
+            with self._naming("install", install.key):
+                found = self._install(install, record)
             moved = [request for request, (_before, key) in plan.moved.items() if key == install.key]
             record = self._write(record.adding(found, moved))
         for key in plan.compiles:
             is_site = record.interpreters[key].source == SITE
-            self.installer.compile(key, self.archives.uv if is_site else self.downloads.uv)
+            with self._naming("compile", key):
+                self.installer.compile(key, self.archives.uv if is_site else self.downloads.uv)
             record = self._write(record.adding(dataclasses.replace(record.interpreters[key], compiled=True)))
         for key in plan.seals:
-            self.installer.seal(key)
+            with self._naming("seal", key):
+                self.installer.seal(key)
         for key in plan.removals:
-            record = self._remove(key, record)
+            with self._naming("remove", key):
+                record = self._remove(key, record)
         requests = {**record.requests, **{request: key for request, (_before, key) in plan.moved.items()}}
         # Those of new interpreters have been written together with them.
         return record if requests == record.requests else self._write(Record(requests, record.interpreters))
+
+    def _naming(self, action: str, key: str) -> t.ContextManager[None]:
+        return naming(f"{key}: cannot {action} it", self.installer.directory(key))
 
     def _open(self, plan: Plan) -> list[str]:
         """What to say before interpreters are sealed, a text for each that others than the owner can write to."""

@@ -21,7 +21,7 @@ import stat
 import typing as t
 
 from ..errors import UvnasError
-from ..host import durable, files, mutex, sealing, trust
+from ..host import durable, files, mutex, removal, sealing, trust
 from ..host.data import made_of, parse_json
 from ..host.process import Runner, check
 from ..share import store
@@ -136,7 +136,7 @@ class Installer:
             disks.sync()
         except BaseException:
             mutex.check(self.layout.mutex)  # Or it may be somebody else's that would be removed.
-            files.remove_tree(self.directory(key))
+            removal.remove_tree(self.directory(key))
             with contextlib.suppress(FileNotFoundError):
                 os.rename(aside, self.directory(key))
             self._restore_minor_links(links)
@@ -146,7 +146,7 @@ class Installer:
             disks.close()
         mutex.check(self.layout.mutex)
         with contextlib.suppress(FileNotFoundError):
-            files.remove(aside)
+            removal.remove(aside)  # What is in use of it stays aside.
         return warnings
 
     def compile(self, key: str, uv: Uv) -> None:
@@ -171,12 +171,12 @@ class Installer:
         return durable.Disks(self.layout.python, self.layout.python_archives)
 
     def remove(self, key: str) -> None:
-        """Remove an interpreter, and the links to it."""
+        """Remove an interpreter, and the links to it. What is in use of it stays out of sight, for a later sweep."""
         mutex.check(self.layout.mutex)
         for link, target in self._minor_links().items():
             if self._leads_to(target, key):
                 os.unlink(link)
-        files.remove_tree(self.directory(key))
+        removal.remove_tree(self.directory(key))
 
     def _run_uv(self, key: str, uv: Uv, message: str, hint: str) -> None:
         compile_bytecode = ["--compile-bytecode"] if self.compile_bytecode else []

@@ -23,7 +23,7 @@ import typing as t
 import uuid
 
 from ..errors import UvnasError
-from ..host import files, mutex, platform
+from ..host import files, mutex, platform, removal
 from ..host.process import Runner
 from ..host.users import User, find_group, group_name, this_user, user_name
 from ..host.workers import Result, Work, call_as
@@ -202,7 +202,7 @@ def _do(wanted: Wanted, settings: Settings, answer: Survey, *, probing: bool) ->
         probed = {"probed": True, "abilities": _probe(wanted, settings, may_be_full=may_be_full)}
     if answer.planned or answer.identity:
         with mutex.hold(wanted.layout.mutex, timeout=settings.busy_timeout, purpose="uv_share"):
-            files.sweep(wanted.root)
+            removal.sweep(wanted.root)
             answer = _survey(wanted, settings, observe(wanted))
             mutex.check(wanted.layout.mutex)
             if answer.identity:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ..host.convergence import Convergence, Done, Plan
+from ..host.removal import Leftover
 from . import store
 from .layout import Layout
 from .place import check_place
@@ -29,5 +30,5 @@ class ShareConvergence(Convergence[Plan, Done]):
         # A check comes before there is a share, perhaps.
         check_place(self.share, to_come=self.check_mode)
 
-    def sweep(self) -> None:
-        store.sweep(self.layout)
+    def sweep(self) -> list[Leftover]:
+        return store.sweep(self.layout)

@@ -10,11 +10,10 @@ import dataclasses
 import errno
 import fcntl
 import os
-import shutil
 import typing as t
 
 from ..errors import CommandError, UvnasError
-from ..host import files, mutex
+from ..host import mutex, removal
 from ..host.process import Runner
 
 PROBE_MUTEX = ".uvnas-probe.mutex"
@@ -53,13 +52,13 @@ def probe(root: str, runner: Runner) -> Abilities:
 
     So what a killed process left behind can be told from what another one is just doing. Nothing else is left.
     """
-    files.sweep(root, _is_of_a_probe)
+    removal.sweep(root, _is_of_a_probe)
     directory = os.path.join(root, f"{_PROBE_DIR}{os.urandom(8).hex()}")
     try:
         return _probe(directory, runner)
     finally:
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(directory)
+            removal.remove(directory)  # What is left, if something looks into it just now, goes with the next probe.
 
 
 def forget(root: str) -> None:

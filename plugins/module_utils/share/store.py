@@ -11,7 +11,8 @@ import os
 import typing as t
 
 from ..errors import UvnasError
-from ..host import files, mutex
+from ..host import files, mutex, removal
+from ..host.removal import Leftover
 from .layout import Layout
 
 
@@ -53,34 +54,38 @@ def exists(layout: Layout, env: str) -> bool:
     return any(map(os.path.lexists, (layout.env(env), layout.generations_of(env), layout.lock(env))))
 
 
-def sweep(layout: Layout) -> None:
-    """Remove what killed runs left on a share, uv's own leftovers among it. The share's mutex has to be held.
+def sweep(layout: Layout) -> list[Leftover]:
+    """Remove what killed runs left on a share, uv's own leftovers among it, and what earlier ones could not remove.
 
-    That is looked at before each removal: it may take long, and for who has the mutex by now this is no leftover.
+    What is left still. The share's mutex has to be held. That is looked at before each removal: it may take long, and
+    for who has the mutex by now this is no leftover.
     """
     temporary, anything, part_of_a_download = (
         functools.partial(_is_ours_to_remove, layout, is_leftover)
         for is_leftover in (files.is_temporary, _anything, _is_part_of_a_download)
     )
-    for directory in (
-        layout.root,
-        layout.bin_dir,
-        layout.uv_versions,
-        layout.cache,
-        layout.python,
-        layout.locks,
-        layout.envs,
-        layout.generations,
-    ):
-        files.sweep(directory, temporary)
-    files.sweep(os.path.join(layout.python, ".temp"), anything)
-    files.sweep(layout.python_archives, part_of_a_download)
+    found: list[Leftover] = []
+    for directory in (layout.root, layout.bin_dir, layout.cache, layout.locks, layout.envs):
+        found += removal.sweep(directory, temporary)
+    found += removal.sweep(layout.uv_versions, temporary, what=lambda name: f"uv {files.real_name(name)}")
+    found += removal.sweep(layout.python, temporary, what=files.real_name)
+    found += removal.sweep(os.path.join(layout.python, ".temp"), anything)
+    found += removal.sweep(layout.python_archives, part_of_a_download)
+    found += removal.sweep(layout.generations, temporary, what=lambda name: f"environment {files.real_name(name)}")
     for env in files.directories_in(layout.generations):
-        files.sweep(layout.generations_of(env), temporary)
+        what = functools.partial(_generation, env)
         for path in _unfinished(layout, env):
             mutex.check(layout.mutex)
-            with contextlib.suppress(OSError):
-                files.remove_tree(path)
+            try:
+                removal.remove_tree(path)
+            except OSError as error:
+                found.append(removal.refused(path, error, what(os.path.basename(path))))
+        found += removal.sweep(layout.generations_of(env), temporary, what=what)
+    return found
+
+
+def _generation(env: str, name: str) -> str:
+    return f"environment {env}, generation {files.real_name(name)}"
 
 
 def _unfinished(layout: Layout, env: str) -> t.Iterator[str]:

@@ -28,7 +28,7 @@ import shutil
 import typing as t
 
 from ..errors import UvnasError
-from ..host import files, trust
+from ..host import files, removal, trust
 from .unsynced import is_in_doubt
 from .wheel import read_record
 
@@ -165,7 +165,8 @@ def _copy_archive(archive: str, place: str, target: str) -> None:
             if not os.path.isdir(place):  # Another build was here first.
                 raise
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        with contextlib.suppress(OSError):  # It is gone where all went well. Else a sweep goes on with it.
+            removal.remove(scratch)
 
 
 def _record(archive: str) -> list[tuple[str, str]]:

@@ -10,15 +10,15 @@ import dataclasses
 import errno
 import os
 import re
-import shutil
 import stat
 import typing as t
 
-from ..errors import CommandError, SpecError, UvnasError
-from ..host import files, mutex, platform, sealing, trust
+from ..errors import CommandError, SpecError, UvnasError, naming
+from ..host import files, mutex, platform, removal, sealing, trust
 from ..host.checksum import check_archive
 from ..host.convergence import Convergence
 from ..host.process import Runner, check
+from ..host.removal import Leftover
 from ..host.workers import Result
 from ..share import store
 from ..share.identity import read_identity
@@ -219,13 +219,14 @@ class Installation(Convergence[Plan, None]):
         for path in (self.place.lib_dir, self.place.bin_dir):
             trust.check_way(path, os.geteuid())
 
-    def sweep(self) -> None:
+    def sweep(self) -> list[Leftover]:
         if self.place.share is not None:
-            store.sweep(self.place.share.layout)
-        else:
-            # In /usr/local, for example, where others have hidden files too.
-            files.sweep(self.place.lib_dir, self._is_a_staging_directory)
-            files.sweep(self.place.bin_dir, self._is_a_link_of_ours)
+            return store.sweep(self.place.share.layout)
+        # In /usr/local, for example, where others have hidden files too.
+        return [
+            *removal.sweep(self.place.lib_dir, self._is_a_staging_directory),
+            *removal.sweep(self.place.bin_dir, self._is_a_link_of_ours),
+        ]
 
     @property
     def _is_to_come(self) -> bool:
@@ -242,7 +243,8 @@ class Installation(Convergence[Plan, None]):
 
     def do(self, plan: Plan) -> None:
         if plan.install:
-            self._install(t.cast(Archive, self.archive))  # There is one, see obstacle().
+            with naming(f"uv {self.version}: cannot install it", os.path.join(self.place.lib_dir, self.version)):
+                self._install(t.cast(Archive, self.archive))  # There is one, see obstacle().
         if plan.links:
             files.make_directory(self.place.bin_dir)
             versions = _from_bin(self.place)
@@ -271,8 +273,8 @@ class Installation(Convergence[Plan, None]):
             for program in PROGRAMS:
                 os.rename(os.path.join(staging, program), self.place.program(self.version, program))
         finally:
-            with contextlib.suppress(FileNotFoundError):  # Who has the mutex by now sweeps.
-                shutil.rmtree(staging)
+            with contextlib.suppress(OSError):  # A sweep goes on with it, perhaps of who has the mutex by now.
+                removal.remove(staging)
         files.sync_directory(directory)
         files.sync_directory(self.place.lib_dir)
 

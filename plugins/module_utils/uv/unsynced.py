@@ -22,7 +22,7 @@ import os
 import typing as t
 
 from ..errors import UvnasError
-from ..host import durable, files
+from ..host import durable, files, removal
 
 MARKER = ".uvnas-unsynced.json"
 
@@ -83,4 +83,4 @@ def _drop_newer(cache: str, since: float) -> None:
 
 def _drop(path: str, since: float) -> None:
     if os.lstat(path).st_ctime >= since:
-        files.remove(path)
+        removal.remove_tree(path)

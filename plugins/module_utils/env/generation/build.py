@@ -21,7 +21,7 @@ import time
 import typing as t
 
 from ...errors import CommandError, UvnasError
-from ...host import durable, files, mutex, sealing
+from ...host import durable, files, mutex, removal, sealing
 from ...host.mounts import space
 from ...host.process import Completed
 from ...python.record import Interpreter
@@ -94,7 +94,7 @@ def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
     mutex.check(layout.mutex)
     files.make_directory(layout.generations_of(what.spec.name))
     sealing.close(layout.generations_of(what.spec.name))
-    files.remove_tree(path)
+    removal.remove_tree(path)
     # The tree, and what it is linked from and rests on: one filesystem, or else several.
     disks = durable.Disks(layout.generations, layout.cache, layout.python)
     try:
@@ -141,7 +141,7 @@ def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
     except BaseException:
         mutex.check(layout.mutex)
         with contextlib.suppress(OSError):
-            files.remove_tree(path)
+            removal.remove_tree(path)
         raise
     finally:
         disks.close()

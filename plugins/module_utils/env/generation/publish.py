@@ -12,7 +12,7 @@ import contextlib
 import os
 
 from ...errors import UvnasError
-from ...host import files, mutex
+from ...host import files, mutex, removal
 from ...share import store
 from ...share.layout import Layout
 
@@ -34,9 +34,12 @@ def withdraw(layout: Layout, env: str) -> None:
 
 
 def remove(layout: Layout, env: str) -> None:
-    """Remove an environment: its name first, so that nobody finds half of it, then its generations and its lock."""
+    """Remove an environment: its name first, so that nobody finds half of it, then its generations and its lock.
+
+    What is in use of a generation stays out of sight, for a sweep of the share to go on with.
+    """
     withdraw(layout, env)
-    files.remove_tree(layout.generations_of(env))
+    removal.remove_tree(layout.generations_of(env))
     mutex.check(layout.mutex)  # That may have taken long.
     with contextlib.suppress(FileNotFoundError):
         os.unlink(layout.lock(env))

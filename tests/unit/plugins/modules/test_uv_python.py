@@ -654,6 +654,33 @@ def test_removal(run: Run, share: Path, archives: dict[str, Path]) -> None:
     assert leftovers(share) == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs files of two users")
+def test_what_of_an_interpreter_cannot_be_removed_is_hidden(run: Run, share: Path, archives: dict[str, Path]) -> None:
+    """Bytecode that root wrote, once in one that is removed, and once in one that is installed anew."""
+    sites = [from_archive(archives[LOWER], LOWER, "old"), from_archive(archives[HIGHER], HIGHER, "new")]
+    run(share, site_pythons=sites)
+    for version in (LOWER, HIGHER):
+        cache = share / "python" / key(version) / "lib" / "__pycache__"
+        cache.mkdir()
+        (cache / "x.pyc").touch()
+    predicted = run(share, site_pythons=sites[1:], remove=[LOWER], check_mode=True)
+    done = run(share, site_pythons=sites[1:], remove=[LOWER])
+    assert done["actions"] == predicted["actions"] == [f"remove {key(LOWER)}"]
+    (hidden,) = (share / "python").glob(f".{key(LOWER)}.uvnas-*.tmp")
+    said = str(done["warnings"])
+    assert f"{key(LOWER)}: {hidden} cannot be removed yet: {hidden}/lib/__pycache__/x.pyc is in a directory of" in said
+    assert sorted(path.name for path in hidden.rglob("*")) == ["__pycache__", "lib", "x.pyc"]
+    assert not list((share / "python-archives").glob(f"{key(LOWER)}*.tar.gz"))
+    # Its executable is gone, so it is installed anew.
+    (share / "python" / key(HIGHER) / "bin" / f"python{SERIES}").unlink()
+    again = run(share, site_pythons=sites[1:])
+    assert again["changed"]
+    assert ask(share, HIGHER) == HIGHER
+    (other,) = (share / "python").glob(f".{key(HIGHER)}.uvnas-*.tmp")
+    assert [f"{path} cannot be removed yet" in str(again["warnings"]) for path in (hidden, other)] == [True, True]
+    assert not run(share, site_pythons=sites[1:])["changed"]
+
+
 @pytest.mark.parametrize("lost", ["record", "share"])
 def test_when_the_record_is_lost_everything_is_made_anew(
     run: Run, share: Path, archives: dict[str, Path], lost: str

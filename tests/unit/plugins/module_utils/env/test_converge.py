@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -231,6 +232,80 @@ def test_absent_removes_all_of_it(layout: Layout) -> None:
     assert [os.listdir(directory) for directory in (layout.envs, layout.generations)] == [[], []]
     assert os.listdir(layout.locks) == ["pythons.json"]
     assert not converge(layout, [spec])["changed"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs files of two users")
+def test_what_cannot_be_removed_keeps_nothing_else(layout: Layout) -> None:
+    """Bytecode that root wrote. What is in use on NFS is in tests/nfs/test_in_use.py."""
+    for name in ("analysis", "other"):
+        converged(layout, name)
+    cache = Path(layout.generation("analysis", ID), "lib", "python3.12", "site-packages", "__pycache__")
+    unprivileged.give(Path(layout.root))
+    cache.mkdir()
+    (cache / "iniconfig.pyc").touch()
+    absent = [dataclasses.replace(spec, state="absent") for spec in named("analysis", "other")]
+
+    def removed(count: int, *, check_mode: bool = False) -> dict[str, t.Any]:
+        return unprivileged.done(lambda: converge(layout, absent[:count], check_mode=check_mode))
+
+    predicted, result = removed(1, check_mode=True), removed(1)
+    assert "left" not in predicted
+    assert actions(predicted) == actions(result) == {"analysis": "remove"}
+    assert predicted["diff"] == result["diff"]
+    assert not any(map(os.path.lexists, (layout.env("analysis"), layout.lock("analysis"))))
+    (left,) = result["left"]
+    assert left["what"] == "environment analysis"
+    assert os.listdir(layout.generations) == [os.path.basename(left["path"]), "other"]
+    assert left["path"].startswith(f"{layout.generations}/.analysis.uvnas-")
+    (obstacle,) = left["obstacles"]
+    assert (obstacle["kind"], obstacle["uid"]) == ("foreign", 0)
+    again = removed(1)
+    assert (again["changed"], "left" in again) == (False, False)
+    assert removed(2)["left"] == [left]
+    shutil.rmtree(left["path"])
+    converged(layout, "other")
+    unprivileged.give(Path(layout.root))
+    assert "left" not in removed(2)
+    assert os.listdir(layout.generations) == []
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EROFS])
+def test_trouble_in_a_removal_names_environment_and_path(
+    layout: Layout, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("analysis", "other"):
+        converged(layout, name)
+    real = os.unlink
+
+    def unlink(path: t.Any, **more: t.Any) -> None:
+        if path == layout.env("analysis"):
+            raise OSError(code, os.strerror(code), path)
+        real(path, **more)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    result = converge(layout, [dataclasses.replace(spec, state="absent") for spec in named("analysis", "other")])
+    assert actions(result) == {"analysis": "failed", "other": "remove"}
+    said = f"environment analysis: cannot remove it: {layout.env('analysis')}: {os.strerror(code)}"
+    assert [error["msg"] for error in result["errors"]] == [said]
+
+
+def test_trouble_in_a_build_names_environment_and_path(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """write() itself does not know the path. There is one at least."""
+    lock(layout)
+    real = FakeUv.run
+
+    def run(self: FakeUv, cmd: t.Sequence[str], **more: t.Any) -> Completed:
+        if cmd[3] == "pip":
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        return real(self, cmd, **more)
+
+    monkeypatch.setattr(FakeUv, "run", run)
+    result = converge(layout)
+    (error,) = result["errors"]
+    assert error["msg"] == (
+        f"environment analysis: cannot build it: {layout.generation('analysis', ID)}: {os.strerror(errno.EDQUOT)}"
+    )
+    assert "quota" in error["hint"]
 
 
 def test_purge_removes_what_is_not_declared_and_nothing_else(layout: Layout) -> None:

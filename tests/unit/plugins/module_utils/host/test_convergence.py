@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import typing as t
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import ShareBusyError, UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import mutex
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.convergence import Convergence
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.removal import IN_USE, Leftover, Obstacle
 from ansible_collections.uvnas.cluster.tests.support.processes import other_process
 
 HOLD = f"""
@@ -38,6 +40,8 @@ class Number(Convergence[tuple[int, int], int]):
     error: UvnasError | None = None
     # After so many looks this is not the place for it.
     place: int = 9
+    # What each sweep cannot remove.
+    left: list[list[Leftover]] = dataclasses.field(default_factory=lambda: [[], []])
     calls: list[str] = dataclasses.field(default_factory=list)
     # Who held the mutex when it was done.
     by: str = ""
@@ -59,10 +63,11 @@ class Number(Convergence[tuple[int, int], int]):
         if self.place < 0:
             raise UvnasError("another NAS is mounted there")
 
-    def sweep(self) -> None:
+    def sweep(self) -> list[Leftover]:
         self.note("sweep")
         if self.meanwhile is not None:
             self.found = self.meanwhile
+        return self.left.pop(0)
 
     def plan(self) -> tuple[int, int]:
         self.note("plan")
@@ -101,6 +106,7 @@ def test_it_is_planned_anew_with_the_mutex_after_a_sweep(tmp_path: Path) -> None
         "sweep, with the mutex",
         "plan, with the mutex",
         "do, with the mutex",
+        "sweep, with the mutex",
     ]
     assert '"purpose": "counting"' in number.by
     assert number.holder() == ""
@@ -115,6 +121,17 @@ def test_nothing_is_done_in_another_place(tmp_path: Path, looks: int, made: list
     assert number.found == 0
     assert not any(call.startswith(("sweep", "do")) for call in number.calls)
     assert os.listdir(tmp_path) == made
+
+
+def test_what_could_not_be_removed_is_told_once(tmp_path: Path) -> None:
+    """Of the second sweep, which knows what this run could not remove, and what has become removable."""
+    obstacle = Obstacle(IN_USE, str(tmp_path / "x"), "Device or resource busy", 1)
+    first, second = (Leftover(str(tmp_path / name), (obstacle,), "a number") for name in ("1", "2"))
+    result = Number(tmp_path, 2, left=[[first], [second]]).run()
+    assert [each["path"] for each in result["left"]] == [second.path]
+    assert json.loads(json.dumps(result["left"])) == [
+        {**dataclasses.asdict(second), "obstacles": [dataclasses.asdict(obstacle)], "real": second.path}
+    ]
 
 
 def test_what_was_done_meanwhile_counts(tmp_path: Path) -> None:

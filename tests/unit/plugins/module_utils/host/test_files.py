@@ -155,80 +155,25 @@ def test_temporary_names_cannot_be_foreseen() -> None:
     assert len({files.temporary_name("/srv/file") for _number in range(100)}) == 100
 
 
-def test_remove_tree(tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "kept").touch()
-    tree = tmp_path / "tree"
-    (tree / "a" / "b").mkdir(parents=True)
-    (tree / "a" / "file").touch()
-    (tree / "a" / "link").symlink_to(outside)
-    files.remove_tree(str(tree))
-    files.remove_tree(str(tree))
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["kept", "outside"]
-
-
-def test_a_tree_is_out_of_its_name_before_anything_in_it_is_removed(tmp_path: Path) -> None:
-    tree = tmp_path / "tree"
-    (tree / "sub").mkdir(parents=True)
-    # What still writes into it, by its name, while it is removed.
-    writer = "print('ready', flush=True)\nos.chdir('/')\nos.read(0, 1)\nopen(sys.argv[1], 'w')"
-    with other_process(writer, tree / "sub" / "late") as process:
-        files.remove_tree(str(tree))
-        process.communicate("\n", timeout=60)
-        assert process.returncode == 1
-    assert os.listdir(tmp_path) == []
-
-
-# What killed processes leave
-
-
-@pytest.fixture
-def littered(tmp_path: Path) -> Path:
-    """A directory with what killed processes leave, and with what looks a little like it."""
-    (tmp_path / ".file.uvnas-0000000000000001.tmp").touch()
-    (tmp_path / ".link.uvnas-0000000000000001.tmp").symlink_to("kept")
-    (tmp_path / ".tree.uvnas-0000000000000001.tmp" / "below").mkdir(parents=True)
-    (tmp_path / "kept").mkdir()
-    for name in ("kept/.below.uvnas-0000000000000001.tmp", "file.tmp", ".hidden", ".tmp-uv", "tmp", ".x.host-1.tmp"):
-        (tmp_path / name).touch()
-    return tmp_path
-
-
-def test_what_killed_processes_left_is_swept(littered: Path) -> None:
-    files.sweep(str(littered))
-    assert sorted(os.listdir(littered)) == [".hidden", ".tmp-uv", ".x.host-1.tmp", "file.tmp", "kept", "tmp"]
-    assert os.listdir(littered / "kept") == [".below.uvnas-0000000000000001.tmp"]
-    files.sweep(str(littered / "absent"))
-
-
-def test_leftovers_may_have_other_names(littered: Path) -> None:
-    files.sweep(str(littered), lambda name: name.startswith(".tmp-"))
-    assert ".tmp-uv" not in os.listdir(littered)
-    assert ".file.uvnas-0000000000000001.tmp" in os.listdir(littered)
-
-
 @pytest.mark.parametrize("name", ["share.json", ".uvnas.mutex", "n" * 255, ".hidden"])
 def test_temporary_names_are_known_as_such(name: str) -> None:
     assert files.is_temporary(os.path.basename(files.temporary_name(f"/srv/uv/{name}")))
     assert not files.is_temporary(name)
 
 
-def test_only_what_is_hidden_is_not_listed(littered: Path) -> None:
-    assert files.names_in(str(littered)) == ["file.tmp", "kept", "tmp"]
-    assert files.names_in(str(littered / "absent")) == files.names_in(str(littered / "tmp")) == []
+def test_temporary_names_tell_what_they_were_made_of() -> None:
+    for name in ("train", ".hidden", "cpython-3.12.4-linux-x86_64-gnu"):
+        assert files.real_name(os.path.basename(files.temporary_name(f"/srv/{name}"))) == name
+        assert files.real_name(name) == name
 
 
-def test_remove(tmp_path: Path) -> None:
-    (tmp_path / "kept" / "below").mkdir(parents=True)
-    (tmp_path / "file").touch()
-    (tmp_path / "link").symlink_to("kept")
-    (tmp_path / "tree" / "below").mkdir(parents=True)
-    for name in ("file", "link", "tree"):
-        files.remove(str(tmp_path / name))
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["below", "kept"]
-    with pytest.raises(FileNotFoundError):
-        files.remove(str(tmp_path / "file"))
+def test_only_what_is_hidden_is_not_listed(tmp_path: Path) -> None:
+    for name in ("kept", ".tree.uvnas-0000000000000001.tmp"):
+        (tmp_path / name).mkdir()
+    for name in ("file.tmp", ".hidden", "tmp"):
+        (tmp_path / name).touch()
+    assert files.names_in(str(tmp_path)) == ["file.tmp", "kept", "tmp"]
+    assert files.names_in(str(tmp_path / "absent")) == files.names_in(str(tmp_path / "tmp")) == []
 
 
 # Whose it is

@@ -14,7 +14,9 @@ import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import store
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+from ansible_collections.uvnas.cluster.tests.support import unprivileged
 from ansible_collections.uvnas.cluster.tests.support.shares import (
+    KEY,
     add_generation,
     add_lock,
     make_share,
@@ -272,6 +274,39 @@ def test_who_cannot_look_removes_nothing(
     store.sweep(layout)
     monkeypatch.undo()
     assert store.generations(layout, "train") == [ONE, TWO]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs files of two users")
+def test_what_cannot_be_swept_is_named(tmp_path: Path) -> None:
+    """By what it was, wherever it is; and it stays as it is."""
+    root = make_share(tmp_path / "uv")
+    mark = "uvnas-0000000000000001.tmp"
+    places = {
+        f"cache/.abc.{mark}": "",
+        f"lib/uv/.0.13.9.{mark}": "uv 0.13.9",
+        f"python/.{KEY}.{mark}": KEY,
+        "python/.temp/.tmpAbC123": "",
+        f"generations/.gone.{mark}": "environment gone",
+        f"generations/train/.{ONE}.{mark}": f"environment train, generation {ONE}",
+        "generations/train/unfinished": "environment train, generation unfinished",
+    }
+    for place in places:
+        (root / place / "lib" / "empty").mkdir(parents=True)
+        (root / place / "file").touch()
+    unprivileged.give(root)
+    for place in places:
+        (root / place / "lib" / "__pycache__").mkdir()
+        (root / place / "lib" / "__pycache__" / "x.pyc").touch()
+    left = unprivileged.done(lambda: store.sweep(Layout(str(root))))
+    found = {str(Path(each.path).relative_to(root)): each.what for each in left}
+    (unfinished,) = set(found) - set(places)
+    assert unfinished.startswith("generations/train/.unfinished.uvnas-")
+    del places["generations/train/unfinished"]
+    places[unfinished] = "environment train, generation unfinished"
+    assert found == places
+    for place in places:
+        assert names(root / place) == {"lib", "lib/__pycache__", "lib/__pycache__/x.pyc"}
+    assert unprivileged.done(lambda: store.sweep(Layout(str(root)))) == left
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])

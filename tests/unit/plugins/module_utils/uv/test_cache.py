@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import uv
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.host import files
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import files, removal
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import call_as, call_many
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv import unsynced
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.cache import _fits, borrow
@@ -229,7 +229,7 @@ def test_what_a_killed_process_was_copying_is_removed(source: Path, target: Path
     (target / "archive-v0").mkdir(exist_ok=True)
     (target / "archive-v0" / "kept").mkdir()
     before = {path for path in target.rglob("*") if path.is_relative_to(target / "archive-v0")}
-    files.sweep(str(target))
+    removal.sweep(str(target))
     assert scratch(target) == []
     assert {path for path in target.rglob("*") if path.is_relative_to(target / "archive-v0")} == before
     # And is borrowed as if nothing had been.

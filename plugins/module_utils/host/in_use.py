@@ -1,0 +1,151 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What to say of what could not be removed, and who on this host has it in use.
+
+The kernel tells what a process has open, mapped, or as its program by the path that it has now: as ``.nfs…`` in a tree
+that was renamed. To read these paths asks no NAS. Root sees all processes, and others see their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shlex
+import time
+import typing as t
+
+from ..errors import UvnasError
+from . import mounts
+from .removal import FOREIGN, IN_USE, MOUNTED, Leftover, Obstacle
+from .users import user_name
+from .workers import Child, Result, readable, result_of
+
+# Of processes, in messages.
+_SHOWN = 3
+# Seconds. What a process has mapped cannot be read while it maps a file of a NAS that hangs.
+_PATIENCE = 10.0
+_DELETED = " (deleted)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Process:
+    """A process of this host."""
+
+    pid: int
+    user: str
+    # Its name only: arguments may hold secrets.
+    command: str
+
+
+def as_data(leftovers: t.Iterable[Leftover]) -> list[Result]:
+    """Leftovers as plain data, to cross a process boundary, with their paths as the kernel names them."""
+    return [{**dataclasses.asdict(each), "real": os.path.realpath(each.path)} for each in leftovers]
+
+
+def warnings(data: t.Sequence[Result], *, proc: str = "/proc") -> list[str]:
+    """A warning for each of the leftovers that as_data() described. This process may see more than who removed them.
+
+    It touches none of them.
+    """
+    if not data:
+        return []
+    busy = [each["real"] for each in data if any(one["kind"] == IN_USE for one in each["obstacles"])]
+    users = _users_in_time(busy, proc) if busy else []
+    found = []
+    for each in data:
+        obstacles = tuple(Obstacle(**one) for one in each["obstacles"])
+        using = [Process(*process) for path, *process in users if path == each["real"]]
+        found.append(_warning(Leftover(each["path"], obstacles, each["what"]), using))
+    return found
+
+
+def _warning(leftover: Leftover, using: t.Sequence[Process]) -> str:
+    reasons = [_reason(obstacle, leftover.path, using) for obstacle in leftover.obstacles]
+    what = f"{leftover.what}: " if leftover.what else ""
+    return _plain(
+        f"{what}{leftover.path} cannot be removed yet: {'; '.join(reasons)}. It is hidden and in nobody's way; later "
+        "changes to the share remove it as soon as they can."
+    )
+
+
+def _plain(text: str) -> str:
+    """A text without what terminals and JSON do not bear: whoever names a process or a file names it anything."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _reason(obstacle: Obstacle, top: str, using: t.Sequence[Process]) -> str:
+    path = obstacle.path
+    if obstacle.kind == IN_USE:
+        return f"{_who(using)} ({path})"
+    if obstacle.kind == MOUNTED:
+        return f"something is mounted on {path} (umount {shlex.quote(path)})"
+    if obstacle.kind == FOREIGN:
+        return (
+            f"{path} is in a directory of {user_name(obstacle.uid)} (uid {obstacle.uid}), so only root can remove it: "
+            f"sudo rm -rf {shlex.quote(top)}, on the NAS if that squashes root"
+        )
+    return f"{obstacle.said}: {path}"
+
+
+def _who(using: t.Sequence[Process]) -> str:
+    if not using:
+        seen = "no process that can be seen on this host" if os.geteuid() == 0 else "a process that only root can see"
+        return f"in use by {seen}"
+    named = ", ".join(f"pid {one.pid} ({one.command}, {one.user})" for one in using[:_SHOWN])
+    more = f" and {len(using) - _SHOWN} more" if len(using) > _SHOWN else ""
+    return f"in use by {named}{more}"
+
+
+def _users_in_time(paths: t.Sequence[str], proc: str) -> list[list[t.Any]]:
+    """What users() finds as plain data: path, pid, user, command. Nothing where it takes too long."""
+
+    def look() -> Result:
+        return {"users": [[path, *dataclasses.astuple(one)] for path, found in users(paths, proc) for one in found]}
+
+    child, limit = Child(look), time.monotonic() + _PATIENCE
+    while readable([child.reader], max(0.0, limit - time.monotonic())):
+        if child.read():
+            child.reap()
+            with contextlib.suppress(UvnasError):  # It was killed, for example. To know more would have been nice.
+                said: list[list[t.Any]] = result_of(child.answer())["users"]
+                return said
+            return []
+    child.kill()  # And not waited for: it may be where no signal gets through.
+    return []
+
+
+def users(paths: t.Sequence[str], proc: str = "/proc") -> list[tuple[str, list[Process]]]:
+    """The processes that have something below each of ``paths`` in use, as far as this user can see."""
+    found: list[tuple[str, list[Process]]] = [(path, []) for path in paths]
+    for pid in sorted(int(name) for name in os.listdir(proc) if name.isdecimal()):
+        with contextlib.suppress(OSError, KeyError):  # It has ended.
+            directory = os.path.join(proc, str(pid))
+            seen = _paths_of(directory)
+            for path, processes in found:
+                if any(one == path or one.startswith(path + "/") for one in seen):
+                    processes.append(_process(pid, directory))
+    return found
+
+
+def _process(pid: int, directory: str) -> Process:
+    lines = mounts.read_proc(os.path.join(directory, "status")).split("\n")
+    said = {key: value.strip() for key, _colon, value in (line.partition(":") for line in lines)}
+    return Process(pid, user_name(int(said["Uid"].split()[0])), _plain(said["Name"]))
+
+
+def _paths_of(directory: str) -> set[str]:
+    """The paths that a process has in use. What is deleted is in nobody's way."""
+    found = set()
+    with contextlib.suppress(OSError):  # Somebody else's.
+        fd = os.path.join(directory, "fd")
+        for link in ("exe", "cwd", *(os.path.join("fd", name) for name in os.listdir(fd))):
+            with contextlib.suppress(OSError):
+                found.add(os.readlink(os.path.join(directory, link)))
+    with contextlib.suppress(OSError):
+        for line in mounts.read_proc(os.path.join(directory, "maps")).split("\n"):
+            fields = line.split(None, 5)
+            if len(fields) == 6:
+                found.add(fields[5])
+    return {path for path in found if path.startswith("/") and not path.endswith(_DELETED)}

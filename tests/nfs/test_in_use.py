@@ -1,0 +1,155 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a process of the builder has open is removed on NFS: its files stay, as ``.nfs…``, until it has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.uvnas.cluster.tests.nfs.conftest import EXPORT, OTHER, OWNER, TOOLS, Client, NfsSite, make_site
+from ansible_collections.uvnas.cluster.tests.support.sites import Run
+
+JOB = {"name": "job", "requirements": ["attrs", "markupsafe"]}
+MORE = {"name": "more", "requirements": ["idna"]}
+# A notebook: it has an extension mapped and a file open, and says so.
+NOTEBOOK = """
+import sys, markupsafe._speedups
+file = open(markupsafe.__file__)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+SLEEP = "import sys, math; print('ready', flush=True); sys.stdin.read()"
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory, clients: dict[str, Client]) -> NfsSite:
+    """A site with an environment that everybody may use."""
+    site = make_site(tmp_path_factory.mktemp("used"), clients)
+    first = site.run([TOOLS, JOB])
+    assert first.rc == 0, first.output
+    return site
+
+
+def converged(site: NfsSite, *envs: dict[str, t.Any]) -> Run:
+    """The role envs alone: it does all that these tests look at."""
+    run = site.envs(envs)
+    assert run.rc == 0, run.output
+    return run
+
+
+def absent(env: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {"name": env["name"], "state": "absent"}
+
+
+@contextlib.contextmanager
+def process(client: Client, python: Path, code: str) -> t.Iterator[int]:
+    """The pid of a process of somebody who is not the owner, on a client."""
+    command = client.command(python, "-B", "-c", code, user=OTHER)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as started:
+        try:
+            assert started.stdout is not None
+            assert started.stdout.readline() == "ready\n"
+            yield started.pid
+        finally:
+            started.kill()
+
+
+def exported(site: NfsSite, *parts: str) -> Path:
+    """A path of the share as the NAS has it."""
+    return EXPORT.joinpath(site.path.name, "uv", *parts)
+
+
+def hidden(directory: Path) -> list[str]:
+    """What is out of sight in a directory."""
+    return sorted(name for name in os.listdir(directory) if name.startswith(".") and name.endswith(".tmp"))
+
+
+def open_files(tree: Path) -> list[str]:
+    """The names of what is left in a tree but for directories."""
+    return sorted(path.name for path in tree.rglob("*") if not path.is_dir())
+
+
+def warned(run: Run) -> set[str]:
+    """The warnings of a run about what could not be removed. Ansible breaks lines anywhere, so without white space."""
+    said = "".join(run.output.split())
+    return set(re.findall(r"(?:environment|cpython-)[^\[]*?cannotberemovedyet:.*?assoonastheycan", said))
+
+
+def test_an_environment_in_use_is_removed(used: NfsSite, clients: dict[str, Client]) -> None:
+    generations = exported(used, "generations")
+    with process(clients["c1"], used.share / "envs" / "job" / "bin" / "python", NOTEBOOK) as pid:
+        gone = converged(used, TOOLS, absent(JOB))
+        (name,) = hidden(generations)
+        (warning,) = warned(gone)
+        assert warning.startswith(f"environmentjob:{used.share}/generations/{name}cannotberemovedyet:")
+        assert f"inusebypid{pid}(python,{OTHER})" in warning
+        # Nothing is left of it but what is open, and the directories that this is in.
+        for place in ("envs/job", "locks/job.txt", "generations/job"):
+            assert not os.path.lexists(exported(used, place))
+        left = open_files(generations / name)
+        assert len(left) >= 2
+        assert all(path.startswith(".nfs") for path in left)
+        # It is named again, by the same name, whenever something is changed, and only then.
+        again = converged(used, TOOLS, absent(JOB))
+        assert again.changed == 0
+        assert not warned(again)
+        built = converged(used, TOOLS, MORE)
+        assert os.path.lexists(exported(used, "envs", "more"))
+        assert hidden(generations) == [name]
+        assert warned(built) == {warning}
+        assert open_files(generations / name) == left
+    ended = converged(used, TOOLS, absent(MORE))
+    assert not warned(ended)
+    assert hidden(generations) == []
+
+
+def test_a_generation_in_use_is_rebuilt_in_its_place(used: NfsSite, clients: dict[str, Client]) -> None:
+    """Somebody was told to remove its manifest."""
+    python = used.share / "envs" / "tools" / "bin" / "python"
+    generation = used.share / "generations" / "tools" / os.path.basename(os.readlink(exported(used, "envs", "tools")))
+    manifest = shlex.quote(str(generation / ".uvnas.json"))
+    with process(clients["c1"], python, NOTEBOOK) as pid:
+        clients["c1"].run("sh", "-c", f"chmod u+w {generation} && rm -f {manifest}", user=OWNER)
+        built = converged(used, TOOLS)
+        assert built.changed
+        (name,) = hidden(exported(used, "generations", "tools"))
+        (warning,) = warned(built)
+        assert warning.startswith(f"environmenttools,generation{generation.name}:{generation.parent}/{name}cannot")
+        assert f"inusebypid{pid}(" in warning
+        found = clients["c1"].run(python, "-c", "import markupsafe; print(markupsafe.__file__)", user=OTHER)
+        assert found.stdout.startswith(str(used.share))
+    gone = converged(used, absent(TOOLS))
+    assert not warned(gone)
+    assert os.listdir(exported(used, "generations")) == []
+
+
+def test_an_interpreter_in_use_is_removed(used: NfsSite, clients: dict[str, Client]) -> None:
+    """No environment is left that uses it."""
+    pythons = exported(used, "python")
+    (key,) = [path.name for path in pythons.glob("cpython-3.11.2-*")]
+    remove = {"uvnas_site_pythons": [], "uvnas_python_remove": ["3.11.2"]}
+    with process(clients["c1"], used.share / "python" / key / "bin" / "python3.11", SLEEP) as pid:
+        removed = used.role("python", **remove)
+        assert removed.rc == 0, removed.output
+        (name,) = hidden(pythons)
+        (warning,) = warned(removed)
+        assert warning.startswith(f"{key}:{used.share}/python/{name}cannotberemovedyet:inusebypid{pid}(python3.11,")
+        assert not (pythons / key).exists()
+        assert key not in exported(used, "locks", "pythons.json").read_text()
+        # It is installed again, and the old one keeps its name.
+        again = used.role("python")
+        assert again.rc == 0, again.output
+        assert hidden(pythons) == [name]
+        assert warned(again) == {warning}
+    removed = used.role("python", **remove)
+    assert removed.rc == 0, removed.output
+    assert not warned(removed)
+    assert hidden(pythons) == []
