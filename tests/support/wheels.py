@@ -127,6 +127,17 @@ def _write_sdist(directory: Path, name: str, version: str, contents: t.Mapping[s
             sdist.addfile(member, io.BytesIO(content))
 
 
+def write_index(directory: Path, links: Path) -> str:
+    """Write a simple index of the packages in ``links``, which has their hashes, and return its URL."""
+    for path in sorted(links.iterdir()):
+        page = directory / re.split(r"-[0-9]", path.name)[0] / "index.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        with page.open("a", encoding="utf-8") as file:
+            file.write(f'<a href="{path.as_uri()}#sha256={digest}">{path.name}</a>\n')
+    return directory.as_uri()
+
+
 def _record(text: str) -> str:
     digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=")
     return f"sha256={digest.decode()},{len(text.encode())}"

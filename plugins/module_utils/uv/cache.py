@@ -92,11 +92,6 @@ def _borrow(source: str, target: str, name: str, version: str, minor: str) -> No
             _copy_entry(entry, source, target)
 
 
-def may_have_to_be_built(cache: str, name: str, version: str) -> bool:
-    """Whether uv has ever looked into the sources of a package, as it does where it finds no wheel."""
-    return any(True for _directory in _directories(cache, "sdists-v*", os.path.join(name, version)))
-
-
 def _built(directory: str) -> t.Iterator[os.DirEntry[str]]:
     """What is in the cache of that which was built from the sources that ``directory`` has."""
     for revision in os.scandir(directory):

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What packages are built with: found out by having uv begin to build them, then pinned and hashed.
 
-uv resolves it anew for each build, and tells nobody. So each package that may have to be built is installed for a try.
+uv resolves it anew for each build, and tells nobody. So each package without a wheel that fits is installed for a try.
 If uv builds it, the build environment has all that it asks for by the time that its backend is to make the wheel, what
 the backend itself added included. There a ``sitecustomize`` notes what is installed, and ends the build. What is built
 for a build is treated likewise.
@@ -21,7 +21,6 @@ from ...errors import CommandError, UvnasError
 from ...host import files
 from ...host.data import is_text
 from ...host.process import Completed
-from ...uv.cache import may_have_to_be_built
 from ...uv.command import Uv
 from ...uv.target import platform_arguments
 from ...uv.wheel import installed_packages, normalize
@@ -73,21 +72,13 @@ class Finder:
     upgrade: bool = False
     upgrade_packages: tuple[str, ...] = ()
 
-    def find(self, packages: t.Sequence[Package], known: t.Sequence[Build], *, resolved: bool) -> list[Build]:
-        """What ``packages`` are built with, as far as they have to be; ``known`` is taken as it is.
-
-        ``resolved``: uv has just resolved them with this cache, and what it found no wheel of is in there.
-        """
+    def find(self, packages: t.Sequence[Package], known: t.Sequence[Build]) -> list[Build]:
+        """What ``packages`` are built with, as far as they have to be; ``known`` is taken as it is."""
         found = {build.pin: build for build in known}
-        suspects = [p for p in packages if p.pin not in found and (self._may_be_built(p) if resolved else True)]
-        if not resolved:
-            sources = self._without_wheel(suspects)
-            suspects = [package for package in suspects if package.name in sources]
-        for package in suspects:
-            self._add(package, found)
+        self._add(packages, found)
         exact = [line for line in self._limits if _EXACT.match(line)]
-        if exact and "" not in {build.name for build in known}:
-            build = Build("", "", self._pinned(exact, "build_constraints"))
+        if exact:
+            build = Build("", "", self._pinned(exact, "any package"))
             found[build.pin] = build
         return list(found.values())
 
@@ -102,43 +93,41 @@ class Finder:
     def _limits(self) -> list[str]:
         return [line for _name, text in self.sources.build_constraints for line in significant_lines(text)]
 
-    def _may_be_built(self, package: Package) -> bool:
-        if package.version.startswith("@"):
-            return not re.sub(r"[?#].*", "", package.version).endswith(".whl")
-        return may_have_to_be_built(self.uv.cache_dir or self.uv.layout.cache, package.name, package.version)
-
-    def _without_wheel(self, packages: t.Sequence[Package]) -> set[str]:
-        """Those that uv knows no wheel of that fits, by name."""
+    def _without_wheel(self, packages: t.Sequence[Package]) -> list[Package]:
+        """Those of ``packages`` that uv knows no wheel of that fits."""
         if not packages:
-            return set()
-        done = self.uv.check(
+            return []
+        args = [
             "pip", "compile", "--quiet", "--no-deps", "--no-header", "--no-annotate", "--format", "pylock.toml",
             "--python", self.interpreter, *self._platform(), *self._no_binary(),
             self._write("suspects.in", [package.pin for package in packages]),
-            message=f"environment {self.spec.name}: uv cannot tell which packages of its lock have to be built",
-            variables=self.spec.uv_variables(),
-            cwd=self.scratch,
-        )  # fmt: skip
-        # It is uv that wrote this TOML. Wheels of which none fits are not in it.
-        found = set()
+        ]  # fmt: skip
+        variables = self.spec.uv_variables()
+        # What has just been resolved is in the cache.
+        done = self.uv.run(*args, variables={**variables, "UV_OFFLINE": "1"}, cwd=self.scratch)
+        if done.rc != 0:
+            done = self.uv.check(
+                *args,
+                message=f"environment {self.spec.name}: uv cannot tell which packages of its lock have to be built",
+                variables=variables,
+                cwd=self.scratch,
+            )
+        # It is uv that wrote this TOML. Wheels that do not fit are not in it.
+        wheels = set()
         for table in done.stdout.split("[[packages]]")[1:]:
             name = re.search(r'^name = "([^"]+)"', table, re.MULTILINE)
-            if name and not re.search(r"^wheels = |^archive = .*\.whl\b", table, re.MULTILINE):
-                found.add(normalize(name[1]))
-        return found
+            if name and re.search(r"^wheels = |^archive = .*\.whl\b", table, re.MULTILINE):
+                wheels.add(normalize(name[1]))
+        return [package for package in packages if package.name not in wheels]
 
-    def _add(self, package: Package, found: dict[str, Build], inside: tuple[str, ...] = ()) -> None:
-        """Add to ``found`` what a package is built with, if it is, after what that is built with."""
-        if package.pin in found or package.pin in inside:
-            return
-        pins = self._ask(package)
-        if pins is None:
-            return
-        requires = self._pinned(pins, package.pin)
-        for each in requires:
-            if self._may_be_built(each):
-                self._add(each, found, (*inside, package.pin))
-        found[package.pin] = Build(package.name, package.version, requires)
+    def _add(self, packages: t.Sequence[Package], found: dict[str, Build], inside: tuple[str, ...] = ()) -> None:
+        """Add to ``found`` what ``packages`` are built with, as far as they are: first what that is built with."""
+        for package in self._without_wheel([p for p in packages if p.pin not in found and p.pin not in inside]):
+            pins = self._ask(package) if package.pin not in found else None
+            if pins is not None:
+                requires = self._pinned(pins, package.pin)
+                self._add(requires, found, (*inside, package.pin))
+                found[package.pin] = Build(package.name, package.version, requires)
 
     def _ask(self, package: Package) -> t.Optional[list[str]]:
         """What is in the build environment of a package, as requirements; None where it is not built."""

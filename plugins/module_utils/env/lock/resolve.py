@@ -61,7 +61,7 @@ def resolve(uv: Uv, request: Request, interpreter: str, prior: t.Optional[str]) 
             seed = compiled(Sources(requirements=_SEED))
             packages += locks.parse(seed, what="the lock of pip").packages
         packages = _applying(uv, packages, interpreter, scratch)
-        builds = finder.find(packages, lock.builds, resolved=spec.project is None and spec.lock is None)
+        builds = finder.find(packages, lock.builds)
     text = locks.render(
         packages,
         builds,
