@@ -127,7 +127,7 @@ class Declaration:
 
     def _plain(self, path: str) -> str:
         """A file of requirements and their hashes, and nothing else."""
-        text = re.sub(r"\\\n", " ", _read(path))  # One line each.
+        text = re.sub(r"[ \t]*\\\n[ \t]*", " ", _read(path))  # One line each.
         return "\n".join(_requirement(line, path) for line in significant_lines(text)) + "\n"
 
     def _project(self, path: str) -> tuple[tuple[str, str], ...]:

@@ -75,7 +75,7 @@ def test_what_packages_are_built_with(files: Files) -> None:
         p__pyproject_toml=PROJECT,
         p__uv_lock="version = 1\n",
     )
-    builds = (("build-constraints.in", "smith<2\n"), ("b.txt", f"helper==1.0       --hash=sha256:{'1' * 64}\n"))
+    builds = (("build-constraints.in", "smith<2\n"), ("b.txt", f"helper==1.0 --hash=sha256:{'1' * 64}\n"))
     fields = {"build_constraints": ("smith<2",), "build_constraints_files": ("b.txt",)}
     assert here.sources(of_file(**fields)).build_constraints == builds
     assert here.sources(spec(lock="l.txt", **fields)).build_constraints == builds
