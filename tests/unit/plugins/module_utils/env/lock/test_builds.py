@@ -22,6 +22,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import Envi
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError, UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed, SystemRunner
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv.cache import borrow
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Index, Uv
 from ansible_collections.uvnas.cluster.tests.support.wheels import (
     write_backend,
@@ -330,6 +331,18 @@ def test_a_lock_that_somebody_made(uv: Uv, links: Path) -> None:
     write_backend(links, "smith", "2.0")
     assert built_with(resolved(uv, lock=text)) == built_with(text)
     assert built_with(resolved(uv, lock=bare)) == {"alpha==1.0": {"smith": "2.0"}}
+
+
+def test_what_was_built_for_another_share_is_borrowed(uv: Uv, links: Path, tmp_path: Path) -> None:
+    """With all that it is built with gone; but not if that is something else."""
+    text = resolved(uv, "alpha")
+    assert installed(uv, text, tmp_path)[0].rc == 0
+    other = uv_of(tmp_path / "other", links)
+    for wheel in links.glob("*.whl"):
+        wheel.unlink()
+    assert borrow(uv.layout.cache, other.layout.cache, {"alpha": "1.0"}, PYTHON)
+    assert installed(other, text, tmp_path, built=True)[0].rc == 0
+    assert installed(other, text.replace("core==1.0", "core==2.0"), tmp_path, built=True)[0].rc != 0
 
 
 def test_secrets_are_not_for_builds(links: Path, tmp_path: Path) -> None:
