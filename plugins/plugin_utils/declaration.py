@@ -158,14 +158,17 @@ def _build_constraints(text: str, path: str) -> list[tuple[str, str]]:
     settings = tool.get("uv") if isinstance(tool, dict) else None
     given = settings.get("build-constraint-dependencies", []) if isinstance(settings, dict) else []
     lines = []
-    for item in given if isinstance(given, list) else [given]:
-        requirement, hashes = (
-            (item.get("requirement"), item.get("hashes", [])) if isinstance(item, dict) else (item, [])
-        )
-        if not (isinstance(requirement, str) and isinstance(hashes, list) and all(isinstance(h, str) for h in hashes)):
-            raise SpecError(f"{path}: build-constraint-dependencies has {item!r}, which is no requirement")
-        lines.append(_requirement(" ".join([requirement, *(f"--hash={each}" for each in hashes)]), path))
+    for item in _list(given):
+        parts = [item.get("requirement"), *_list(item.get("hashes", []))] if isinstance(item, dict) else [item]
+        words = [part for part in parts if isinstance(part, str) and len(part.splitlines()) == 1]
+        if len(words) != len(parts):
+            raise SpecError(f"{path}: build-constraint-dependencies has something in it that is no requirement")
+        lines.append(_requirement(" ".join([words[0], *(f"--hash={each}" for each in words[1:])]), path))
     return [("pyproject.toml.in", _lines(lines))] if lines else []
+
+
+def _list(value: t.Any) -> list[t.Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _workspace(project: dict[str, t.Any], path: str) -> dict[str, t.Any]:

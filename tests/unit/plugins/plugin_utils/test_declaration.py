@@ -93,7 +93,9 @@ build-constraint-dependencies = ["cmake>4", {{requirement = "smith==1", hashes =
 """
 
 
-@pytest.mark.parametrize("given", ["[1]", '["-r x"]', '[{hashes = ["x"]}]', "1", '["a @ https://me:x@host/a.zip"]'])
+@pytest.mark.parametrize(
+    "given", ["[1]", '["-r x"]', '["a\\n-r x"]', '[{hashes = ["x"]}]', "1", '["a @ https://me:x@host/a.zip"]']
+)
 def test_what_a_project_cannot_say_of_it(files: Files, given: str) -> None:
     text = f"[tool.uv]\nbuild-constraint-dependencies = {given}\n"
     with pytest.raises(SpecError, match="pyproject.toml"):
