@@ -76,6 +76,18 @@ options:
         type: list
         elements: str
         default: []
+      build_constraints:
+        description:
+          - Constraints on what packages are built with, where they have to be built. Hashes in them count.
+          - What has an exact version here (V(cmake==4.1.2)) is locked for any build that asks for it.
+        type: list
+        elements: str
+        default: []
+      build_constraints_files:
+        description: Files with such constraints, on the controller.
+        type: list
+        elements: str
+        default: []
       project:
         description:
           - Directory of a project with C(pyproject.toml) and C(uv.lock), on the controller.

@@ -32,6 +32,8 @@ ENVIRONMENT_KEYS: Spec = {
     "constraints_files": _TEXTS,
     "overrides": _TEXTS,
     "overrides_files": _TEXTS,
+    "build_constraints": _TEXTS,
+    "build_constraints_files": _TEXTS,
     "project": _TEXT,
     "extras": _TEXTS,
     "groups": _TEXTS,

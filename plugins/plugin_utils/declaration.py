@@ -63,10 +63,14 @@ class Declaration:
 
     def sources(self, spec: EnvironmentSpec) -> Sources:
         """The texts that ``spec`` names. Raises SpecError for one that cannot be read."""
+        builds = [("build-constraints.in", _lines(spec.build_constraints))] if spec.build_constraints else []
+        builds += [(os.path.basename(p), self._plain(self._path(p))) for p in spec.build_constraints_files]
         if spec.project is not None:
-            return Sources(project=self._project(spec.project))
+            project = self._project(spec.project)
+            builds += _build_constraints(project[0][1], os.path.join(self._path(spec.project), project[0][0]))
+            return Sources(project=project, build_constraints=tuple(builds))
         if spec.lock is not None:
-            return Sources(lock=self._ready_lock(spec.lock))
+            return Sources(lock=self._ready_lock(spec.lock), build_constraints=tuple(builds))
         requirements = [("requirements.in", _lines(spec.requirements))] if spec.requirements else []
         constraints = [("constraints.in", _lines(spec.constraints))] if spec.constraints else []
         overrides = [("overrides.in", _lines(spec.overrides))] if spec.overrides else []
@@ -74,7 +78,7 @@ class Declaration:
             requirements.append((os.path.basename(path), self._requirements(self._path(path), constraints, ())))
         constraints += [(os.path.basename(path), self._plain(self._path(path))) for path in spec.constraints_files]
         overrides += [(os.path.basename(path), self._plain(self._path(path))) for path in spec.overrides_files]
-        return Sources(tuple(requirements), tuple(constraints), tuple(overrides))
+        return Sources(tuple(requirements), tuple(constraints), tuple(overrides), tuple(builds))
 
     def kept(self, env: str) -> LockText | None:
         """The lock of an environment as it is kept on the controller; None where there is none."""
@@ -122,8 +126,9 @@ class Declaration:
         return "\n".join(lines) + "\n"
 
     def _plain(self, path: str) -> str:
-        """A file of requirements and nothing else."""
-        return "\n".join(_requirement(line, path) for line in significant_lines(_read(path))) + "\n"
+        """A file of requirements and their hashes, and nothing else."""
+        text = re.sub(r"[ \t]*\\\n[ \t]*", " ", _read(path))  # One line each.
+        return "\n".join(_requirement(line, path) for line in significant_lines(text)) + "\n"
 
     def _project(self, path: str) -> tuple[tuple[str, str], ...]:
         """pyproject.toml and uv.lock of a project, and pyproject.toml of the members of its workspace."""
@@ -145,6 +150,25 @@ class Declaration:
             text = from_pylock(_toml(text, path), what=path)
         parse(text, what=path)
         return text
+
+
+def _build_constraints(text: str, path: str) -> list[tuple[str, str]]:
+    """What the pyproject.toml of a project says of it with uv's ``build-constraint-dependencies``. Raises SpecError."""
+    tool = _toml(text, path).get("tool")
+    settings = tool.get("uv") if isinstance(tool, dict) else None
+    given = settings.get("build-constraint-dependencies", []) if isinstance(settings, dict) else []
+    lines = []
+    for item in _list(given):
+        parts = [item.get("requirement"), *_list(item.get("hashes", []))] if isinstance(item, dict) else [item]
+        words = [part for part in parts if isinstance(part, str) and len(part.splitlines()) == 1]
+        if len(words) != len(parts):
+            raise SpecError(f"{path}: build-constraint-dependencies has something in it that is no requirement")
+        lines.append(_requirement(" ".join([words[0], *(f"--hash={each}" for each in words[1:])]), path))
+    return [("pyproject.toml.in", _lines(lines))] if lines else []
+
+
+def _list(value: t.Any) -> list[t.Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _workspace(project: dict[str, t.Any], path: str) -> dict[str, t.Any]:

@@ -146,7 +146,10 @@ def _problems(spec: EnvironmentSpec) -> t.Iterator[str]:
         if not line.strip() or len(line.splitlines()) != 1 or line.lstrip().startswith("-"):
             shown = secrets.scrub(line)
             yield f"requirements: {shown!r} is no requirement; files go to requirements_files, indexes to uvnas_index"
-    for key in ("requirements", "constraints", "overrides"):
+    for line in spec.build_constraints:
+        if not line.strip() or len(line.splitlines()) != 1 or line.lstrip().startswith("-"):
+            yield f"build_constraints: {secrets.scrub(line)!r} is no requirement; files go to build_constraints_files"
+    for key in ("requirements", "constraints", "overrides", "build_constraints"):
         for line in getattr(spec, key) or ():
             if secrets.has_credentials(line):
                 shown = secrets.scrub(line)

@@ -24,7 +24,10 @@ _RECIPE = 2
 
 @dataclasses.dataclass(frozen=True)
 class Ingredients:
-    """All that decides what a generation contains. Equal ingredients, equal generation id, on every share."""
+    """All that decides what a generation contains. Equal ingredients, equal generation id, on every share.
+
+    And equal content, as far as the packages are wheels. The lock has what others are built with, and not the host.
+    """
 
     lock_digest: str
     interpreter_key: str

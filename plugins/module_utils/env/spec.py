@@ -29,6 +29,8 @@ class EnvironmentSpec:
     constraints_files: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     overrides_files: tuple[str, ...] = ()
+    build_constraints: tuple[str, ...] = ()
+    build_constraints_files: tuple[str, ...] = ()
     project: t.Optional[str] = None
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
@@ -90,6 +92,8 @@ class Sources:
     requirements: tuple[tuple[str, str], ...] = ()
     constraints: tuple[tuple[str, str], ...] = ()
     overrides: tuple[tuple[str, str], ...] = ()
+    # Of what packages are built with.
+    build_constraints: tuple[tuple[str, str], ...] = ()
     # Of a project: paths relative to it, pyproject.toml and uv.lock among them.
     project: tuple[tuple[str, str], ...] = ()
     # A ready-made lock, in requirements format.
@@ -104,7 +108,8 @@ class Sources:
         lock = data.get("lock")
         if not (lock is None or is_text(lock)):
             raise SpecError("sources: lock is no text")
-        texts = {key: _files(data, key) for key in ("requirements", "constraints", "overrides", "project")}
+        keys = ("requirements", "constraints", "overrides", "build_constraints", "project")
+        texts = {key: _files(data, key) for key in keys}
         return cls(**texts, lock=lock)
 
 
@@ -130,6 +135,8 @@ def spec_digest(spec: EnvironmentSpec, sources: Sources, index_settings: t.Mappi
     }
     if spec.glibc and spec.project is None and spec.lock is None:  # Those two are not resolved for any platform.
         what["glibc"] = spec.glibc
+    if sources.build_constraints:
+        what["build_constraints"] = [significant_lines(text) for _name, text in sources.build_constraints]
     return of_data(what)
 
 

@@ -8,7 +8,8 @@ structure, as seen with uv 0.13 (N is a number that uv raises when it changes a 
 
     archive-vN/<id>/                                  an unpacked wheel
     wheels-vN/<index>/<package>/<version>-<tags>      a relative link to it; beside it files that say what it is
-    sdists-vN/<index>/<package>/<version>/            of what was built here: the same, one level further down
+    sdists-vN/<index>/<package>/<version>/<id>/       of what was built here: the same, and the sources
+    sdists-vN/<index>/<package>/<version>/<id>/<id>/  of what was built with variables of its own: the same
     simple-vN/<index>/<package>.rkyv                  what the index offers
 
 ``<index>`` is ``pypi``, or ``index/<digest of its URL>``. An archive is taken only if every file of it has the hash
@@ -70,9 +71,7 @@ def _has(cache: str, name: str, version: str, minor: str) -> bool:
     built = (
         entry
         for directory in _directories(cache, "sdists-v*", os.path.join(name, version))
-        for revision in os.scandir(directory)
-        if revision.is_dir()
-        for entry in os.scandir(revision.path)
+        for entry in _built(directory)
     )
     return any(entry.is_symlink() for entries in (downloaded, built) for entry in entries)
 
@@ -90,10 +89,18 @@ def _borrow(source: str, target: str, name: str, version: str, minor: str) -> No
         for revision in os.scandir(directory):
             if not revision.is_dir():
                 _copy_entry(revision, source, target)
-                continue
-            for entry in sorted(os.scandir(revision.path), key=lambda entry: entry.is_symlink()):
-                if entry.name != _SOURCES:
-                    _copy_entry(entry, source, target)
+        for entry in sorted(_built(directory), key=lambda entry: entry.is_symlink()):
+            _copy_entry(entry, source, target)
+
+
+def _built(directory: str) -> t.Iterator[os.DirEntry[str]]:
+    """What is in the cache of that which was built from the sources that ``directory`` has."""
+    for revision in os.scandir(directory):
+        for entry in os.scandir(revision.path) if revision.is_dir() else ():
+            if entry.is_dir(follow_symlinks=False):
+                yield from os.scandir(entry.path) if entry.name != _SOURCES else ()
+            else:
+                yield entry
 
 
 def _directories(cache: str, bucket: str, tail: str) -> t.Iterator[str]:

@@ -161,9 +161,14 @@ class Uv:
         *args: str,
         variables: t.Optional[t.Mapping[str, str]] = None,
         cwd: t.Optional[str] = None,
+        build_variables: t.Optional[t.Mapping[str, t.Mapping[str, str]]] = None,
     ) -> Completed:
-        """Run ``uv args…``; ``variables`` are further ones. A return code other than 0 is no error here."""
+        """Run ``uv args…``; ``variables`` are further ones. A return code other than 0 is no error here.
+
+        ``build_variables`` are those of builds, by the normalized name of what is built.
+        """
         known, settings = config.split({**self.variables(), **(variables or {})})
+        settings += config.build_variables(build_variables or {})
         told = config.ARGUMENTS if settings else ()
         return self.runner.run(self._argv((*told, *args)), variables=known, cwd=cwd, stdin=settings or None)
 

@@ -13,6 +13,8 @@ Facts about uv 0.13 used here:
 * An index has the same place in its cache, and among the others the same rank, in a variable or in the file.
 * The credentials of an index with a name (``UV_INDEX_<NAME>_PASSWORD``) do not win over those in a URL of the file.
 * Where the file names a proxy, no variable of a proxy counts, ``NO_PROXY`` included. It knows no ``ALL_PROXY``.
+
+Some of what is no secret can be said there only, see build_variables().
 """
 
 from __future__ import annotations
@@ -63,6 +65,15 @@ def split(variables: t.Mapping[str, str]) -> tuple[dict[str, str], str]:
     return left, "".join(tables)
 
 
+def build_variables(packages: t.Mapping[str, t.Mapping[str, str]]) -> str:
+    """The part of the configuration file that gives builds variables, by the normalized name of what is built.
+
+    uv 0.13 keeps a package that was built with other variables in another place of its cache.
+    """
+    tables = (f"[extra-build-variables.{name}]\n{_toml(packages[name])}" for name in sorted(packages))
+    return "".join(tables)
+
+
 def check_variables(variables: t.Mapping[str, t.Any]) -> None:
     """Raise SpecError where one of these, which an admin gives uv, could not be kept from what uv starts."""
     texts = {name: str(value) for name, value in variables.items()}
@@ -70,6 +81,12 @@ def check_variables(variables: t.Mapping[str, t.Any]) -> None:
         raise SpecError(
             "uvnas_uv_variables cannot have UV_CONFIG_FILE: its configuration file is how secrets get to it",
             hint="Have its settings in uvnas_index, and in other variables.",
+        )
+    loose = sorted({"UV_NO_BUILD_ISOLATION", "UV_BUILD_CONSTRAINT"} & set(texts))
+    if loose:
+        raise SpecError(
+            f"uvnas_uv_variables cannot have {' and '.join(loose)}: what packages are built with is locked",
+            hint="build_constraints of an environment has a say in it.",
         )
     known = {name for name in texts if name in _INDEXES or name in _OTHER_ADDRESSES or name.upper() in _PROXIES}
     wrong = [n for n, v in texts.items() if n not in known and not is_index_credential(n) and is_secret(n, v)]

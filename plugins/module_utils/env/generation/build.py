@@ -36,7 +36,7 @@ from ...uv.wheel import installed_packages
 from ..lock.file import LockText
 from ..plan import Ingredients
 from ..spec import EnvironmentSpec
-from . import needs, pin, record
+from . import needs, pin, record, sources
 from .size import seal
 
 # Of uv: how many threads link files, and how many processes compile bytecode (seen with strace). By default as many as
@@ -155,41 +155,38 @@ def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
     """
     name, lock = what.spec.name, layout.generation_lock(what.spec.name, what.id)
     interpreter = layout.interpreter_bin(what.ingredients.interpreter_key, what.interpreter.minor)
-    options = ["--system-site-packages"] if what.spec.system_site_packages else []
+    seen = ["--system-site-packages"] if what.spec.system_site_packages else []
     uv.check(
-        "venv", "--quiet", "--no-project", "--python", interpreter, "--prompt", name, *options, path,
+        "venv", "--quiet", "--no-project", "--python", interpreter, "--prompt", name, *seen, path,
         message=f"environment {name}: cannot create a virtual environment", hint=_room(layout),
     )  # fmt: skip
     # uv has made it, for everybody to write. Who holds that lock keeps uv waiting.
     lock_of_uv = os.path.join(path, ".lock")
     files.make_private(lock_of_uv)
     files.write(lock, what.lock.text)
-    sync = ["--python", os.path.join(path, "bin", "python"), "--require-hashes", "--allow-empty-requirements"]
-    if what.spec.compile_bytecode:
-        sync.append("--compile-bytecode")
+    arguments = ["--python", os.path.join(path, "bin", "python"), "--require-hashes"]
     if what.link_mode:
-        sync += ["--link-mode", what.link_mode]
+        arguments += ["--link-mode", what.link_mode]
     for package in what.spec.no_binary:
-        sync += ["--no-binary", package]
-    sync += platform_arguments(name, what.spec.glibc, uv.runner)
+        arguments += ["--no-binary", package]
+    arguments += platform_arguments(name, what.spec.glibc, uv.runner)
+    options = ["--allow-empty-requirements", *(["--compile-bytecode"] if what.spec.compile_bytecode else [])]
     variables = what.spec.uv_variables()
     if what.workers and _WORKERS not in uv.variables():
         variables[_WORKERS] = str(what.workers)
     versions = what.lock.lock.versions
-    done = None
-    if any(borrow(cache, layout.cache, versions, what.interpreter.minor) for cache in what.caches):
-        offline = {**variables, "UV_OFFLINE": "1"}
-        done = uv.run("pip", "sync", "--quiet", *sync, lock, variables=offline)
-    if done is None or done.rc != 0:
-        done = uv.run("pip", "sync", "--quiet", *sync, lock, variables=variables)
+    built = any(borrow(cache, layout.cache, versions, what.interpreter.minor) for cache in what.caches)
+    done = sources.install(uv, what.lock.lock, lock, arguments, options, variables, built=built)
     if done.rc != 0:
+        why = sources.explain(uv, what.lock.lock, ["--python", interpreter], done.stderr)
+        problem, hint = why or ("cannot install its lock", "")
         raise CommandError(
-            f"environment {name}: cannot install its lock",
-            cmd=["uv", "pip", "sync", *sync, lock],
+            f"environment {name}: {problem}",
+            cmd=["uv", "pip", "sync", *arguments, *options, lock],
             rc=done.rc,
             stdout=done.stdout,
             stderr=done.stderr,
-            hint=_room(layout),
+            hint=_room(layout) or hint,
         )
     os.unlink(lock_of_uv)  # Nobody installs here again; and who copies the environment may read all of it.
 

@@ -146,13 +146,13 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
         """What the module returns about one lock."""
         if text is None:
             return {"action": step.action, "changed": True, "digest": None, "packages_changed": ["not known yet"]}
-        before = step.on_share.versions if step.on_share is not None else {}
+        before = step.on_share.all_versions if step.on_share is not None else {}
         changed = step.on_share is None or text.text != step.on_share.text
         fact: Result = {
             "action": step.action,
             "changed": changed,
             "digest": text.lock.digest,
-            "packages_changed": locks.changes(before, text.lock.versions) if changed else [],
+            "packages_changed": locks.changes(before, text.lock.all_versions) if changed else [],
         }
         if changed:
             fact["versions"] = text.lock.versions

@@ -4,7 +4,12 @@
 """Lock text and the packages in it.
 
 A lock is a requirements file in which every package is pinned and hashed, after one comment line that says what it was
-resolved from. It can be read, reviewed and installed without this collection.
+resolved from. It can be read, reviewed and installed without this collection. What the packages that have to be built
+are built with is pinned and hashed too, in comments at its end::
+
+    # Build requirements of alpha==1.0:
+    #     setuptools==80.9.0 \\
+    #         --hash=sha256:…
 """
 
 from __future__ import annotations
@@ -31,6 +36,10 @@ _DIRECT = re.compile(
 )
 _HASH = re.compile(r"\s--hash[= ]([a-z0-9]+:[0-9a-fA-F]+)(?=\s|\Z)")
 _COMMENT = re.compile(r"(^|\s)#.*")
+# Where what something is built with begins, and what the lines of that begin with.
+_BUILD = "# Build requirements of "
+_OF_ANY = "any package"
+_INSIDE = "#     "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +53,34 @@ class Package:
     # The lines of the entry as they stand in the lock, comments included.
     text: str
 
+    @property
+    def pin(self) -> str:
+        """It as a requirement, without marker and hashes."""
+        return pin(self.name, self.version)
+
+
+@dataclasses.dataclass(frozen=True)
+class Build:
+    """What a package is built with: one of the lock, or one that something else in it is built with.
+
+    Without a name it is what any build may use.
+    """
+
+    name: str
+    version: str
+    requires: tuple[Package, ...]
+
+    @property
+    def pin(self) -> str:
+        """The package as a requirement."""
+        return pin(self.name, self.version) if self.name else _OF_ANY
+
+    @property
+    def text(self) -> str:
+        """As it stands in a lock."""
+        lines = [line for package in self.requires for line in package.text.split("\n")]
+        return "\n".join([f"{_BUILD}{self.pin}:", *(f"{_INSIDE}{line}" for line in lines)])
+
 
 @dataclasses.dataclass(frozen=True)
 class Lock:
@@ -51,16 +88,36 @@ class Lock:
 
     packages: tuple[Package, ...]
     spec_digest: t.Optional[str]
+    # In an order in which they can be built: what another one is built with comes first.
+    builds: tuple[Build, ...] = ()
 
     @functools.cached_property
     def digest(self) -> str:
         """Of what is locked, not of how it is written: comments and order do not count."""
-        return of_data(sorted((p.name, p.version, p.marker, *sorted(p.hashes)) for p in self.packages))
+        packages = plain(self.packages)
+        builds = sorted([build.name, build.version, plain(build.requires)] for build in self.builds)
+        return of_data({"packages": packages, "builds": builds} if builds else packages)
 
     @property
     def versions(self) -> dict[str, str]:
         """Version by package name."""
         return {package.name: package.version for package in self.packages}
+
+    @property
+    def all_versions(self) -> dict[str, str]:
+        """The same, and those of what packages are built with: by ``setuptools (to build alpha)``."""
+        built = {f"{p.name} (to build {b.name or _OF_ANY})": p.version for b in self.builds for p in b.requires}
+        return {**self.versions, **built}
+
+
+def plain(packages: t.Iterable[Package]) -> list[tuple[str, ...]]:
+    """What is locked, for a digest."""
+    return sorted((p.name, p.version, p.marker, *sorted(p.hashes)) for p in packages)
+
+
+def pin(name: str, version: str) -> str:
+    """The requirement of exactly this version, or of this address."""
+    return f"{name}{' ' if version.startswith('@') else '=='}{version}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,12 +149,20 @@ class LockText:
         return parse(self.text, what=self.what, hint=self.hint)
 
     @property
-    def versions(self) -> dict[str, str]:
-        """Version by package; empty where the text is no lock any more."""
+    def all_versions(self) -> dict[str, str]:
+        """Version by package, and by what packages are built with; empty where the text is no lock any more."""
         try:
-            return self.lock.versions
+            return self.lock.all_versions
         except UvnasError:
             return {}
+
+    @property
+    def names(self) -> set[str]:
+        """All packages in it, those included that others are built with."""
+        try:
+            return {*self.lock.versions, *(p.name for build in self.lock.builds for p in build.requires)}
+        except UvnasError:
+            return set()
 
 
 def parse(text: str, *, what: str, hint: str = _HINT) -> Lock:
@@ -106,13 +171,22 @@ def parse(text: str, *, what: str, hint: str = _HINT) -> Lock:
     Strict, as uv must not read anything into it that is not seen here: an option that is no hash, or a line that only
     one of the two takes for the continuation of another.
     """
-    header = read_header(text)
-    packages = []
-    problems = []
+    problems: list[str] = []
     if len(text.splitlines()) != len(text.split("\n")) - text.endswith("\n") - (not text):
         problems.append("it has characters that end a line for some programs and not for others, such as a form feed")
     if not is_text(text):
         problems.append("it has a character in it that no file can have")
+    packages = _packages(text, problems)
+    builds = _builds(text, problems) if _BUILD in text else ()
+    if problems:
+        shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+        raise UvnasError(f"{what} is not a lock: {shown}", hint=hint)
+    return Lock(packages, read_header(text).get("spec"), builds)
+
+
+def _packages(text: str, problems: list[str]) -> tuple[Package, ...]:
+    """The packages in a requirements file; what is wrong with it is added to ``problems``."""
+    packages = []
     for entry in _entries(text):
         logical = _logical(entry)
         requirement, *options = re.split(r"(?=\s--hash)", " " + logical, maxsplit=1)
@@ -136,10 +210,35 @@ def parse(text: str, *, what: str, hint: str = _HINT) -> Lock:
         groups = match.groupdict()
         version = groups.get("version") or f"@ {groups['url']}"
         packages.append(Package(normalize(groups["name"]), version, groups["marker"] or "", hashes, entry))
-    if problems:
-        shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
-        raise UvnasError(f"{what} is not a lock: {shown}", hint=hint)
-    return Lock(tuple(packages), header.get("spec"))
+    return tuple(packages)
+
+
+def _builds(text: str, problems: list[str]) -> tuple[Build, ...]:
+    """What packages are built with, as the comments of a lock have it; what is wrong is added to ``problems``."""
+    found: dict[str, Build] = {}
+    lines = iter(text.replace("\r\n", "\n").split("\n"))
+    line = next(lines, None)
+    while line is not None:
+        head = line.rstrip()
+        line = next(lines, None)
+        if not head.startswith(_BUILD):
+            continue
+        inside = []
+        while line is not None and line.startswith(_INSIDE):
+            inside.append(line[len(_INSIDE) :])
+            line = next(lines, None)
+        what = head[len(_BUILD) :]
+        match = _PINNED.match(what[:-1]) or _DIRECT.match(what[:-1])
+        if not what.endswith(":") or not (match or what[:-1] == _OF_ANY) or what in found:
+            problems.append(f"{scrub(head)!r} names no package, or one that it has named before")
+            continue
+        if has_credentials(what):
+            problems.append(f"{scrub(head)!r} has credentials in its URL, which would be on the share")
+            continue
+        groups = match.groupdict() if match else {"name": "", "version": ""}
+        version = groups.get("version", f"@ {groups.get('url')}")
+        found[what] = Build(normalize(groups["name"]), version, _packages("\n".join(inside), problems))
+    return tuple(found.values())
 
 
 def read_header(text: str) -> dict[str, t.Any]:
@@ -157,12 +256,19 @@ def read_header(text: str) -> dict[str, t.Any]:
 
 
 def render(
-    packages: t.Iterable[Package], *, environment: str, spec_digest: str, python: str, glibc: t.Optional[str] = None
+    packages: t.Iterable[Package],
+    builds: t.Iterable[Build] = (),
+    *,
+    environment: str,
+    spec_digest: str,
+    python: str,
+    glibc: t.Optional[str] = None,
 ) -> str:
     """The text of a lock of ``packages``."""
     known = {"format": 1, "environment": environment, "python": python, "spec": spec_digest, "glibc": glibc}
     header = json.dumps({key: value for key, value in known.items() if value is not None}, sort_keys=True)
-    body = "\n".join(package.text for package in sorted(packages, key=lambda package: package.name))
+    entries = [package.text for package in sorted(packages, key=lambda package: package.name)]
+    body = "\n".join([*entries, *(build.text for build in builds)])
     return f"{_HEADER}{header}\n{body}\n" if body else f"{_HEADER}{header}\n"
 
 

@@ -114,7 +114,7 @@ class Upgrade:
         if self.environments and not named:
             return False, ()
         wanted = {normalize(package) for package in self.packages}
-        return False, tuple(sorted(wanted & set(on_share.versions if on_share is not None else ())))
+        return False, tuple(sorted(wanted & (on_share.names if on_share is not None else set())))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,17 +5,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import os
 import re
 import tempfile
 import typing as t
 
+from ...errors import UvnasError
 from ...uv.command import Uv
 from ...uv.target import platform_arguments
 from ...uv.wheel import normalize
 from ..spec import EnvironmentSpec, Sources, significant_lines
 from . import file as locks
+from .builds import Finder
 
 # What "pip" in an environment means: a pinned, hashed package of its lock like any other.
 _SEED = (("seed.in", "pip\n"),)
@@ -42,20 +46,25 @@ def resolve(uv: Uv, request: Request, interpreter: str, prior: t.Optional[str]) 
     spec, sources = request.spec, request.sources
     warnings: list[str] = []
     with tempfile.TemporaryDirectory(prefix="uvnas-") as scratch:
+        finder = _finder(uv, request, interpreter, scratch, prior)
+        compiled = functools.partial(_compile, uv, request, finder, interpreter, scratch, prior)
         if spec.project is not None:
             text = _export(uv, spec, sources, interpreter, scratch, warnings)
         elif spec.lock is not None:
             text = sources.lock or ""
         else:
             seeded = dataclasses.replace(sources, requirements=sources.requirements + (_SEED if spec.seed else ()))
-            text = _compile(uv, request, seeded, interpreter, scratch, prior)
-        packages = list(locks.parse(text, what=f"environment {spec.name}: its lock").packages)
+            text = compiled(seeded)
+        lock = locks.parse(text, what=f"environment {spec.name}: its lock")
+        packages = list(lock.packages)
         if spec.seed and "pip" not in {package.name for package in packages}:
-            seed = _compile(uv, request, Sources(requirements=_SEED), interpreter, scratch, prior)
+            seed = compiled(Sources(requirements=_SEED))
             packages += locks.parse(seed, what="the lock of pip").packages
         packages = _applying(uv, packages, interpreter, scratch)
+        builds = finder.find(packages, lock.builds)
     text = locks.render(
         packages,
+        builds,
         environment=spec.name,
         spec_digest=request.spec_digest,
         python=spec.python,
@@ -64,7 +73,27 @@ def resolve(uv: Uv, request: Request, interpreter: str, prior: t.Optional[str]) 
     return text, warnings
 
 
-def _compile(uv: Uv, request: Request, sources: Sources, interpreter: str, scratch: str, prior: t.Optional[str]) -> str:
+def _finder(uv: Uv, request: Request, interpreter: str, scratch: str, prior: t.Optional[str]) -> Finder:
+    """What finds out what packages are built with."""
+    directory = os.path.join(scratch, "builds")
+    os.mkdir(directory)
+    before = None
+    with contextlib.suppress(UvnasError):  # It is replaced, whatever is wrong with it.
+        before = locks.parse(prior or "", what="the lock so far")
+    spec, sources = request.spec, request.sources
+    upgrade, packages = request.upgrade, request.upgrade_packages
+    return Finder(uv, spec, sources, interpreter, directory, before, upgrade, packages)
+
+
+def _compile(
+    uv: Uv,
+    request: Request,
+    finder: Finder,
+    interpreter: str,
+    scratch: str,
+    prior: t.Optional[str],
+    sources: Sources,
+) -> str:
     """``uv pip compile`` of requirements; empty text for no requirements at all."""
     spec = request.spec
     if not any(significant_lines(text) for _name, text in sources.requirements):
@@ -76,6 +105,7 @@ def _compile(uv: Uv, request: Request, sources: Sources, interpreter: str, scrat
     for option, files in (("--constraints", sources.constraints), ("--overrides", sources.overrides)):
         for name in _write_all(scratch, files):
             args += [option, name]
+    args += finder.limits()
     if spec.exclude_newer:
         args += ["--exclude-newer", spec.exclude_newer]
     for package in spec.no_binary:

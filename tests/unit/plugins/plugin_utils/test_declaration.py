@@ -66,6 +66,42 @@ def test_what_stands_in_files(files: Files) -> None:
     )
 
 
+def test_what_packages_are_built_with(files: Files) -> None:
+    """In the inventory, in files as uv writes them, and in a project."""
+    here = files(
+        b_txt=f"helper==1.0 \\\n    --hash=sha256:{'1' * 64}\n    # via x\n",
+        a_txt="alpha\n",
+        l_txt=f"alpha==1 --hash=sha256:{'1' * 64}\n",
+        p__pyproject_toml=PROJECT,
+        p__uv_lock="version = 1\n",
+    )
+    builds = (("build-constraints.in", "smith<2\n"), ("b.txt", f"helper==1.0 --hash=sha256:{'1' * 64}\n"))
+    fields = {"build_constraints": ("smith<2",), "build_constraints_files": ("b.txt",)}
+    assert here.sources(of_file(**fields)).build_constraints == builds
+    assert here.sources(spec(lock="l.txt", **fields)).build_constraints == builds
+    of_project = ("pyproject.toml.in", f"cmake>4\nsmith==1 --hash=sha256:{'2' * 64}\n")
+    assert here.sources(spec(project="p", **fields)).build_constraints == (*builds, of_project)
+    assert here.sources(spec(project="p")).build_constraints == (of_project,)
+
+
+PROJECT = f"""
+[project]
+name = "p"
+version = "1"
+[tool.uv]
+build-constraint-dependencies = ["cmake>4", {{requirement = "smith==1", hashes = ["sha256:{"2" * 64}"]}}]
+"""
+
+
+@pytest.mark.parametrize(
+    "given", ["[1]", '["-r x"]', '["a\\n-r x"]', '[{hashes = ["x"]}]', "1", '["a @ https://me:x@host/a.zip"]']
+)
+def test_what_a_project_cannot_say_of_it(files: Files, given: str) -> None:
+    text = f"[tool.uv]\nbuild-constraint-dependencies = {given}\n"
+    with pytest.raises(SpecError, match="pyproject.toml"):
+        files(p__pyproject_toml=text, p__uv_lock="version = 1\n").sources(spec(project="p"))
+
+
 @pytest.mark.parametrize("word", ["-r ", "-r", "--requirement ", "--requirement="])
 def test_includes_stand_where_they_are_and_start_at_their_file(word: str, files: Files) -> None:
     here = files(a_txt=f"alpha\n{word}sub/b.txt\ndelta\n", sub__b_txt="-r c.txt\n", sub__c_txt="gamma\n")

@@ -34,6 +34,10 @@ def refusal(*items: t.Mapping[str, t.Any]) -> str:
         without("requirements", requirements_files=["a.in"], constraints_files=["c.txt"], overrides_files=["o.txt"]),
         without("requirements", project="src/analysis", extras=["dev"], groups=["test"]),
         without("requirements", lock="analysis.txt"),
+        *(
+            {**item, "build_constraints": ["cmake==4.1.2", "setuptools<81"], "build_constraints_files": ["b.txt"]}
+            for item in (GOOD, without("requirements", lock="l.txt"), without("requirements", project="p"))
+        ),
         without(requirements=[]),
         without(name="a.b_c+d-1", python="3.13.1t", shares=["nas_a"], imports=["numpy.linalg", "_ctypes"]),
         without(name="n" * 64, constraints=["numpy<3"], overrides=["pandas==2.2.3"], exclude_newer="2026-01-31"),
@@ -110,6 +114,11 @@ def test_null_is_the_default() -> None:
             (without(requirements=[line]), f"requirements: {line!r} is no requirement; files go to requirements_files")
             for line in ("", "  ", "-r other.in", "--index-url https://a.example", "a\nb")
         ),
+        *(
+            (without(build_constraints=[line]), f"build_constraints: {line!r} is no requirement; files go to build_")
+            for line in ("", "-r other.in", "a\n--index-url https://a.example")
+        ),
+        (without(build_constraints=["a @ https://me:x@a.example/a.zip"]), "build_constraints: 'a @ https://****@a.ex"),
     ],
 )
 def test_what_is_refused(item: dict[str, t.Any], problem: str) -> None:

@@ -92,6 +92,7 @@ def test_the_digest_does_not_depend_on_the_order_of_sets() -> None:
         {"sources": dataclasses.replace(SOURCES, requirements=(("a.in", "numpy\n"), ("b.in", "pandas>=2\n")))},
         {"sources": dataclasses.replace(SOURCES, constraints=())},
         {"sources": dataclasses.replace(SOURCES, overrides=SOURCES.constraints)},
+        {"sources": dataclasses.replace(SOURCES, build_constraints=SOURCES.constraints)},
         {"sources": dataclasses.replace(SOURCES, project=(("pyproject.toml", "[project]\n"),))},
         {"sources": dataclasses.replace(SOURCES, lock="numpy==2\n")},
     ],

@@ -120,7 +120,12 @@ def test_what_may_be_given(variables: dict[str, t.Any]) -> None:
     assert "geheim" not in str(left)
 
 
-@pytest.mark.parametrize("name", ["GITHUB_PAT", "UV_API_KEY", "HF_TOKEN", "UV_PUBLISH_PASSWORD", "UV_CONFIG_FILE"])
+# Builds would have what no lock says.
+LOOSE = ["UV_NO_BUILD_ISOLATION", "UV_BUILD_CONSTRAINT"]
+SECRET = ["GITHUB_PAT", "UV_API_KEY", "HF_TOKEN", "UV_PUBLISH_PASSWORD"]
+
+
+@pytest.mark.parametrize("name", [*SECRET, "UV_CONFIG_FILE", *LOOSE])
 def test_what_may_not(name: str) -> None:
     with pytest.raises(SpecError, match=name) as caught:
         config.check_variables({name: "geheim"})

@@ -202,7 +202,7 @@ def test_a_text_is_read_as_far_as_somebody_wants_to_know() -> None:
     damaged = lock.LockText(
         '# uvnas.cluster lock: {"spec": "5"}\nnumpy>=2\n', "environment x: its lock", "Put it right."
     )
-    assert (damaged.spec_digest, damaged.versions) == ("5", {})
+    assert (damaged.spec_digest, damaged.all_versions) == ("5", {})
     with pytest.raises(UvnasError, match="environment x: its lock is not a lock: 'numpy>=2' is not pinned") as caught:
         _lock = damaged.lock
     assert caught.value.hint == "Put it right."
@@ -213,7 +213,7 @@ def test_a_lock_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     parse = lock.parse
     monkeypatch.setattr(lock, "parse", lambda text, **more: parsed.append(text) or parse(text, **more))
     text = lock.LockText("a==1 --hash=sha256:" + "2" * 64)
-    assert (text.versions, text.lock.digest, text.lock.versions) == ({"a": "1"}, text.lock.digest, {"a": "1"})
+    assert (text.all_versions, text.lock.digest, text.lock.versions) == ({"a": "1"}, text.lock.digest, {"a": "1"})
     assert parsed == [text.text]
 
 
@@ -237,3 +237,54 @@ def test_a_lock_with_a_password_in_it_is_refused_and_not_shown() -> None:
     with pytest.raises(UvnasError, match="credentials in its URL") as caught:
         lock.parse(text, what="it")
     assert "geheim" not in str(caught.value)
+
+
+HASHED = "a==1 --hash=sha256:" + "1" * 64 + "\n"
+BUILT = """\
+# Build requirements of c @ https://x.example.org/c.tar.gz:
+#     d==1 \\
+#         --hash=sha256:2222222222222222222222222222222222222222222222222222222222222222
+# Build requirements of a==1:
+#     b==2 --hash=sha256:3333333333333333333333333333333333333333333333333333333333333333
+# Build requirements of any package:
+"""
+
+
+def test_what_packages_are_built_with() -> None:
+    read = parse(HASHED + BUILT)
+    assert read.versions == {"a": "1"}
+    assert [(b.name, b.version, [p.pin for p in b.requires]) for b in read.builds] == [
+        ("c", "@ https://x.example.org/c.tar.gz", ["d==1"]),
+        ("a", "1", ["b==2"]),
+        ("", "", []),
+    ]
+    assert read.all_versions == {"a": "1", "d (to build c)": "1", "b (to build a)": "2"}
+    text = lock.render(read.packages, read.builds, environment="x", spec_digest="5", python="3.12")
+    assert text.endswith(HASHED + BUILT)
+    assert parse(text).digest == read.digest != parse(HASHED).digest
+    assert parse(HASHED + BUILT.replace("3333", "4444")).digest != read.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("# Build requirements of a==1\n", "names no package"),
+        ("# Build requirements of a:\n", "names no package"),
+        ("# Build requirements of a==1:\n# Build requirements of a==1:\n", "that it has named before"),
+        ("# Build requirements of a==1:\n#     b==1\n", "'b==1' has no --hash"),
+        ("# Build requirements of a==1:\n#     b\n", "'b' is not pinned"),
+        ("# Build requirements of a==1:\n#     --index-url https://x\n", "is not pinned"),
+        ("# Build requirements of a @ https://me:secret@x/a.zip:\n", "has credentials in its URL"),
+    ],
+)
+def test_what_packages_are_built_with_is_as_strict(text: str, problem: str) -> None:
+    with pytest.raises(UvnasError) as failed:
+        parse(HASHED + text)
+    assert problem in str(failed.value)
+    assert "secret" not in str(failed.value)
+
+
+def test_what_stands_elsewhere_is_a_comment() -> None:
+    """Where the lines of a build end, its requirements do."""
+    text = HASHED + "# Build requirements of a==1:\n#  b==1\n#     c==1\n"
+    assert [build.requires for build in parse(text).builds] == [()]

@@ -1,0 +1,70 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is built when, with what, and under which name uv keeps it. With the real uv: see lock/test_builds.py."""
+
+from __future__ import annotations
+
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation.sources import Turn, turns
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.file import Build, Lock, Package
+
+
+def packages(*pins: str) -> tuple[Package, ...]:
+    return tuple(Package(*pin.split("=="), "", ("sha256:1",), pin) for pin in pins)  # type: ignore[call-arg,arg-type]
+
+
+def build(pin: str, *requires: str) -> Build:
+    name, _equal, version = pin.partition("==")
+    return Build(name, version, packages(*requires))
+
+
+def lock(*builds: Build, installs: tuple[str, ...] = ("a==1",)) -> Lock:
+    return Lock(packages(*installs), None, builds)
+
+
+def shown(found: list[Turn]) -> list[tuple[list[str], list[str]]]:
+    return [([build.pin for build in turn.builds], sorted(p.pin for p in turn.allowed)) for turn in found]
+
+
+def test_wheels_are_installed_in_one_turn_that_may_build_nothing() -> None:
+    assert turns(lock()) == [Turn((), (), {})]
+
+
+def test_what_agrees_is_built_at_once() -> None:
+    found = turns(lock(build("b==1", "s==1"), build("a==1", "b==1", "s==1")))
+    assert shown(found) == [(["b==1", "a==1"], ["b==1", "s==1"])]
+    assert set(found[0].variables) == {"a", "b"}
+
+
+def test_what_does_not_is_built_in_turns() -> None:
+    found = turns(lock(build("b==1", "s==1"), build("a==1", "s==2", "b==1"), installs=("a==1", "b==1")))
+    assert shown(found) == [(["b==1"], ["s==1"]), (["a==1"], ["b==1", "s==2"])]
+    # The second finds what the first has built.
+    assert found[0].variables["b"] == found[1].variables["b"] != found[1].variables["a"]
+
+
+def test_what_is_installed_is_not_taken_for_what_a_build_asks_for() -> None:
+    found = turns(lock(build("b==1"), build("a==1", "b==1"), installs=("a==1", "b==2")))
+    assert shown(found) == [(["b==1", "a==1"], ["b==1"]), ([], [])]
+    assert found[1].variables == {"a": found[0].variables["a"]}
+
+
+def test_what_any_build_may_use_gives_way() -> None:
+    found = turns(lock(build("a==1", "s==1"), build("", "s==2", "cmake==4")))
+    assert shown(found) == [(["a==1"], ["cmake==4", "s==1"])]
+
+
+def test_whatever_it_is_built_with_it_has_another_place() -> None:
+    def place(*builds: Build) -> str:
+        return turns(lock(*builds))[-1].variables["a"]["UVNAS_BUILD_REQUIREMENTS"]
+
+    plain = build("a==1", "s==1", "b==1")
+    places = [
+        place(plain),
+        place(build("a==1", "s==2", "b==1")),
+        place(build("b==1", "s==1"), plain),
+        place(build("b==1", "s==1", "t==1"), plain),
+        place(plain, build("", "cmake==4")),
+    ]
+    assert len(set(places)) == len(places)
+    assert place(build("a==1", "b==1", "s==1")) == places[0]

@@ -1,0 +1,361 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What packages are built with, found out and used with the real uv, from a directory of small packages."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+import uv as uv_package
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import sources as builds
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock import file as locks
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.resolve import Request, resolve
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec, Sources
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError, UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed, SystemRunner
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv.cache import borrow
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Index, Uv
+from ansible_collections.uvnas.cluster.tests.support.wheels import (
+    write_backend,
+    write_index,
+    write_sdist_for,
+    write_small_sdist,
+    write_small_wheel,
+)
+
+PYTHON = ".".join(platform.python_version_tuple()[:2])
+
+
+class Counting(SystemRunner):
+    def __init__(self) -> None:
+        self.commands: list[list[str]] = []
+
+    def run(self, cmd: t.Sequence[str], **more: t.Any) -> Completed:
+        self.commands.append(list(cmd))
+        return super().run(cmd, **more)
+
+
+@pytest.fixture
+def links(tmp_path: Path) -> Path:
+    """alpha, an sdist for the backend smith, which needs core and asks for helper; delta, a wheel."""
+    directory = tmp_path / "links"
+    write_backend(directory, "smith", "1.0", requires=["core"], asks=["helper"])
+    write_small_wheel(directory, "core", "1.0")
+    write_small_wheel(directory, "helper", "1.0")
+    write_small_wheel(directory, "delta", "1.0")
+    write_sdist_for(directory, "alpha", "1.0", "smith", ["smith>=1"])
+    return directory
+
+
+def uv_of(root: Path, links: Path) -> Uv:
+    layout = Layout(str(root))
+    os.makedirs(layout.bin_dir)
+    os.symlink(uv_package.find_uv_bin(), layout.uv)
+    return Uv(layout, Counting(), Index(find_links=(str(links),), offline=True))
+
+
+@pytest.fixture
+def uv(tmp_path: Path, links: Path) -> Uv:
+    return uv_of(tmp_path / "share", links)
+
+
+def texts(*lines: str, name: str = "requirements.in") -> tuple[tuple[str, str], ...]:
+    return ((name, "".join(f"{line}\n" for line in lines)),)
+
+
+def resolved(uv: Uv, *requirements: str, prior: str | None = None, upgrade: t.Any = False, **more: t.Any) -> str:
+    fields = {"no_binary": more.pop("no_binary", ()), "lock": "it" if "lock" in more else None}
+    sources = Sources(requirements=texts(*requirements), **more)
+    packages = () if upgrade is True else tuple(upgrade or ())
+    spec = EnvironmentSpec("analysis", python=PYTHON, **fields)
+    text, warnings = resolve(uv, Request(spec, "5" * 64, sources, upgrade is True, packages), sys.executable, prior)
+    assert warnings == []
+    return text
+
+
+def read(text: str) -> locks.Lock:
+    return locks.parse(text, what="it")
+
+
+def built_with(text: str) -> dict[str, dict[str, str]]:
+    return {build.pin: {p.name: p.version for p in build.requires} for build in read(text).builds}
+
+
+def installed(uv: Uv, text: str, tmp_path: Path, **more: t.Any) -> tuple[Completed, Path]:
+    """What becomes of installing a lock the way that generations are built; and the directory of packages."""
+    environment = tmp_path / f"env-{len(list(tmp_path.iterdir()))}"
+    uv.check("venv", "--quiet", "--python", sys.executable, str(environment), message="no venv")
+    lock = tmp_path / "lock.txt"
+    lock.write_text(text, encoding="utf-8")
+    arguments = ["--python", str(environment / "bin" / "python"), "--require-hashes"]
+    done = builds.install(uv, read(text), str(lock), arguments, ["--allow-empty-requirements"], {}, **more)
+    return done, environment / "lib" / f"python{PYTHON}" / "site-packages"
+
+
+def maker(site: Path, name: str = "alpha") -> str:
+    return (site / f"{name}.py").read_text(encoding="utf-8").strip().partition(" = ")[2].strip("'")
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_what_is_asked_for_at_build_is_locked(uv: Uv, links: Path, tmp_path: Path) -> None:
+    text = resolved(uv, "alpha", "delta")
+    lock = read(text)
+    assert lock.versions == {"alpha": "1.0", "delta": "1.0"}
+    assert built_with(text) == {"alpha==1.0": {"core": "1.0", "helper": "1.0", "smith": "1.0"}}
+    assert lock.builds[0].requires[1].hashes == ("sha256:" + digest(links / "helper-1.0-py3-none-any.whl"),)
+    assert "# Build requirements of alpha==1.0:\n#     core==1.0 \\\n#         --hash=sha256:" in text
+    done, site = installed(uv, text, tmp_path)
+    assert (done.rc, done.stderr) == (0, "")
+    assert maker(site) == "smith 1.0"
+    assert sorted(path.name for path in site.glob("*.dist-info")) == ["alpha-1.0.dist-info", "delta-1.0.dist-info"]
+
+
+def test_it_is_usable_without_this_collection(uv: Uv, tmp_path: Path) -> None:
+    """By uv as it is, and with the command that the documentation gives."""
+    (tmp_path / "train.txt").write_text(resolved(uv, "alpha"), encoding="utf-8")
+    uv.check("venv", "--quiet", "--python", sys.executable, str(tmp_path / "bare"), message="no venv")
+    python = ["--python", str(tmp_path / "bare" / "bin" / "python")]
+    uv.check("pip", "sync", *python, "--require-hashes", str(tmp_path / "train.txt"), message="")
+    uv.check("cache", "clean", "alpha", message="")
+    command = "sed -n 's/^#     //p' train.txt > build.txt"
+    subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, check=True)
+    sync = ["pip", "sync", "--reinstall", "--require-hashes", "--require-build-hashes"]
+    uv.check(*sync, *python, "--build-constraints", "build.txt", "train.txt", message="", cwd=str(tmp_path))
+
+
+def test_another_index_cannot_build_something_else(uv: Uv, links: Path, tmp_path: Path) -> None:
+    """One locked source distribution, two indexes with different build backends of the same version."""
+    text = resolved(uv, "alpha")
+    others = tmp_path / "others"
+    write_backend(others, "smith", "1.0", requires=["core"])  # It asks for nothing: another file.
+    write_small_wheel(others, "core", "1.0")
+    (others / "alpha-1.0.tar.gz").write_bytes((links / "alpha-1.0.tar.gz").read_bytes())
+    done, _site = installed(uv_of(tmp_path / "other", others), text, tmp_path)
+    assert done.rc != 0
+    assert "Hash mismatch for `smith==1.0`" in done.stderr
+
+
+def test_another_index_with_a_newer_backend_builds_the_same(uv: Uv, links: Path, tmp_path: Path) -> None:
+    text = resolved(uv, "alpha")
+    write_backend(links, "smith", "2.0")
+    done, site = installed(uv_of(tmp_path / "other", links), text, tmp_path)
+    assert done.rc == 0
+    assert maker(site) == "smith 1.0"
+
+
+def test_what_was_built_with_something_else_is_not_taken_from_the_cache(uv: Uv, links: Path, tmp_path: Path) -> None:
+    first = resolved(uv, "alpha")
+    assert maker(installed(uv, first, tmp_path)[1]) == "smith 1.0"
+    write_backend(links, "smith", "2.0")
+    second = resolved(uv, "alpha")
+    assert built_with(second) == {"alpha==1.0": {"smith": "2.0"}}
+    assert read(first).digest != read(second).digest
+    assert maker(installed(uv, second, tmp_path)[1]) == "smith 2.0"
+    assert maker(installed(uv, first, tmp_path)[1]) == "smith 1.0"
+
+
+def test_versions_so_far_are_kept(uv: Uv, links: Path) -> None:
+    first = resolved(uv, "alpha")
+    write_backend(links, "smith", "2.0")
+    write_small_wheel(links, "helper", "2.0")
+    assert resolved(uv, "alpha", prior=first) == first
+    some = resolved(uv, "alpha", prior=first, upgrade=["helper"])
+    assert built_with(some) == {"alpha==1.0": {"core": "1.0", "helper": "2.0", "smith": "1.0"}}
+    assert built_with(resolved(uv, "alpha", prior=first, upgrade=True)) == {"alpha==1.0": {"smith": "2.0"}}
+    fewer = resolved(uv, "alpha", prior=first, build_constraints=texts("smith>1"))
+    assert built_with(fewer) == {"alpha==1.0": {"smith": "2.0"}}
+
+
+def test_wheels_cost_one_look_at_the_cache(uv: Uv, tmp_path: Path) -> None:
+    """And that is when a lock is made, not when it is installed."""
+    runner = t.cast("Counting", uv.runner)
+    text = resolved(uv, "delta")
+    assert len(runner.commands) == 2
+    runner.commands.clear()
+    assert installed(uv, text, tmp_path)[0].rc == 0
+    assert [command[5] for command in runner.commands] == ["venv", "pip"]
+    assert "--require-build-hashes" in runner.commands[1]
+
+
+def test_a_wheel_beside_it_is_what_counts(uv: Uv, links: Path, tmp_path: Path) -> None:
+    write_small_wheel(links, "alpha", "1.0")
+    uv = Uv(uv.layout, uv.runner, Index(write_index(tmp_path / "simple", links)))
+    text = resolved(uv, "alpha")
+    assert built_with(text) == {}
+    assert built_with(resolved(uv, "alpha", no_binary=("alpha",))) == {
+        "alpha==1.0": {"core": "1.0", "helper": "1.0", "smith": "1.0"}
+    }
+    # By now uv has seen its sources.
+    assert resolved(uv, "alpha") == text
+
+
+def test_a_wheel_for_others_is_none(links: Path, tmp_path: Path) -> None:
+    """uv takes the metadata from it, and does not look into the sources."""
+    write_small_wheel(links, "alpha", "1.0", tag="cp39-cp39-win_amd64")
+    uv = uv_of(tmp_path / "share", links)
+    indexed = Uv(uv.layout, uv.runner, Index(write_index(tmp_path / "simple", links)))
+    assert built_with(resolved(indexed, "alpha")) == {"alpha==1.0": {"core": "1.0", "helper": "1.0", "smith": "1.0"}}
+
+
+def test_of_what_a_build_needs_built_and_in_two_versions(uv: Uv, links: Path, tmp_path: Path) -> None:
+    """beta is built with gear, which is built with an older smith than beta; and gear itself is in the lock, newer."""
+    write_backend(links, "smith", "2.0")
+    write_sdist_for(links, "gear", "1.0", "smith", ["smith<2"])
+    write_sdist_for(links, "gear", "2.0", "smith", ["smith"])
+    write_sdist_for(links, "beta", "1.0", "smith", ["smith==2.0", "gear==1.0"])
+    text = resolved(uv, "beta", "gear")
+    assert built_with(text) == {
+        "gear==1.0": {"core": "1.0", "helper": "1.0", "smith": "1.0"},
+        "beta==1.0": {"gear": "1.0", "smith": "2.0"},
+        "gear==2.0": {"smith": "2.0"},
+    }
+    done, site = installed(uv_of(tmp_path / "fresh", links), text, tmp_path)
+    assert (done.rc, done.stderr) == (0, "")
+    assert (maker(site, "beta"), maker(site, "gear")) == ("smith 2.0", "smith 2.0")
+
+
+def test_nothing_is_needed(uv: Uv, links: Path, tmp_path: Path) -> None:
+    """A backend of its own, and nothing else; the lock says that it is built."""
+    write_small_sdist(links, "gamma", "1.0", {})
+    text = resolved(uv, "gamma")
+    assert built_with(text) == {"gamma==1.0": {}}
+    done, site = installed(uv, text, tmp_path)
+    assert done.rc == 0
+    assert (site / "gamma" / "__init__.py").exists()
+
+
+def test_what_is_locked_by_its_address(uv: Uv, links: Path, tmp_path: Path) -> None:
+    """The package, and what it is built with."""
+    address = f"file://{links}/smith-1.0-py3-none-any.whl"
+    write_sdist_for(links, "beta", "1.0", "smith", [f"smith @ {address}"])
+    text = resolved(uv, f"beta @ file://{links}/beta-1.0.tar.gz")
+    pin = f"beta @ file://{links}/beta-1.0.tar.gz"
+    assert built_with(text) == {pin: {"core": "1.0", "helper": "1.0", "smith": f"@ {address}"}}
+    done, site = installed(uv, text, tmp_path)
+    assert (done.rc, done.stderr) == (0, "")
+    assert maker(site, "beta") == "smith 1.0"
+
+
+def test_version_control_has_no_hash(uv: Uv, links: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    (repository / "x").parent.mkdir()
+    write_sdist_for(tmp_path / "unpacked", "vice", "1.0", "smith", ["smith"])
+    subprocess.run(
+        ["tar", "-xzf", str(tmp_path / "unpacked" / "vice-1.0.tar.gz"), "--strip-components=1"],
+        cwd=repository,
+        check=True,
+    )
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "init.defaultBranch=main"]
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "x"]):
+        subprocess.run([*git, *command], cwd=repository, check=True)
+    write_sdist_for(links, "beta", "1.0", "smith", ["smith", f"vice @ git+file://{repository}"])
+    online = Uv(uv.layout, uv.runner, Index(write_index(tmp_path / "simple", links)))  # Not offline, for git.
+    with pytest.raises(UvnasError) as failed:
+        resolved(online, "beta")
+    assert "beta==1.0 is built with vice from version control or from a directory" in str(failed.value)
+    assert 'constraints: ["beta!=1.0"]' in failed.value.hint
+
+
+def test_what_cannot_be_had(uv: Uv, links: Path) -> None:
+    write_sdist_for(links, "beta", "1.0", "smith", ["nowhere"])
+    with pytest.raises(CommandError) as failed:
+        resolved(uv, "beta")
+    assert str(failed.value).startswith("environment analysis: cannot find out what beta==1.0 is built with")
+    assert "nowhere" in failed.value.stderr
+    assert "build_constraints:" in failed.value.hint
+
+
+def test_a_backend_that_fails(uv: Uv, links: Path) -> None:
+    """Its newest version asks for what there is not; what the hint says helps."""
+    write_backend(links, "smith", "3.0", asks=["nowhere"])
+    with pytest.raises(CommandError) as failed:
+        resolved(uv, "alpha")
+    assert "nowhere" in failed.value.stderr
+    text = resolved(uv, "alpha", build_constraints=texts("smith<3"))
+    assert built_with(text) == {"alpha==1.0": {"core": "1.0", "helper": "1.0", "smith": "1.0"}}
+
+
+def test_declared_versions_are_locked_and_their_hashes_count(uv: Uv, links: Path, tmp_path: Path) -> None:
+    write_small_wheel(links, "tool", "1.0", ["core"])
+    wheel = digest(links / "smith-1.0-py3-none-any.whl")
+    given = texts("tool==1.0", f"smith==1.0 --hash=sha256:{wheel}")
+    text = resolved(uv, "alpha", build_constraints=given)
+    assert built_with(text)["any package"] == {"core": "1.0", "smith": "1.0", "tool": "1.0"}
+    smiths = [p for build in read(text).builds for p in build.requires if p.name == "smith"]
+    assert {p.hashes for p in smiths} == {(f"sha256:{wheel}",)}
+    assert installed(uv, text, tmp_path)[0].rc == 0
+    with pytest.raises(CommandError) as failed:
+        resolved(uv, "alpha", build_constraints=texts(f"smith==1.0 --hash=sha256:{'5' * 64}"))
+    assert "Hash mismatch" in failed.value.stderr
+
+
+def test_what_a_build_asks_for_here_only(uv: Uv, links: Path, tmp_path: Path) -> None:
+    """As another host has no cmake, say. The hint says what to declare, and it helps."""
+    text = resolved(uv, "alpha")
+    fewer = "".join(
+        line for line in text.splitlines(True) if "helper" not in line and digest(links / HELPER) not in line
+    )
+    assert built_with(fewer) == {"alpha==1.0": {"core": "1.0", "smith": "1.0"}}
+    done, _site = installed(uv, fewer, tmp_path)
+    assert done.rc != 0
+    found = builds.explain(uv, read(fewer), ["--python", sys.executable], done.stderr)
+    assert found is not None
+    problem, hint = found
+    assert problem == "alpha==1.0 asks for helper to be built, and its lock has no hash of that"
+    assert hint.endswith('build_constraints: ["helper==1.0"]')
+    declared = resolved(uv, build_constraints=texts("helper==1.0"), lock=fewer)
+    assert built_with(declared)["any package"] == {"helper": "1.0"}
+    assert installed(uv, declared, tmp_path)[0].rc == 0
+
+
+HELPER = "helper-1.0-py3-none-any.whl"
+
+
+def test_a_lock_that_somebody_made(uv: Uv, links: Path) -> None:
+    """Without what its packages are built with, and with it."""
+    text = resolved(uv, "alpha", "delta")
+    bare = "\n".join(line for line in text.splitlines() if not line.startswith("#")) + "\n"
+    assert built_with(resolved(uv, lock=bare)) == built_with(text)
+    write_backend(links, "smith", "2.0")
+    assert built_with(resolved(uv, lock=text)) == built_with(text)
+    assert built_with(resolved(uv, lock=bare)) == {"alpha==1.0": {"smith": "2.0"}}
+
+
+def test_what_was_built_for_another_share_is_borrowed(uv: Uv, links: Path, tmp_path: Path) -> None:
+    """With all that it is built with gone; but not if that is something else."""
+    text = resolved(uv, "alpha")
+    assert installed(uv, text, tmp_path)[0].rc == 0
+    other = uv_of(tmp_path / "other", links)
+    for wheel in links.glob("*.whl"):
+        wheel.unlink()
+    assert borrow(uv.layout.cache, other.layout.cache, {"alpha": "1.0"}, PYTHON)
+    assert installed(other, text, tmp_path, built=True)[0].rc == 0
+    assert installed(other, text.replace("core==1.0", "core==2.0"), tmp_path, built=True)[0].rc != 0
+
+
+def test_secrets_are_not_for_builds(links: Path, tmp_path: Path) -> None:
+    """Nor is what finds out what they are built with left on the share."""
+    spy = tmp_path / "spied"
+    before = f"open({str(spy)!r}, 'a').write(repr(dict(__import__('os').environ)))\n"
+    write_small_sdist(links, "gamma", "1.0", {}, before)
+    uv = uv_of(tmp_path / "share", links)
+    secret = Uv(
+        uv.layout, uv.runner, Index("https://robot:hunter2@packages.example.org/simple", (), (str(links),), True)
+    )
+    text = resolved(secret, "gamma")
+    assert "hunter2" not in text
+    assert not spy.exists() or "hunter2" not in spy.read_text(encoding="utf-8")
+    assert installed(secret, text, tmp_path)[0].rc == 0
+    assert "hunter2" not in spy.read_text(encoding="utf-8")
