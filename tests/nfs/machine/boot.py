@@ -107,6 +107,8 @@ def have_python_packages(root: Path) -> None:
             "uv", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", "--python-version", "3.11",
             "--target", target, "--requirements", requirements,
         )  # fmt: skip
+        # Or every process of Ansible would do that.
+        run("chroot", root, "python3", "-m", "compileall", "-q", "/opt/python")
         stamp.touch()
 
 

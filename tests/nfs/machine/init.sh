@@ -30,7 +30,7 @@ rpcbind -w
 
 mapfile -d '' -t arguments </state/arguments
 cd /checkout || exit
-PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/python python3 -m pytest -p no:cacheprovider --rootdir /checkout \
+PYTHONPATH=/opt/python python3 -m pytest -p no:cacheprovider --rootdir /checkout \
     --junit-xml=build/results/nfs.xml "${arguments[@]}" tests/nfs </dev/null
 echo $? >/state/status
 sync
