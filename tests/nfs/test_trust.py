@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.uvnas.cluster.tests.nfs.conftest import EXPORT, OTHER, TOOLS, Client, NfsSite
+from ansible_collections.uvnas.cluster.tests.support.nfs import EXPORT, OTHER, TOOLS, Client, NfsSite
 from ansible_collections.uvnas.cluster.tests.support.sites import Run
 
 # Hold a read lock in the first of the files that lets us, and say so.

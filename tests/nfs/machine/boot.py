@@ -41,7 +41,18 @@ DEBIAN = (
     "util-linux",
 )
 # What environments of the tests are made of. A wheel of each, and of what it needs, is fetched beforehand.
-PACKAGES = ("attrs", "charset-normalizer", "idna", "markupsafe", "rich", "six==1.16.0", "six==1.17.0", "uv==0.13.9")
+PACKAGES = (
+    "attrs",
+    "charset-normalizer",
+    "idna",
+    "markupsafe",
+    "numpy",
+    "pandas",
+    "rich",
+    "six==1.16.0",
+    "six==1.17.0",
+    "uv==0.13.9",
+)
 
 
 def main() -> int:
@@ -130,6 +141,8 @@ def have_wheels() -> None:
 
 def boot(kernel: Path, root: Path, arguments: list[str]) -> int:
     """Run pytest in the machine; its return code."""
+    if not any(Path(argument.partition("::")[0]).exists() for argument in arguments):
+        arguments = [*arguments, "tests/nfs"]
     shutil.copy(HERE / "init.sh", root / "init.sh")
     (STATE / "arguments").write_text("".join(f"{argument}\0" for argument in arguments))
     results = ROOT / "build" / "results"

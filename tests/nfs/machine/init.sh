@@ -31,7 +31,7 @@ rpcbind -w
 mapfile -d '' -t arguments </state/arguments
 cd /checkout || exit
 PYTHONPATH=/opt/python python3 -m pytest -p no:cacheprovider --rootdir /checkout \
-    --junit-xml=build/results/nfs.xml "${arguments[@]}" tests/nfs </dev/null
+    --junit-xml=build/results/nfs.xml "${arguments[@]}" </dev/null
 echo $? >/state/status
 sync
 echo o >/proc/sysrq-trigger
