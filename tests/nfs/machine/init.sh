@@ -20,6 +20,8 @@ mount -t hostfs -o "$(argument state)" state /state
 ip link set lo up
 hostname server
 
+# Else the first lock after a start of the server waits for 50 s.
+modprobe lockd nlm_grace_period=5
 modprobe -a nfs nfsv4 nfsd veth bridge
 mount -t rpc_pipefs pipefs /run/rpc_pipefs
 mount -t nfsd nfsd /proc/fs/nfsd
