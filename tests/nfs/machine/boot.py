@@ -171,10 +171,10 @@ def boot(kernel: Path, root: Path, arguments: list[str]) -> int:
             os.killpg(machine.pid, signal.SIGKILL)
     if not status.exists():
         print(
-            f"User Mode Linux has not come to the end of the tests on this machine (Linux {platform.release()}). See what "
-            "it says above. It needs x86-64, ptrace() for root (a container may forbid it: CAP_SYS_PTRACE, seccomp), and "
-            f"{MEMORY} MB of memory (UVNAS_NFS_MEMORY). The other tests do not need it: make lint test-unit "
-            "test-sanity test-integration test-compat test-molecule.",
+            "User Mode Linux has not come to the end of the tests on this machine "
+            f"(Linux {platform.release()}); see what it says above. It needs ptrace() for root (a container may forbid "
+            f"it: CAP_SYS_PTRACE, seccomp), and {MEMORY} MB of memory (UVNAS_NFS_MEMORY). The other tests do not need "
+            "it: make lint test-unit test-sanity test-integration test-compat test-molecule.",
             file=sys.stderr,
         )
         return 1
