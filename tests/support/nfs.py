@@ -25,6 +25,8 @@ from ansible_collections.uvnas.cluster.tests.support.sites import ROOT, Site
 NAS = Path("/nas")
 EXPORT = Path("/export")
 SERVER = "10.0.0.1"
+# Seconds: a limit, so that nothing waits for ever, and not a measure.
+LIMIT = 900.0
 OWNER, OTHER = "uvadmin", "mallory"
 UIDS = {OWNER: 4001, OTHER: 4002}
 
@@ -64,7 +66,7 @@ class Client:
         self, *command: str | Path, user: str | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(*command, user=user), check=check, text=True, capture_output=True, timeout=120
+            self.command(*command, user=user), check=check, text=True, capture_output=True, timeout=LIMIT
         )
 
     def mount(self, options: str = "vers=4.2") -> None:
