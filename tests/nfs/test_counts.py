@@ -45,7 +45,7 @@ def test_no_op_of_a_stack(site: NfsSite, stack: Run, counts: Counts) -> None:
         again = site.envs([STACK])
     assert (again.rc, again.changed) == (0, 0), again.output
     # It does not grow with what is in an environment.
-    assert row["c1"] < 200
+    assert row["c1"] < 400
 
 
 def test_verification_of_a_stack(site: NfsSite, stack: Run, clients: dict[str, Client], counts: Counts) -> None:

@@ -21,7 +21,7 @@ from ansible_collections.uvnas.cluster.tests.support.sites import Run
 
 # RPCs of one host in a run of site.yml that changes nothing, for one small environment, and of the role envs in it.
 # About twice what there are: they are to be noticed when something begins to walk through a share.
-NO_OP, NO_OP_OF_ENVS = 600, 200
+NO_OP, NO_OP_OF_ENVS = 800, 400
 
 
 @pytest.mark.nfs_short
