@@ -31,7 +31,7 @@ RELEASE = "bookworm"
 # Megabytes.
 MEMORY = int(os.environ.get("UVNAS_NFS_MEMORY") or 3072)
 # Seconds; the whole of the tests takes a fraction of it.
-LIMIT = float(os.environ.get("UVNAS_NFS_LIMIT") or 5400)
+LIMIT = float(os.environ.get("UVNAS_NFS_LIMIT") or 10800)
 DEBIAN = (
     "binutils",
     "iproute2",
