@@ -28,7 +28,8 @@ ANTSIBULL_DOCS = antsibull-docs --config-file docs/docsite/antsibull-docs.cfg
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint lint-python lint-ansible lint-docs lint-shell test-unit soak test-sanity test-integration \
-	test-compat test-molecule test-nfs test-deps test-molecule-deps benchmark benchmark-fleet docs schema requirements clean
+	test-compat test-molecule test-nfs test-nfs-short test-deps test-molecule-deps test-nfs-deps benchmark \
+	benchmark-fleet docs schema requirements clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +41,9 @@ demo: $(VENV)/.ready ## One share under ./.demo, from nothing to two environment
 
 ## Testing it
 
-test: test-deps lint docs test-unit test-sanity test-integration test-compat test-molecule ## All of the tests, and what they need
-	@python tests/tools/summary.py $(addprefix $(RESULTS)/,unit.xml integration.xml compat-unit.xml compat-integration.xml) \
+test: test-deps lint docs test-unit test-sanity test-integration test-compat test-nfs-short test-molecule ## All of the tests, and what they need
+	@python tests/tools/summary.py \
+		$(addprefix $(RESULTS)/,unit.xml integration.xml compat-unit.xml compat-integration.xml nfs.xml) \
 		$(RESULTS)/molecule-*.xml
 
 lint: lint-python lint-ansible lint-docs lint-shell ## Style, types, docs and changelog
@@ -87,15 +89,20 @@ test-molecule: $(VENV_DEV)/.ready test-molecule-deps ## A real cluster in contai
 	molecule destroy
 	MOLECULE_COMMAND_BORDERS=0 molecule test --all
 
-test-nfs: $(VENV_DEV)/.ready ## On a real NFS server with two clients, in a kernel of its own, see tests/nfs
-	tests/tools/os-packages.sh nfs
+test-nfs: $(VENV_DEV)/.ready test-nfs-deps ## On a real NFS server with two clients, in a kernel of its own: an hour
 	python tests/nfs/machine/boot.py $(PYTEST_ARGS)
+
+test-nfs-short: $(VENV_DEV)/.ready test-nfs-deps ## A part of test-nfs: five minutes
+	python tests/nfs/machine/boot.py -m nfs_short $(PYTEST_ARGS)
 
 test-deps: ## What the tests use of the operating system
 	tests/tools/os-packages.sh
 
 test-molecule-deps:
 	tests/tools/os-packages.sh machines
+
+test-nfs-deps:
+	tests/tools/os-packages.sh nfs
 
 benchmark: $(VENV_DEV)/.ready test-deps ## The benchmark: a table of medians and ratios
 	python tests/benchmark/benchmark.py

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
@@ -20,6 +19,7 @@ import urllib.request
 from pathlib import Path
 
 import container_engine
+import debian
 
 HERE = Path(__file__).parent
 REPOSITORY = "localhost/uvnas-machines"
@@ -84,28 +84,9 @@ def _debian(engine: container_engine.Engine, release: str) -> str:
             return pulled
     with tempfile.TemporaryDirectory() as directory:
         archive = Path(directory) / "rootfs.tar"
-        container_engine.run("mmdebstrap", "--quiet", "--variant=minbase", release, archive, *_mirror(), timeout=900)
+        debian.make(release, archive)
         engine("import", "--quiet", archive, made)
     return made
-
-
-def _mirror() -> list[str]:
-    """The mirror to make a Debian from: the one that is named, or that this Debian is configured for.
-
-    It is the only source then: no security updates, which change too often to be on every mirror. Where there is none,
-    mmdebstrap has its own sources.
-    """
-    named = os.environ.get("MOLECULE_DEBIAN_MIRROR")
-    if named:
-        return [named]
-    if platform.freedesktop_os_release().get("ID") != "debian":
-        return []
-    listed = container_engine.run(
-        "apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages"
-    )
-    # bookworm, and not bookworm-security.
-    found = [line.split()[0] for line in listed.splitlines() if len(line.split()) == 2 and "-" not in line.split()[1]]
-    return found[:1]
 
 
 def _registry_answers() -> bool:

@@ -1,24 +1,74 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A site whose NAS squashes root, from nothing to environments that both clients run."""
+"""A site whose NAS squashes root, from nothing to environments that both clients run, and others."""
 
 from __future__ import annotations
 
-from ansible_collections.uvnas.cluster.tests.nfs.conftest import OWNER, TOOLS, Client, NfsSite
+import typing as t
+
+import pytest
+from ansible_collections.uvnas.cluster.tests.support.nfs import (
+    OWNER,
+    TOOLS,
+    Client,
+    Counts,
+    NfsSite,
+    export,
+    make_site,
+)
 from ansible_collections.uvnas.cluster.tests.support.sites import Run
 
+# RPCs of one host in a run of site.yml that changes nothing, for one small environment, and of the role envs in it.
+# About twice what there are: they are to be noticed when something begins to walk through a share.
+NO_OP, NO_OP_OF_ENVS = 800, 400
 
+
+@pytest.mark.nfs_short
 def test_both_clients_run_it(site: NfsSite, converged: Run, clients: dict[str, Client]) -> None:
-    python = site.share / "envs" / "tools" / "bin" / "python"
     for client in clients.values():
-        found = client.run(python, "-c", "import markupsafe; print(markupsafe.__file__)", user=OWNER)
-        assert found.stdout.startswith(str(site.share))
+        found = site.says(client, "tools", "import markupsafe; print(markupsafe.__file__)")
+        assert found.startswith(str(site.share))
 
 
-def test_again_changes_nothing(site: NfsSite, converged: Run, clients: dict[str, Client]) -> None:
-    before = {name: client.rpcs() for name, client in clients.items()}
-    again = site.run([TOOLS])
+@pytest.mark.nfs_short
+def test_again_changes_nothing(site: NfsSite, converged: Run, counts: Counts) -> None:
+    with counts.of("site.yml, small, unchanged") as row:
+        again = site.run([TOOLS])
     assert again.rc == 0, again.output
     assert again.changed == 0
-    print({name: client.rpcs() - before[name] for name, client in clients.items()})
+    assert max(row["c1"], row["c2"]) < NO_OP
+
+
+def test_an_unchanged_environment_costs_its_builder_little(site: NfsSite, converged: Run, counts: Counts) -> None:
+    with counts.of("role envs, small, unchanged") as row:
+        again = site.envs([TOOLS])
+    assert (again.rc, again.changed) == (0, 0), again.output
+    assert row["c1"] < NO_OP_OF_ENVS
+    # Who is no builder has nothing to do; its kernel may renew its lease.
+    assert row["c2"] < 20
+
+
+@pytest.fixture
+def trusting(clients: dict[str, Client]) -> t.Iterator[None]:
+    """The NAS does not squash root."""
+    export(squash=False)
+    yield
+    export()
+
+
+@pytest.mark.parametrize("owner", [OWNER, "root"])
+def test_root_is_root_on_the_nas(
+    tmp_path_factory: pytest.TempPathFactory, clients: dict[str, Client], counts: Counts, trusting: None, owner: str
+) -> None:
+    site = make_site(tmp_path_factory.mktemp("trusting"), clients, owner=owner)
+    with counts.of(f"site.yml, small, from nothing, no_root_squash, owner {owner}"):
+        first = site.run([TOOLS])
+    assert first.rc == 0, first.output
+    assert site.exported.owner() == (site.exported / "envs" / "tools").resolve().owner() == owner
+    with counts.of(f"site.yml, small, unchanged, no_root_squash, owner {owner}") as row:
+        again = site.run([TOOLS])
+    assert (again.rc, again.changed) == (0, 0), again.output
+    assert max(row["c1"], row["c2"]) < NO_OP
+    # Everybody runs it.
+    assert site.says(clients["c2"], "tools", "import six; print('yes')") == "yes"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.uvnas.cluster.tests.nfs.conftest import EXPORT, OTHER, TOOLS, Client, NfsSite
+from ansible_collections.uvnas.cluster.tests.support.nfs import EXPORT, OTHER, TOOLS, Client, NfsSite
 from ansible_collections.uvnas.cluster.tests.support.sites import Run
 
 # Hold a read lock in the first of the files that lets us, and say so.
@@ -23,6 +23,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.nfs_short
 @pytest.mark.parametrize("user", [OTHER, None])
 def test_nobody_else_holds_a_mutex(site: NfsSite, converged: Run, clients: dict[str, Client], user: str | None) -> None:
     """Neither somebody else nor root, whom the NAS squashes; not even where the share lets everybody in."""
@@ -35,6 +36,7 @@ def test_nobody_else_holds_a_mutex(site: NfsSite, converged: Run, clients: dict[
     assert found.stdout.split() == ["PermissionError"] * len(locks)
 
 
+@pytest.mark.nfs_short
 def test_the_owner_holds_it(site: NfsSite, converged: Run, clients: dict[str, Client]) -> None:
     """The test above could see it."""
     found = clients["c2"].run("python3", "-c", HOLD, site.share / ".uvnas.mutex", user="uvadmin")
@@ -44,4 +46,5 @@ def test_the_owner_holds_it(site: NfsSite, converged: Run, clients: dict[str, Cl
 def test_a_share_for_its_group_alone_verifies(site: NfsSite, converged: Run) -> None:
     """Root, who verifies on every member, is nobody there."""
     assert "PLAY [Verification" in converged.output
-    assert site.run([TOOLS]).rc == 0
+    seen = site.role("verify", envs=[TOOLS])
+    assert seen.rc == 0, seen.output

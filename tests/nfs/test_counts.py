@@ -1,0 +1,78 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How many RPCs a stack of scientific packages takes, beside bare uv: rows of the table on the page *NFS*."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.uvnas.cluster.tests.support.nfs import (
+    EXPORT,
+    NAS,
+    OWNER,
+    UIDS,
+    Client,
+    Counts,
+    NfsSite,
+)
+from ansible_collections.uvnas.cluster.tests.support.sites import Run
+
+STACK = {"name": "stack", "requirements": ["numpy", "pandas"], "imports": ["numpy", "pandas"]}
+
+
+@pytest.fixture(scope="module")
+def stack(site: NfsSite, converged: Run, counts: Counts) -> Run:
+    """What a build of it took; the share had its interpreter, and nothing of it in its cache."""
+    with counts.of("role envs, numpy and pandas, from nothing"):
+        first = site.envs([STACK])
+    assert first.rc == 0, first.output
+    built = site.exported / "generations" / "stack" / (site.exported / "envs" / "stack").readlink().name
+    packages = json.loads((built / ".uvnas.json").read_text())["packages"]
+    files = [path for path in built.rglob("*") if path.is_file()]
+    counts.note(
+        "numpy and pandas",
+        {"files": len(files), "pyc": sum(path.suffix == ".pyc" for path in files), "packages": packages},
+    )
+    return first
+
+
+def test_no_op_of_a_stack(site: NfsSite, stack: Run, counts: Counts) -> None:
+    with counts.of("role envs, numpy and pandas, unchanged") as row:
+        again = site.envs([STACK])
+    assert (again.rc, again.changed) == (0, 0), again.output
+    # It does not grow with what is in an environment.
+    assert row["c1"] < 400
+
+
+def test_verification_of_a_stack(site: NfsSite, stack: Run, clients: dict[str, Client], counts: Counts) -> None:
+    """What imports read is what it costs; the second time the clients have that in their memory."""
+    for client in clients.values():
+        client.mount()
+    for when in ("after mounting", "again"):
+        with counts.of(f"role verify, numpy and pandas, {when}"):
+            seen = site.role("verify", envs=[STACK])
+        assert seen.rc == 0, seen.output
+
+
+@pytest.mark.parametrize("bytecode", [False, True])
+def test_bare_uv(site: NfsSite, stack: Run, clients: dict[str, Client], counts: Counts, bytecode: bool) -> None:
+    """The same packages with uv alone, on the same NAS, its cache too."""
+    name = f"bare-{bytecode}"
+    (EXPORT / name).mkdir()
+    os.chown(EXPORT / name, UIDS[OWNER], UIDS[OWNER])
+    uv = NAS / site.path.name / "uv" / "bin" / "uv"
+    python = (site.exported / "envs" / "stack" / "bin" / "python").resolve()
+    for cache in ("cold", "warm"):
+        with counts.of(f"uv venv and uv pip sync, numpy and pandas, {cache} cache, bytecode {bytecode}"):
+            where = NAS / name / cache
+            options = ["--offline", "--no-config", f"--cache-dir={NAS / name / 'cache'}"]
+            clients["c1"].run(uv, "venv", *options, f"--python={python}", where, user=OWNER)
+            sync: list[str | Path] = [uv, "pip", "sync", *options, f"--python={where}", "--link-mode=hardlink"]
+            if bytecode:
+                sync.append("--compile-bytecode")
+            sync += ["--no-index", "--find-links=/state/wheels", site.share / "locks" / "stack.txt"]
+            clients["c1"].run(*sync, user=OWNER)
