@@ -91,7 +91,7 @@ class Environments(ShareConvergence[Plan, Done]):
         errors: list[UvnasError] = []
         builds = any(change.action == BUILD for change in acting)
         still_held = functools.partial(mutex.check, self.mutex)
-        with unsynced.writing(self.layout.cache) if builds else contextlib.nullcontext():
+        with unsynced.writing(self.layout) if builds else contextlib.nullcontext():
             answers = call_many(works, jobs=self.jobs, meanwhile=still_held)
         for change, answer in zip(acting, answers):
             try:

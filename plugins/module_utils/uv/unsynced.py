@@ -22,7 +22,8 @@ import os
 import typing as t
 
 from ..errors import UvnasError
-from ..host import durable, files, removal
+from ..host import durable, files, mutex, removal
+from ..share.layout import Layout
 
 MARKER = ".uvnas-unsynced.json"
 
@@ -33,11 +34,12 @@ _LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def writing(cache: str) -> t.Iterator[None]:
-    """A block in which uv writes to ``cache``. The mutex of its share has to be held."""
-    marker = os.path.join(cache, MARKER)
+def writing(layout: Layout) -> t.Iterator[None]:
+    """A block in which uv writes to the cache of a share, whose mutex has to be held."""
+    cache, marker = layout.cache, os.path.join(layout.cache, MARKER)
     with contextlib.closing(durable.Disks(cache)) as disks:
         if is_in_doubt(cache):
+            mutex.check(layout.mutex)
             _drop_newer(cache, os.stat(marker).st_mtime - _CLOCK)
             disks.sync()
             os.unlink(marker)
@@ -47,6 +49,7 @@ def writing(cache: str) -> t.Iterator[None]:
             yield
         finally:
             disks.sync()
+            mutex.check(layout.mutex)  # Or the marker may be somebody else's.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(marker)
 

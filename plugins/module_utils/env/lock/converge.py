@@ -67,7 +67,7 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
 
     def do(self, plan: list[Step]) -> Outcomes:
         resolves = any(step.action == RESOLVE for step in plan)
-        with unsynced.writing(self.layout.cache) if resolves else contextlib.nullcontext():
+        with unsynced.writing(self.layout) if resolves else contextlib.nullcontext():
             outcomes = self._outcomes(plan)
         for step in plan:
             text = outcomes[step.spec.name].text

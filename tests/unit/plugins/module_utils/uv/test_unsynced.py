@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import uv
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import durable
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv import unsynced
 from ansible_collections.uvnas.cluster.tests.support.wheels import write_small_wheel
 
@@ -57,7 +58,7 @@ def leave(cache: Path, boot: str | None) -> None:
 
 
 def test_the_marker_is_there_as_long_as_something_may_be_lost(cache: Path) -> None:
-    with unsynced.writing(str(cache)):
+    with unsynced.writing(Layout(str(cache.parent))):
         marker = cache / unsynced.MARKER
         assert json.loads(marker.read_text()) == {"boot": durable.boot()}
         assert marker.stat().st_mode & 0o777 == 0o600
@@ -66,7 +67,7 @@ def test_the_marker_is_there_as_long_as_something_may_be_lost(cache: Path) -> No
 
 
 def test_a_build_that_fails_does_not_keep_what_it_downloaded_in_doubt(cache: Path) -> None:
-    with pytest.raises(RuntimeError), unsynced.writing(str(cache)):
+    with pytest.raises(RuntimeError), unsynced.writing(Layout(str(cache.parent))):
         raise RuntimeError
     assert os.listdir(cache) == []
 
@@ -76,7 +77,7 @@ def test_what_could_not_be_synced_stays_marked(cache: Path, monkeypatch: pytest.
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(durable.Disks, "sync", fail)
-    with pytest.raises(OSError, match="error"), unsynced.writing(str(cache)):
+    with pytest.raises(OSError, match="error"), unsynced.writing(Layout(str(cache.parent))):
         pass
     assert os.listdir(cache) == [unsynced.MARKER]
 
@@ -86,7 +87,7 @@ def test_after_a_kill_nothing_is_lost(cache: Path) -> None:
     leave(cache, durable.boot())
     before = (cache / unsynced.MARKER).stat().st_mtime_ns
     add(cache, "new")
-    with unsynced.writing(str(cache)):
+    with unsynced.writing(Layout(str(cache.parent))):
         assert (cache / unsynced.MARKER).stat().st_mtime_ns == before
     assert what_is_there(cache) == {"id-of-new", "new.rkyv", *WHEEL}
     assert not (cache / unsynced.MARKER).exists()
@@ -102,7 +103,7 @@ def test_after_a_power_cut_what_is_newer_than_the_marker_is_dropped(cache: Path,
     for name in ("old", "new"):  # Into environments, one of which is complete.
         os.link(cache / "archive-v0" / f"id-of-{name}" / "it.py", tmp_path / name)
     (cache / ".lock").touch()
-    with unsynced.writing(str(cache)):
+    with unsynced.writing(Layout(str(cache.parent))):
         assert json.loads((cache / unsynced.MARKER).read_text()) == {"boot": durable.boot()}
         assert what_is_there(cache) == {"id-of-old", "old.rkyv", *WHEEL}
     assert not list(cache.glob("wheels-v8/pypi/new/*"))
@@ -113,7 +114,7 @@ def test_after_a_power_cut_what_is_newer_than_the_marker_is_dropped(cache: Path,
 def test_a_marker_that_makes_no_sense_is_that_of_a_power_cut(cache: Path) -> None:
     (cache / unsynced.MARKER).touch()
     add(cache, "new")
-    with unsynced.writing(str(cache)):
+    with unsynced.writing(Layout(str(cache.parent))):
         assert what_is_there(cache) == set()
 
 
@@ -136,7 +137,7 @@ def test_uv_gets_again_what_was_dropped(cache: Path, tmp_path: Path) -> None:
         if path.is_file() and path.name != unsynced.MARKER:
             path.write_bytes(b"")
     assert install("damaged").returncode != 0
-    with unsynced.writing(str(cache)):
+    with unsynced.writing(Layout(str(cache.parent))):
         done = install("after")
     assert done.returncode == 0, done.stderr
     (found,) = (tmp_path / "after").rglob("alpha_data.py")
