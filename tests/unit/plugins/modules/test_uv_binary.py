@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -189,7 +190,7 @@ def test_a_wrong_checksum_after_the_transfer(run, share: Path, tmp_path: Path) -
 def test_a_directory_that_may_not_be_written_to(run, share: Path, check_mode: bool) -> None:
     (share / "bin").chmod(0o555)
     failed = run(share=str(share), share_name="a", owner=owner(), version="0.8.2", check_mode=check_mode)
-    assert failed["msg"].startswith(f"Permission denied: {share}/bin\n")
+    assert failed["msg"].startswith(f"share a: Permission denied: {share}/bin\n")
 
 
 @pytest.mark.parametrize(
@@ -261,8 +262,9 @@ def test_a_killed_module_takes_its_uv_along(share: Path, tmp_path: Path) -> None
     pid = wait_for(asked, process).strip()
     process.kill()
     process.communicate()
-    while os.path.exists(f"/proc/{pid}") and "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text():
-        pass
+    with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # It is gone.
+        while "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text():
+            pass
     assert not (share / "bin" / "uv").is_symlink()
     assert not (share / "lib" / "uv" / "0.8.2").exists()
 
