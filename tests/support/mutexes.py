@@ -5,12 +5,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import typing as t
 from pathlib import Path
-
-from ansible_collections.uvnas.cluster.plugins.module_utils.host import mutex
 
 # What another host writes into a mutex that it has taken.
 OTHER = {"host": "c2", "pid": 12, "since": "2026-01-01T00:00:00+00:00", "purpose": "uv_env", "word": "f" * 32}
@@ -19,11 +15,3 @@ OTHER = {"host": "c2", "pid": 12, "since": "2026-01-01T00:00:00+00:00", "purpose
 def lose(path: str) -> None:
     """What is seen when the server has given the lock to somebody else: their name."""
     Path(path).write_text(json.dumps(OTHER))
-
-
-@contextlib.contextmanager
-def lost(path: str) -> t.Iterator[None]:
-    """Have had the mutex ``path``, and lost it."""
-    with mutex.hold(path, timeout=0, purpose="test"):
-        lose(path)
-        yield

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import typing as t
 
+from ..errors import LostMutexError
 from . import in_use, mutex
 from .removal import Leftover
 from .workers import Result
@@ -83,5 +85,7 @@ class Convergence(abc.ABC, t.Generic[Plan, Done]):
             if answer is not None:
                 return answer
             result = self.report(plan, self.do(plan))
-            left = in_use.as_data(self.sweep())
-            return {**result, "left": left} if left else result
+            with contextlib.suppress(LostMutexError):  # Then what was done has said so, or was done before.
+                left = in_use.as_data(self.sweep())
+                result = {**result, "left": left} if left else result
+            return result

@@ -21,7 +21,7 @@ import contextlib
 import os
 import typing as t
 
-from ..errors import UvnasError
+from ..errors import LostMutexError, UvnasError
 from ..host import durable, files, mutex, removal
 from ..share.layout import Layout
 
@@ -49,8 +49,9 @@ def writing(layout: Layout) -> t.Iterator[None]:
             yield
         finally:
             disks.sync()
-            mutex.check(layout.mutex)  # Or the marker may be somebody else's.
-            with contextlib.suppress(FileNotFoundError):
+            # With another holder the marker may be that one's.
+            with contextlib.suppress(LostMutexError, FileNotFoundError):
+                mutex.check(layout.mutex)
                 os.unlink(marker)
 
 

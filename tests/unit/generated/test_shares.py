@@ -19,6 +19,8 @@ import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.inspect import Inspection
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError, as_uvnas_error
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.converge import from_params
+from ansible_collections.uvnas.cluster.plugins.module_utils.python.record import Record, load_record
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.modules import uv_binary, uv_env, uv_env_compare, uv_env_info, uv_lock
 from ansible_collections.uvnas.cluster.tests.support import shares
 from ansible_collections.uvnas.cluster.tests.support.generated import (
@@ -168,6 +170,15 @@ def result_of(work: t.Callable[[], dict[str, t.Any]]) -> dict[str, t.Any]:
 
 # What a module makes, whatever becomes of its work.
 MADE = (".uvnas.mutex",)
+NOTED = (*MADE, "pythons.json")
+
+
+def record_of(root: Path) -> Record | str:
+    """What the record of interpreters says, or why it says nothing."""
+    try:
+        return load_record(Layout(str(root)))
+    except (UvnasError, OSError) as error:
+        return str(error)
 
 
 @given(DAMAGES)
@@ -272,14 +283,15 @@ def test_interpreters(share: Path, damage: Damage, remove: list[str], check: boo
             "site_pythons": [], "upgrade": [], "remove": remove, "offline": True, "compile_bytecode": False,
             "mirror": None, "downloads_json_url": None,
         }  # fmt: skip
-        before = tree(root)
+        before, record = tree(root, without=NOTED), record_of(root)
         work = functools.partial(
             from_params(given_, {}, check_mode=check).converge, purpose="installing interpreters", busy_timeout=0
         )
         result = result_of(work)
         json.dumps(result)
         if result.get("failed"):
-            assert tree(root, without=MADE) == before
+            # What failed to be installed anew is noted meanwhile as unfinished, and then as it was.
+            assert (tree(root, without=NOTED), record_of(root)) == (before, record)
             assert str(root) in result["msg"] or "cpython-" in result["msg"] or "uv cannot" in result["msg"]
 
 

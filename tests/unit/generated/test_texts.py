@@ -64,7 +64,7 @@ def test_locks(text: str) -> None:
     kept = locks.LockText(text, "the lock of train")
     assert isinstance(kept.digest, str)
     assert kept.spec_digest is None or isinstance(kept.spec_digest, str)
-    assert isinstance(kept.versions, dict)
+    assert isinstance(kept.all_versions, dict)
     assert isinstance(Kept.of(kept).as_dict(with_text=True), dict)
     assert isinstance(for_platform(text, python="3.12", glibc=None), str)
     lock = attempt(lambda: kept.lock, "the lock of train")

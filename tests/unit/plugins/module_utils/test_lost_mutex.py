@@ -8,6 +8,7 @@ A real NFS, and a real lease, are in tests/nfs/test_lost_lease.py.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -36,12 +37,20 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Sh
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Uv
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.install import Installation, Place, Plan
 from ansible_collections.uvnas.cluster.tests.support import shares
-from ansible_collections.uvnas.cluster.tests.support.mutexes import OTHER, lose, lost
+from ansible_collections.uvnas.cluster.tests.support.mutexes import OTHER, lose
 from ansible_collections.uvnas.cluster.tests.support.shares import KEY
 
 ENV = EnvironmentSpec("analysis", python="3.12", requirements=("iniconfig",))
 ONE, TWO, UNFINISHED = "0123456789ab", "123456789abc", "23456789abcd"
 LOCK = "iniconfig==2.1 \\\n    --hash=sha256:" + "2" * 64 + "\n"
+
+
+@contextlib.contextmanager
+def lost(path: str) -> t.Iterator[None]:
+    """Have had the mutex ``path``, and lost it."""
+    with mutex.hold(path, timeout=0, purpose="test"):
+        lose(path)
+        yield
 
 
 class FakeUv:

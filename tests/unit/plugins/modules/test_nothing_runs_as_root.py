@@ -135,7 +135,7 @@ def test_what_the_owner_may_not_read_is_not_seen_as_root(hostile: Path, run: Run
     os.chown(hostile / "share.json", 0, 0)
     (hostile / "share.json").chmod(0o600)
     result = verify(run, hostile)
-    assert result["msg"].startswith(f"Permission denied: {hostile}/share.json\n")
+    assert result["msg"].startswith(f"share nas_a: Permission denied: {hostile}/share.json\n")
     assert f"It was tried as uid {OWNER}." in result["msg"]
 
 
