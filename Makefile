@@ -41,7 +41,11 @@ demo: $(VENV)/.ready ## One share under ./.demo, from nothing to two environment
 
 ## Testing it
 
-test: test-deps lint docs test-unit test-sanity test-integration test-compat test-nfs-short test-molecule ## All of the tests, and what they need
+# In parallel where one leaves a processor idle: some checks have but one process, and clusters are waited for.
+test: test-deps test-nfs-deps test-molecule-deps ## All of the tests, and what they need
+	$(MAKE) --jobs=2 --output-sync=target lint docs test-sanity
+	$(MAKE) test-unit test-integration test-compat
+	$(MAKE) --jobs=2 --output-sync=line test-nfs-short test-molecule
 	@python tests/tools/summary.py \
 		$(addprefix $(RESULTS)/,unit.xml integration.xml compat-unit.xml compat-integration.xml nfs.xml) \
 		$(RESULTS)/molecule-*.xml

@@ -14,7 +14,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.tests.nfs.conftest import EXPORT, OTHER, OWNER, TOOLS, Client, NfsSite, make_site
+from ansible_collections.uvnas.cluster.tests.support.nfs import EXPORT, OTHER, OWNER, TOOLS, Client, NfsSite, make_site
 from ansible_collections.uvnas.cluster.tests.support.sites import Run
 
 JOB = {"name": "job", "requirements": ["attrs", "markupsafe"]}

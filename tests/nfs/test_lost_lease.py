@@ -18,7 +18,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.tests.nfs.conftest import Client, NfsSite
+from ansible_collections.uvnas.cluster.tests.support.nfs import Client, NfsSite
 from ansible_collections.uvnas.cluster.tests.support.sites import Run, finish
 
 EXPORT = Path("/export")

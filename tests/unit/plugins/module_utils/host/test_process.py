@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -70,10 +71,13 @@ def test_so_is_what_it_started() -> None:
     with pytest.raises(CommandError, match="/bin/sh timed out after 0.5 s") as caught:
         RUNNER.run(["/bin/sh", "-c", script], timeout=0.5)
     assert caught.value.stderr == "waiting\n"
-    with contextlib.suppress(ProcessLookupError):  # A zombie for a while, perhaps, but nothing that runs.
-        status = Path(f"/proc/{int(caught.value.stdout)}/stat")
-        if status.exists():
-            assert status.read_text().rpartition(")")[2].split()[0] in "ZX"
+    # A zombie for a while, perhaps, but nothing that runs. Somebody else may have to bury it.
+    status = Path(f"/proc/{int(caught.value.stdout)}/stat")
+    deadline = time.monotonic() + 60
+    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+        while status.read_text().rpartition(")")[2].split()[0] not in "ZX":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 def test_a_daemon_that_it_started_keeps_nobody_waiting() -> None:
