@@ -108,7 +108,7 @@ class Finder:
         if done.rc != 0:
             done = self.uv.check(
                 *args,
-                message=f"environment {self.spec.name}: uv cannot tell which packages of its lock have to be built",
+                message=f"environment {self.spec.name}: its lock cannot be installed here",
                 variables=variables,
                 cwd=self.scratch,
             )
