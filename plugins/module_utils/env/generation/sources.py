@@ -67,8 +67,9 @@ def _turn(lock: Lock, builds: t.Sequence[Build], digests: t.Mapping[str, str], *
     # What any build may use gives way to what one asks for.
     allowed = {package.name: package for build in lock.builds if not build.name for package in build.requires}
     allowed.update({package.name: package for build in builds for package in build.requires})
-    names = {build.pin: build.name for build in builds}
-    names.update({package.pin: package.name for build in builds for package in build.requires})
+    # Of two versions of one thing, that which is built here gives its name the variables.
+    names = {package.pin: package.name for package in allowed.values()}
+    names.update({build.pin: build.name for build in builds})
     names.update({package.pin: package.name for package in lock.packages if last})
     variables = {name: {_VARIABLE: digests[pin]} for pin, name in names.items() if pin in digests}
     return Turn(tuple(builds), tuple(allowed.values()), variables)

@@ -54,6 +54,17 @@ def test_what_any_build_may_use_gives_way() -> None:
     assert shown(found) == [(["a==1"], ["cmake==4", "s==1"])]
 
 
+def test_what_any_build_may_use_may_be_built_itself() -> None:
+    gear, anyhow = build("gear==1", "s==1"), build("", "gear==1")
+    found = turns(lock(gear, build("a==1", "t==1"), anyhow))
+    assert set(found[-1].variables) == {"gear", "a"}
+    # Or the lock has another version of it.
+    newer = build("gear==2", "t==1")
+    found = turns(lock(gear, newer, anyhow, installs=("gear==2",)))
+    alone = turns(lock(newer, anyhow, installs=("gear==2",)))
+    assert found[-1].variables["gear"] == alone[-1].variables["gear"]
+
+
 def test_whatever_it_is_built_with_it_has_another_place() -> None:
     def place(*builds: Build) -> str:
         return turns(lock(*builds))[-1].variables["a"]["UVNAS_BUILD_REQUIREMENTS"]

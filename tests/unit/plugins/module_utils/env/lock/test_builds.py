@@ -201,6 +201,68 @@ def test_a_wheel_beside_it_is_what_counts(uv: Uv, links: Path, tmp_path: Path) -
     assert resolved(uv, "alpha") == text
 
 
+def test_a_wheel_that_came_later_is_none(uv: Uv, links: Path, tmp_path: Path) -> None:
+    """The lock keeps the hashes that it had, which are those of the sources. So it is them that are built."""
+    first = resolved(uv, "alpha")
+    write_small_wheel(links, "alpha", "1.0")
+    online = Uv(uv.layout, uv.runner, Index(write_index(tmp_path / "simple", links)))
+    text = resolved(online, "alpha", "delta", prior=first)
+    assert built_with(text) == built_with(first) == {"alpha==1.0": {"core": "1.0", "helper": "1.0", "smith": "1.0"}}
+    done, site = installed(online, text, tmp_path)
+    assert (done.rc, done.stderr) == (0, "")
+    assert maker(site) == "smith 1.0"
+    assert built_with(resolved(online, "alpha", "delta", prior=first, upgrade=True)) == {}
+
+
+def test_a_hash_that_nothing_has(uv: Uv, links: Path) -> None:
+    """Of the package itself, which is no matter of what it is built with."""
+    text = resolved(uv, "alpha")
+    lock = text.split("# Build")[0].replace(digest(links / "alpha-1.0.tar.gz"), "5" * 64)
+    with pytest.raises(CommandError) as failed:
+        resolved(uv, lock=lock)
+    assert str(failed.value).startswith("environment analysis: alpha==1.0 has other hashes than its lock says")
+    assert "build_constraints" not in failed.value.hint
+
+
+def test_what_a_lock_lacks_is_found_out_however_deep(uv: Uv, links: Path, tmp_path: Path) -> None:
+    """It says what beta is built with, and not what that is built with."""
+    write_sdist_for(links, "gear", "1.0", "smith", ["smith"])
+    write_sdist_for(links, "beta", "1.0", "smith", ["smith", "gear"])
+    text = resolved(uv, "beta")
+    head, gear, beta = text.split("# Build requirements of ")
+    assert (gear[:4], beta[:4]) == ("gear", "beta")
+    for lock in (f"{head}# Build requirements of {beta}", "# Build requirements of ".join([head, beta, gear])):
+        assert list(built_with(resolved(uv, lock=lock))) == ["gear==1.0", "beta==1.0"]
+
+
+def test_what_is_declared_for_any_build_may_have_to_be_built(uv: Uv, links: Path, tmp_path: Path) -> None:
+    write_backend(links, "tongs", "1.0")
+    write_sdist_for(links, "gear", "1.0", "tongs", ["tongs"])
+    text = resolved(uv, "alpha", build_constraints=texts("gear==1.0"))
+    assert built_with(text) == {
+        "gear==1.0": {"tongs": "1.0"},
+        "alpha==1.0": {"core": "1.0", "helper": "1.0", "smith": "1.0"},
+        "any package": {"gear": "1.0"},
+    }
+    # On a host where the backend asks for it.
+    unasked = text.replace("alpha==1.0", "beta==1.0").replace(digest(links / "alpha-1.0.tar.gz"), "%s")
+    write_sdist_for(links, "beta", "1.0", "smith", ["smith", "gear"])
+    done, site = installed(uv, unasked % digest(links / "beta-1.0.tar.gz"), tmp_path)
+    assert (done.rc, done.stderr) == (0, "")
+    assert maker(site, "beta") == "smith 1.0"
+
+
+def test_a_declared_hash_counts_however_the_version_is_written(uv: Uv, links: Path, tmp_path: Path) -> None:
+    wheel = digest(links / "smith-1.0-py3-none-any.whl")
+    write_small_wheel(links, "smith", "1.0", tag="py2-none-any")
+    index = Uv(uv.layout, uv.runner, Index(write_index(tmp_path / "simple", links)))
+    assert len(read(resolved(index, "alpha")).builds[0].requires[2].hashes) == 2
+    for version in ("1", "1.0.0", "v1.0"):
+        text = resolved(index, "alpha", build_constraints=texts(f"smith=={version} --hash=sha256:{wheel}"))
+        smiths = [p for build in read(text).builds for p in build.requires if p.name == "smith"]
+        assert {p.hashes for p in smiths} == {(f"sha256:{wheel}",)}
+
+
 def test_a_wheel_for_others_is_none(links: Path, tmp_path: Path) -> None:
     """uv takes the metadata from it, and does not look into the sources."""
     write_small_wheel(links, "alpha", "1.0", tag="cp39-cp39-win_amd64")
