@@ -24,6 +24,7 @@ from ...host.checksum import of_data
 from ...host.process import Completed
 from ...uv.command import Uv
 from ..lock.file import Build, Lock, Package, plain
+from ..spec import EnvironmentSpec
 
 # What says to builds, and so to uv, what they are built with.
 _VARIABLE = "UVNAS_BUILD_REQUIREMENTS"
@@ -154,28 +155,23 @@ def _allowing(packages: t.Iterable[Package], scratch: str) -> list[str]:
     return ["--require-build-hashes", "--build-constraints", path]
 
 
-def explain(uv: Uv, lock: Lock, arguments: t.Sequence[str], stderr: str) -> t.Optional[tuple[str, str]]:
+def explain(uv: Uv, spec: EnvironmentSpec, lock: Lock, interpreter: str, stderr: str) -> t.Optional[tuple[str, str]]:
     """Of an installation that failed as a build asked for what the lock has no hash of: what that is, and a hint."""
     missing, building = _UNHASHED.search(stderr), _BUILDING.search(stderr)
     if missing is None or building is None:
         return None
     allowed = {package.name: package for turn in turns(lock) for package in turn.allowed}
     asked = [requirement for line in _ASKED.findall(stderr) for requirement in re.findall(r"`([^`]+)`", line)]
+    more = ["--exclude-newer", spec.exclude_newer] if spec.exclude_newer else []
     with tempfile.TemporaryDirectory(prefix="uvnas-") as scratch:
         wanted, constraints = (os.path.join(scratch, name) for name in ("asked.in", "constraints.txt"))
         files.write(wanted, "".join(f"{requirement}\n" for requirement in asked))
         files.write(constraints, "".join(f"{package.pin}\n" for package in allowed.values()))
         done = uv.run(
-            "pip",
-            "compile",
-            "--quiet",
-            "--no-header",
-            "--no-annotate",
-            *arguments,
-            "--constraints",
-            constraints,
-            wanted,
-        )
+            "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python", interpreter, *more,
+            "--constraints", constraints, wanted,
+            variables=spec.uv_variables(),
+        )  # fmt: skip
     pins = [line for line in done.stdout.split("\n") if "==" in line and line.partition("==")[0] not in allowed]
     shown = ", ".join(f'"{line.strip()}"' for line in pins) or f'"{missing[1]}==…"'
     return (

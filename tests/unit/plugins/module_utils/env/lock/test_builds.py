@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
+import json
 import os
 import platform
 import subprocess
 import sys
+import threading
 import typing as t
 from pathlib import Path
 
@@ -33,6 +36,7 @@ from ansible_collections.uvnas.cluster.tests.support.wheels import (
 )
 
 PYTHON = ".".join(platform.python_version_tuple()[:2])
+ANALYSIS = EnvironmentSpec("analysis", python=PYTHON)
 
 
 class Counting(SystemRunner):
@@ -73,7 +77,8 @@ def texts(*lines: str, name: str = "requirements.in") -> tuple[tuple[str, str], 
 
 
 def resolved(uv: Uv, *requirements: str, prior: str | None = None, upgrade: t.Any = False, **more: t.Any) -> str:
-    fields = {"no_binary": more.pop("no_binary", ()), "lock": "it" if "lock" in more else None}
+    fields = {key: more.pop(key) for key in ("no_binary", "exclude_newer") if key in more}
+    fields["lock"] = "it" if "lock" in more else None
     sources = Sources(requirements=texts(*requirements), **more)
     packages = () if upgrade is True else tuple(upgrade or ())
     spec = EnvironmentSpec("analysis", python=PYTHON, **fields)
@@ -372,7 +377,7 @@ def test_what_a_build_asks_for_here_only(uv: Uv, links: Path, tmp_path: Path) ->
     assert built_with(fewer) == {"alpha==1.0": {"core": "1.0", "smith": "1.0"}}
     done, _site = installed(uv, fewer, tmp_path)
     assert done.rc != 0
-    found = builds.explain(uv, read(fewer), ["--python", sys.executable], done.stderr)
+    found = builds.explain(uv, ANALYSIS, read(fewer), sys.executable, done.stderr)
     assert found is not None
     problem, hint = found
     assert problem == "alpha==1.0 asks for helper to be built, and its lock has no hash of that"
@@ -380,6 +385,58 @@ def test_what_a_build_asks_for_here_only(uv: Uv, links: Path, tmp_path: Path) ->
     declared = resolved(uv, build_constraints=texts("helper==1.0"), lock=fewer)
     assert built_with(declared)["any package"] == {"helper": "1.0"}
     assert installed(uv, declared, tmp_path)[0].rc == 0
+
+
+class Dated(http.server.BaseHTTPRequestHandler):
+    """An index on loopback of the packages in a directory, which says of version 1 that it came earlier."""
+
+    links: Path
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        name = self.path.strip("/").rpartition("/")[2]
+        files = [path for path in self.links.iterdir() if name in (path.name, path.name.partition("-")[0])]
+        page = {"meta": {"api-version": "1.1"}, "name": name, "files": [self._file(path) for path in files]}
+        body = files[0].read_bytes() if name.endswith((".whl", ".gz")) else json.dumps(page).encode()
+        self.send_response(200 if files else 404)
+        self.send_header("Content-Type", "application/vnd.pypi.simple.v1+json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    @staticmethod
+    def _file(path: Path) -> dict[str, t.Any]:
+        came = f"20{20 + int(path.name.split('-')[1][0])}-01-01T00:00:00Z"
+        return {"filename": path.name, "url": f"/{path.name}", "hashes": {"sha256": digest(path)}, "upload-time": came}
+
+    def log_message(self, format: str, *args: t.Any) -> None:  # noqa: A002  # The name in the base class.
+        pass
+
+
+def test_the_hint_has_what_may_be_had(uv: Uv, links: Path, tmp_path: Path) -> None:
+    """Of an environment that takes nothing newer than its exclude_newer."""
+    write_small_wheel(links, "helper", "2.0")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Here", (Dated,), {"links": links}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        index = Uv(uv.layout, uv.runner, Index(f"http://127.0.0.1:{server.server_address[1]}/simple"))
+        older = {"exclude_newer": "2021-06-01"}
+        text = resolved(index, "alpha", **older)
+        assert built_with(text) == {"alpha==1.0": {"core": "1.0", "helper": "1.0", "smith": "1.0"}}
+        fewer = "".join(
+            line for line in text.splitlines(True) if "helper" not in line and digest(links / HELPER) not in line
+        )
+        done, _site = installed(index, fewer, tmp_path)
+        spec = EnvironmentSpec("analysis", python=PYTHON, **older)
+        found = builds.explain(index, spec, read(fewer), sys.executable, done.stderr)
+        assert found is not None
+        assert found[1].endswith('build_constraints: ["helper==1.0"]')
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 HELPER = "helper-1.0-py3-none-any.whl"
