@@ -8,7 +8,8 @@ packages ask for different versions of a build backend, is built in turns. Each 
 before it built.
 
 uv does not ask what a package in its cache was built with. But it has other places there for what was built with other
-variables, see config.build_variables(). So each build has one that says what it is built with.
+variables, see config.build_variables(). So each build has one that says what it is built with; whatever else might be
+built has one, too.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ..spec import EnvironmentSpec
 
 # What says to builds, and so to uv, what they are built with.
 _VARIABLE = "UVNAS_BUILD_REQUIREMENTS"
+_NOTHING = Build("-", "0", ())
 # In what uv 0.13 says of a build that asks for something without a hash: for a message, and for nothing else.
 _UNHASHED = re.compile(r"no trusted hash was provided for: `([^`\s]+)`")
 _ASKED = re.compile(r"No solution found when resolving: (.+)")
@@ -72,7 +74,9 @@ def _turn(lock: Lock, builds: t.Sequence[Build], digests: t.Mapping[str, str], *
     names = {package.pin: package.name for package in allowed.values()}
     names.update({build.pin: build.name for build in builds})
     names.update({package.pin: package.name for package in lock.packages if last})
-    variables = {name: {_VARIABLE: digests[pin]} for pin, name in names.items() if pin in digests}
+    # What the lock says nothing of may be in the cache, too, built with whatever there was: when a lock was made.
+    nothing = digests[_NOTHING.pin]
+    variables = {name: {_VARIABLE: digests.get(pin, nothing)} for pin, name in names.items()}
     return Turn(tuple(builds), tuple(allowed.values()), variables)
 
 
@@ -85,10 +89,13 @@ def _differ(some: t.Mapping[str, str], others: t.Mapping[str, str]) -> bool:
 
 
 def _digests(lock: Lock) -> dict[str, str]:
-    """What each build is built with, as a digest, by what is built: what that is built with counts, too."""
+    """What each build is built with, as a digest, by what is built: what that is built with counts, too.
+
+    And that of what is built with nothing but what any build may use.
+    """
     anyhow = [plain(build.requires) for build in lock.builds if not build.name]
     found: dict[str, str] = {}
-    for build in lock.builds:
+    for build in (*lock.builds, _NOTHING):
         below = sorted(found[package.pin] for package in build.requires if package.pin in found)
         found[build.pin] = of_data([plain(build.requires), below, anyhow])
     return found

@@ -315,6 +315,21 @@ def test_what_is_locked_by_its_address(uv: Uv, links: Path, tmp_path: Path) -> N
     assert maker(site, "beta") == "smith 1.0"
 
 
+def test_what_was_built_to_find_out_is_for_no_environment(uv: Uv, links: Path, tmp_path: Path) -> None:
+    """gear is in uv's cache, built with whatever there was, as beta cannot begin to be built without it."""
+    write_sdist_for(links, "gear", "1.0", "smith", ["smith"])
+    write_sdist_for(links, "beta", "1.0", "smith", ["smith", "gear"])
+    resolved(uv, "gear")
+    text = resolved(uv, "beta")
+    bare = f"gear==1.0 --hash=sha256:{digest(links / 'gear-1.0.tar.gz')}\n"
+    unsaid = text[: text.index("# Build requirements of gear")] + text[text.index("# Build requirements of beta") :]
+    smith = "#     smith==1.0 \\\n#         --hash=sha256:" + digest(links / "smith-1.0-py3-none-any.whl") + "\n"
+    for lock in (bare, unsaid.replace(smith, "")):
+        done, _site = installed(uv, lock, tmp_path)
+        assert done.rc != 0
+        assert "no trusted hash was provided for: `smith`" in done.stderr
+
+
 def test_version_control_has_no_hash(uv: Uv, links: Path, tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     (repository / "x").parent.mkdir()
