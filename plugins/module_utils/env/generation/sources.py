@@ -24,7 +24,7 @@ from ...host import files
 from ...host.checksum import of_data
 from ...host.process import Completed
 from ...uv.command import Uv
-from ..lock.file import Build, Lock, Package, plain
+from ..lock.file import Build, Lock, Package, plain, without_hashes
 from ..spec import EnvironmentSpec
 
 # What says to builds, and so to uv, what they are built with.
@@ -173,7 +173,8 @@ def explain(uv: Uv, spec: EnvironmentSpec, lock: Lock, interpreter: str, stderr:
     with tempfile.TemporaryDirectory(prefix="uvnas-") as scratch:
         wanted, constraints = (os.path.join(scratch, name) for name in ("asked.in", "constraints.txt"))
         files.write(wanted, "".join(f"{requirement}\n" for requirement in asked))
-        files.write(constraints, "".join(f"{package.pin}\n" for package in allowed.values()))
+        limits = [*(package.pin for package in allowed.values()), *map(without_hashes, spec.build_constraints)]
+        files.write(constraints, "".join(f"{limit}\n" for limit in limits))
         done = uv.run(
             "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python", interpreter, *more,
             "--constraints", constraints, wanted,

@@ -52,7 +52,7 @@ _EXACT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*==\s*([^\s;
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+!_]*")
 _HASH = re.compile(r"\s--hash[= ](\S+)")
-# A hash in what uv writes of a wheel.
+# A hash in what uv writes of a file.
 _LISTED = re.compile(r'\b(\w+) = "([0-9a-f]{32,})"')
 _HINT = (
     "If a newer version of something that it is built with is the cause, declare an older one for the environment, "
@@ -100,7 +100,7 @@ class Finder:
         return [line for _name, text in self.sources.build_constraints for line in significant_lines(text)]
 
     def _without_wheel(self, packages: t.Sequence[Package]) -> list[Package]:
-        """Those of ``packages`` that uv knows no wheel of that fits, and that has a hash that they have."""
+        """Those of ``packages`` that uv knows no wheel of that fits and that their lock allows."""
         if not packages:
             return []
         args = [
@@ -119,14 +119,12 @@ class Finder:
                 cwd=self.scratch,
             )
         # It is uv that wrote this TOML. Wheels that do not fit are not in it.
-        wheels: dict[str, list[str]] = {}
+        tables: dict[str, str] = {}
         for table in done.stdout.split("[[packages]]")[1:]:
             name = re.search(r'^name = "([^"]+)"', table, re.MULTILINE)
-            found = re.search(r"^(wheels = |archive = .*\.whl\b).*", table, re.MULTILINE | re.DOTALL)
-            if name and found:
-                listed = [f"{kind}:{value}" for kind, value in _LISTED.findall(found[0])]
-                wheels[normalize(name[1])] = listed
-        return [p for p in packages if p.name not in wheels or not _may_be(p, wheels[p.name])]
+            if name:
+                tables[normalize(name[1])] = table
+        return [package for package in packages if _is_built(package, tables.get(package.name, ""))]
 
     def _add(
         self,
@@ -232,13 +230,13 @@ class Finder:
         """``requirements`` and what they need, pinned and hashed."""
         if not requirements:
             return ()
-        # (Hashes are not for requirements that are to be compiled.)
-        lines = [_HASH.sub("", line) for line in requirements]
+        lines = [locks.without_hashes(line) for line in requirements]
+        limits = self._write("limits.txt", [locks.without_hashes(line) for line in self._limits])
         more = ["--exclude-newer", self.spec.exclude_newer] if self.spec.exclude_newer else []
         done = self.uv.check(
             "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate",
             "--python", self.interpreter, *self._no_binary(), *self.limits(), *more,
-            self._write("pins.in", lines),
+            "--constraints", limits, self._write("pins.in", lines),
             message=f"environment {self.spec.name}: no hashes of what {what} is built with",
             hint=_HINT,
             variables=self.spec.uv_variables(),
@@ -274,14 +272,21 @@ class Finder:
         return path
 
 
-def _may_be(package: Package, wheels: t.Sequence[str]) -> bool:
-    """Whether a locked package may be one of these wheels, by their hashes: an index lists some kinds of them, or none.
+def _is_built(package: Package, table: str) -> bool:
+    """Whether uv builds a locked package, of which it said ``table``.
 
-    A lock keeps its hashes. Wheels that came to an index later are not in it, and then uv takes the sources.
+    A lock keeps its hashes. Wheels that came to an index later are not in it, and then uv takes the sources. Where
+    those are not in it either, that is for who installs it to say.
     """
-    kinds = {value.partition(":")[0] for value in package.hashes}
-    known = [value for value in wheels if value.partition(":")[0] in kinds]
-    return not known or any(value in package.hashes for value in known)
+    wheels = re.search(r"^(wheels = |archive = .*\.whl\b).*", table, re.MULTILINE | re.DOTALL)
+    if not wheels:
+        return True
+    listed, sources = _hashes(wheels[0]), _hashes(table[: wheels.start()])
+    return bool(listed) and not listed & {*package.hashes} and bool(sources & {*package.hashes})
+
+
+def _hashes(table: str) -> set[str]:
+    return {f"{kind}:{value}" for kind, value in _LISTED.findall(table)}
 
 
 def _plain(version: str) -> str:

@@ -120,6 +120,11 @@ def pin(name: str, version: str) -> str:
     return f"{name}{' ' if version.startswith('@') else '=='}{version}"
 
 
+def without_hashes(requirement: str) -> str:
+    """A requirement as one that is to be compiled, which has none."""
+    return re.sub(r"\s--hash[= ]\S+", "", requirement)
+
+
 @dataclasses.dataclass(frozen=True)
 class LockText:
     """The text of a lock, wherever it is kept; read as far as somebody wants to know. ``what`` names it in errors."""

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import http.server
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import threading
@@ -145,8 +147,8 @@ def test_another_index_cannot_build_something_else(uv: Uv, links: Path, tmp_path
     text = resolved(uv, "alpha")
     others = tmp_path / "others"
     write_backend(others, "smith", "1.0", requires=["core"])  # It asks for nothing: another file.
-    write_small_wheel(others, "core", "1.0")
-    (others / "alpha-1.0.tar.gz").write_bytes((links / "alpha-1.0.tar.gz").read_bytes())
+    for same in ("core-1.0-py3-none-any.whl", "alpha-1.0.tar.gz"):
+        shutil.copy(links / same, others)
     done, _site = installed(uv_of(tmp_path / "other", others), text, tmp_path)
     assert done.rc != 0
     assert "Hash mismatch for `smith==1.0`" in done.stderr
@@ -383,6 +385,15 @@ def test_declared_versions_are_locked_and_their_hashes_count(uv: Uv, links: Path
     assert "Hash mismatch" in failed.value.stderr
 
 
+def test_what_is_declared_holds_for_what_any_build_may_use(uv: Uv, links: Path) -> None:
+    """Which is resolved by itself."""
+    write_small_wheel(links, "tool", "1.0", ["core"])
+    write_small_wheel(links, "core", "2.0")
+    given = texts("tool==1.0", "core<2")
+    text = resolved(uv, "delta", build_constraints=given)
+    assert built_with(text)["any package"] == {"core": "1.0", "tool": "1.0"}
+
+
 def test_what_a_build_asks_for_here_only(uv: Uv, links: Path, tmp_path: Path) -> None:
     """As another host has no cmake, say. The hint says what to declare, and it helps."""
     text = resolved(uv, "alpha")
@@ -397,6 +408,9 @@ def test_what_a_build_asks_for_here_only(uv: Uv, links: Path, tmp_path: Path) ->
     problem, hint = found
     assert problem == "alpha==1.0 asks for helper to be built, and its lock has no hash of that"
     assert hint.endswith('build_constraints: ["helper==1.0"]')
+    write_small_wheel(links, "helper", "2.0")
+    limited = dataclasses.replace(ANALYSIS, build_constraints=("helper < 2", "core==1.0 --hash=sha256:" + "5" * 64))
+    assert builds.explain(uv, limited, read(fewer), sys.executable, done.stderr) == found
     declared = resolved(uv, build_constraints=texts("helper==1.0"), lock=fewer)
     assert built_with(declared)["any package"] == {"helper": "1.0"}
     assert installed(uv, declared, tmp_path)[0].rc == 0
