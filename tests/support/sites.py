@@ -50,8 +50,8 @@ class Run:
     @property
     def diff(self) -> list[str]:
         """The lines of diff mode."""
-        lines = self.output.splitlines()
-        return [line for line in lines if re.match(r"environment \S+: \S+ -> |lock \S+:$|  \S+ \S+ (-> |\()", line)]
+        shown = r"environment \S+: \S+ -> |lock \S+:$|  \S+ (\(to build [^)]*\) )?\S+ (-> |\()"
+        return [line for line in self.output.splitlines() if re.match(shown, line)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -82,7 +82,8 @@ def check_variables(variables: t.Mapping[str, t.Any]) -> None:
             "uvnas_uv_variables cannot have UV_CONFIG_FILE: its configuration file is how secrets get to it",
             hint="Have its settings in uvnas_index, and in other variables.",
         )
-    loose = sorted({"UV_NO_BUILD_ISOLATION", "UV_BUILD_CONSTRAINT"} & set(texts))
+    # With the last of them nothing could be locked, as builds have to begin for that. When they go on it is in force.
+    loose = sorted({"UV_NO_BUILD_ISOLATION", "UV_BUILD_CONSTRAINT", "UV_REQUIRE_BUILD_HASHES"} & set(texts))
     if loose:
         raise SpecError(
             f"uvnas_uv_variables cannot have {' and '.join(loose)}: what packages are built with is locked",

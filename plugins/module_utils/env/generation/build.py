@@ -178,7 +178,7 @@ def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
     built = any(borrow(cache, layout.cache, versions, what.interpreter.minor) for cache in what.caches)
     done = sources.install(uv, what.lock.lock, lock, arguments, options, variables, built=built)
     if done.rc != 0:
-        why = sources.explain(uv, what.lock.lock, ["--python", interpreter], done.stderr)
+        why = sources.explain(uv, what.spec, what.lock.lock, interpreter, done.stderr)
         problem, hint = why or ("cannot install its lock", "")
         raise CommandError(
             f"environment {name}: {problem}",

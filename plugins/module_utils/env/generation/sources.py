@@ -8,7 +8,8 @@ packages ask for different versions of a build backend, is built in turns. Each 
 before it built.
 
 uv does not ask what a package in its cache was built with. But it has other places there for what was built with other
-variables, see config.build_variables(). So each build has one that says what it is built with.
+variables, see config.build_variables(). So each build has one that says what it is built with; whatever else might be
+built has one, too.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from ...host import files
 from ...host.checksum import of_data
 from ...host.process import Completed
 from ...uv.command import Uv
-from ..lock.file import Build, Lock, Package, plain
+from ..lock.file import Build, Lock, Package, plain, without_hashes
+from ..spec import EnvironmentSpec
 
 # What says to builds, and so to uv, what they are built with.
 _VARIABLE = "UVNAS_BUILD_REQUIREMENTS"
+_NOTHING = Build("-", "0", ())
 # In what uv 0.13 says of a build that asks for something without a hash: for a message, and for nothing else.
 _UNHASHED = re.compile(r"no trusted hash was provided for: `([^`\s]+)`")
 _ASKED = re.compile(r"No solution found when resolving: (.+)")
@@ -67,10 +70,13 @@ def _turn(lock: Lock, builds: t.Sequence[Build], digests: t.Mapping[str, str], *
     # What any build may use gives way to what one asks for.
     allowed = {package.name: package for build in lock.builds if not build.name for package in build.requires}
     allowed.update({package.name: package for build in builds for package in build.requires})
-    names = {build.pin: build.name for build in builds}
-    names.update({package.pin: package.name for build in builds for package in build.requires})
+    # Of two versions of one thing, that which is built here gives its name the variables.
+    names = {package.pin: package.name for package in allowed.values()}
+    names.update({build.pin: build.name for build in builds})
     names.update({package.pin: package.name for package in lock.packages if last})
-    variables = {name: {_VARIABLE: digests[pin]} for pin, name in names.items() if pin in digests}
+    # What the lock says nothing of may be in the cache, too, built with whatever there was: when a lock was made.
+    nothing = digests[_NOTHING.pin]
+    variables = {name: {_VARIABLE: digests.get(pin, nothing)} for pin, name in names.items()}
     return Turn(tuple(builds), tuple(allowed.values()), variables)
 
 
@@ -83,10 +89,13 @@ def _differ(some: t.Mapping[str, str], others: t.Mapping[str, str]) -> bool:
 
 
 def _digests(lock: Lock) -> dict[str, str]:
-    """What each build is built with, as a digest, by what is built: what that is built with counts, too."""
+    """What each build is built with, as a digest, by what is built: what that is built with counts, too.
+
+    And that of what is built with nothing but what any build may use.
+    """
     anyhow = [plain(build.requires) for build in lock.builds if not build.name]
     found: dict[str, str] = {}
-    for build in lock.builds:
+    for build in (*lock.builds, _NOTHING):
         below = sorted(found[package.pin] for package in build.requires if package.pin in found)
         found[build.pin] = of_data([plain(build.requires), below, anyhow])
     return found
@@ -153,28 +162,24 @@ def _allowing(packages: t.Iterable[Package], scratch: str) -> list[str]:
     return ["--require-build-hashes", "--build-constraints", path]
 
 
-def explain(uv: Uv, lock: Lock, arguments: t.Sequence[str], stderr: str) -> t.Optional[tuple[str, str]]:
+def explain(uv: Uv, spec: EnvironmentSpec, lock: Lock, interpreter: str, stderr: str) -> t.Optional[tuple[str, str]]:
     """Of an installation that failed as a build asked for what the lock has no hash of: what that is, and a hint."""
     missing, building = _UNHASHED.search(stderr), _BUILDING.search(stderr)
     if missing is None or building is None:
         return None
     allowed = {package.name: package for turn in turns(lock) for package in turn.allowed}
     asked = [requirement for line in _ASKED.findall(stderr) for requirement in re.findall(r"`([^`]+)`", line)]
+    more = ["--exclude-newer", spec.exclude_newer] if spec.exclude_newer else []
     with tempfile.TemporaryDirectory(prefix="uvnas-") as scratch:
         wanted, constraints = (os.path.join(scratch, name) for name in ("asked.in", "constraints.txt"))
         files.write(wanted, "".join(f"{requirement}\n" for requirement in asked))
-        files.write(constraints, "".join(f"{package.pin}\n" for package in allowed.values()))
+        limits = [*(package.pin for package in allowed.values()), *map(without_hashes, spec.build_constraints)]
+        files.write(constraints, "".join(f"{limit}\n" for limit in limits))
         done = uv.run(
-            "pip",
-            "compile",
-            "--quiet",
-            "--no-header",
-            "--no-annotate",
-            *arguments,
-            "--constraints",
-            constraints,
-            wanted,
-        )
+            "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python", interpreter, *more,
+            "--constraints", constraints, wanted,
+            variables=spec.uv_variables(),
+        )  # fmt: skip
     pins = [line for line in done.stdout.split("\n") if "==" in line and line.partition("==")[0] not in allowed]
     shown = ", ".join(f'"{line.strip()}"' for line in pins) or f'"{missing[1]}==…"'
     return (

@@ -52,6 +52,8 @@ _EXACT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*==\s*([^\s;
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+!_]*")
 _HASH = re.compile(r"\s--hash[= ](\S+)")
+# A hash in what uv writes of a file.
+_LISTED = re.compile(r'\b(\w+) = "([0-9a-f]{32,})"')
 _HINT = (
     "If a newer version of something that it is built with is the cause, declare an older one for the environment, "
     'such as: build_constraints: ["setuptools<81"]'
@@ -74,13 +76,17 @@ class Finder:
 
     def find(self, packages: t.Sequence[Package], known: t.Sequence[Build]) -> list[Build]:
         """What ``packages`` are built with, as far as they have to be; ``known`` is taken as it is."""
-        found = {build.pin: build for build in known}
-        self._add(packages, found)
+        given = {build.pin: build for build in known}
         exact = [line for line in self._limits if _EXACT.match(line)]
         if exact:
-            build = Build("", "", self._pinned(exact, "any package"))
-            found[build.pin] = build
-        return list(found.values())
+            declared = Build("", "", self._pinned(exact, "any package"))
+            given[declared.pin] = declared
+        found: dict[str, Build] = {}
+        for build in given.values():
+            if not build.name:
+                self._add(build.requires, found, given)
+        self._add(packages, found, given)
+        return [*found.values(), *(build for pin, build in given.items() if pin not in found)]
 
     def limits(self) -> list[str]:
         """The arguments that have uv keep to what is declared for builds."""
@@ -94,7 +100,7 @@ class Finder:
         return [line for _name, text in self.sources.build_constraints for line in significant_lines(text)]
 
     def _without_wheel(self, packages: t.Sequence[Package]) -> list[Package]:
-        """Those of ``packages`` that uv knows no wheel of that fits."""
+        """Those of ``packages`` that uv knows no wheel of that fits and that their lock allows."""
         if not packages:
             return []
         args = [
@@ -113,20 +119,37 @@ class Finder:
                 cwd=self.scratch,
             )
         # It is uv that wrote this TOML. Wheels that do not fit are not in it.
-        wheels = set()
+        tables: dict[str, str] = {}
         for table in done.stdout.split("[[packages]]")[1:]:
             name = re.search(r'^name = "([^"]+)"', table, re.MULTILINE)
-            if name and re.search(r"^wheels = |^archive = .*\.whl\b", table, re.MULTILINE):
-                wheels.add(normalize(name[1]))
-        return [package for package in packages if package.name not in wheels]
+            if name:
+                tables[normalize(name[1])] = table
+        return [package for package in packages if _is_built(package, tables.get(package.name, ""))]
 
-    def _add(self, packages: t.Sequence[Package], found: dict[str, Build], inside: tuple[str, ...] = ()) -> None:
-        """Add to ``found`` what ``packages`` are built with, as far as they are: first what that is built with."""
-        for package in self._without_wheel([p for p in packages if p.pin not in found and p.pin not in inside]):
-            pins = self._ask(package) if package.pin not in found else None
-            if pins is not None:
-                requires = self._pinned(pins, package.pin)
-                self._add(requires, found, (*inside, package.pin))
+    def _add(
+        self,
+        packages: t.Sequence[Package],
+        found: dict[str, Build],
+        given: t.Mapping[str, Build],
+        inside: tuple[str, ...] = (),
+    ) -> None:
+        """Add to ``found`` what ``packages`` are built with, as far as they are: first what that is built with.
+
+        Of those in ``given`` that is known.
+        """
+        todo = [package for package in packages if package.pin not in found and package.pin not in inside]
+        unknown = self._without_wheel([package for package in todo if package.pin not in given])
+        for package in todo:
+            if package.pin in found:  # By now.
+                continue
+            requires = None
+            if package.pin in given:
+                requires = given[package.pin].requires
+            elif package in unknown:
+                pins = self._ask(package)
+                requires = None if pins is None else self._pinned(pins, package.pin)
+            if requires is not None:
+                self._add(requires, found, given, (*inside, package.pin))
                 found[package.pin] = Build(package.name, package.version, requires)
 
     def _ask(self, package: Package) -> t.Optional[list[str]]:
@@ -136,13 +159,16 @@ class Finder:
         if found is None and done.rc != 0 and self._so_far(package):
             done, found = self._try(package, record, [])
         if found is None and done.rc != 0:
+            changed = f"Hash mismatch for `{package.pin}`" in done.stderr
+            problem = f"cannot find out what {package.pin} is built with"
             raise CommandError(
-                f"environment {self.spec.name}: cannot find out what {package.pin} is built with",
+                f"environment {self.spec.name}: "
+                + (f"{package.pin} has other hashes than its lock says" if changed else problem),
                 cmd=["uv", "pip", "install", package.pin],
                 rc=done.rc,
                 stdout=done.stdout,
                 stderr=done.stderr,
-                hint=_HINT,
+                hint="" if changed else _HINT,
             )
         if found is None:
             return None
@@ -204,13 +230,13 @@ class Finder:
         """``requirements`` and what they need, pinned and hashed."""
         if not requirements:
             return ()
-        # (Hashes are not for requirements that are to be compiled.)
-        lines = [_HASH.sub("", line) for line in requirements]
+        lines = [locks.without_hashes(line) for line in requirements]
+        limits = self._write("limits.txt", [locks.without_hashes(line) for line in self._limits])
         more = ["--exclude-newer", self.spec.exclude_newer] if self.spec.exclude_newer else []
         done = self.uv.check(
             "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate",
             "--python", self.interpreter, *self._no_binary(), *self.limits(), *more,
-            self._write("pins.in", lines),
+            "--constraints", limits, self._write("pins.in", lines),
             message=f"environment {self.spec.name}: no hashes of what {what} is built with",
             hint=_HINT,
             variables=self.spec.uv_variables(),
@@ -225,7 +251,7 @@ class Finder:
             value.lower()
             for line in self._limits
             for match in (_EXACT.match(line),)
-            if match and (normalize(match[1]), match[3]) == (package.name, package.version)
+            if match and (normalize(match[1]), _plain(match[3])) == (package.name, _plain(package.version))
             for value in _HASH.findall(line)
         ]
         if not declared:
@@ -244,3 +270,26 @@ class Finder:
         with open(path, "w", encoding="utf-8") as file:
             file.write("".join(f"{line}\n" for line in lines))
         return path
+
+
+def _is_built(package: Package, table: str) -> bool:
+    """Whether uv builds a locked package, of which it said ``table``.
+
+    A lock keeps its hashes. Wheels that came to an index later are not in it, and then uv takes the sources. Where
+    those are not in it either, that is for who installs it to say.
+    """
+    wheels = re.search(r"^(wheels = |archive = .*\.whl\b).*", table, re.MULTILINE | re.DOTALL)
+    if not wheels:
+        return True
+    listed, sources = _hashes(wheels[0]), _hashes(table[: wheels.start()])
+    return bool(listed) and not listed & {*package.hashes} and bool(sources & {*package.hashes})
+
+
+def _hashes(table: str) -> set[str]:
+    return {f"{kind}:{value}" for kind, value in _LISTED.findall(table)}
+
+
+def _plain(version: str) -> str:
+    """A version in one of the forms that it can be written in (PEP 440), as far as people write others: ``v4.1.0``."""
+    release, rest = re.match(r"v?([0-9.]*)(.*)", version.lower(), re.DOTALL).groups()  # type: ignore[union-attr]
+    return re.sub(r"(\.0+)+\Z", "", release.rstrip(".")) + rest

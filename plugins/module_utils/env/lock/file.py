@@ -120,6 +120,11 @@ def pin(name: str, version: str) -> str:
     return f"{name}{' ' if version.startswith('@') else '=='}{version}"
 
 
+def without_hashes(requirement: str) -> str:
+    """A requirement as one that is to be compiled, which has none."""
+    return re.sub(r"\s--hash[= ]\S+", "", requirement)
+
+
 @dataclasses.dataclass(frozen=True)
 class LockText:
     """The text of a lock, wherever it is kept; read as far as somebody wants to know. ``what`` names it in errors."""
@@ -229,15 +234,21 @@ def _builds(text: str, problems: list[str]) -> tuple[Build, ...]:
             line = next(lines, None)
         what = head[len(_BUILD) :]
         match = _PINNED.match(what[:-1]) or _DIRECT.match(what[:-1])
-        if not what.endswith(":") or not (match or what[:-1] == _OF_ANY) or what in found:
+        groups = match.groupdict() if match else {"name": "", "version": ""}
+        name, version = normalize(groups["name"]), groups.get("version", f"@ {groups.get('url')}")
+        named = pin(name, version)
+        if not what.endswith(":") or not (match or what[:-1] == _OF_ANY) or named in found:
             problems.append(f"{scrub(head)!r} names no package, or one that it has named before")
             continue
         if has_credentials(what):
             problems.append(f"{scrub(head)!r} has credentials in its URL, which would be on the share")
             continue
-        groups = match.groupdict() if match else {"name": "", "version": ""}
-        version = groups.get("version", f"@ {groups.get('url')}")
-        found[what] = Build(normalize(groups["name"]), version, _packages("\n".join(inside), problems))
+        requires = _packages("\n".join(inside), problems)
+        names = [package.name for package in requires]
+        problems += [
+            f"{scrub(head)!r}: it has {each} more than once" for each in sorted(set(names)) if names.count(each) > 1
+        ]
+        found[named] = Build(name, version, requires)
     return tuple(found.values())
 
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation.sources import Turn, turns
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.file import Build, Lock, Package
 
@@ -26,14 +28,20 @@ def shown(found: list[Turn]) -> list[tuple[list[str], list[str]]]:
     return [([build.pin for build in turn.builds], sorted(p.pin for p in turn.allowed)) for turn in found]
 
 
+def unsaid(*anyhow: Build) -> t.Mapping[str, str]:
+    """The variables of what might be built, while the lock does not say with what."""
+    return turns(lock(*anyhow))[0].variables["a"]
+
+
 def test_wheels_are_installed_in_one_turn_that_may_build_nothing() -> None:
-    assert turns(lock()) == [Turn((), (), {})]
+    assert turns(lock()) == [Turn((), (), {"a": unsaid()})]
 
 
 def test_what_agrees_is_built_at_once() -> None:
     found = turns(lock(build("b==1", "s==1"), build("a==1", "b==1", "s==1")))
     assert shown(found) == [(["b==1", "a==1"], ["b==1", "s==1"])]
-    assert set(found[0].variables) == {"a", "b"}
+    assert {name for name, given in found[0].variables.items() if given != unsaid()} == {"a", "b"}
+    assert set(found[0].variables) == {"a", "b", "s"}
 
 
 def test_what_does_not_is_built_in_turns() -> None:
@@ -46,12 +54,23 @@ def test_what_does_not_is_built_in_turns() -> None:
 def test_what_is_installed_is_not_taken_for_what_a_build_asks_for() -> None:
     found = turns(lock(build("b==1"), build("a==1", "b==1"), installs=("a==1", "b==2")))
     assert shown(found) == [(["b==1", "a==1"], ["b==1"]), ([], [])]
-    assert found[1].variables == {"a": found[0].variables["a"]}
+    assert found[1].variables == {"a": found[0].variables["a"], "b": unsaid()}
 
 
 def test_what_any_build_may_use_gives_way() -> None:
     found = turns(lock(build("a==1", "s==1"), build("", "s==2", "cmake==4")))
     assert shown(found) == [(["a==1"], ["cmake==4", "s==1"])]
+
+
+def test_what_any_build_may_use_may_be_built_itself() -> None:
+    gear, anyhow = build("gear==1", "s==1"), build("", "gear==1")
+    found = turns(lock(gear, build("a==1", "t==1"), anyhow))
+    assert {name for name, given in found[-1].variables.items() if given != unsaid(anyhow)} == {"gear", "a"}
+    # Or the lock has another version of it.
+    newer = build("gear==2", "t==1")
+    found = turns(lock(gear, newer, anyhow, installs=("gear==2",)))
+    alone = turns(lock(newer, anyhow, installs=("gear==2",)))
+    assert found[-1].variables["gear"] == alone[-1].variables["gear"]
 
 
 def test_whatever_it_is_built_with_it_has_another_place() -> None:

@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import http.server
+import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import threading
 import typing as t
 from pathlib import Path
 
@@ -33,6 +38,7 @@ from ansible_collections.uvnas.cluster.tests.support.wheels import (
 )
 
 PYTHON = ".".join(platform.python_version_tuple()[:2])
+ANALYSIS = EnvironmentSpec("analysis", python=PYTHON)
 
 
 class Counting(SystemRunner):
@@ -73,7 +79,8 @@ def texts(*lines: str, name: str = "requirements.in") -> tuple[tuple[str, str], 
 
 
 def resolved(uv: Uv, *requirements: str, prior: str | None = None, upgrade: t.Any = False, **more: t.Any) -> str:
-    fields = {"no_binary": more.pop("no_binary", ()), "lock": "it" if "lock" in more else None}
+    fields = {key: more.pop(key) for key in ("no_binary", "exclude_newer") if key in more}
+    fields["lock"] = "it" if "lock" in more else None
     sources = Sources(requirements=texts(*requirements), **more)
     packages = () if upgrade is True else tuple(upgrade or ())
     spec = EnvironmentSpec("analysis", python=PYTHON, **fields)
@@ -140,8 +147,8 @@ def test_another_index_cannot_build_something_else(uv: Uv, links: Path, tmp_path
     text = resolved(uv, "alpha")
     others = tmp_path / "others"
     write_backend(others, "smith", "1.0", requires=["core"])  # It asks for nothing: another file.
-    write_small_wheel(others, "core", "1.0")
-    (others / "alpha-1.0.tar.gz").write_bytes((links / "alpha-1.0.tar.gz").read_bytes())
+    for same in ("core-1.0-py3-none-any.whl", "alpha-1.0.tar.gz"):
+        shutil.copy(links / same, others)
     done, _site = installed(uv_of(tmp_path / "other", others), text, tmp_path)
     assert done.rc != 0
     assert "Hash mismatch for `smith==1.0`" in done.stderr
@@ -201,6 +208,68 @@ def test_a_wheel_beside_it_is_what_counts(uv: Uv, links: Path, tmp_path: Path) -
     assert resolved(uv, "alpha") == text
 
 
+def test_a_wheel_that_came_later_is_none(uv: Uv, links: Path, tmp_path: Path) -> None:
+    """The lock keeps the hashes that it had, which are those of the sources. So it is them that are built."""
+    first = resolved(uv, "alpha")
+    write_small_wheel(links, "alpha", "1.0")
+    online = Uv(uv.layout, uv.runner, Index(write_index(tmp_path / "simple", links)))
+    text = resolved(online, "alpha", "delta", prior=first)
+    assert built_with(text) == built_with(first) == {"alpha==1.0": {"core": "1.0", "helper": "1.0", "smith": "1.0"}}
+    done, site = installed(online, text, tmp_path)
+    assert (done.rc, done.stderr) == (0, "")
+    assert maker(site) == "smith 1.0"
+    assert built_with(resolved(online, "alpha", "delta", prior=first, upgrade=True)) == {}
+
+
+def test_a_hash_that_nothing_has(uv: Uv, links: Path) -> None:
+    """Of the package itself, which is no matter of what it is built with."""
+    text = resolved(uv, "alpha")
+    lock = text.split("# Build")[0].replace(digest(links / "alpha-1.0.tar.gz"), "5" * 64)
+    with pytest.raises(CommandError) as failed:
+        resolved(uv, lock=lock)
+    assert str(failed.value).startswith("environment analysis: alpha==1.0 has other hashes than its lock says")
+    assert "build_constraints" not in failed.value.hint
+
+
+def test_what_a_lock_lacks_is_found_out_however_deep(uv: Uv, links: Path, tmp_path: Path) -> None:
+    """It says what beta is built with, and not what that is built with."""
+    write_sdist_for(links, "gear", "1.0", "smith", ["smith"])
+    write_sdist_for(links, "beta", "1.0", "smith", ["smith", "gear"])
+    text = resolved(uv, "beta")
+    head, gear, beta = text.split("# Build requirements of ")
+    assert (gear[:4], beta[:4]) == ("gear", "beta")
+    for lock in (f"{head}# Build requirements of {beta}", "# Build requirements of ".join([head, beta, gear])):
+        assert list(built_with(resolved(uv, lock=lock))) == ["gear==1.0", "beta==1.0"]
+
+
+def test_what_is_declared_for_any_build_may_have_to_be_built(uv: Uv, links: Path, tmp_path: Path) -> None:
+    write_backend(links, "tongs", "1.0")
+    write_sdist_for(links, "gear", "1.0", "tongs", ["tongs"])
+    text = resolved(uv, "alpha", build_constraints=texts("gear==1.0"))
+    assert built_with(text) == {
+        "gear==1.0": {"tongs": "1.0"},
+        "alpha==1.0": {"core": "1.0", "helper": "1.0", "smith": "1.0"},
+        "any package": {"gear": "1.0"},
+    }
+    # On a host where the backend asks for it.
+    unasked = text.replace("alpha==1.0", "beta==1.0").replace(digest(links / "alpha-1.0.tar.gz"), "%s")
+    write_sdist_for(links, "beta", "1.0", "smith", ["smith", "gear"])
+    done, site = installed(uv, unasked % digest(links / "beta-1.0.tar.gz"), tmp_path)
+    assert (done.rc, done.stderr) == (0, "")
+    assert maker(site, "beta") == "smith 1.0"
+
+
+def test_a_declared_hash_counts_however_the_version_is_written(uv: Uv, links: Path, tmp_path: Path) -> None:
+    wheel = digest(links / "smith-1.0-py3-none-any.whl")
+    write_small_wheel(links, "smith", "1.0", tag="py2-none-any")
+    index = Uv(uv.layout, uv.runner, Index(write_index(tmp_path / "simple", links)))
+    assert len(read(resolved(index, "alpha")).builds[0].requires[2].hashes) == 2
+    for version in ("1", "1.0.0", "v1.0"):
+        text = resolved(index, "alpha", build_constraints=texts(f"smith=={version} --hash=sha256:{wheel}"))
+        smiths = [p for build in read(text).builds for p in build.requires if p.name == "smith"]
+        assert {p.hashes for p in smiths} == {(f"sha256:{wheel}",)}
+
+
 def test_a_wheel_for_others_is_none(links: Path, tmp_path: Path) -> None:
     """uv takes the metadata from it, and does not look into the sources."""
     write_small_wheel(links, "alpha", "1.0", tag="cp39-cp39-win_amd64")
@@ -246,6 +315,21 @@ def test_what_is_locked_by_its_address(uv: Uv, links: Path, tmp_path: Path) -> N
     done, site = installed(uv, text, tmp_path)
     assert (done.rc, done.stderr) == (0, "")
     assert maker(site, "beta") == "smith 1.0"
+
+
+def test_what_was_built_to_find_out_is_for_no_environment(uv: Uv, links: Path, tmp_path: Path) -> None:
+    """gear is in uv's cache, built with whatever there was, as beta cannot begin to be built without it."""
+    write_sdist_for(links, "gear", "1.0", "smith", ["smith"])
+    write_sdist_for(links, "beta", "1.0", "smith", ["smith", "gear"])
+    resolved(uv, "gear")
+    text = resolved(uv, "beta")
+    bare = f"gear==1.0 --hash=sha256:{digest(links / 'gear-1.0.tar.gz')}\n"
+    unsaid = text[: text.index("# Build requirements of gear")] + text[text.index("# Build requirements of beta") :]
+    smith = "#     smith==1.0 \\\n#         --hash=sha256:" + digest(links / "smith-1.0-py3-none-any.whl") + "\n"
+    for lock in (bare, unsaid.replace(smith, "")):
+        done, _site = installed(uv, lock, tmp_path)
+        assert done.rc != 0
+        assert "no trusted hash was provided for: `smith`" in done.stderr
 
 
 def test_version_control_has_no_hash(uv: Uv, links: Path, tmp_path: Path) -> None:
@@ -301,6 +385,15 @@ def test_declared_versions_are_locked_and_their_hashes_count(uv: Uv, links: Path
     assert "Hash mismatch" in failed.value.stderr
 
 
+def test_what_is_declared_holds_for_what_any_build_may_use(uv: Uv, links: Path) -> None:
+    """Which is resolved by itself."""
+    write_small_wheel(links, "tool", "1.0", ["core"])
+    write_small_wheel(links, "core", "2.0")
+    given = texts("tool==1.0", "core<2")
+    text = resolved(uv, "delta", build_constraints=given)
+    assert built_with(text)["any package"] == {"core": "1.0", "tool": "1.0"}
+
+
 def test_what_a_build_asks_for_here_only(uv: Uv, links: Path, tmp_path: Path) -> None:
     """As another host has no cmake, say. The hint says what to declare, and it helps."""
     text = resolved(uv, "alpha")
@@ -310,14 +403,69 @@ def test_what_a_build_asks_for_here_only(uv: Uv, links: Path, tmp_path: Path) ->
     assert built_with(fewer) == {"alpha==1.0": {"core": "1.0", "smith": "1.0"}}
     done, _site = installed(uv, fewer, tmp_path)
     assert done.rc != 0
-    found = builds.explain(uv, read(fewer), ["--python", sys.executable], done.stderr)
+    found = builds.explain(uv, ANALYSIS, read(fewer), sys.executable, done.stderr)
     assert found is not None
     problem, hint = found
     assert problem == "alpha==1.0 asks for helper to be built, and its lock has no hash of that"
     assert hint.endswith('build_constraints: ["helper==1.0"]')
+    write_small_wheel(links, "helper", "2.0")
+    limited = dataclasses.replace(ANALYSIS, build_constraints=("helper < 2", "core==1.0 --hash=sha256:" + "5" * 64))
+    assert builds.explain(uv, limited, read(fewer), sys.executable, done.stderr) == found
     declared = resolved(uv, build_constraints=texts("helper==1.0"), lock=fewer)
     assert built_with(declared)["any package"] == {"helper": "1.0"}
     assert installed(uv, declared, tmp_path)[0].rc == 0
+
+
+class Dated(http.server.BaseHTTPRequestHandler):
+    """An index on loopback of the packages in a directory, which says of version 1 that it came earlier."""
+
+    links: Path
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        name = self.path.strip("/").rpartition("/")[2]
+        files = [path for path in self.links.iterdir() if name in (path.name, path.name.partition("-")[0])]
+        page = {"meta": {"api-version": "1.1"}, "name": name, "files": [self._file(path) for path in files]}
+        body = files[0].read_bytes() if name.endswith((".whl", ".gz")) else json.dumps(page).encode()
+        self.send_response(200 if files else 404)
+        self.send_header("Content-Type", "application/vnd.pypi.simple.v1+json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    @staticmethod
+    def _file(path: Path) -> dict[str, t.Any]:
+        came = f"20{20 + int(path.name.split('-')[1][0])}-01-01T00:00:00Z"
+        return {"filename": path.name, "url": f"/{path.name}", "hashes": {"sha256": digest(path)}, "upload-time": came}
+
+    def log_message(self, format: str, *args: t.Any) -> None:  # noqa: A002  # The name in the base class.
+        pass
+
+
+def test_the_hint_has_what_may_be_had(uv: Uv, links: Path, tmp_path: Path) -> None:
+    """Of an environment that takes nothing newer than its exclude_newer."""
+    write_small_wheel(links, "helper", "2.0")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Here", (Dated,), {"links": links}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        index = Uv(uv.layout, uv.runner, Index(f"http://127.0.0.1:{server.server_address[1]}/simple"))
+        older = {"exclude_newer": "2021-06-01"}
+        text = resolved(index, "alpha", **older)
+        assert built_with(text) == {"alpha==1.0": {"core": "1.0", "helper": "1.0", "smith": "1.0"}}
+        fewer = "".join(
+            line for line in text.splitlines(True) if "helper" not in line and digest(links / HELPER) not in line
+        )
+        done, _site = installed(index, fewer, tmp_path)
+        spec = EnvironmentSpec("analysis", python=PYTHON, **older)
+        found = builds.explain(index, spec, read(fewer), sys.executable, done.stderr)
+        assert found is not None
+        assert found[1].endswith('build_constraints: ["helper==1.0"]')
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 HELPER = "helper-1.0-py3-none-any.whl"

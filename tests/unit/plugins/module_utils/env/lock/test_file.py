@@ -271,6 +271,8 @@ def test_what_packages_are_built_with() -> None:
         ("# Build requirements of a==1\n", "names no package"),
         ("# Build requirements of a:\n", "names no package"),
         ("# Build requirements of a==1:\n# Build requirements of a==1:\n", "that it has named before"),
+        ("# Build requirements of a==1:\n# Build requirements of A[x] == 1:\n", "that it has named before"),
+        (f"# Build requirements of a==1:\n#     {HASHED}#     {HASHED}", ": it has a more than once"),
         ("# Build requirements of a==1:\n#     b==1\n", "'b==1' has no --hash"),
         ("# Build requirements of a==1:\n#     b\n", "'b' is not pinned"),
         ("# Build requirements of a==1:\n#     --index-url https://x\n", "is not pinned"),
