@@ -221,6 +221,32 @@ def test_nothing_of_a_build_that_is_given_up_goes_on_while_the_nas_hangs(place: 
         wait_until(lambda: not processes(STUCK[:20]), "to end all with the NAS")
 
 
+# Work that is done, and has left something where no SIGKILL gets through, on a NAS that it has nothing to do with.
+LEFT = """
+import subprocess, sys, time
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.watchdog import call_watched
+def work():
+    subprocess.Popen(["stat", sys.argv[1] + "/uv"])
+    time.sleep(0.5)
+    return {"answer": 42}
+print(call_watched(work, shares={sys.argv[2]: ""}, timeout=float(sys.argv[3])))
+"""
+
+
+def test_work_that_is_done_does_not_wait_for_what_it_left_on_another_nas(place: Path) -> None:
+    with mute(place / "nas") as nas:
+        module = subprocess.Popen(
+            [sys.executable, "-c", LEFT, str(nas.mount), str(place), str(PATIENCE)],
+            env={**os.environ, "PYTHONPATH": COLLECTIONS},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert module.communicate(timeout=LIMIT)[0] == "{'answer': 42}\n"
+        assert "D" in map(state, processes(f"stat\0{nas.mount}/uv\0"))
+        nas.end()
+        wait_until(lambda: not processes(f"stat\0{nas.mount}/uv\0"), "to end it with the NAS")
+
+
 def test_uv_profile_and_a_local_uv_do_without_the_share(nas: Nas, tmp_path: Path) -> None:
     args = {
         "shares": [{"name": "nas_a", "root": f"{nas.mount}/uv"}],
