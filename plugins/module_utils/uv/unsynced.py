@@ -37,6 +37,8 @@ _LOCK = ".lock"
 def writing(layout: Layout) -> t.Iterator[None]:
     """A block in which uv writes to the cache of a share, whose mutex has to be held."""
     cache, marker = layout.cache, os.path.join(layout.cache, MARKER)
+    if not os.path.isdir(cache):  # Not made here: nobody else may look into it.
+        raise UvnasError(f"{cache} is not there", hint="Run site.yml, or the role share, which makes it.")
     with contextlib.closing(durable.Disks(cache)) as disks:
         if is_in_doubt(cache):
             mutex.check(layout.mutex)
