@@ -122,7 +122,10 @@ def test_a_marker_that_makes_no_sense_is_that_of_a_power_cut(cache: Path) -> Non
 def test_a_cache_that_somebody_has_removed(cache: Path) -> None:
     """As ``uv cache clean`` does."""
     cache.rmdir()
-    with pytest.raises(UvnasError, match=f"{cache} is not there") as caught, unsynced.writing(Layout(str(cache.parent))):
+    with (
+        pytest.raises(UvnasError, match=f"{cache} is not there") as caught,
+        unsynced.writing(Layout(str(cache.parent))),
+    ):
         raise AssertionError("there is nothing to write to")
     assert "role share" in caught.value.hint
 
