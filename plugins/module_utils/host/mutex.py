@@ -116,7 +116,7 @@ def check(path: str) -> None:
     if held is None:
         return
     try:
-        found = _read(held.descriptor) if held.pid == os.getpid() else _open_and_read(path)
+        found = _read_named(path, held.descriptor) if held.pid == os.getpid() else _open_and_read(path)
     except OSError as error:
         raise _lost(held.what, f"{path} cannot be read any more ({error.strerror})") from error
     if found != held.content:
@@ -162,6 +162,13 @@ def _open_and_read(path: str) -> bytes:
         return _read(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _read_named(path: str, descriptor: int) -> bytes:
+    """The same for who took it. Whoever removes the file, as a leftover perhaps, gives the next one another mutex."""
+    if not os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    return _read(descriptor)
 
 
 def _read(descriptor: int) -> bytes:

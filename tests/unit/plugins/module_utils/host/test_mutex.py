@@ -160,9 +160,15 @@ def test_a_mutex_that_somebody_else_has_had(path: str, content: str) -> None:
         assert not checked_by_a_child(path)
 
 
-def test_a_mutex_that_is_gone(path: str) -> None:
+@pytest.mark.parametrize("again", [False, True])
+def test_a_mutex_that_somebody_has_removed(path: str, again: bool) -> None:
+    """As one would do who takes it for a leftover. The next one to come has another one."""
     with mutex.hold(path, timeout=0, purpose="build"):
         os.unlink(path)
+        if again:
+            Path(path).touch()
+        with pytest.raises(LostMutexError, match=r"cannot be read any more \(No such file or directory\)"):
+            mutex.check(path)
         assert not checked_by_a_child(path)
 
 
