@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 import typing as t
 
 from ..errors import LostMutexError, UvnasError
@@ -42,7 +43,9 @@ def writing(layout: Layout) -> t.Iterator[None]:
     with contextlib.closing(durable.Disks(cache)) as disks:
         if is_in_doubt(cache):
             mutex.check(layout.mutex)
-            _drop_newer(cache, os.stat(marker).st_mtime - _CLOCK)
+            since = os.stat(marker).st_mtime - _CLOCK
+            # A clock that was set back further does not tell what is newer: all of it, then.
+            _drop_newer(cache, since if since <= time.time() else 0.0)
             disks.sync()
             os.unlink(marker)
         if not os.path.lexists(marker):

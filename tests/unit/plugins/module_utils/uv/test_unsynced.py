@@ -119,6 +119,16 @@ def test_a_marker_that_makes_no_sense_is_that_of_a_power_cut(cache: Path) -> Non
         assert what_is_there(cache) == set()
 
 
+def test_with_a_marker_of_the_future_nobody_knows_what_is_newer(cache: Path) -> None:
+    """The clock has been set back."""
+    leave(cache, "another")
+    future = time.time() + 3600
+    os.utime(cache / unsynced.MARKER, (future, future))
+    add(cache, "new")
+    with unsynced.writing(Layout(str(cache.parent))):
+        assert what_is_there(cache) == set()
+
+
 def test_a_cache_that_somebody_has_removed(cache: Path) -> None:
     """As ``uv cache clean`` does."""
     cache.rmdir()
