@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -34,6 +35,8 @@ def run(
     becomes ``fail_json``.
     """
     os.umask(0o022)  # An admin's own must not decide who can use a share.
+    # Inherited from who ignores it, it would have the kernel tell nobody of the end of a child.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         user = _owner(module, share) if as_owner else None
         if share is not None:

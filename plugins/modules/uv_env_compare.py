@@ -118,7 +118,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
         return {"changed": False, "converged": False, "needs": needs(steps)}
     locks = {name: {"digest": digest} for name, digest in found.items()}
     facts = {name: LockFact(digest) for name, digest in found.items()}
-    plan = Comparison(share.layout, specs, facts, params["purge"]).plan()
+    plan = Comparison(share.layout, specs, facts, params["purge"], check_mode).plan()
     if plan.errors or any(change.changes for change in plan.changes):
         # What is wrong, and what there is to do, is told by those who do it.
         return {"changed": False, "converged": False, "locks": locks}

@@ -8,6 +8,7 @@ The share is a small tmpfs, so these tests are run as root.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import typing as t
@@ -68,6 +69,21 @@ def test_full_disk_leaves_the_old_generation_in_force_and_the_next_run_heals(sit
     assert healed.rc == 0, healed.output
     assert site.link("small") != link
     assert before < generations(site)
+
+
+def test_an_environment_is_removed_from_a_disk_that_is_full(site: Site) -> None:
+    """That is how there comes to be room again."""
+    made = site.run([SMALL, {**SMALL, "name": "other"}])
+    assert made.rc == 0, made.output
+    resize(site.share.parent, 0)
+    with contextlib.suppress(OSError), (site.share.parent / "much").open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 512)
+    removed = site.run([SMALL], uvnas_purge=True)
+    (site.share.parent / "much").unlink()
+    resize(site.share.parent, 1 << 30)
+    assert removed.rc == 0, removed.output
+    assert os.listdir(site.share / "envs") == ["small"]
 
 
 def test_too_little_room_is_said_before_anything_is_built(site: Site) -> None:

@@ -18,11 +18,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
 from ansible_collections.uvnas.cluster.tests.integration import test_profile as profiles
 from ansible_collections.uvnas.cluster.tests.support.hanging import (
     LIMIT,
@@ -219,6 +222,46 @@ def test_nothing_of_a_build_that_is_given_up_goes_on_while_the_nas_hangs(place: 
         assert "D" in map(state, processes(STUCK[:20]))
         nas.end()
         wait_until(lambda: not processes(STUCK[:20]), "to end all with the NAS")
+
+
+# Work that is done, and has left something where no SIGKILL gets through, on a NAS that it has nothing to do with.
+LEFT = """
+import subprocess, sys, time
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.watchdog import call_watched
+def work():
+    subprocess.Popen(["stat", sys.argv[1] + "/uv"])
+    time.sleep(0.5)
+    return {"answer": 42}
+print(call_watched(work, shares={sys.argv[2]: ""}, timeout=float(sys.argv[3])))
+"""
+
+
+def test_work_that_is_done_does_not_wait_for_what_it_left_on_another_nas(place: Path) -> None:
+    with mute(place / "nas") as nas:
+        module = subprocess.Popen(
+            [sys.executable, "-c", LEFT, str(nas.mount), str(place), str(PATIENCE)],
+            env={**os.environ, "PYTHONPATH": COLLECTIONS},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert module.communicate(timeout=LIMIT)[0] == "{'answer': 42}\n"
+        assert "D" in map(state, processes(f"stat\0{nas.mount}/uv\0"))
+        nas.end()
+        wait_until(lambda: not processes(f"stat\0{nas.mount}/uv\0"), "to end it with the NAS")
+
+
+def test_a_command_that_timed_out_on_another_nas_is_not_waited_for(place: Path) -> None:
+    """Such as a smoke test that looks at somebody's home."""
+    with mute(place / "nas") as nas:
+        began = time.monotonic()
+        releasing = threading.Timer(20, nas.end)
+        releasing.start()
+        with pytest.raises(CommandError, match="stat timed out after 1 s"):
+            SystemRunner().run(["stat", str(nas.mount / "uv")], timeout=1)
+        assert time.monotonic() - began < 15
+        releasing.cancel()
+        nas.end()
+        wait_until(lambda: {state(path) for path in processes(f"stat\0{nas.mount}/uv\0")} <= {"", "Z"}, "to end it")
 
 
 def test_uv_profile_and_a_local_uv_do_without_the_share(nas: Nas, tmp_path: Path) -> None:

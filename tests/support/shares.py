@@ -26,10 +26,12 @@ def make_share(root: Path, name: str = NAME, share_id: str = SHARE_ID) -> Path:
     return root
 
 
-def add_interpreter(root: Path, *, key: str = KEY, version: str = "3.12.4", digest: str = "1" * 64) -> None:
+def add_interpreter(
+    root: Path, *, key: str = KEY, version: str = "3.12.4", digest: str = "1" * 64, **more: t.Any
+) -> None:
     """Note an interpreter in the record, as what its series means. There is no such interpreter."""
     series = version.rpartition(".")[0]
-    interpreters = {key: {"version": version, "digest": digest, "source": "download", "compiled": True}}
+    interpreters = {key: {"version": version, "digest": digest, "source": "download", "compiled": True, **more}}
     write_json(root / "locks" / "pythons.json", {"format": 1, "requests": {series: key}, "interpreters": interpreters})
 
 

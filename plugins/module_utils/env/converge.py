@@ -66,7 +66,7 @@ class Environments(ShareConvergence[Plan, Done]):
     smoke_timeout: float = 300.0
 
     def plan(self) -> Plan:
-        return Comparison(self.layout, self.specs, self.locks, self.purge).plan()
+        return Comparison(self.layout, self.specs, self.locks, self.purge, self.check_mode).plan()
 
     def changes(self, plan: Plan) -> bool:
         return any(change.changes for change in plan.changes)

@@ -53,6 +53,7 @@ class Comparison:
     locks: t.Optional[t.Mapping[str, LockFact]] = None
     # Remove environments that are on the share but not declared.
     purge: bool = False
+    check_mode: bool = False
 
     def plan(self) -> planning.Plan:
         """What to do, environment by environment, and the errors of those that cannot be done."""
@@ -95,7 +96,7 @@ class Comparison:
         """The interpreter for an environment; None where a check comes before it is on the share."""
         if self.locks is not None and self.locks[spec.name].digest is None:
             return None
-        return resolve(record, spec.python)
+        return resolve(record, spec.python, check_mode=self.check_mode)
 
     def _find(self, env: str, generation_id: t.Optional[str]) -> planning.Found:
         """The state of a wanted environment. Raises UvnasError where its generation is not what was built."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 import typing as t
 
 from .process import adopt_orphans, hear_of_the_end_of
@@ -28,6 +29,8 @@ GIVE_UP = signal.SIGTERM
 _HEARD = {signal.SIGCHLD, GIVE_UP}
 # Seconds between two looks at what has been killed and has not ended yet; it grows.
 _FIRST_LOOK, _LAST_LOOK = 0.01, 2.0
+# Seconds that what was killed has to end when the work is done. It may be waiting for a NAS that the work is not about.
+_PATIENCE = 5.0
 
 
 def guard(parent: int, work: t.Callable[[], t.NoReturn], began: t.Callable[[], None]) -> t.NoReturn:
@@ -46,19 +49,21 @@ def guard(parent: int, work: t.Callable[[], t.NoReturn], began: t.Callable[[], N
     status: t.Optional[int] = None
     while status is None and signal.sigwait(_HEARD) != GIVE_UP:
         status = _reap().get(worker)
-    ended = _end_all()
+    ended = _end_all(float("inf") if status is None else _PATIENCE)
     _end_as(ended.get(worker, 0) if status is None else status)
 
 
-def _end_all() -> dict[int, int]:
-    """Kill all descendants, and wait until the last of them has ended; how those ended that were children."""
+def _end_all(seconds: float) -> dict[int, int]:
+    """Kill all descendants, and wait until the last of them has ended, as long as that; how the children ended."""
     ended: dict[int, int] = {}
-    pause = _FIRST_LOOK
+    pause, limit = _FIRST_LOOK, time.monotonic() + seconds
     with contextlib.suppress(ChildProcessError):  # There are none any more.
         while True:
             ended.update(_reap(known=False))
             killed = [_kill(pid) for pid in descendants(os.getpid())]
             if True not in killed:  # Somebody else's, by a program that changes the user: not ours to wait for either.
+                break
+            if time.monotonic() >= limit:
                 break
             signal.sigtimedwait({signal.SIGCHLD}, pause)
             pause = min(2 * pause, _LAST_LOOK)

@@ -26,7 +26,6 @@ import errno
 import fcntl
 import json
 import os
-import re
 import socket
 import stat
 import struct
@@ -38,6 +37,7 @@ from ..errors import LostMutexError, ShareBusyError, UvnasError
 from .data import parse_json
 
 _LONGEST = 4096  # What is read of a mutex, in bytes.
+_NOBODY = b"\n"  # What is in one that nobody has. Not nothing: it keeps its room.
 _LINUX = sys.platform.startswith("linux")  # A controller may be something else.
 _FLOCK = "hhqqi"  # struct flock of fcntl(2), on all Linux that has 64 bits.
 
@@ -47,7 +47,8 @@ class _Held(t.NamedTuple):
 
     pid: int
     descriptor: int
-    word: str
+    # With the word, which nobody else knows.
+    content: bytes
     what: str
 
 
@@ -92,17 +93,14 @@ def hold(path: str, *, timeout: float, purpose: str, what: str = "") -> t.Iterat
         since = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         word = os.urandom(16).hex()
         holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": since, "purpose": purpose, "word": word}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
-        os.fsync(descriptor)  # For everybody to see; and what is read from now on comes from the server.
-        _held[path] = _Held(os.getpid(), descriptor, word, where)
+        _held[path] = _Held(os.getpid(), descriptor, _sign(descriptor, json.dumps(holder).encode()), where)
         try:
             yield
         finally:
             # Whoever reads a name there must be able to believe it. Somebody else's stays.
             with contextlib.suppress(OSError, UvnasError):
                 check(path)
-                os.ftruncate(descriptor, 0)
+                _write(descriptor, _NOBODY)
             del _held[path]
     finally:
         os.close(descriptor)
@@ -118,11 +116,33 @@ def check(path: str) -> None:
     if held is None:
         return
     try:
-        found = _read(held.descriptor) if held.pid == os.getpid() else _open_and_read(path)
+        found = _read_named(path, held.descriptor) if held.pid == os.getpid() else _open_and_read(path)
     except OSError as error:
         raise _lost(held.what, f"{path} cannot be read any more ({error.strerror})") from error
-    if re.search(rf'"word": "{held.word}"'.encode(), found) is None:
+    if found != held.content:
         raise _lost(held.what, f"it has been taken by {_said(found) or 'a process that has not said who it is'}")
+
+
+def _sign(descriptor: int, name: bytes) -> bytes:
+    """Write into a mutex who has taken it, for everybody to see; what is in it then.
+
+    Where the filesystem is full, that may be what was in it before: whoever comes to remove something must be let in.
+    Nobody else can write then either, so a change of that tells as much.
+    """
+    try:
+        _write(descriptor, name)
+        os.fsync(descriptor)  # What is read from now on comes from the server.
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return _read(descriptor)
+    return name[:_LONGEST]
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    """Over what is there, for which there is room then on a filesystem that is full."""
+    os.pwrite(descriptor, content, 0)
+    os.ftruncate(descriptor, len(content))
 
 
 def _lost(what: str, how: str) -> LostMutexError:
@@ -142,6 +162,13 @@ def _open_and_read(path: str) -> bytes:
         return _read(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _read_named(path: str, descriptor: int) -> bytes:
+    """The same for who took it. Whoever removes the file, as a leftover perhaps, gives the next one another mutex."""
+    if not os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    return _read(descriptor)
 
 
 def _read(descriptor: int) -> bytes:

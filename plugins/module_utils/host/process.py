@@ -9,6 +9,7 @@ kills every process that is started here when its parent ends (``PR_SET_PDEATHSI
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import os
@@ -86,7 +87,7 @@ class SystemRunner:
             raise CommandError(
                 f"cannot run {cmd[0]}: what it is given is no text: {error}", cmd=cmd[:1], rc=1, stdout="", stderr=""
             ) from error
-        with child:
+        with _closing(child):
             try:
                 stdout, stderr = child.communicate(stdin, timeout=timeout)
             except subprocess.TimeoutExpired as error:
@@ -104,6 +105,20 @@ class SystemRunner:
                 child.kill()
                 raise
         return Completed(child.returncode, scrub(stdout), scrub(stderr))
+
+
+@contextlib.contextmanager
+def _closing(child: subprocess.Popen[str]) -> t.Iterator[None]:
+    """Leave no pipe open, and no zombie: but one that was killed where no signal gets through is not waited for."""
+    try:
+        yield
+    finally:
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=_LAST_WORDS)
 
 
 def _rest(child: subprocess.Popen[str]) -> tuple[str, str]:

@@ -149,10 +149,13 @@ def _interpreter(key: str, fields: t.Any) -> Interpreter:
     return found
 
 
-def resolve(record: Record, request: str) -> Interpreter:
-    """The interpreter on the share that ``request`` means. Raises UvnasError that says what there is instead."""
+def resolve(record: Record, request: str, *, check_mode: bool = False) -> Interpreter:
+    """The interpreter on the share that ``request`` means. Raises UvnasError that says what there is instead.
+
+    A check gets one that is unfinished, too: a run finishes it first.
+    """
     found = record.find(request)
-    if found is not None and found.unfinished:
+    if found is not None and found.unfinished and not check_mode:
         raise UvnasError(
             f"{found.key} is not whole on this share: its installation did not come to an end",
             hint="Run site.yml, or the role python: it is installed anew.",

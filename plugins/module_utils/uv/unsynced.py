@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 import typing as t
 
 from ..errors import LostMutexError, UvnasError
@@ -37,10 +38,14 @@ _LOCK = ".lock"
 def writing(layout: Layout) -> t.Iterator[None]:
     """A block in which uv writes to the cache of a share, whose mutex has to be held."""
     cache, marker = layout.cache, os.path.join(layout.cache, MARKER)
+    if not os.path.isdir(cache):  # Not made here: nobody else may look into it.
+        raise UvnasError(f"{cache} is not there", hint="Run site.yml, or the role share, which makes it.")
     with contextlib.closing(durable.Disks(cache)) as disks:
         if is_in_doubt(cache):
             mutex.check(layout.mutex)
-            _drop_newer(cache, os.stat(marker).st_mtime - _CLOCK)
+            since = os.stat(marker).st_mtime - _CLOCK
+            # A clock that was set back further does not tell what is newer: all of it, then.
+            _drop_newer(cache, since if since <= time.time() else 0.0)
             disks.sync()
             os.unlink(marker)
         if not os.path.lexists(marker):

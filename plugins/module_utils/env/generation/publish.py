@@ -34,12 +34,13 @@ def withdraw(layout: Layout, env: str) -> None:
 
 
 def remove(layout: Layout, env: str) -> None:
-    """Remove an environment: its name first, so that nobody finds half of it, then its generations and its lock.
+    """Remove an environment: its name first, so that nobody finds half of it, then its lock and its generations.
 
+    By these a purge that comes after a kill still knows of it.
     What is in use of a generation stays out of sight, for a sweep of the share to go on with.
     """
     withdraw(layout, env)
-    removal.remove_tree(layout.generations_of(env))
     mutex.check(layout.mutex)  # That may have taken long.
     with contextlib.suppress(FileNotFoundError):
         os.unlink(layout.lock(env))
+    removal.remove_tree(layout.generations_of(env))

@@ -129,7 +129,9 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
     def _resolve(self, step: Step) -> Result:
         if not os.path.exists(self.layout.uv):
             return {"text": None}  # A check before there is a uv on the share.
-        interpreter = resolve_interpreter(load_record(self.layout), step.spec.python)
+        interpreter = resolve_interpreter(load_record(self.layout), step.spec.python, check_mode=self.check_mode)
+        if interpreter.unfinished:
+            return {"text": None}  # A check before it is installed anew.
         request = Request(
             step.spec,
             step.given.spec_digest,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import typing as t
 import uuid
@@ -143,6 +144,17 @@ def test_the_umask_does_not_matter(run: Run, tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert not run(tmp_path / "uv")["changed"]
+
+
+def test_whoever_ignores_the_end_of_children_does_not_matter(run: Run, tmp_path: Path) -> None:
+    """Some supervisors do, and it is inherited. Nobody would hear of the end of the work then."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.alarm(60)
+    try:
+        assert run(tmp_path / "uv")["changed"]
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGCHLD, before)
 
 
 def _writable_by_others(directory: Path) -> list[str]:

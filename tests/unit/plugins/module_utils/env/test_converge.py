@@ -204,6 +204,14 @@ def test_check_mode_predicts_and_writes_nothing(layout: Layout) -> None:
     assert predicted["diff"] == done["diff"]
 
 
+def test_check_mode_before_an_interpreter_is_whole_again(layout: Layout) -> None:
+    """The role python makes it so first, in a run. That it will be another one is not foretold."""
+    converged(layout)
+    shares.add_interpreter(Path(layout.root), unfinished=True)
+    assert "is not whole on this share" in converge(layout)["msg"]
+    assert actions(converge(layout, check_mode=True)) == {"analysis": "keep"}
+
+
 def test_check_mode_where_a_lock_cannot_be_known_yet(layout: Layout) -> None:
     result = converge(layout, locks={"analysis": LockFact(None)}, check_mode=True)
     assert (actions(result), result["changed"]) == ({"analysis": "build"}, True)

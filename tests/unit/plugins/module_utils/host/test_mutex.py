@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import re
 import signal
 import socket
+import subprocess
 import typing as t
 from pathlib import Path
 
@@ -158,9 +160,15 @@ def test_a_mutex_that_somebody_else_has_had(path: str, content: str) -> None:
         assert not checked_by_a_child(path)
 
 
-def test_a_mutex_that_is_gone(path: str) -> None:
+@pytest.mark.parametrize("again", [False, True])
+def test_a_mutex_that_somebody_has_removed(path: str, again: bool) -> None:
+    """As one would do who takes it for a leftover. The next one to come has another one."""
     with mutex.hold(path, timeout=0, purpose="build"):
         os.unlink(path)
+        if again:
+            Path(path).touch()
+        with pytest.raises(LostMutexError, match=r"cannot be read any more \(No such file or directory\)"):
+            mutex.check(path)
         assert not checked_by_a_child(path)
 
 
@@ -208,10 +216,51 @@ def test_one_that_was_open_to_others_is_closed(path: str) -> None:
 def test_a_name_in_it_is_that_of_a_holder(path: str) -> None:
     with mutex.hold(path, timeout=0, purpose="build"):
         assert json.loads(Path(path).read_text())["purpose"] == "build"
-    assert Path(path).read_text() == ""
+    assert Path(path).read_text() == "\n"
     with pytest.raises(UvnasError, match="broken"), mutex.hold(path, timeout=0, purpose="build"):
         raise UvnasError("broken")
-    assert Path(path).read_text() == ""
+    assert Path(path).read_text() == "\n"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> t.Iterator[Path]:
+    """A small filesystem."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", mount], check=True)
+    yield mount
+    subprocess.run(["umount", mount], check=True)
+
+
+def fill(filesystem: Path) -> None:
+    with contextlib.suppress(OSError), (filesystem / "much").open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 512)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small filesystem")
+@pytest.mark.parametrize("before", ["used", "killed", "never used"])
+def test_a_filesystem_that_is_full(small: Path, before: str) -> None:
+    """Somebody has to be let in who removes something."""
+    path = str(small / ".uvnas.mutex")
+    Path(path).touch(0o600)
+    if before == "used":
+        with mutex.hold(path, timeout=0, purpose="build"):
+            pass
+    elif before == "killed":
+        lose(path)
+    fill(small)
+    with mutex.hold(path, timeout=0, purpose="remove"):
+        mutex.check(path)
+        assert checked_by_a_child(path)
+        if before != "never used":
+            assert json.loads(Path(path).read_text())["purpose"] == "remove"
+        else:
+            (small / "much").unlink()
+            lose(path)
+            with pytest.raises(LostMutexError, match="taken by host c2"):
+                mutex.check(path)
+            assert not checked_by_a_child(path)
 
 
 def test_a_link_in_its_place_is_not_followed(path: str, tmp_path: Path) -> None:

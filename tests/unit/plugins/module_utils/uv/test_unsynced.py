@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import uv
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import durable
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv import unsynced
@@ -116,6 +117,27 @@ def test_a_marker_that_makes_no_sense_is_that_of_a_power_cut(cache: Path) -> Non
     add(cache, "new")
     with unsynced.writing(Layout(str(cache.parent))):
         assert what_is_there(cache) == set()
+
+
+def test_with_a_marker_of_the_future_nobody_knows_what_is_newer(cache: Path) -> None:
+    """The clock has been set back."""
+    leave(cache, "another")
+    future = time.time() + 3600
+    os.utime(cache / unsynced.MARKER, (future, future))
+    add(cache, "new")
+    with unsynced.writing(Layout(str(cache.parent))):
+        assert what_is_there(cache) == set()
+
+
+def test_a_cache_that_somebody_has_removed(cache: Path) -> None:
+    """As ``uv cache clean`` does."""
+    cache.rmdir()
+    with (
+        pytest.raises(UvnasError, match=f"{cache} is not there") as caught,
+        unsynced.writing(Layout(str(cache.parent))),
+    ):
+        raise AssertionError("there is nothing to write to")
+    assert "role share" in caught.value.hint
 
 
 def test_uv_gets_again_what_was_dropped(cache: Path, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import publish
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.host import files
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import files, removal
+from ansible_collections.uvnas.cluster.plugins.module_utils.share import store
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.tests.support import shares
 
@@ -40,6 +41,24 @@ def test_what_is_not_complete_is_not_published(layout: Layout) -> None:
     with pytest.raises(UvnasError, match=f"generation {ID} is not complete"):
         publish.publish(layout, "analysis", ID)
     assert os.listdir(layout.envs) == []
+
+
+def test_a_removal_that_is_killed_at_the_generations_is_seen_to_be_unfinished(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the next purge, which goes by generations. A lock that was left alone would be used by a later environment."""
+
+    def killed(_path: str, _what: str = "") -> None:
+        raise KeyboardInterrupt
+
+    shares.add_lock(Path(layout.root), "analysis", "")
+    complete(layout)
+    publish.publish(layout, "analysis", ID)
+    monkeypatch.setattr(removal, "remove", killed)
+    with pytest.raises(KeyboardInterrupt):
+        publish.remove(layout, "analysis")
+    left = os.path.exists(layout.lock("analysis"))
+    assert not left or "analysis" in store.known_environments(layout)
 
 
 def test_removing_twice(layout: Layout) -> None:

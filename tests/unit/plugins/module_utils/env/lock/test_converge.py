@@ -200,8 +200,12 @@ def test_check_mode_predicts_and_writes_nothing(layout: Layout) -> None:
     assert predicted == converge(locking(layout, inputs))
 
 
-def test_check_mode_before_there_is_a_uv(layout: Layout) -> None:
-    os.unlink(layout.uv)
+@pytest.mark.parametrize("lacking", ["uv", "an interpreter that is whole"])
+def test_check_mode_before_there_is_what_it_takes(layout: Layout, lacking: str) -> None:
+    if lacking == "uv":
+        os.unlink(layout.uv)
+    else:
+        shares.add_interpreter(Path(layout.root), unfinished=True)
     result = converge(locking(layout, {"analysis": Input(SPEC, SOURCES)}), check_mode=True)
     fact = {"action": RESOLVE, "changed": True, "digest": None, "packages_changed": ["not known yet"]}
     assert (result["changed"], result["locks"]) == (True, {"analysis": fact})
