@@ -26,6 +26,11 @@ from ansible_collections.uvnas.cluster.tests.support.nfs import (
 from ansible_collections.uvnas.cluster.tests.support.sites import Run
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Count first what a run costs: other tests stop the server, after which clients have everything to ask anew."""
+    items.sort(key=lambda item: item.path.name != "test_site.py")
+
+
 @pytest.fixture(scope="session")
 def network() -> dict[str, Client]:
     """The server is up, with two clients that have not mounted anything yet. All of it ends with the machine."""

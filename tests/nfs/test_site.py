@@ -45,8 +45,8 @@ def test_an_unchanged_environment_costs_its_builder_little(site: NfsSite, conver
         again = site.envs([TOOLS])
     assert (again.rc, again.changed) == (0, 0), again.output
     assert row["c1"] < NO_OP_OF_ENVS
-    # Who is no builder has nothing to do; its kernel may renew its lease.
-    assert row["c2"] < 20
+    # Who is no builder has nothing to do. Its kernel renews its lease, and gives back what it had open.
+    assert row["c2"] < 100
 
 
 @pytest.fixture
