@@ -303,7 +303,7 @@ def test_trouble_in_a_build_names_environment_and_path(layout: Layout, monkeypat
     real = FakeUv.run
 
     def run(self: FakeUv, cmd: t.Sequence[str], **more: t.Any) -> Completed:
-        if cmd[3] == "pip":
+        if "sync" in cmd:
             raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
         return real(self, cmd, **more)
 

@@ -55,7 +55,7 @@ class Number(Convergence[tuple[int, int], int]):
 
     def holder(self) -> str:
         """Who holds the mutex; nobody without a file."""
-        return Path(self.mutex).read_text() if Path(self.mutex).exists() else ""
+        return Path(self.mutex).read_text().strip() if Path(self.mutex).exists() else ""
 
     def check_place(self) -> None:
         self.note("place")
