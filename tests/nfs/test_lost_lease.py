@@ -121,7 +121,7 @@ def test_a_build_that_was_given_up_does_not_go_on(
         time.sleep(1)
         left = of_client(c1)
         assert at_work(c1) == []
-        print(f"round {number}: 1 s after it was given up: {sorted(state for state, *_ in left.values())}")
+        print(f"round {number}: 1 s after it was given up: {sorted(state for state, *_more in left.values())}")
         assert done.rc == 2
         assert "has not answered for 3 s on this host" in done.output
         take_over(site, env)
@@ -147,7 +147,7 @@ def test_a_build_that_has_lost_the_mutex_changes_nothing_more(
     generations = on_the_nas(site, "generations", env["name"])
     started = site.start([env], play="uvnas.cluster.envs", uvnas_answer_timeout=600)
     wait_until(
-        lambda: any(command.startswith("/bin/sh") and word in command for *_, command in of_client(c1).values()),
+        lambda: any(command.startswith("/bin/sh") and word in command for *_more, command in of_client(c1).values()),
         "to test",
     )
     with cut_off(c1):

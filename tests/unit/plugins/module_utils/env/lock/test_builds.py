@@ -224,7 +224,7 @@ def test_a_wheel_that_came_later_is_none(uv: Uv, links: Path, tmp_path: Path) ->
 def test_a_hash_that_nothing_has(uv: Uv, links: Path) -> None:
     """Of the package itself, which is no matter of what it is built with."""
     text = resolved(uv, "alpha")
-    lock = text.split("# Build")[0].replace(digest(links / "alpha-1.0.tar.gz"), "5" * 64)
+    lock = text.split("# Build", maxsplit=1)[0].replace(digest(links / "alpha-1.0.tar.gz"), "5" * 64)
     with pytest.raises(CommandError) as failed:
         resolved(uv, lock=lock)
     assert str(failed.value).startswith("environment analysis: alpha==1.0 has other hashes than its lock says")
