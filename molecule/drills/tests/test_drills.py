@@ -122,8 +122,8 @@ MOUNTS = {
 def test_mount_on_the_builder(run, machines, kept, nas, fault):
     commands, message = MOUNTS[fault]
     nas("dev1", "nas-a", *commands)
-    # Something is to be built, too.
-    done = run(drill={**DRILL, "requirements": ["idna"]})
+    # Something is to be built, too. Elsewhere it would be.
+    done = run(drill={**DRILL, "requirements": ["idna"], "shares": ["nas_a"]})
     assert done.rc == 2, done.output
     assert done.errors == {"dev1": [message]}
     assert done.finished == HOSTS - {"dev1"}
