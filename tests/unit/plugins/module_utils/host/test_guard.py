@@ -41,12 +41,13 @@ wait
 COUNT = 5
 # In a process of its own, to be killed: the module.
 MODULE = f"""
-import sys
+import signal, sys
 from {process.__name__} import SystemRunner
 from {workers.__name__} import Child, call_many
 def work():
     run = lambda: {{"rc": SystemRunner().run(sys.argv[1:], timeout=1000).rc}}
     return call_many([run], jobs=1)[0]()
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Which nohup has ignored.
 child = Child(work, guarded=True)
 print("ready", flush=True)
 while not child.read():
