@@ -187,7 +187,8 @@ def make_site(directory: Path, clients: t.Mapping[str, Client], **share: t.Any) 
     """A site that has nothing yet but a directory on the NAS, as its admin makes one for the owner."""
     name = directory.name
     (EXPORT / name).mkdir()
-    os.chown(EXPORT / name, UIDS[OWNER], UIDS[OWNER])
+    uid = UIDS.get(share.get("owner", OWNER), 0)
+    os.chown(EXPORT / name, uid, uid)
     declared = {
         "name": "nas_a", "root": f"/nas/{name}/uv", "mount": "/nas", "builder": "c1", "owner": OWNER, **share
     }  # fmt: skip
