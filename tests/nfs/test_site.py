@@ -50,6 +50,24 @@ def test_an_unchanged_environment_costs_its_builder_little(site: NfsSite, conver
 
 
 @pytest.fixture
+def read_only(clients: dict[str, Client]) -> t.Iterator[None]:
+    """The NAS lets nobody write, and the clients have it mounted read-write."""
+    export(read_only=True)
+    yield
+    export()
+
+
+def test_a_read_only_export(site: NfsSite, converged: Run, read_only: None) -> None:
+    """With nothing to do, nothing is wrong but what a warning says. With something, nothing is tried."""
+    again = site.run([TOOLS])
+    assert (again.rc, again.changed) == (0, 0), again.output
+    assert "the filesystem is read-only on this host, its builder" in " ".join(again.output.split())
+    more = site.run([{**TOOLS, "requirements": [*TOOLS["requirements"], "attrs"]}])
+    assert more.rc == 2, more.output
+    assert f"share nas_a: Read-only file system: {site.share}/.uvnas.mutex" in more.output
+
+
+@pytest.fixture
 def trusting(clients: dict[str, Client]) -> t.Iterator[None]:
     """The NAS does not squash root."""
     export(squash=False)

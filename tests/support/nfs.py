@@ -145,10 +145,10 @@ def start_client(name: str, number: int) -> Client:
     return client
 
 
-def export(*, squash: bool = True) -> None:
-    """Export /export, with root squashed or not."""
-    option = "root_squash" if squash else "no_root_squash"
-    sh("exportfs", "-o", f"rw,{option},no_subtree_check,fsid=0,insecure", "10.0.0.0/24:/export")
+def export(*, squash: bool = True, read_only: bool = False) -> None:
+    """Export /export, with root squashed or not, for clients to write to or not."""
+    options = f"{'ro' if read_only else 'rw'},{'root_squash' if squash else 'no_root_squash'}"
+    sh("exportfs", "-o", f"{options},no_subtree_check,fsid=0,insecure", "10.0.0.0/24:/export")
 
 
 def serve(yes: bool) -> None:

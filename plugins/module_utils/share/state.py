@@ -81,7 +81,6 @@ def observe(wanted: Wanted) -> Seen:
     has_acl = acl.default_acl_of(ground) is not None
     all_mounts = mounts()
     mount = mount_of(ground, all_mounts)
-    writable = os.access(ground, os.W_OK | os.X_OK)
     return Seen(
         directories={
             path: _directory(
@@ -92,19 +91,20 @@ def observe(wanted: Wanted) -> Seen:
         identity=identity,
         identity_is_off=identity_is_off,
         ground=ground,
-        writable=writable,
+        writable=os.access(ground, os.W_OK | os.X_OK),
         filesystem=mount.type if mount else "unknown",
         split=_split(share, found, all_mounts),
         acl=has_acl,
         space=space(ground),
-        exported_read_only=identity is not None and not writable and _refuses_to_be_written(share.layout.identity),
+        exported_read_only=identity is not None and _refuses_to_be_written(share.layout.identity),
     )
 
 
 def _refuses_to_be_written(path: str) -> bool:
     """Whether a file cannot be opened for writing because its filesystem is read-only, by whoever decides that.
 
-    access(2) tells nobody why, and on NFS the server decides. Nothing is written, and the file does not change.
+    access(2) tells nobody why, and on NFS it is the client that answers, from memory, where the server decides. Nothing
+    is written, and the file does not change.
     """
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC))
