@@ -201,9 +201,14 @@ class Power:
         self._engine("stop", "--time", "10", host)
 
     def on(self, host: str) -> None:
-        """Start a host. All are up then, with their mounts and with Slurm."""
+        """Start a host. All are up then, with their mounts and with Slurm, and it answers."""
         self._engine("start", host)
         self._wait(self._engine)
+        ssh = ["ssh", "-F", STATE / "ssh_config", "-o", "ConnectTimeout=5", f"root@{host}", "true"]
+        deadline = time.monotonic() + 60
+        while subprocess.run(ssh, capture_output=True, check=False).returncode != 0:
+            assert time.monotonic() < deadline, f"{host} does not answer"
+            time.sleep(0.2)
 
 
 @pytest.fixture(scope="session")
