@@ -70,7 +70,7 @@ def forget(site: Site, name: str) -> None:
     shutil.rmtree(root / "generations" / "tools")
     (root / "envs" / "tools").unlink()
     for bucket in root.glob("cache/*-v*"):
-        shutil.rmtree(bucket, ignore_errors=True)
+        shutil.rmtree(bucket)
 
 
 def test_both_shares_and_the_controller_have_the_same(site: Site) -> None:

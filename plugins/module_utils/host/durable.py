@@ -20,6 +20,8 @@ import ctypes
 import os
 import typing as t
 
+from . import proc
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -65,9 +67,5 @@ class Disks:
 def boot() -> t.Optional[str]:
     """Which start of which kernel this is: what is in its memory, and on no disk yet, goes with it."""
     with contextlib.suppress(OSError):
-        descriptor = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return os.read(descriptor, 64).decode(errors="replace").strip() or None
-        finally:
-            os.close(descriptor)
+        return proc.read("/proc/sys/kernel/random/boot_id").strip() or None
     return None

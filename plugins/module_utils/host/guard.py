@@ -22,6 +22,7 @@ import signal
 import time
 import typing as t
 
+from . import proc
 from .process import adopt_orphans, hear_of_the_end_of
 
 # By which a guard learns that the work is given up: from the module, or from the kernel when the module has ended.
@@ -109,12 +110,8 @@ def descendants(ancestor: int) -> list[int]:
 
 
 def _parent(pid: str) -> int:
-    # Bytes, and not by open(): to find an encoding it may import. Any name may be in the parentheses.
-    descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return int(os.read(descriptor, 1 << 12).rpartition(b")")[2].split()[1])
-    finally:
-        os.close(descriptor)
+    # Any name may be in the parentheses.
+    return int(proc.read(f"/proc/{pid}/stat").rpartition(")")[2].split()[1])
 
 
 def _end_as(status: int) -> t.NoReturn:

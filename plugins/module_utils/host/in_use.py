@@ -17,7 +17,7 @@ import time
 import typing as t
 
 from ..errors import UvnasError
-from . import mounts
+from .proc import read as read_proc
 from .removal import FOREIGN, IN_USE, MOUNTED, Leftover, Obstacle
 from .users import user_name
 from .workers import Child, Result, readable, result_of
@@ -130,7 +130,7 @@ def users(paths: t.Sequence[str], proc: str = "/proc") -> list[tuple[str, list[P
 
 
 def _process(pid: int, directory: str) -> Process:
-    lines = mounts.read_proc(os.path.join(directory, "status")).split("\n")
+    lines = read_proc(os.path.join(directory, "status")).split("\n")
     said = {key: value.strip() for key, _colon, value in (line.partition(":") for line in lines)}
     return Process(pid, user_name(int(said["Uid"].split()[0])), _plain(said["Name"]))
 
@@ -144,7 +144,7 @@ def _paths_of(directory: str) -> set[str]:
             with contextlib.suppress(OSError):
                 found.add(os.readlink(os.path.join(directory, link)))
     with contextlib.suppress(OSError):
-        for line in mounts.read_proc(os.path.join(directory, "maps")).split("\n"):
+        for line in read_proc(os.path.join(directory, "maps")).split("\n"):
             fields = line.split(None, 5)
             if len(fields) == 6:
                 found.add(fields[5])

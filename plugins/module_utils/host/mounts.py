@@ -11,6 +11,7 @@ import re
 import typing as t
 
 from ..errors import UvnasError
+from . import proc
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
@@ -54,18 +55,7 @@ def _unescape(path: str) -> str:
 
 
 def mounts() -> list[Mount]:
-    return parse_mountinfo(read_proc("/proc/self/mountinfo"))
-
-
-def read_proc(path: str) -> str:
-    # Not by open(): to find an encoding it may import, which the owner may not in root's Python.
-    # Paths may be in any encoding; those that come back from os.path have the same surrogates.
-    # To the end: such a file gives no more than a page at once, and a host with many mounts has several of them.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.fsdecode(b"".join(iter(lambda: os.read(descriptor, 1 << 20), b"")))
-    finally:
-        os.close(descriptor)
+    return parse_mountinfo(proc.read("/proc/self/mountinfo"))
 
 
 def mount_id(path: str) -> int:
@@ -82,7 +72,7 @@ def mount_id(path: str) -> int:
 
 def mount_id_of(descriptor: int, path: str) -> int:
     """The same of what is open, which is ``path``, for messages."""
-    for line in read_proc(f"/proc/self/fdinfo/{descriptor}").splitlines():
+    for line in proc.read(f"/proc/self/fdinfo/{descriptor}").splitlines():
         key, _colon, value = line.partition(":")
         if key == "mnt_id":
             return int(value)

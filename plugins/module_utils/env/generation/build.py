@@ -36,7 +36,7 @@ from ...uv.wheel import installed_packages
 from ..lock.file import LockText
 from ..plan import Ingredients
 from ..spec import EnvironmentSpec
-from . import needs, pin, record, sources
+from . import install, needs, pin, record
 from .size import seal
 
 # Of uv: how many threads link files, and how many processes compile bytecode (seen with strace). By default as many as
@@ -176,9 +176,9 @@ def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
         variables[_WORKERS] = str(what.workers)
     versions = what.lock.lock.versions
     built = any(borrow(cache, layout.cache, versions, what.interpreter.minor) for cache in what.caches)
-    done = sources.install(uv, what.lock.lock, lock, arguments, options, variables, built=built)
+    done = install.install(uv, what.lock.lock, lock, arguments, options, variables, built=built)
     if done.rc != 0:
-        why = sources.explain(uv, what.spec, what.lock.lock, interpreter, done.stderr)
+        why = install.explain(uv, what.spec, what.lock.lock, interpreter, done.stderr)
         problem, hint = why or ("cannot install its lock", "")
         raise CommandError(
             f"environment {name}: {problem}",

@@ -291,5 +291,6 @@ def _hashes(table: str) -> set[str]:
 
 def _plain(version: str) -> str:
     """A version in one of the forms that it can be written in (PEP 440), as far as people write others: ``v4.1.0``."""
-    release, rest = re.match(r"v?([0-9.]*)(.*)", version.lower(), re.DOTALL).groups()  # type: ignore[union-attr]
-    return re.sub(r"(\.0+)+\Z", "", release.rstrip(".")) + rest
+    text = re.sub(r"\Av", "", version.lower())
+    release = re.sub(r"[^0-9.].*", "", text, flags=re.DOTALL)
+    return re.sub(r"(\.0+)+\Z", "", release.rstrip(".")) + text[len(release) :]

@@ -148,13 +148,13 @@ def test_what_work_leaves_ends_with_it(name: str) -> None:
     def work() -> dict[str, t.Any]:
         process.SystemRunner().run(["setsid", "sh", "-c", f'sh -c "sleep 1000; :" {name} >&- 2>&- & exit'])
         wait_until(lambda: alive(name))
-        return {"left": len(alive(name))}
+        return {"left": alive(name) != []}  # Two for a moment, before the one that sleeps has its own name.
 
     child = Child(work, guarded=True)
     while not child.read():
         pass
     assert child.reap()
-    assert result_of(child.answer()) == {"left": 1}
+    assert result_of(child.answer()) == {"left": True}
     assert alive(name) == []
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.host import mounts
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import mounts, proc
 
 MOUNTINFO = """\
 22 27 0:21 / /proc rw,relatime - proc proc rw
@@ -34,7 +34,7 @@ def test_mountinfo() -> None:
 
 def test_files_of_proc_are_read_to_the_end() -> None:
     # The kernel gives them in pieces of a page. This one has dozens of pieces.
-    text = mounts.read_proc("/proc/self/smaps")
+    text = proc.read("/proc/self/smaps")
     assert len(text) > 10 * os.sysconf("SC_PAGE_SIZE")
     assert text.splitlines()[-1].startswith("VmFlags:")
 
@@ -69,7 +69,7 @@ def test_room(tmp_path: Path) -> None:
 
 
 def test_a_kernel_that_does_not_say_which_mount_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mounts, "read_proc", lambda _path: "pos:\t0\nflags:\t02\n")
+    monkeypatch.setattr(proc, "read", lambda _path: "pos:\t0\nflags:\t02\n")
     with pytest.raises(UvnasError, match=f"the kernel does not say which mount {tmp_path} is on") as caught:
         mounts.mount_id(str(tmp_path))
     assert "Linux 3.15" in caught.value.hint

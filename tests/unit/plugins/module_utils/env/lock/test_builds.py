@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 import uv as uv_package
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import sources as builds
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import install as builds
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock import file as locks
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.resolve import Request, resolve
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec, Sources

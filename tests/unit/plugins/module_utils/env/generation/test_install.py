@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation.sources import Turn, turns
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation.install import Turn, turns
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.file import Build, Lock, Package
 
 
 def packages(*pins: str) -> tuple[Package, ...]:
-    return tuple(Package(*pin.split("=="), "", ("sha256:1",), pin) for pin in pins)  # type: ignore[call-arg,arg-type]
+    split = [(pin, *pin.split("==")) for pin in pins]
+    return tuple(Package(name, version, "", ("sha256:1",), pin) for pin, name, version in split)
 
 
 def build(pin: str, *requires: str) -> Build:
