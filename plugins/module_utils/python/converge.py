@@ -100,6 +100,9 @@ class Interpreters(ShareConvergence[Plan, Record]):
         """The record is written after each step, so that what is done stays done."""
         record = plan.record
         self.warnings.extend(self._open(plan))
+        # uv makes them, and a run that was killed left those to what it did not finish.
+        finished = record.interpreters.keys() - {install.key for install in plan.installs} - {*plan.compiles}
+        self.installer.unlink_minor_links(lambda key: key not in finished)
         for install in plan.installs:
             with self._naming("install", install.key):
                 found = self._install(install, record)

@@ -122,8 +122,7 @@ class Installer:
         """
         aside = files.temporary_name(self.directory(key))
         disks = self._disks()
-        # A link to this very interpreter is what a killed run left.
-        links = {path: target for path, target in self._minor_links().items() if not self._leads_to(target, key)}
+        links = self._minor_links()
         mutex.check(self.layout.mutex)
         with contextlib.suppress(FileNotFoundError):
             os.rename(self.directory(key), aside)
@@ -173,9 +172,7 @@ class Installer:
     def remove(self, key: str) -> None:
         """Remove an interpreter, and the links to it. What is in use of it stays out of sight, for a later sweep."""
         mutex.check(self.layout.mutex)
-        for link, target in self._minor_links().items():
-            if self._leads_to(target, key):
-                os.unlink(link)
+        self.unlink_minor_links(lambda linked: linked == key)
         removal.remove_tree(self.directory(key))
 
     def _run_uv(self, key: str, uv: Uv, message: str, hint: str) -> None:
@@ -200,9 +197,12 @@ class Installer:
             return {path: os.readlink(path) for path in links}
         return {}
 
-    @staticmethod
-    def _leads_to(target: str, key: str) -> bool:
-        return os.path.basename(target.rstrip("/")) == key
+    def unlink_minor_links(self, gone: t.Callable[[str], bool]) -> None:
+        """Remove the links that uv made to interpreters whose keys are ``gone``."""
+        for link, target in self._minor_links().items():
+            if gone(os.path.basename(target.rstrip("/"))):
+                mutex.check(self.layout.mutex)
+                os.unlink(link)
 
     def _restore_minor_links(self, links: t.Mapping[str, str]) -> None:
         """Take back what uv did to these links: new ones go, old ones lead where they did."""
