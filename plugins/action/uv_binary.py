@@ -23,7 +23,7 @@ from ..plugin_utils.download_cache import DownloadCache, LocalArchive
 # What only the controller needs to know. Credentials in there do not leave it. (The module is given an archive and a
 # checksum too: those of the file that was brought to its host.)
 _PLATFORM = re.compile(r"[a-z0-9_]+-[a-z0-9]+")
-_CONTROLLER_ONLY = ("source", "archive", "sha256", "release_url", "download_dir")
+_CONTROLLER_ONLY = ("source", "archive", "sha256", "release_url", "download_dir", "files_dir")
 
 
 class ActionModule(ControllerAction):
@@ -68,7 +68,7 @@ class ActionModule(ControllerAction):
             return ReleaseSource(args["release_url"], args["version"], target)
         if "://" in args["archive"]:
             return UrlSource(args["archive"], checksum.check_sha256(args["sha256"]))
-        path = self._find_needle("files", os.path.expanduser(args["archive"]))
+        path = self._find_needle("files", os.path.join(args["files_dir"] or "", os.path.expanduser(args["archive"])))
         return LocalArchive(path, os.path.basename(path), checksum.of_file(path), downloaded=False)
 
 

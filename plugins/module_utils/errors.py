@@ -23,6 +23,11 @@ class UvnasError(Exception):
         said = str(getattr(self, "stderr", "")).strip()
         return "\n".join(part for part in (str(self), said, self.hint) if part)
 
+    def lines(self) -> list[str]:
+        """What happened, each thing in a line of its own. What to do is in the last."""
+        lines = str(self).splitlines()
+        return [*lines[:-1], f"{lines[-1]}. {' '.join(self.hint.split())}"] if self.hint and lines else lines
+
     def as_dict(self) -> dict[str, t.Any]:
         """The error as plain data, to cross a process boundary and to become ``fail_json`` arguments."""
         return {"msg": str(self), "hint": self.hint}

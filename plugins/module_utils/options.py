@@ -128,7 +128,11 @@ UV_BINARY: Spec = {
     "sha256": _TEXT,
     "release_url": {"type": "str", "default": "https://github.com/astral-sh/uv/releases/download", "no_log": True},
     "download_dir": _TEXT,
+    "files_dir": _TEXT,
 }
+# It has an action plugin only.
+UV_DECLARATION: Spec = {"hosts": {"type": "list", "elements": "str"}, "writes": {"type": "bool", "default": True}}
+
 UV_BINARY_RULES: Spec = {
     "required_one_of": [("share", "bin_dir")],
     "mutually_exclusive": [("share", "bin_dir"), ("share", "lib_dir")],

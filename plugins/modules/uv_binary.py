@@ -102,6 +102,9 @@ options:
     description:
       - The checksum that the archive must have, whatever its source. Required if O(archive) is a URL.
     type: str
+  files_dir:
+    description: Where a relative path of O(archive) starts. By default Ansible looks for it beside the playbook.
+    type: str
   release_url:
     description:
       - Base URL of uv's releases, or of a mirror of them. A C(file://) URL is a directory on the controller.

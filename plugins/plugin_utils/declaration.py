@@ -43,13 +43,11 @@ class Declaration:
                 if kept is not None and (check_locks or kept.spec_digest != digest):
                     _lock = kept.lock
             except UvnasError as error:
-                problems.append(f"environment {spec.name}: {error}")
+                problems += [f"environment {spec.name}: {line}" for line in error.lines()]
                 continue
             inputs[spec.name] = Input(digest, sources).keeping(kept, keeps=self.lock_dir is not None)
         if problems:
-            raise SpecError(
-                "; ".join(problems), hint=f"Nothing has been changed. Relative paths start at {self.files_dir}."
-            )
+            raise SpecError("\n".join(problems))
         return inputs
 
     def again(self, inputs: t.Mapping[str, Input]) -> dict[str, Input]:
@@ -91,13 +89,18 @@ class Declaration:
         """Keep the text of a lock on the controller; whether that changed anything."""
         if self.lock_dir is None or not self.keeps(env, text):
             return False
-        os.makedirs(self.lock_dir, exist_ok=True)
+        os.makedirs(self.lock_directory, exist_ok=True)
         # As git writes the rest of a checkout, which admins may share as a group; but never for everybody.
         files.write(self._lock_path(env), text, mode=0o664 & ~_umask())
         return True
 
+    @property
+    def lock_directory(self) -> str:
+        """Where locks are kept."""
+        return os.path.join(self.files_dir, self.lock_dir or "")
+
     def _lock_path(self, env: str) -> str:
-        return os.path.join(self.lock_dir or "", f"{env}.txt")
+        return os.path.join(self.lock_directory, f"{env}.txt")
 
     def _path(self, path: str) -> str:
         return os.path.join(self.files_dir, os.path.expanduser(path))

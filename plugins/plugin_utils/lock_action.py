@@ -80,7 +80,7 @@ class LockAction(ControllerAction):
             return
         directory = default_directory()  # Of this user alone, and not where locks are reviewed.
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        name = hashlib.sha256(os.path.realpath(args["lock_dir"]).encode()).hexdigest()[:16]
+        name = hashlib.sha256(os.path.realpath(self._declaration(args).lock_directory).encode()).hexdigest()[:16]
         path = os.path.join(directory, f"locks-{name}.mutex")
         with mutex.hold(path, timeout=args["busy_timeout"], purpose="resolving", what=args["lock_dir"]):
             yield

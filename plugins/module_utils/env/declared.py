@@ -51,9 +51,7 @@ def parse_environments(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Environ
     folded = collections.Counter(name.lower() for name in names)
     problems += [f"environment {name}: differs from another only in case" for name, n in folded.items() if n > 1]
     if problems:
-        raise SpecError(
-            "uvnas_envs cannot be used: " + "; ".join(problems), hint="Nothing has been changed. Correct the inventory."
-        )
+        raise SpecError("\n".join(problems))
     return specs
 
 
@@ -75,13 +73,13 @@ def for_glibc(specs: t.Iterable[EnvironmentSpec], shares: t.Mapping[str, t.Any])
 def check_shares_exist(specs: t.Iterable[EnvironmentSpec], shares: t.Collection[str]) -> None:
     """Raise SpecError where an environment names a share that there is not."""
     wrong = [
-        f"environment {spec.name}: no share is called {share}"
+        f"environment {spec.name}: no share is called {share}; there are {', '.join(sorted(shares)) or 'none'}"
         for spec in specs
         for share in spec.shares or ()
         if share not in shares
     ]
     if wrong:
-        raise SpecError("; ".join(wrong), hint=f"The shares are: {', '.join(sorted(shares))}.")
+        raise SpecError("\n".join(wrong))
 
 
 def check_name(name: str) -> t.Optional[str]:

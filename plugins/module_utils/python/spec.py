@@ -75,7 +75,7 @@ def check_wanted(
     for name in remove:
         problems += _problem_of(exact_version, name)
     if problems:
-        raise SpecError("; ".join(problems), hint="Nothing has been changed. Correct the inventory.")
+        raise SpecError("\n".join(problems))
     everything = frozenset(pythons) if "all" in upgrade else frozenset(upgrade)
     requests, removals = tuple(dict.fromkeys(pythons)), tuple(dict.fromkeys(remove))
     return Wanted(requests, tuple(sites), everything, removals, offline, compile_bytecode)
@@ -102,22 +102,19 @@ def parse_site_pythons(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[SitePyt
     problems: list[str] = []
     found: list[SitePython] = []
     for position, item in enumerate(items, 1):
-        label = f"{item.get('name') or f'number {position}'}"
+        label = f"interpreter {item.get('name') or f'number {position}'}"
         try:
             found.append(_parse_item(item))
         except SpecError as error:
             problems.append(f"{label}: {error}")
     names = collections.Counter(site.name for site in found)
-    problems += [f"{name}: declared {count} times" for name, count in names.items() if count > 1]
+    problems += [f"interpreter {name}: declared {count} times" for name, count in names.items() if count > 1]
     for version, count in collections.Counter(site.version for site in found).items():
         if count > 1:
             same = [site.name for site in found if site.version == version]
-            problems.append(f"{' and '.join(same)}: a share has one Python {version}, whoever supplies it")
+            problems.append(f"interpreters {' and '.join(same)}: a share has one Python {version}, whoever supplies it")
     if problems:
-        raise SpecError(
-            "uvnas_site_pythons cannot be used: " + "; ".join(problems),
-            hint="Nothing has been changed. Correct the inventory.",
-        )
+        raise SpecError("\n".join(problems))
     return found
 
 

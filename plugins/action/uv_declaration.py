@@ -1,0 +1,155 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sees that what is declared for hosts makes sense, and says what each of them has to do. Nothing runs on hosts."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..module_utils.host.workers import Result
+from ..module_utils.options import UV_DECLARATION
+from ..plugin_utils import inventory, variables
+from ..plugin_utils.controller_action import ControllerAction, TaskVars
+from ..plugin_utils.hosts import Hosts, ManyHosts, OneHost
+from ..plugin_utils.work import Declarations, Declared, Work, paths
+
+
+class ActionModule(ControllerAction):
+    """Say what is wrong, each thing once and in a line; or what there is to do."""
+
+    ARGUMENTS: t.ClassVar[dict[str, t.Any]] = UV_DECLARATION
+
+    def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
+        known = task_vars or {}
+        hosts: Hosts = OneHost(self._templar, known)
+        if args["hosts"] is not None:
+            hosts = ManyHosts(self._templar, known, args["hosts"])
+        options = variables.options()
+        declarations = Declarations(hosts, options)
+        declared = {host: declarations.of(host) for host in hosts.hosts}
+        problems = _Problems(hosts.hosts)
+        for host in hosts.hosts:
+            problems.add(host, variables.unknown(hosts.names(host), options))
+            problems.add(host, declared[host].problems)
+        everybody = list(known["groups"]["all"])
+        problems.of_all += _builders(declared, everybody, known["inventory_hostname"])
+        sources = known.get("ansible_inventory_sources") or ()
+        problems.of_all += _files(declared, sources)
+        work: dict[str, Work] = {}
+        for host in hosts.hosts:
+            # One mistake is not told as another.
+            if not declared[host].problems:
+                work[host], wrong = declarations.work(host, declared[host])
+                problems.add(host, wrong)
+        if problems:
+            return self._failed(problems.lines())
+        result = _result(work)
+        if args["hosts"] is not None:
+            result.update(groups=_groups(declared), warnings=_left_out(declared) if args["writes"] else [])
+        return result
+
+    def _failed(self, lines: t.Sequence[str]) -> Result:
+        for line in lines:
+            self._display.error(line)
+        count = "One thing" if len(lines) == 1 else f"{len(lines)} things"
+        return {
+            "changed": False,
+            "failed": True,
+            "msg": f"{count} in what is declared cannot be used: see [ERROR]. Nothing has been changed.",
+        }
+
+
+class _Problems:
+    """What is wrong, with the hosts that it is wrong for."""
+
+    def __init__(self, hosts: t.Sequence[str]) -> None:
+        self._hosts = hosts
+        self._found: dict[str, list[str]] = {}
+        self.of_all: list[str] = []
+
+    def add(self, host: str, problems: t.Iterable[str]) -> None:
+        for problem in problems:
+            self._found.setdefault(problem, []).append(host)
+
+    def __bool__(self) -> bool:
+        return bool(self._found or self.of_all)
+
+    def lines(self) -> list[str]:
+        """A line for each; what is wrong for all hosts is so for none of them in particular."""
+        found = [
+            problem if len(hosts) == len(self._hosts) else f"{inventory.named(hosts)}: {problem}"
+            for problem, hosts in self._found.items()
+        ]
+        return list(dict.fromkeys([*self.of_all, *found]))
+
+
+def _shares(declared: t.Mapping[str, Declared]) -> dict[str, dict[str, list[str]]]:
+    """For each share the builders that it is declared with, and the hosts that say so."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for host, about in declared.items():
+        for share in about.values["uvnas_shares"] or ():
+            name, builder = share.get("name"), share.get("builder")
+            if name and builder:
+                found.setdefault(name, {}).setdefault(builder, []).append(host)
+    return found
+
+
+def _builders(declared: t.Mapping[str, Declared], everybody: t.Sequence[str], here: str) -> list[str]:
+    """What is wrong with the builders of shares: one that is no host of the inventory, or two for one share."""
+    problems = []
+    for share, builders in _shares(declared).items():
+        known = {*everybody, here}
+        problems += [inventory.stranger(share, builder, everybody) for builder in builders if builder not in known]
+        if len(builders) > 1:
+            said = "; ".join(f"{builder} for {inventory.named(hosts)}" for builder, hosts in builders.items())
+            problems.append(f"share {share}: it has one builder, and hosts are told different ones: {said}")
+    return problems
+
+
+def _left_out(declared: t.Mapping[str, Declared]) -> list[str]:
+    """What to say of shares whose builder is not among the hosts of this run."""
+    return [
+        f"share {share}: its builder {builder} is not among the hosts of this run (--limit?), so nothing is built there"
+        for share, builders in _shares(declared).items()
+        for builder in builders
+        if builder not in declared
+    ]
+
+
+def _files(declared: t.Mapping[str, Declared], sources: t.Sequence[str]) -> list[str]:
+    """What is wrong with where files on the controller lie."""
+    found: dict[tuple[str, str], None] = {}
+    for about in declared.values():
+        for label, path in paths(about.values):
+            found[label, path] = None
+    relative = [f"{label} ({path})" for label, path in found if not path.startswith("/")]
+    if relative:
+        return [
+            "without an inventory directory, relative paths start nowhere: set uvnas_files_dir, or make them absolute: "
+            + inventory.named(relative)
+        ]
+    return inventory.taken_for_inventory(found, sources)
+
+
+def _result(work: t.Mapping[str, Work]) -> Result:
+    """What each host has to do. Many have the same, which is there once."""
+    different: dict[str, tuple[int, Work]] = {}
+    hosts = {}
+    for host, todo in work.items():
+        hosts[host], _same = different.setdefault(repr(todo), (len(different), todo))
+    return {"changed": False, "work": [todo for _number, todo in different.values()], "hosts": hosts}
+
+
+def _groups(declared: t.Mapping[str, Declared]) -> list[dict[str, t.Any]]:
+    """The groups of hosts by what they have to do, for the plays of site.yml: each has a host in it."""
+    builders = list(dict.fromkeys(builder for builders in _shares(declared).values() for builder in builders))
+    found = [{"name": host, "groups": ["uvnas_builders", "uvnas_building", "uvnas_local_uv"]} for host in builders]
+    # Ansible ends a run where all hosts of a play have failed. So one host is with the builders for which their roles
+    # have nothing to do: builders that are down, or whose NAS hangs, do not keep all others from being done.
+    others = [host for host in declared if host not in builders]
+    found += [{"name": host, "groups": ["uvnas_building"]} for host in others[:1]]
+    found += [
+        {"name": host, "groups": ["uvnas_local_uv"]} for host in others if declared[host].values["uvnas_uv_local_dirs"]
+    ]
+    return found

@@ -1,0 +1,114 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is declared for hosts: the values that their variables have, from whatever source, rendered for each of them."""
+
+from __future__ import annotations
+
+import typing as t
+
+import jinja2
+from ansible.errors import AnsibleError
+
+from .variables import PREFIX
+
+Variables = t.Mapping[str, t.Any]
+
+
+class Templar(t.Protocol):
+    """Ansible's, of a task."""
+
+    def template(self, variable: t.Any, /) -> t.Any:
+        """``variable``, rendered."""
+
+    def is_template(self, data: t.Any, /) -> bool:
+        """Whether there is something to render in ``data``."""
+
+    def copy_with_new_env(self, *, available_variables: dict[str, t.Any]) -> Templar:
+        """A templar with other variables."""
+
+
+class UndefinedValueError(Exception):
+    """A value cannot be rendered."""
+
+
+class OneHost:
+    """The host of a task, whose variables are complete: roles have added theirs."""
+
+    def __init__(self, templar: Templar, task_vars: Variables) -> None:
+        self.hosts: t.Sequence[str] = [task_vars["inventory_hostname"]]
+        self._templar = templar
+        self._task_vars = task_vars
+
+    def names(self, _host: str) -> set[str]:
+        """Of the variables that look like the collection's."""
+        return {name for name in self._task_vars if name.startswith(PREFIX)}
+
+    def value(self, _host: str, name: str) -> t.Any:
+        """The value of a variable. Raises UndefinedValueError."""
+        return _rendered(lambda: self._templar.template(self._task_vars[name]), name)
+
+    def context(self, _host: str) -> Variables:
+        """Everything that is known of the host, not rendered unless it is asked for."""
+        return self._task_vars
+
+
+class ManyHosts:
+    """The hosts of a play, looked at in a task of one of them.
+
+    What a play is given as a whole (``vars`` of ``import_playbook``) is not among ``hostvars``, and wins over what is.
+    """
+
+    def __init__(self, templar: Templar, task_vars: Variables, hosts: t.Sequence[str]) -> None:
+        self.hosts = hosts
+        self._templar = templar
+        self._task_vars = task_vars
+        self._hostvars = task_vars["hostvars"]
+        mine = self._hostvars[task_vars["inventory_hostname"]]
+        self._of_play = {
+            name
+            for name in task_vars
+            if name.startswith(PREFIX) and (name not in mine or templar.template(task_vars[name]) != mine[name])
+        }
+        self._host: tuple[str, Variables] = ("", {})
+
+    def names(self, host: str) -> set[str]:
+        """Of the variables that look like the collection's."""
+        return {name for name in self.context(host) if name.startswith(PREFIX)} | self._of_play
+
+    def value(self, host: str, name: str) -> t.Any:
+        """The value of a variable. Raises UndefinedValueError."""
+        if name not in self._of_play:
+            return _rendered(lambda: self.context(host)[name], name)
+        value, templar = self._task_vars[name], self._templar
+        if templar.is_template(value):
+            theirs = {**self._task_vars, **self.context(host)}
+            templar = templar.copy_with_new_env(available_variables=theirs)
+        return _rendered(lambda: templar.template(value), name)
+
+    def context(self, host: str) -> Variables:
+        """Everything that is known of a host, rendered when it is asked for."""
+        if self._host[0] != host:  # To make it takes as long as to render some.
+            self._host = (host, self._hostvars[host])
+        return self._host[1]
+
+
+Hosts = OneHost | ManyHosts
+
+
+def _rendered(render: t.Callable[[], t.Any], name: str) -> t.Any:
+    try:
+        return _deeply(render())
+    except (AnsibleError, jinja2.UndefinedError) as error:
+        raise UndefinedValueError(f"{name}: {error}") from error
+
+
+def _deeply(value: t.Any) -> t.Any:
+    """``value`` with every template deep inside rendered. Raises UndefinedError where one needs what nobody said."""
+    if isinstance(value, jinja2.Undefined):
+        return str(value)  # This is what raises.
+    if isinstance(value, t.Mapping):
+        return {key: _deeply(value[key]) for key in value}
+    if isinstance(value, (list, tuple)):
+        return [_deeply(item) for item in value]
+    return value

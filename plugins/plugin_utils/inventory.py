@@ -1,0 +1,53 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the inventory itself is: its hosts, and the directories that Ansible takes for inventories."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import typing as t
+
+# As many names of hosts as a message has.
+_FEW = 5
+
+
+def named(hosts: t.Sequence[str]) -> str:
+    """Names of hosts for a message; of a whole cluster, a few."""
+    few = ", ".join(hosts[:_FEW])
+    return few if len(hosts) <= _FEW else f"{few} and {len(hosts) - _FEW} more hosts"
+
+
+def stranger(share: str, builder: str, hosts: t.Sequence[str]) -> str:
+    """What to say of the builder of a share that is none of the inventory's ``hosts``."""
+    short = [host for host in hosts if host.split(".")[0].lower() == builder.split(".", maxsplit=1)[0].lower()]
+    like = short[:1] or difflib.get_close_matches(builder, hosts, 1, 0.7)
+    meant = f"did you mean {like[0]}?" if like else f"its hosts are {named(hosts) or 'none'}"
+    return f"share {share}: its builder {builder} is no host of this inventory; {meant}"
+
+
+def taken_for_inventory(paths: t.Iterable[tuple[str, str]], sources: t.Iterable[str]) -> list[str]:
+    """What to say of ``paths``, pairs of what names one and the path, that lie in directories among ``sources``.
+
+    Ansible reads every file below such a directory as an inventory, and runs those that are executable.
+    """
+    directories = {os.path.realpath(source): source for source in sources if os.path.isdir(source)}
+    inside: dict[str, list[str]] = {}
+    for label, path in paths:
+        real = os.path.realpath(path)
+        for directory in directories:
+            if real == directory or real.startswith(directory.rstrip("/") + "/"):
+                inside.setdefault(directory, []).append(f"{label} ({os.path.relpath(real, directory)})")
+    return [
+        f"{directories[directory]} is a directory that Ansible is given as an inventory (-i): it takes every file "
+        "below for a part of that, and runs those that are executable. Name the file in it instead, such as "
+        f"-i {os.path.join(directories[directory], _example(directory))}; or move what lies there: {named(labels)}"
+        for directory, labels in inside.items()
+    ]
+
+
+def _example(directory: str) -> str:
+    """A file that may be meant as the inventory."""
+    names = ("hosts.yml", "hosts.yaml", "hosts", "hosts.ini", "inventory.yml")
+    return next((name for name in names if os.path.isfile(os.path.join(directory, name))), names[0])

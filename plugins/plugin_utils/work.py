@@ -1,0 +1,228 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each host has to do, by what is declared for it; or what is wrong with that, a line each.
+
+Most of it is the same for many hosts, and is looked at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+from ..module_utils.env.declared import check_shares_exist, for_glibc, parse_environments
+from ..module_utils.env.spec import EnvironmentSpec
+from ..module_utils.errors import SpecError, UvnasError
+from ..module_utils.host.checksum import check_sha256
+from ..module_utils.profile import files
+from ..module_utils.profile.spec import Profile
+from ..module_utils.python.spec import check_wanted, parse_site_pythons
+from ..module_utils.share.spec import parse_shares
+from ..module_utils.uv.command import Index
+from ..module_utils.uv.config import check_variables
+from ..module_utils.uv.release import check_version
+from .declaration import Declaration
+from .exports import exports
+from .hosts import Hosts, UndefinedValueError
+from .variables import Options, WrongValueError, checked
+
+Values = t.Mapping[str, t.Any]
+Work = dict[str, t.Any]
+# Of a share, for modules that write to it, and for those that read.
+_OF_BUILDERS = ("name", "root", "id", "mount", "owner", "group", "mode")
+_OF_MEMBERS = ("name", "root", "id", "mount", "glibc")
+
+
+@dataclasses.dataclass(frozen=True)
+class Declared:
+    """What is declared for one host: values with their types, defaults included; what is wrong, a text each."""
+
+    values: Values
+    problems: tuple[str, ...] = ()
+
+
+class Declarations:
+    """What is declared for hosts."""
+
+    def __init__(self, hosts: Hosts, options: Options) -> None:
+        self._hosts = hosts
+        self._options = options
+        self._checked: dict[tuple[str, str], tuple[t.Any, list[str]]] = {}
+        self._done: dict[tuple[str, str], t.Any] = {}
+
+    def of(self, host: str) -> Declared:
+        """What is declared for a host. Where it is no wrong value, it may still be one that makes no sense."""
+        values = {name: option.get("default") for name, option in self._options.items()}
+        problems: list[str] = []
+        for name in sorted(self._hosts.names(host) & self._options.keys()):
+            try:
+                given = self._hosts.value(host, name)
+            except UndefinedValueError as error:
+                problems.append(str(error))
+                continue
+            value, wrong = self._value(name, given)
+            problems += wrong
+            if value is not None:
+                values[name] = value
+        if values["uvnas_host_shares"] is None:
+            values["uvnas_host_shares"] = [share.get("name") for share in values["uvnas_shares"] or ()]
+        if not values["uvnas_files_dir"]:
+            values["uvnas_files_dir"] = self._hosts.context(host).get("inventory_dir") or ""
+        return Declared(values, tuple(problems))
+
+    def _value(self, name: str, given: t.Any) -> tuple[t.Any, list[str]]:
+        key = (name, repr(given))
+        if key not in self._checked:
+            try:
+                self._checked[key] = checked(name, given, self._options[name]), []
+            except WrongValueError as error:
+                self._checked[key] = None, error.problems
+        return self._checked[key]
+
+    def work(self, host: str, declared: Declared) -> tuple[Work, list[str]]:
+        """What a host has to do; or what is wrong with what is declared for it."""
+        values = declared.values
+        problems: list[str] = []
+
+        def once(part: t.Callable[..., t.Any], *names: str, **more: t.Any) -> t.Any:
+            """The result of ``part`` of these values; None where something is wrong, which is noted."""
+            given = {name: values[name] for name in names}
+            key = (part.__name__, repr((given, more)))
+            if key not in self._done:
+                try:
+                    self._done[key] = part(given, **more), []
+                except UvnasError as error:
+                    self._done[key] = None, error.lines()
+            found, wrong = self._done[key]
+            problems.extend(wrong)
+            return found
+
+        once(_uv, "uvnas_uv_version", "uvnas_uv_source", "uvnas_uv_archive", "uvnas_index", "uvnas_uv_variables")
+        once(_shares, "uvnas_shares")
+        if problems:
+            return {}, problems
+        built = [share for share in values["uvnas_shares"] if share["builder"] == host]
+        profile = once(_profile, *_PROFILE)
+        specs = once(_environments, "uvnas_envs", "uvnas_shares", "uvnas_upgrade")
+        of_python: dict[str, t.Any] = {}
+        if specs is not None:  # They ask for Pythons, too.
+            of_python = once(_pythons, *_PYTHONS, names=[share["name"] for share in built])
+        if specs is not None and built:
+            once(_files, "uvnas_envs", "uvnas_shares", "uvnas_files_dir", "uvnas_lock_dir")
+        if problems:
+            return {}, problems
+        shares = {share["name"]: share for share in values["uvnas_shares"]}
+        return {
+            "builds": [
+                {
+                    **_keys(share, _OF_BUILDERS),
+                    "earlier": [{"name": each["name"], "root": each["root"]} for each in built[:position]],
+                    **of_python[share["name"]],
+                }
+                for position, share in enumerate(built)
+            ],
+            "uses": [_keys(shares[name], _OF_MEMBERS) for name in values["uvnas_host_shares"]],
+            "glibc": {share["name"]: share["glibc"] for share in values["uvnas_shares"] if share.get("glibc")},
+            "upgrade": values["uvnas_upgrade"],
+            "upgrade_packages": values["uvnas_upgrade_packages"],
+            "exports": profile,
+        }, []
+
+
+def _keys(share: t.Mapping[str, t.Any], keys: t.Iterable[str]) -> dict[str, t.Any]:
+    return {key: share[key] for key in keys if share.get(key) is not None}
+
+
+def paths(values: Values) -> list[tuple[str, str]]:
+    """What is declared to lie on the controller, each with what names it; and where it is."""
+    found = [("uvnas_lock_dir", values["uvnas_lock_dir"])]
+    found += [("uvnas_uv_archive", (values["uvnas_uv_archive"] or {}).get("path"))]
+    for site in values["uvnas_site_pythons"] or ():
+        archive = site.get("archive") or ""
+        found.append((f"interpreter {site.get('name')}", archive if "://" not in archive else ""))
+    for env in values["uvnas_envs"] or ():
+        given = [env.get("project"), env.get("lock")]
+        for key in ("requirements_files", "constraints_files", "overrides_files", "build_constraints_files"):
+            given += env.get(key) or []
+        found += [(f"environment {env.get('name')}", path) for path in given]
+    start = values["uvnas_files_dir"]
+    # What has another type is an error of its own.
+    texts = [(label, path) for label, path in found if path and isinstance(path, str)]
+    return [(label, os.path.join(start, os.path.expanduser(path))) for label, path in texts]
+
+
+def _shares(given: Values) -> None:
+    parse_shares(given["uvnas_shares"])
+
+
+def _environments(given: Values) -> list[EnvironmentSpec]:
+    specs = parse_environments(given["uvnas_envs"])
+    check_shares_exist(specs, {share["name"] for share in given["uvnas_shares"]})
+    names = [spec.name for spec in specs]
+    unknown = sorted(set(given["uvnas_upgrade"]) - set(names) - {"all"})
+    if unknown:
+        raise SpecError(
+            f"cannot upgrade {', '.join(unknown)}: no such environment is declared",
+            hint=f"Declared are: {', '.join(names) or 'none'}. Or say all.",
+        )
+    return for_glibc(specs, {share["name"]: share["glibc"] for share in given["uvnas_shares"] if share.get("glibc")})
+
+
+def _files(given: Values) -> None:
+    specs = _environments({**given, "uvnas_upgrade": []})
+    declaration = Declaration(given["uvnas_files_dir"], given["uvnas_lock_dir"] or None)
+    declaration.inputs([spec for spec in specs if spec.present], {}, check_locks=True)
+
+
+_PYTHONS = (
+    "uvnas_envs", "uvnas_pythons", "uvnas_site_pythons", "uvnas_upgrade_pythons", "uvnas_python_remove",
+)  # fmt: skip
+
+
+def _pythons(given: Values, *, names: t.Sequence[str]) -> dict[str, dict[str, t.Any]]:
+    """The Pythons that are asked for on each of the shares with these names, and those to upgrade there."""
+    specs = [spec for spec in parse_environments(given["uvnas_envs"]) if spec.present]
+    sites = parse_site_pythons(given["uvnas_site_pythons"])
+    everywhere = {spec.python for spec in specs}
+    asked, upgrade = given["uvnas_pythons"], given["uvnas_upgrade_pythons"]
+    found = {}
+    for name in names:
+        requests = list(dict.fromkeys([*asked, *(spec.python for spec in specs if spec.on_share(name))]))
+        # What environments on other shares ask for may be upgraded by the same run.
+        here = [request for request in upgrade if request in requests or request not in everywhere]
+        check_wanted(requests, sites, upgrade=here, remove=given["uvnas_python_remove"])
+        found[name] = {"pythons": requests, "upgrade_pythons": here}
+    return found
+
+
+def _uv(given: Values) -> None:
+    check_version(given["uvnas_uv_version"])
+    archive = given["uvnas_uv_archive"]
+    if archive.get("sha256"):
+        check_sha256(archive["sha256"])
+    Index.from_params(given["uvnas_index"]).check()
+    check_variables(given["uvnas_uv_variables"])
+
+
+_PROFILE = (
+    "uvnas_host_shares", "uvnas_shares", "uvnas_index", "uvnas_python_mirror", "uvnas_profile_variables",
+    "uvnas_profile_dir", "uvnas_profile_fish_dir", "uvnas_user_cache",
+)  # fmt: skip
+
+
+def _profile(given: Values) -> dict[str, t.Any]:
+    """What a host exports to its users."""
+    where = files.paths(given["uvnas_profile_dir"], given["uvnas_profile_fish_dir"])
+    exported = exports(
+        given["uvnas_host_shares"],
+        shares=given["uvnas_shares"],
+        index=given["uvnas_index"],
+        python_mirror=given["uvnas_python_mirror"],
+        variables=given["uvnas_profile_variables"],
+    )
+    if exported["shares"]:
+        profile = Profile.from_params(exported["shares"], given["uvnas_user_cache"], exported["variables"])
+        files.contents(profile, where)
+    return exported
