@@ -35,7 +35,7 @@ class ActionModule(ControllerAction):
         everybody = list(known["groups"]["all"])
         problems.of_all += _builders(declared, everybody, known["inventory_hostname"])
         sources = known.get("ansible_inventory_sources") or ()
-        problems.of_all += _files(declared, sources)
+        problems.of_all += _files(declared, known["inventory_hostname"], sources)
         work: dict[str, Work] = {}
         for host in hosts.hosts:
             # One mistake is not told as another.
@@ -117,17 +117,16 @@ def _left_out(declared: t.Mapping[str, Declared]) -> list[str]:
     ]
 
 
-def _files(declared: t.Mapping[str, Declared], sources: t.Sequence[str]) -> list[str]:
+def _files(declared: t.Mapping[str, Declared], here: str, sources: t.Sequence[str]) -> list[str]:
     """What is wrong with where files on the controller lie."""
-    found: dict[tuple[str, str], None] = {}
-    for about in declared.values():
-        for label, path in paths(about.values):
-            found[label, path] = None
+    # If lines of such a file have become hosts, what they are told makes no sense.
+    told = {here: declared[here]} if inventory.taken_for_inventory(paths(declared[here].values), sources) else declared
+    found = list(dict.fromkeys(path for about in told.values() for path in paths(about.values)))
     relative = [f"{label} ({path})" for label, path in found if not path.startswith("/")]
     if relative:
         return [
             "without an inventory directory, relative paths start nowhere: set uvnas_files_dir, or make them absolute: "
-            + inventory.named(relative)
+            + inventory.named(relative, "paths")
         ]
     return inventory.taken_for_inventory(found, sources)
 

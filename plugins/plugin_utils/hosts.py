@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 import jinja2
@@ -64,13 +65,21 @@ class ManyHosts:
         self._templar = templar
         self._task_vars = task_vars
         self._hostvars = task_vars["hostvars"]
-        mine = self._hostvars[task_vars["inventory_hostname"]]
-        self._of_play = {
-            name
-            for name in task_vars
-            if name.startswith(PREFIX) and (name not in mine or templar.template(task_vars[name]) != mine[name])
-        }
         self._host: tuple[str, Variables] = ("", {})
+        self._of_play = self._given_to_play(task_vars["inventory_hostname"])
+
+    def _given_to_play(self, here: str) -> set[str]:
+        """The variables that have another value for the task than in the inventory."""
+        mine = self.context(here)
+        found = set()
+        for name in (name for name in self._task_vars if name.startswith(PREFIX)):
+            if name not in mine:
+                found.add(name)
+                continue
+            with contextlib.suppress(AnsibleError):  # It is said later, by whoever asks for it.
+                if self._templar.template(self._task_vars[name]) != mine[name]:
+                    found.add(name)
+        return found
 
     def names(self, host: str) -> set[str]:
         """Of the variables that look like the collection's."""

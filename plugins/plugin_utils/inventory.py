@@ -9,14 +9,14 @@ import difflib
 import os
 import typing as t
 
-# As many names of hosts as a message has.
+# As many as a message names.
 _FEW = 5
 
 
-def named(hosts: t.Sequence[str]) -> str:
-    """Names of hosts for a message; of a whole cluster, a few."""
-    few = ", ".join(hosts[:_FEW])
-    return few if len(hosts) <= _FEW else f"{few} and {len(hosts) - _FEW} more hosts"
+def named(names: t.Sequence[str], noun: str = "hosts") -> str:
+    """Names, of hosts or of what ``noun`` says, for a message; of a whole cluster, a few."""
+    few = ", ".join(names[:_FEW])
+    return few if len(names) <= _FEW else f"{few} and {len(names) - _FEW} more {noun}"
 
 
 def stranger(share: str, builder: str, hosts: t.Sequence[str]) -> str:
@@ -42,7 +42,7 @@ def taken_for_inventory(paths: t.Iterable[tuple[str, str]], sources: t.Iterable[
     return [
         f"{directories[directory]} is a directory that Ansible is given as an inventory (-i): it takes every file "
         "below for a part of that, and runs those that are executable. Name the file in it instead, such as "
-        f"-i {os.path.join(directories[directory], _example(directory))}; or move what lies there: {named(labels)}"
+        f"-i {_example(directories[directory])}; or move what lies there: {named(labels, 'files')}"
         for directory, labels in inside.items()
     ]
 
@@ -50,4 +50,5 @@ def taken_for_inventory(paths: t.Iterable[tuple[str, str]], sources: t.Iterable[
 def _example(directory: str) -> str:
     """A file that may be meant as the inventory."""
     names = ("hosts.yml", "hosts.yaml", "hosts", "hosts.ini", "inventory.yml")
-    return next((name for name in names if os.path.isfile(os.path.join(directory, name))), names[0])
+    there = [name for name in names if os.path.isfile(os.path.join(directory, name))]
+    return os.path.join(directory, (there or names)[0])

@@ -69,7 +69,9 @@ class Declarations:
         if values["uvnas_host_shares"] is None:
             values["uvnas_host_shares"] = [share.get("name") for share in values["uvnas_shares"] or ()]
         if not values["uvnas_files_dir"]:
-            values["uvnas_files_dir"] = self._hosts.context(host).get("inventory_dir") or ""
+            # Where an inventory is no file, Ansible says None, as a text.
+            directory = str(self._hosts.context(host).get("inventory_dir"))
+            values["uvnas_files_dir"] = directory if os.path.isabs(directory) else ""
         return Declared(values, tuple(problems))
 
     def _value(self, name: str, given: t.Any) -> tuple[t.Any, list[str]]:

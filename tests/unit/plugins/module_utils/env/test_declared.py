@@ -23,7 +23,6 @@ def without(*keys: str, **changed: t.Any) -> dict[str, t.Any]:
 def refusal(*items: t.Mapping[str, t.Any]) -> str:
     with pytest.raises(SpecError) as caught:
         declared.parse_environments(items)
-    assert caught.value.hint == "Nothing has been changed. Correct the inventory."
     return str(caught.value)
 
 
@@ -123,7 +122,7 @@ def test_null_is_the_default() -> None:
 )
 def test_what_is_refused(item: dict[str, t.Any], problem: str) -> None:
     message = refusal(item)
-    assert message.startswith("uvnas_envs cannot be used: environment ")
+    assert message.startswith("environment ")
     assert problem in message
 
 
@@ -145,7 +144,7 @@ def test_every_problem_at_once() -> None:
     message = refusal(
         without(name="one", python=""), without(name="two", lock="x"), without(name="Two"), GOOD, GOOD, {"nmae": 1}
     )
-    assert message.removeprefix("uvnas_envs cannot be used: ").split("; ") == [
+    assert message.splitlines() == [
         "environment one: python is missing",
         'say which, such as "3.12"',
         "environment two: it has 2 sources (requirements and lock)",

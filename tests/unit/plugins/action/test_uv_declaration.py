@@ -1,0 +1,357 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is declared for hosts, with variables as Ansible makes them of a real inventory."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import pytest
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from ansible.vars.hostvars import HostVars
+from ansible.vars.manager import VariableManager
+from ansible_collections.uvnas.cluster.plugins.action import uv_declaration
+from ansible_collections.uvnas.cluster.plugins.filter.todo import todo
+
+SHARES = [
+    {"name": "nas_a", "root": "/mnt/nas-a/uv", "builder": "dev1"},
+    {"name": "nas_b", "root": "/mnt/nas-b/uv", "builder": "dev1"},
+]
+ENVS = [{"name": "train", "python": "3.12", "requirements": ["numpy"]}]
+NODES = [f"node{number:03}" for number in range(200)]
+SAME: dict[str, dict[str, t.Any]] = {"dev1": {}, **{name: {} for name in NODES}}
+SITE = {"uvnas_shares": SHARES, "uvnas_envs": ENVS}
+Host = dict[str, t.Any]
+NUMBER = "a number; put versions in quotes, or 3.10 is read as 3.1"
+
+
+class Site:
+    """An inventory, and what the action says of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.inventory = path / "inventory"
+        self.warnings: list[str] = []
+
+    def write(self, variables: Host, hosts: t.Mapping[str, Host]) -> None:
+        (self.inventory / "group_vars").mkdir(parents=True, exist_ok=True)
+        (self.inventory / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
+        (self.inventory / "group_vars" / "all.json").write_text(json.dumps(variables), encoding="utf-8")
+
+    def run(
+        self,
+        hosts: t.Sequence[str] | None,
+        *,
+        here: str = "dev1",
+        source: str = "hosts.json",
+        of_play: t.Mapping[str, t.Any] | None = None,
+        **args: t.Any,
+    ) -> tuple[dict[str, t.Any], list[str]]:
+        """What it returns, and the errors that it prints. ``of_play``: what the play is given as a whole."""
+        loader = DataLoader()
+        manager = InventoryManager(loader, sources=[str(self.inventory / source) if "," not in source else source])
+        variables = VariableManager(loader, manager)
+        HostVars(manager, variables, loader)
+        task_vars = variables.get_vars(host=manager.get_host(here))
+        task_vars["ansible_inventory_sources"] = [str(self.inventory / source)]  # The command line's.
+        task_vars |= {
+            name: trust_as_template(value) if isinstance(value, str) else value
+            for name, value in (of_play or {}).items()
+        }
+        given = {**({} if hosts is None else {"hosts": list(hosts)}), **args}
+        task = MagicMock(args=given, async_val=0, check_mode=False, diff=False)
+        templar = Templar(loader=loader, variables=task_vars)
+        plugin = uv_declaration.ActionModule(task, MagicMock(), MagicMock(), loader, templar, MagicMock())
+        plugin._display = MagicMock()
+        result = plugin.run(None, task_vars)
+        return result, [call.args[0] for call in plugin._display.error.call_args_list]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def problems(site: Site, variables: Host, hosts: t.Mapping[str, Host] | None = None, **more: t.Any) -> list[str]:
+    """What is wrong with an inventory."""
+    hosts = {"dev1": {}} if hosts is None else hosts
+    site.write(variables, hosts)
+    result, errors = site.run(list(hosts), **more)
+    assert bool(errors) == bool(result.get("failed")), result
+    return errors
+
+
+# What each host has to do
+
+
+def test_what_a_builder_has_to_do(site: Site) -> None:
+    envs = [
+        *ENVS,
+        {"name": "old", "python": "3.11", "requirements": [], "shares": ["nas_b"]},
+        {"name": "gone", "state": "absent", "python": "3.9"},
+    ]
+    shares = [{**SHARES[0], "owner": "uv", "mode": "0750"}, {**SHARES[1], "glibc": "2.31", "mount": "/mnt/nas-b"}]
+    upgrade = {"uvnas_upgrade": "train, old", "uvnas_upgrade_packages": "numpy", "uvnas_upgrade_pythons": "3.11"}
+    site.write({"uvnas_shares": shares, "uvnas_envs": envs, "uvnas_pythons": ["3.13"], **upgrade}, SAME)
+    result, errors = site.run([*SAME])
+    assert errors == []
+    work = todo(result, "dev1")
+    first, second = work["builds"]
+    assert first == {
+        "name": "nas_a", "root": "/mnt/nas-a/uv", "owner": "uv", "mode": "0750", "earlier": [],
+        # 3.11 is upgraded by the same run, on the other share.
+        "pythons": ["3.13", "3.12"], "upgrade_pythons": [],
+    }  # fmt: skip
+    assert (second["pythons"], second["upgrade_pythons"]) == (["3.13", "3.12", "3.11"], ["3.11"])
+    assert second["earlier"] == [{"name": "nas_a", "root": "/mnt/nas-a/uv"}]
+    assert (work["upgrade"], work["upgrade_packages"]) == (["train", "old"], ["numpy"])
+    assert work["glibc"] == {"nas_b": "2.31"}
+    assert work["uses"][1] == {"name": "nas_b", "root": "/mnt/nas-b/uv", "mount": "/mnt/nas-b", "glibc": "2.31"}
+
+
+def test_members_with_the_same_to_do_share_it(site: Site) -> None:
+    site.write(SITE, {**SAME, "node007": {"uvnas_host_shares": ["nas_b"], "uvnas_uv_local_dirs": ["/usr/local/bin"]}})
+    result, errors = site.run([*SAME])
+    assert errors == []
+    assert len(result["work"]) == 3
+    assert [share["name"] for share in todo(result, "node007")["uses"]] == ["nas_b"]
+    assert [share["name"] for share in todo(result, "node008")["exports"]["shares"]] == ["nas_a", "nas_b"]
+    groups = {name: [host["name"] for host in result["groups"] if name in host["groups"]] for name in
+              ("uvnas_builders", "uvnas_building", "uvnas_local_uv")}  # fmt: skip
+    assert groups == {
+        "uvnas_builders": ["dev1"],
+        "uvnas_building": ["dev1", "node000"],
+        "uvnas_local_uv": ["dev1", "node007"],
+    }
+
+
+def test_a_role_alone_has_the_variables_of_its_task(site: Site) -> None:
+    site.write({"uvnas_shares": SHARES}, SAME)
+    result, errors = site.run(None, here="node001", of_play={"uvnas_host_shares": ["nas_b"]})
+    assert errors == []
+    assert [share["name"] for share in todo(result, "node001")["uses"]] == ["nas_b"]
+    assert "groups" not in result
+
+
+def test_what_a_play_is_given_as_a_whole_wins(site: Site) -> None:
+    site.write({"uvnas_shares": SHARES, "uvnas_host_shares": ["nas_a"]}, SAME)
+    given = {
+        "uvnas_host_shares": ["nas_b"],
+        "uvnas_profile_dir": "/etc/{{ inventory_hostname }}",
+        "uvnas_purge": "what",
+    }
+    result, errors = site.run([*SAME], of_play={name: given[name] for name in ("uvnas_host_shares",)})
+    assert errors == []
+    assert {share["name"] for host in SAME for share in todo(result, host)["uses"]} == {"nas_b"}
+    _result, errors = site.run([*SAME], of_play={"uvnas_profile_dir": "{{ inventory_hostname }}"})
+    assert len(errors) == len(SAME)
+    assert any(error.startswith("node003: 'node003' is no directory for profile files") for error in errors)
+
+
+def test_nobody_has_looked() -> None:
+    with pytest.raises(Exception, match="--start-at-task and --skip-tags always leave that out"):
+        todo({}, "node1")
+
+
+# What is wrong
+
+
+@pytest.mark.parametrize(
+    ("variables", "error"),
+    [
+        (
+            {"uvnas_user_chache": "private"},
+            "uvnas_user_chache is no variable of uvnas.cluster; did you mean uvnas_user_cache?",
+        ),
+        ({"uvnas_my_nas": "/mnt"}, "uvnas_my_nas is no variable of uvnas.cluster; call one of your own without uvnas_"),
+        (
+            {"uvnas_index": {"defualt": "https://x.example.org"}},
+            "uvnas_index: unknown key defualt; did you mean default?",
+        ),
+        ({"uvnas_shares": [{**SHARES[0], "ownr": "uv"}]}, "share nas_a: unknown key ownr; did you mean owner?"),
+        ({"uvnas_shares": [{"name": "nas_a", "builder": "dev1"}]}, "share nas_a: root is missing"),
+        ({"uvnas_shares": {"nas_a": "/mnt"}}, "uvnas_shares must be a list of dictionaries, and is {'nas_a': '/mnt'}"),
+        ({"uvnas_shares": ["nas_a"]}, "share number 1 must be a dictionary with keys such as name, and is 'nas_a'"),
+        ({"uvnas_shares": [{**SHARES[0], "mode": 493}]}, "share nas_a: '493' is not a mode"),
+        (
+            {"uvnas_envs": [{"name": "x", "state": "absent", "nmae": "x"}]},
+            "environment x: unknown key nmae; did you mean name?",
+        ),
+        ({"uvnas_envs": [{**ENVS[0], "python": 3.1}]}, f"environment train: python is 3.1, {NUMBER}"),
+        (
+            {"uvnas_envs": [{**ENVS[0], "requirements": "numpy>=2,<3"}]},
+            "environment train: requirements must be a list, and is 'numpy>=2,<3'",
+        ),
+        (
+            {"uvnas_envs": [{**ENVS[0], "shares": ["nas_z"]}]},
+            "environment train: no share is called nas_z; there are nas_a, nas_b",
+        ),
+        ({"uvnas_envs": None}, "uvnas_envs is empty; leave it out, or give it a list"),
+        ({"uvnas_pythons": 3.1}, f"uvnas_pythons is 3.1, {NUMBER}"),
+        ({"uvnas_pythons": ["3.13", 3.1]}, f"uvnas_pythons is 3.1, {NUMBER}"),
+        ({"uvnas_upgrade_pythons": [3.1]}, f"uvnas_upgrade_pythons is 3.1, {NUMBER}"),
+        ({"uvnas_python_remove": [3.1]}, f"uvnas_python_remove is 3.1, {NUMBER}"),
+        ({"uvnas_uv_version": 0.1}, f"uvnas_uv_version is 0.1, {NUMBER}"),
+        ({"uvnas_site_pythons": [{"name": "x", "version": 3.1}]}, f"interpreter x: version is 3.1, {NUMBER}"),
+        ({"uvnas_shares": [{**SHARES[0], "glibc": 2.3}]}, f"share nas_a: glibc is 2.3, {NUMBER}"),
+        ({"uvnas_busy_timeout": "soon"}, "uvnas_busy_timeout must be a number, and is 'soon'"),
+        ({"uvnas_purge": "perhaps"}, "uvnas_purge must be true or false, and is 'perhaps'"),
+        ({"uvnas_profile_dir": "{{ nobody_said }}"}, "uvnas_profile_dir: 'nobody_said' is undefined"),
+        (
+            {"uvnas_profile_variables": {"UV_OFFLINE": "{{ nobody_said }}"}},
+            "uvnas_profile_variables: 'nobody_said' is undefined",
+        ),
+        ({"uvnas_profile_variables": {"PATH": "/x"}}, "'PATH' is no variable to export from here"),
+        (
+            {"uvnas_upgrade": "trian"},
+            "cannot upgrade trian: no such environment is declared. Declared are: train. Or say all.",
+        ),
+        ({"uvnas_upgrade_pythons": "3.9"}, "upgrade names '3.9', which is not among the Pythons asked for"),
+        (
+            {"uvnas_host_shares": ["nas_z"]},
+            "uvnas_host_shares names what is no share: nas_z. The shares in uvnas_shares are: nas_a, nas_b",
+        ),
+        ({"uvnas_host_shares": {"nas_a": 1}}, "uvnas_host_shares must be a list, and is {'nas_a': 1}"),
+        ({"uvnas_lock_dir": ["x"]}, "uvnas_lock_dir must be a path, and is ['x']"),
+        (
+            {"uvnas_shares": [{**SHARES[0], "builder": "dev1.example.org"}]},
+            "share nas_a: its builder dev1.example.org is no host of this inventory; did you mean dev1?",
+        ),
+        (
+            {"uvnas_shares": [{**SHARES[0], "builder": "saturn"}]},
+            "share nas_a: its builder saturn is no host of this inventory; its hosts are dev1",
+        ),
+        (
+            {"uvnas_shares": [{**SHARES[0], "builder": "localhost"}]},
+            "share nas_a: its builder localhost is no host of this inventory; its hosts are dev1",
+        ),
+    ],
+)
+def test_what_is_refused(variables: Host, error: str, site: Site) -> None:
+    (said,) = problems(site, {**SITE, **variables})
+    assert said.startswith(error)
+    assert "\n" not in said
+
+
+def test_all_that_is_wrong_is_said_at_once(site: Site) -> None:
+    envs = [{**ENVS[0], "imports": ["a-b"]}, {"name": "other", "python": "3.12"}]
+    said = problems(site, {**SITE, "uvnas_envs": envs, "uvnas_jbos": 1, "uvnas_profile_fish_dir": "here"})
+    assert len(said) == 4
+
+
+def test_a_mistake_is_said_once_with_the_hosts_that_have_it(site: Site) -> None:
+    hosts: dict[str, Host] = {**SAME, **{name: {"uvnas_user_chache": "private"} for name in NODES[:2]}}
+    (said,) = problems(site, SITE, hosts)
+    assert said.startswith("node000, node001: uvnas_user_chache is no variable")
+
+
+def test_of_a_whole_cluster_a_few_are_named(site: Site) -> None:
+    hosts: dict[str, Host] = {"dev1": {}, **{name: {"uvnas_user_cache": "gruop"} for name in NODES}}
+    (said,) = problems(site, SITE, hosts)
+    assert said.startswith("node000, node001, node002, node003, node004 and 195 more hosts: uvnas_user_cache must be")
+
+
+def test_what_is_wrong_for_all_hosts_is_so_for_none_in_particular(site: Site) -> None:
+    (said,) = problems(site, {**SITE, "uvnas_user_cache": "gruop"}, SAME)
+    assert said.startswith("uvnas_user_cache must be one of")
+
+
+def test_a_share_has_one_builder(site: Site) -> None:
+    other = [{**SHARES[0], "builder": "node001"}]
+    (said,) = problems(site, {"uvnas_shares": SHARES[:1]}, {"dev1": {}, "node001": {"uvnas_shares": other}})
+    assert said == (
+        "share nas_a: it has one builder, and hosts are told different ones: dev1 for dev1; node001 for node001"
+    )
+
+
+def test_a_builder_that_this_run_leaves_out(site: Site) -> None:
+    site.write(SITE, SAME)
+    result, errors = site.run(["node001", "node002"], here="node001")
+    assert errors == []
+    assert result["warnings"] == [
+        f"share {name}: its builder dev1 is not among the hosts of this run (--limit?), so nothing is built there"
+        for name in ("nas_a", "nas_b")
+    ]
+    assert not site.run(["node001"], here="node001", writes=False)[0].get("warnings")
+
+
+def test_a_key_that_is_no_text(site: Site) -> None:
+    # JSON has no such keys; YAML has.
+    site.write({}, {"dev1": {}})
+    (site.inventory / "group_vars" / "all.yml").write_text("uvnas_profile_variables: {on: 1}", encoding="utf-8")
+    _result, errors = site.run(["dev1"])
+    assert errors == ["uvnas_profile_variables: a key in it is no text; put it in quotes"]
+
+
+def test_credentials_are_not_repeated(site: Site) -> None:
+    url = "https://alice:geheim@example.org/simple"
+    wrong = {
+        "uvnas_profile_variables": {"UV_DEFAULT_INDEX": url},
+        "uvnas_user_cache": url,
+        "uvnas_index": {"default": [url]},
+        "uvnas_uv_variables": [url],
+        "uvnas_python_mirror": {"x": "geheim"},
+    }
+    said = "\n".join(problems(site, {**SITE, **wrong}))
+    assert said.count("\n") == 3
+    assert "geheim" not in said
+
+
+def test_secrets_that_builds_would_inherit_are_refused(site: Site) -> None:
+    (said,) = problems(site, {**SITE, "uvnas_uv_variables": {"HF_TOKEN": "geheim"}})
+    assert said.startswith("uvnas_uv_variables has secrets")
+    assert "HF_TOKEN" in said
+    assert "geheim" not in said
+
+
+# Where files are
+
+
+@pytest.mark.parametrize(
+    ("variables", "what"),
+    [
+        (
+            {"uvnas_envs": [{"name": "train", "python": "3.12", "requirements_files": ["files/x.in"]}]},
+            "environment train (files/x.in)",
+        ),
+        ({"uvnas_envs": [{"name": "x", "python": "3.12", "project": "projects/x"}]}, "environment x (projects/x)"),
+        ({"uvnas_lock_dir": "{{ inventory_dir }}/locks"}, "uvnas_lock_dir (locks)"),
+        ({"uvnas_lock_dir": "locks"}, "uvnas_lock_dir (locks)"),
+        (
+            {"uvnas_site_pythons": [{"name": "p", "version": "3.11.2", "archive": "files/p.tar.gz"}]},
+            "interpreter p (files/p.tar.gz)",
+        ),
+    ],
+)
+def test_files_in_a_directory_that_is_an_inventory(variables: Host, what: str, site: Site) -> None:
+    (said,) = [error for error in problems(site, {**SITE, **variables}, source=".") if "(-i)" in error]
+    assert said.startswith(f"{site.inventory} is a directory that Ansible is given as an inventory (-i)")
+    assert f"-i {site.inventory}/hosts.yml; or move what lies there: {what}" in said
+
+
+def test_a_file_that_is_an_inventory_may_have_others_beside_it(site: Site) -> None:
+    assert problems(site, {**SITE, "uvnas_lock_dir": "{{ inventory_dir }}/locks"}) == []
+    outside = {"uvnas_lock_dir": str(site.path / "locks")}
+    assert problems(site, {**SITE, **outside}, source=".") == []
+
+
+def test_no_inventory_directory(site: Site) -> None:
+    site.write({}, {})
+    relative = {"uvnas_shares": [], "uvnas_envs": [{"name": "x", "python": "3.12", "lock": "files/x.txt"}]}
+    _result, errors = site.run(["localhost"], here="localhost", source="localhost,", of_play=relative)
+    assert errors == [
+        (
+            "without an inventory directory, relative paths start nowhere: set uvnas_files_dir, or make them absolute: "
+            "environment x (files/x.txt)"
+        )
+    ]
+    _result, errors = site.run(
+        ["localhost"], here="localhost", source="localhost,", of_play={**relative, "uvnas_files_dir": str(site.path)}
+    )
+    assert errors == []
