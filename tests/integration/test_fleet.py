@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+import re
 import typing as t
 from pathlib import Path
 
@@ -99,10 +100,11 @@ WRONG: dict[str, tuple[dict[str, t.Any], str]] = {
         {"uvnas_host_shares": ["nas_z"]},
         "uvnas_host_shares names what is no share: nas_z. The shares in uvnas_shares are: nas_a",
     ),
-    "no-list": ({"uvnas_host_shares": "nas_a"}, "uvnas_host_shares must be a list of names of shares, not 'nas_a'"),
-    "misspelt-value": ({"uvnas_user_cache": "gruop"}, "value of uvnas_user_cache must be one of: group, private"),
-    "unknown-key": ({"uvnas_index": {"defualt": "https://x.example.org"}}, "uvnas_index.defualt. Supported"),
-    "wrong-type": ({"uvnas_busy_timeout": "soon"}, "argument 'uvnas_busy_timeout' is of type"),
+    "no-list": ({"uvnas_host_shares": {"nas_a": 1}}, "uvnas_host_shares must be a list, and is {'nas_a': 1}"),
+    "misspelt-value": ({"uvnas_user_cache": "gruop"}, "uvnas_user_cache must be one of"),
+    "misspelt-name": ({"uvnas_user_cahce": "group"}, "uvnas_user_cahce is no variable of uvnas.cluster; did you mean"),
+    "unknown-key": ({"uvnas_index": {"defualt": "x"}}, "uvnas_index: unknown key defualt; did you mean default?"),
+    "wrong-type": ({"uvnas_busy_timeout": "soon"}, "uvnas_busy_timeout must be a number, and is 'soon'"),
     "unfinished": ({"uvnas_profile_dir": "{{ nobody_said }}"}, "uvnas_profile_dir: 'nobody_said' is undefined"),
     "unfinished-inside": (
         {"uvnas_profile_variables": {"UV_HTTP_TIMEOUT": "{{ nobody_said }}"}},
@@ -125,6 +127,14 @@ def test_variables_of_one_member_are_refused_before_anything_is_written(refused:
     assert run.rc != 0
     assert not site.share.exists()
     assert not (site.path / "profile.d").exists()
+
+
+def test_mistakes_are_printed_once_and_without_the_spec(refused: tuple[Site, Run]) -> None:
+    _site, run = refused
+    assert len(re.findall("^\\[ERROR\\]: (?!Task failed)", run.output, re.MULTILINE)) == len(WRONG)
+    assert run.output.count("did you mean default?") == 1
+    assert "argument_spec" not in run.output
+    assert "| uvnas.cluster" not in run.output
 
 
 @pytest.mark.compat

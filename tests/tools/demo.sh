@@ -9,8 +9,8 @@ mkdir -p "$demo/nas"
 echo "The share is in $demo/nas/uv. Its interpreter is packed from $(python -c 'import sys; print(sys.base_prefix)'),"
 echo "as a site-supplied one, so that no interpreter download is needed."
 echo
-echo "+ ansible-playbook -i inventories/quickstart playbooks/site.yml $*"
-ansible-playbook -i inventories/quickstart playbooks/site.yml "$@"
+echo "+ ansible-playbook -i inventories/quickstart/hosts.yml playbooks/site.yml $*"
+ansible-playbook -i inventories/quickstart/hosts.yml playbooks/site.yml "$@"
 cat <<END
 
 What to type next:

@@ -5,19 +5,12 @@
 
 from __future__ import annotations
 
-import json
 import typing as t
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import pytest
-from ansible.inventory.manager import InventoryManager
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
-from ansible.vars.hostvars import HostVars
-from ansible.vars.manager import VariableManager
-from ansible_collections.uvnas.cluster.plugins.action import uv_declaration
 from ansible_collections.uvnas.cluster.plugins.filter.todo import todo
+from ansible_collections.uvnas.cluster.tests.support.declarations import Host, Site
 
 SHARES = [
     {"name": "nas_a", "root": "/mnt/nas-a/uv", "builder": "dev1"},
@@ -27,50 +20,7 @@ ENVS = [{"name": "train", "python": "3.12", "requirements": ["numpy"]}]
 NODES = [f"node{number:03}" for number in range(200)]
 SAME: dict[str, dict[str, t.Any]] = {"dev1": {}, **{name: {} for name in NODES}}
 SITE = {"uvnas_shares": SHARES, "uvnas_envs": ENVS}
-Host = dict[str, t.Any]
 NUMBER = "a number; put versions in quotes, or 3.10 is read as 3.1"
-
-
-class Site:
-    """An inventory, and what the action says of it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.inventory = path / "inventory"
-        self.warnings: list[str] = []
-
-    def write(self, variables: Host, hosts: t.Mapping[str, Host]) -> None:
-        (self.inventory / "group_vars").mkdir(parents=True, exist_ok=True)
-        (self.inventory / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
-        (self.inventory / "group_vars" / "all.json").write_text(json.dumps(variables), encoding="utf-8")
-
-    def run(
-        self,
-        hosts: t.Sequence[str] | None,
-        *,
-        here: str = "dev1",
-        source: str = "hosts.json",
-        of_play: t.Mapping[str, t.Any] | None = None,
-        **args: t.Any,
-    ) -> tuple[dict[str, t.Any], list[str]]:
-        """What it returns, and the errors that it prints. ``of_play``: what the play is given as a whole."""
-        loader = DataLoader()
-        manager = InventoryManager(loader, sources=[str(self.inventory / source) if "," not in source else source])
-        variables = VariableManager(loader, manager)
-        HostVars(manager, variables, loader)
-        task_vars = variables.get_vars(host=manager.get_host(here))
-        task_vars["ansible_inventory_sources"] = [str(self.inventory / source)]  # The command line's.
-        task_vars |= {
-            name: trust_as_template(value) if isinstance(value, str) else value
-            for name, value in (of_play or {}).items()
-        }
-        given = {**({} if hosts is None else {"hosts": list(hosts)}), **args}
-        task = MagicMock(args=given, async_val=0, check_mode=False, diff=False)
-        templar = Templar(loader=loader, variables=task_vars)
-        plugin = uv_declaration.ActionModule(task, MagicMock(), MagicMock(), loader, templar, MagicMock())
-        plugin._display = MagicMock()
-        result = plugin.run(None, task_vars)
-        return result, [call.args[0] for call in plugin._display.error.call_args_list]
 
 
 @pytest.fixture
@@ -284,7 +234,9 @@ def test_a_builder_that_this_run_leaves_out(site: Site) -> None:
 def test_a_key_that_is_no_text(site: Site) -> None:
     # JSON has no such keys; YAML has.
     site.write({}, {"dev1": {}})
-    (site.inventory / "group_vars" / "all.yml").write_text("uvnas_profile_variables: {on: 1}", encoding="utf-8")
+    (site.inventory / "group_vars" / "all" / "more.yml").write_text(
+        "uvnas_profile_variables: {on: 1}", encoding="utf-8"
+    )
     _result, errors = site.run(["dev1"])
     assert errors == ["uvnas_profile_variables: a key in it is no text; put it in quotes"]
 

@@ -1,0 +1,161 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""README's inventory as it stands there, on NASes and accounts of the names that it gives them: from nothing, and again.
+
+Each run sees a file tree of its own below /mnt, /etc and /usr/local/bin, in a mount namespace.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.uvnas.cluster.tests.support import documents, pythons
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+SERIES = pythons.VERSION.rpartition(".")[0]
+HOSTS = ("dev1", "node001")
+FILES = {
+    "files/legacy.in": "iniconfig\n",
+    "files/legacy-constraints.txt": "iniconfig<3\n",
+    "projects/x/pyproject.toml": f"""\
+[project]
+name = "x"
+version = "1"
+requires-python = ">={SERIES}"
+dependencies = ["numpy"]
+[project.optional-dependencies]
+gpu = ["idna"]
+[dependency-groups]
+eval = ["iniconfig"]
+""",
+    "vendor/pyproject.toml": f'[project]\nname = "v"\nversion = "1"\nrequires-python = ">={SERIES}"\ndependencies = ["idna"]\n',
+}
+# With a directory for /mnt, /etc and /usr/local/bin each.
+ENTER = """\
+set -e
+mount --make-rprivate /
+for name in mnt etc usr-local-bin; do mount --bind "$0/$name" "/${name//-//}"; done
+for name in nas-a nas-b; do mount -t tmpfs -o size=1g "$name" "/mnt/$name"; done
+exec "$@"
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Admin:
+    """Somebody who has README's inventory, on a machine that is all of its hosts."""
+
+    path: Path
+
+    @property
+    def inventory(self) -> Path:
+        return self.path / "inventory"
+
+    def runs(self, playbook: str, *, cwd: Path, settings: dict[str, str]) -> list[str]:
+        """The outputs of two runs, one after the other."""
+        # What this machine cannot have: hosts, sudo, downloads of interpreters.
+        site = {"name": "site", "version": pythons.VERSION, "archive": str(self.path / "python" / "python.tar.gz")}
+        given = {
+            "ansible_connection": "local",
+            "ansible_become": False,
+            "ansible_python_interpreter": sys.executable,
+            "uvnas_site_pythons": [site],
+        }
+        (self.path / "given.yml").write_text(yaml.safe_dump(given), encoding="utf-8")
+        inventory = os.path.relpath(self.inventory / "hosts.yml", cwd)
+        command = [
+            str(BIN / "ansible-playbook"), "-i", inventory, playbook, "-e", f"@{self.path / 'given.yml'}",
+            "--limit", ",".join(HOSTS),
+        ]  # fmt: skip
+        line = " ".join(f"'{word}'" for word in command)
+        twice = f'{line} && echo "== again" && {line} && ls -A /mnt/nas-a/uv/envs /mnt/nas-b/uv/envs /usr/local/bin /etc/profile.d'
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTHON"))}
+        done = subprocess.run(
+            ["unshare", "--mount", "bash", "-c", ENTER, self.path / "root", "bash", "-c", twice],
+            cwd=cwd,
+            env={**inherited, "ANSIBLE_NOCOLOR": "1", **settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout.split("== again\n")
+
+
+@pytest.fixture
+def admin(public: Path, request: pytest.FixtureRequest) -> Admin:
+    path = public / request.node.callspec.id
+    admin = Admin(path)
+    documents.write_inventory(admin.inventory)
+    for name, text in FILES.items():
+        file = admin.inventory / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    for file in (admin.inventory / "group_vars").iterdir():
+        # There is but one Python here.
+        file.write_text(re.sub(r'"3\.1[0-9]"', f'"{SERIES}"', file.read_text(encoding="utf-8")), encoding="utf-8")
+    for name in ("projects/x", "vendor"):
+        uv(admin.inventory / name, "lock")
+    uv(admin.inventory / "vendor", "export", "--format", "pylock.toml", "-o", "../files/pylock.vendor.toml")
+    (path / "python").mkdir()
+    pythons.pack_ours(path / "python" / "python.tar.gz")
+    root = path / "root"
+    for name, source in (("etc", "/etc"), ("usr-local-bin", "/usr/local/bin")):
+        shutil.copytree(source, root / name, symlinks=True)
+    (root / "mnt").mkdir()
+    for name in ("nas-a", "nas-b"):
+        (root / "mnt" / name).mkdir()
+    with (root / "etc" / "passwd").open("a") as file:
+        file.write("uvadmin:x:64201:64202::/nonexistent:/bin/sh\n")
+    with (root / "etc" / "group").open("a") as file:
+        file.write("research:x:64202:\n")
+    return admin
+
+
+def uv(directory: Path, *words: str) -> None:
+    subprocess.run([BIN / "uv", *words, "--quiet", "--python", sys.executable], cwd=directory, check=True)
+
+
+@pytest.fixture(scope="module")
+def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the collection is installed."""
+    built, installed = tmp_path_factory.mktemp("built"), tmp_path_factory.mktemp("collections")
+    galaxy = [BIN / "ansible-galaxy", "collection"]
+    subprocess.run([*galaxy, "build", "--output-path", built], cwd=ROOT, check=True)
+    (archive,) = built.glob("*.tar.gz")
+    subprocess.run([*galaxy, "install", "--offline", "-p", installed, archive], check=True)
+    return installed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+@pytest.mark.parametrize("how", ["checkout", "installed"])
+def test_the_inventory_of_the_readme(how: str, admin: Admin, collections: Path) -> None:
+    if how == "checkout":
+        first, again = admin.runs("playbooks/site.yml", cwd=ROOT, settings={})
+    else:
+        # As where there is no ansible.cfg.
+        settings = {"ANSIBLE_COLLECTIONS_PATH": str(collections), "ANSIBLE_CONFIG": os.devnull}
+        first, again = admin.runs("uvnas.cluster.site", cwd=admin.path, settings=settings)
+    for host in HOSTS:
+        assert re.search(rf"^{host} .*changed=[1-9].*failed=0", first, re.MULTILINE), first
+        assert re.search(rf"^{host} .*changed=0 .*failed=0", again, re.MULTILINE), again
+    listing = again[again.index("/etc/profile.d:") :]
+    nas_a, nas_b = (listing.split(f"/mnt/{nas}/uv/envs:\n")[1].split("\n\n")[0].split() for nas in ("nas-a", "nas-b"))
+    assert nas_a == ["project-x", "train", "vendor"]
+    assert nas_b == ["legacy", "project-x", "train", "vendor"]
+    assert "uvnas.sh" in listing
+    assert "uvx" in listing
+    assert sorted(path.name for path in (admin.inventory / "locks").iterdir()) == [
+        "legacy.txt", "project-x.txt", "train.txt", "vendor.txt",
+    ]  # fmt: skip
+    assert "[WARNING]" not in again, again
