@@ -168,7 +168,8 @@ class Site:
             "ANSIBLE_PIPELINING": "1",
             **self.environment,
         }
-        playbook, inventory = self.checkout / "playbooks" / "site.yml", self.checkout / "molecule" / "inventory" / "hosts.yml"
+        playbook = self.checkout / "playbooks" / "site.yml"
+        inventory = self.checkout / "molecule" / "inventory" / "hosts.yml"
         return subprocess.Popen(
             [BIN / "ansible-playbook", "-i", inventory, *options, "-e", json.dumps(variables), playbook],
             env=environment,

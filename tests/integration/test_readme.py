@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""README's inventory as it stands there, on NASes and accounts of the names that it gives them: from nothing, and again.
+"""README's inventory as it stands there, with NASes and accounts of those names: from nothing, and again.
 
 Each run sees a file tree of its own below /mnt, /etc and /usr/local/bin, in a mount namespace.
 """
@@ -38,7 +38,13 @@ gpu = ["idna"]
 [dependency-groups]
 eval = ["iniconfig"]
 """,
-    "vendor/pyproject.toml": f'[project]\nname = "v"\nversion = "1"\nrequires-python = ">={SERIES}"\ndependencies = ["idna"]\n',
+    "vendor/pyproject.toml": f"""\
+[project]
+name = "v"
+version = "1"
+requires-python = ">={SERIES}"
+dependencies = ["idna"]
+""",
 }
 # With a directory for /mnt, /etc and /usr/local/bin each.
 ENTER = """\
@@ -77,7 +83,8 @@ class Admin:
             "--limit", ",".join(HOSTS),
         ]  # fmt: skip
         line = " ".join(f"'{word}'" for word in command)
-        twice = f'{line} && echo "== again" && {line} && ls -A /mnt/nas-a/uv/envs /mnt/nas-b/uv/envs /usr/local/bin /etc/profile.d'
+        look = "ls -A /mnt/nas-a/uv/envs /mnt/nas-b/uv/envs /usr/local/bin /etc/profile.d"
+        twice = f'{line} && echo "== again" && {line} && {look}'
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTHON"))}
         done = subprocess.run(
             ["unshare", "--mount", "bash", "-c", ENTER, self.path / "root", "bash", "-c", twice],
@@ -108,7 +115,7 @@ def admin(public: Path, request: pytest.FixtureRequest) -> Admin:
         uv(admin.inventory / name, "lock")
     uv(admin.inventory / "vendor", "export", "--format", "pylock.toml", "-o", "../files/pylock.vendor.toml")
     (path / "python").mkdir()
-    pythons.pack_ours(path / "python" / "python.tar.gz")
+    pythons.pack_ours(path / "python" / "python.tar.gz", whole=True)
     root = path / "root"
     for name, source in (("etc", "/etc"), ("usr-local-bin", "/usr/local/bin")):
         shutil.copytree(source, root / name, symlinks=True)
@@ -133,7 +140,7 @@ def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
     galaxy = [BIN / "ansible-galaxy", "collection"]
     subprocess.run([*galaxy, "build", "--output-path", built], cwd=ROOT, check=True)
     (archive,) = built.glob("*.tar.gz")
-    subprocess.run([*galaxy, "install", "--offline", "-p", installed, archive], check=True)
+    subprocess.run([*galaxy, "install", "--offline", "--force", "-p", installed, archive], check=True)
     return installed
 
 

@@ -32,6 +32,7 @@ VERSION = platform.python_version()
 MACHINE = platform.machine()
 LIBC = "gnu" if platform.libc_ver()[0] == "glibc" else "musl"
 MACHINES = {"x86_64": 62, "aarch64": 183}
+_TESTS = shutil.ignore_patterns("__pycache__", "site-packages", "dist-packages", "test", "EXTERNALLY-MANAGED")
 # Of a Python's standard library and headers: two thirds of the files.
 _UNUSED = shutil.ignore_patterns(
     "__pycache__", "site-packages", "dist-packages", "test", "tests", "config-*", "EXTERNALLY-MANAGED",
@@ -52,13 +53,13 @@ def key(version: str = VERSION) -> str:
     return f"cpython-{numbers}{'+freethreaded' if version != numbers else ''}-linux-{MACHINE}-{LIBC}"
 
 
-def pack_ours(path: Path) -> None:
-    """Write an archive of the Python of the tests, which runs anywhere, without what the tests have no use for."""
+def pack_ours(path: Path, *, whole: bool = False) -> None:
+    """Write an archive of the Python of the tests, which runs anywhere, without what most tests have no use for."""
     tree, minor = path.parent / "python", VERSION.rpartition(".")[0]
     for kind, place in (("stdlib", f"lib/python{minor}"), ("include", f"include/python{minor}")):
         source = sysconfig.get_path(kind, "posix_prefix")
         if os.path.isdir(source):  # Distributions have the header files in a package of their own.
-            shutil.copytree(source, tree / place, ignore=_UNUSED, ignore_dangling_symlinks=True)
+            shutil.copytree(source, tree / place, ignore=_TESTS if whole else _UNUSED, ignore_dangling_symlinks=True)
     if sys.platlibdir != "lib":
         (tree / sys.platlibdir).symlink_to("lib")
     (tree / "bin").mkdir()

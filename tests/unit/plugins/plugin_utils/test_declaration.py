@@ -171,7 +171,7 @@ def test_all_that_is_missing_is_said_at_once(files: Files, tmp_path: Path) -> No
     assert f"environment two: cannot read {tmp_path}/two.txt" in said
     assert f"environment three: {tmp_path}/three is no directory with a project" in said
     assert "fine" not in said
-    assert f"Relative paths start at {tmp_path}" in said
+    assert len(said.splitlines()) == 3
 
 
 def test_what_is_no_text(tmp_path: Path) -> None:

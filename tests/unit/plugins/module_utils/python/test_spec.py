@@ -31,8 +31,8 @@ def test_what_is_declared() -> None:
 @pytest.mark.parametrize(
     ("items", "said"),
     [
-        ([{**GOOD, "name": ""}], "number 1: a name begins with a letter or digit"),
-        ([{**GOOD, "name": "../x"}], "../x: a name begins with"),
+        ([{**GOOD, "name": ""}], "interpreter number 1: a name begins with a letter or digit"),
+        ([{**GOOD, "name": "../x"}], "interpreter ../x: a name begins with"),
         ([{**GOOD, "name": "a b"}], "a name begins with"),
         ([{**GOOD, "name": "x" * 65}], "64 at most"),
         ([{**GOOD, "version": "3.12"}], "version is 3.12; give it exactly, such as 3.12.4"),
@@ -42,12 +42,15 @@ def test_what_is_declared() -> None:
         ([{**GOOD, "prefix": "opt/python"}], "must be an absolute path, on the builder"),
         ([{"name": "u", "version": "3.12.4", "archive": "https://host/a.tar.gz"}], "from a URL needs its sha256"),
         ([{**GOOD, "sha256": "abc"}], "'abc' is not a sha256"),
-        ([GOOD, {**GOOD, "version": "3.12.5"}], "ours: declared 2 times"),
-        ([GOOD, {**GOOD, "name": "theirs"}], "ours and theirs: a share has one Python 3.12.4, whoever supplies it"),
+        ([GOOD, {**GOOD, "version": "3.12.5"}], "interpreter ours: declared 2 times"),
+        (
+            [GOOD, {**GOOD, "name": "theirs"}],
+            "interpreters ours and theirs: a share has one Python 3.12.4, whoever supplies it",
+        ),
     ],
 )
 def test_what_cannot_be_meant(items: list[dict[str, t.Any]], said: str) -> None:
-    with pytest.raises(SpecError, match="uvnas_site_pythons cannot be used") as error:
+    with pytest.raises(SpecError, match="^interpreter") as error:
         parse_site_pythons(items)
     assert said in str(error.value)
 
