@@ -81,9 +81,15 @@ class Site:
         return self.path / "tmp"
 
     def start(
-        self, envs: t.Sequence[t.Mapping[str, t.Any]], *options: str, play: str = "", **variables: t.Any
+        self,
+        envs: t.Sequence[t.Mapping[str, t.Any]],
+        *options: str,
+        play: str = "",
+        playbook: Path = ROOT / "playbooks" / "site.yml",
+        **variables: t.Any,
     ) -> subprocess.Popen[str]:
-        """Start site.yml, or ``play``, a role, with these environments, each of which gets the site's Python."""
+        """Start site.yml, another ``playbook``, or ``play``, a role, with these environments, each of which gets the
+        site's Python."""
         directory = self.path / f"run-{next(_numbers)}"
         directory.mkdir(parents=True)
         wanted = [env if env.get("state") == "absent" else {"python": self.python, **env} for env in envs]
@@ -104,7 +110,6 @@ class Site:
         }
         inventory = directory / "hosts.yml"
         inventory.write_text(yaml.safe_dump({"all": {"hosts": dict(self.hosts), "vars": values}}, sort_keys=False))
-        playbook = ROOT / "playbooks" / "site.yml"
         if play:
             playbook = directory / "play.yml"
             playbook.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "roles": [play]}]))
