@@ -32,7 +32,7 @@ Values = t.Mapping[str, t.Any]
 Work = dict[str, t.Any]
 # Of a share, for modules that write to it, and for those that read.
 _OF_BUILDERS = ("name", "root", "id", "mount", "owner", "group", "mode")
-_OF_MEMBERS = ("name", "root", "id", "mount", "glibc")
+_OF_MEMBERS = ("name", "root", "id", "mount", "glibc", "builder")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -62,7 +62,13 @@ def test_what_a_builder_has_to_do(site: Site) -> None:
     assert second["earlier"] == [{"name": "nas_a", "root": "/mnt/nas-a/uv"}]
     assert (work["upgrade"], work["upgrade_packages"]) == (["train", "old"], ["numpy"])
     assert work["glibc"] == {"nas_b": "2.31"}
-    assert work["uses"][1] == {"name": "nas_b", "root": "/mnt/nas-b/uv", "mount": "/mnt/nas-b", "glibc": "2.31"}
+    assert work["uses"][1] == {
+        "name": "nas_b",
+        "root": "/mnt/nas-b/uv",
+        "mount": "/mnt/nas-b",
+        "glibc": "2.31",
+        "builder": "dev1",
+    }
 
 
 def test_members_with_the_same_to_do_share_it(site: Site) -> None:

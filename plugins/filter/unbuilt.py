@@ -1,0 +1,59 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: unbuilt
+short_description: Environments that a builder could not build in this run
+version_added: 0.1.0
+author: [uvnas.cluster contributors (@uvnas)]
+description:
+  - Those are not there, which their builder has said, so that other hosts need not say it again.
+positional: _input, share
+options:
+  _input:
+    description: Ansible's C(hostvars).
+    type: dict
+    required: true
+  share:
+    description: The share, as M(uvnas.cluster.uv_declaration) tells of it.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Say what is not there
+  ansible.builtin.debug:
+    msg: "{{ hostvars | uvnas.cluster.unbuilt(share) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The names of the environments.
+  type: list
+  elements: str
+"""
+
+import typing as t
+
+from .verified import Hostvars, results_of
+
+
+def unbuilt(hostvars: Hostvars, share: t.Mapping[str, t.Any]) -> list[str]:
+    """The names of environments of ``share`` that are not there, because its builder has failed to build them."""
+    return [
+        fact["name"]
+        for result in results_of(hostvars, share["builder"], "__uvnas_envs_done")
+        if result.get("__uvnas_share", {}).get("name") == share["name"]
+        for fact in result.get("environments") or ()
+        if fact["action"] == "failed" and not fact["previous_id"]
+    ]
+
+
+class FilterModule:
+    """Filters of the collection."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"unbuilt": unbuilt}
