@@ -100,7 +100,10 @@ WRONG: dict[str, tuple[dict[str, t.Any], str]] = {
         "uvnas_host_shares names what is no share: nas_z. The shares in uvnas_shares are: nas_a",
     ),
     "no-list": ({"uvnas_host_shares": "nas_a"}, "uvnas_host_shares must be a list of names of shares, not 'nas_a'"),
-    "misspelt-value": ({"uvnas_user_cache": "gruop"}, "value of uvnas_user_cache must be one of: group, private"),
+    "misspelt-value": (
+        {"uvnas_user_cache": "gruop"},
+        "value of uvnas_user_cache must be one of: personal, group, private",
+    ),
     "unknown-key": ({"uvnas_index": {"defualt": "https://x.example.org"}}, "uvnas_index.defualt. Supported"),
     "wrong-type": ({"uvnas_busy_timeout": "soon"}, "argument 'uvnas_busy_timeout' is of type"),
     "unfinished": ({"uvnas_profile_dir": "{{ nobody_said }}"}, "uvnas_profile_dir: 'nobody_said' is undefined"),
