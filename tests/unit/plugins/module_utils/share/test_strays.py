@@ -63,8 +63,8 @@ def test_a_directory_service_is_not_asked_for_thousands_of_names(
     asked: list[int | str] = []
     for number in range(100):
         (tmp_path / f"user{number}").mkdir(mode=0o700)
-    monkeypatch.setattr(strays, "known_name", lambda uid: asked.append(uid))
-    monkeypatch.setattr(strays, "known_number", lambda name: asked.append(name))
+    monkeypatch.setattr(strays, "known_name", asked.append)
+    monkeypatch.setattr(strays, "known_number", asked.append)
     assert len(strays.find(str(tmp_path))) == 92  # Of the first it cannot be told whether they are a user's names.
     assert len(asked) == 9
 
