@@ -136,5 +136,5 @@ def test_what_people_cost_a_run_with_nothing_to_do(caches: NfsSite, clients: dic
             assert (run.rc, run.changed) == (0, 0), run.output
             found.append(row["c1"])
     # Not one for each: the listing brings what there is to know.
-    assert found[2] - found[0] < 150
-    assert found[3] - found[1] < 150
+    assert found[2] - found[0] < 50
+    assert found[3] - found[1] < 50
