@@ -25,8 +25,6 @@ from ansible_collections.uvnas.cluster.tests.support.nfs import (
     uv_wheel,
 )
 
-pytestmark = pytest.mark.nfs_short
-
 
 @pytest.fixture(scope="module")
 def caches(tmp_path_factory: pytest.TempPathFactory, clients: dict[str, Client]) -> NfsSite:
@@ -76,6 +74,7 @@ def whose(path: Path) -> tuple[int, int, int]:
     return status.st_uid, status.st_gid, status.st_mode & 0o7777
 
 
+@pytest.mark.nfs_short
 def test_whoever_logs_in_has_a_cache_that_works(caches: NfsSite, clients: dict[str, Client]) -> None:
     cache = caches.exported / "user-cache"
     assert whose(cache) == (UIDS[OWNER], UIDS[OWNER], 0o1777)
@@ -111,6 +110,7 @@ def test_a_trap_works_until_the_next_run(caches: NfsSite, clients: dict[str, Cli
     assert (again.rc, again.changed) == (0, 0), again.output
 
 
+@pytest.mark.nfs_short
 def test_one_for_all_is_refused(tmp_path_factory: pytest.TempPathFactory, clients: dict[str, Client]) -> None:
     """Before anything is written."""
     site = make_site(tmp_path_factory.mktemp("group"), clients)
