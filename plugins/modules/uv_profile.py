@@ -55,10 +55,21 @@ options:
     default: /etc/fish/conf.d
   user_cache:
     description:
-      - Whether people share one cache on a share (V(group)), or each has a directory of their own in it (V(private)).
+      - Whether each person has a cache of their own on a share, which their uv makes (V(personal)), or people share one
+        (V(group)), or each of O(user_cache_users) has one that was made for them (V(private)).
+      - With V(personal) and V(private) it is called as E(USER). E(UV_CACHE_DIR) is left unset for those who have none,
+        and with V(personal) where E(USER) is empty, or has other characters than letters, digits and C(._@+-), or
+        begins with another one than a letter, a digit or C(_).
     type: str
-    choices: [group, private]
-    default: group
+    choices: [personal, group, private]
+    default: personal
+  user_cache_users:
+    description:
+      - Users who have a cache. To others E(UV_CACHE_DIR) is not exported. Everybody can read the list in the files.
+      - If empty, everybody has one, and with O(user_cache=private) nobody.
+    type: list
+    elements: str
+    default: []
   variables:
     description:
       - Further variables to export, such as E(UV_PYTHON_INSTALL_MIRROR) or E(UV_DEFAULT_INDEX), with their values.
@@ -148,7 +159,8 @@ ARGUMENTS: dict[str, t.Any] = {
     },
     "directory": {"type": "path", "default": "/etc/profile.d"},
     "fish_directory": {"type": "path", "default": "/etc/fish/conf.d"},
-    "user_cache": {"type": "str", "choices": ["group", "private"], "default": "group"},
+    "user_cache": {"type": "str", "choices": ["personal", "group", "private"], "default": "personal"},
+    "user_cache_users": {"type": "list", "elements": "str", "default": []},
     "variables": {"type": "dict", "default": {}, "no_log": True},
     "withheld": {"type": "list", "elements": "str", "default": []},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -160,7 +172,9 @@ def converge(params: t.Mapping[str, t.Any], *, check: bool, diff: bool) -> Resul
     paths = files.paths(params["directory"], params["fish_directory"])
     profile = None
     if params["state"] == "present":
-        profile = Profile.from_params(params["shares"], params["user_cache"], params["variables"])
+        profile = Profile.from_params(
+            params["shares"], params["user_cache"], params["variables"], params["user_cache_users"]
+        )
     changes = files.converge(files.contents(profile, paths), check=check)
     result: Result = {
         "changed": bool(changes),

@@ -67,16 +67,19 @@ options:
   user_cache:
     description:
       - What C(user-cache), the place for the uv caches of people, is for.
+      - V(personal) lets everybody make a directory there, as in C(/tmp), called as they are, which their uv does on
+        first use. What is called otherwise than its owner, is no directory, or can be written to by others, is given
+        another name, C(.NAME.*.aside), with a warning. Names that begin with a dot are left alone, and so is what
+        belongs to somebody whom this host does not know, and has a name that it does not know.
       - V(group) lets the O(group) write there. It is setgid, and has a default ACL so that people can write what
-        others of the group made, whatever their umask; where the filesystem has no POSIX ACLs, people need umask 002.
-        People get hard links, and have to trust each other, because who can write to a cache can change what others
-        install from it.
+        others of the group made, whatever their umask. It is an error where that does not work. People have to trust
+        each other, because who can write to a cache can change what others install from it.
       - V(private) has a directory there for each of O(user_cache_users), which nobody else can read. What is in its
         place, and somebody else made or could write to, is moved aside, with a warning.
       - The cache that environments are built from is another one, which only the owner writes to.
     type: str
-    choices: [group, private]
-    default: group
+    choices: [personal, group, private]
+    default: personal
   user_cache_users:
     description:
       - Users to make a private cache directory for, if O(user_cache=private).
@@ -198,6 +201,9 @@ probe:
     posix_lock:
       description: Whether POSIX record locks can be had. They have to be.
       type: bool
+    default_acl:
+      description: Whether a POSIX default ACL can let a group write to what is made in a directory.
+      type: bool
     free_bytes:
       description: Bytes left for the owner.
       type: int
@@ -211,6 +217,7 @@ probe:
     rename: true
     exec: true
     posix_lock: true
+    default_acl: true
     free_bytes: 5000000000000
     free_inodes: 120000000
 platform:
@@ -243,6 +250,12 @@ corrected:
   type: list
   elements: str
   sample: [/mnt/nas-a/uv/cache]
+moved_aside:
+  description: What was given another name in C(user-cache), or would be, if O(user_cache=personal).
+  returned: success
+  type: list
+  elements: str
+  sample: [/mnt/nas-a/uv/user-cache/ada]
 """
 
 import os
@@ -264,7 +277,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "share_name": {"type": "str", "required": True},
     "group": {"type": "str"},
     "mode": {"type": "str", "default": "0755"},
-    "user_cache": {"type": "str", "choices": ["group", "private"], "default": "group"},
+    "user_cache": {"type": "str", "choices": ["personal", "group", "private"], "default": "personal"},
     "user_cache_users": {"type": "list", "elements": "str", "default": []},
     "min_free_bytes": {"type": "int", "default": 100 << 20},
     "min_free_inodes": {"type": "int", "default": 1000},

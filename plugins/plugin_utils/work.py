@@ -210,7 +210,7 @@ def _uv(given: Values) -> None:
 
 _PROFILE = (
     "uvnas_host_shares", "uvnas_shares", "uvnas_index", "uvnas_python_mirror", "uvnas_profile_variables",
-    "uvnas_profile_dir", "uvnas_profile_fish_dir", "uvnas_user_cache",
+    "uvnas_profile_dir", "uvnas_profile_fish_dir", "uvnas_user_cache", "uvnas_user_cache_users",
 )  # fmt: skip
 
 
@@ -225,6 +225,8 @@ def _profile(given: Values) -> dict[str, t.Any]:
         variables=given["uvnas_profile_variables"],
     )
     if exported["shares"]:
-        profile = Profile.from_params(exported["shares"], given["uvnas_user_cache"], exported["variables"])
+        profile = Profile.from_params(
+            exported["shares"], given["uvnas_user_cache"], exported["variables"], given["uvnas_user_cache_users"]
+        )
         files.contents(profile, where)
     return exported

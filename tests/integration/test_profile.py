@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -70,6 +72,9 @@ class Site:
 
 # In every kind of quotes something in here ends them.
 ODD = 'it\'s $HOME `id` "q" !x \\ * [a] ? ~ # ; & | < > ( ) { } % ^ ü'
+# Who runs the shells: some of these ask the system, whatever USER says.
+ME = pwd.getpwuid(os.geteuid() or 65534).pw_name
+PEOPLE = [ME, "alice"]
 LONG = "https://mirror.example.org/" + "(x)" * 150
 
 HOSTS: dict[str, dict[str, t.Any]] = {
@@ -78,7 +83,13 @@ HOSTS: dict[str, dict[str, t.Any]] = {
     "node_a": {"uvnas_host_shares": ["nas_a"]},
     "node_b": {"uvnas_host_shares": ["nas_b"], "uvnas_profile_variables": {"UV_HTTP_TIMEOUT": 90}},
     "both": {"uvnas_host_shares": ["nas_b", "nas_a"]},
-    "private": {"uvnas_user_cache": "private"},
+    "personal": {"uvnas_host_shares": ["nas_b"]},
+    "private": {"uvnas_user_cache": "private", "uvnas_user_cache_users": [*PEOPLE, "dom\\alice", "b@d", "it's"]},
+    "private_of_others": {"uvnas_user_cache": "private", "uvnas_user_cache_users": ["alice", "*", f"{ME}x"]},
+    "private_of_nobody": {"uvnas_user_cache": "private"},
+    "group": {"uvnas_user_cache": "group", "uvnas_host_shares": ["nas_b"]},
+    "group_of_some": {"uvnas_user_cache": "group", "uvnas_user_cache_users": PEOPLE},
+    "group_of_others": {"uvnas_user_cache": "group", "uvnas_user_cache_users": ["alice"]},
     "odd": {"uvnas_profile_variables": {"UV_ODD": ODD, "UV_LONG": LONG}},
 }
 
@@ -199,7 +210,7 @@ class Seat:
         script_env = {
             "PATH": PATH,
             "HOME": f"{self.site.directory}/home",
-            "USER": "somebody",
+            "USER": ME,
             "LC_ALL": "C.UTF-8",
             **(env or {}),
             "SCRIPT": str((place or self.site.profile(host)) / f"uvnas.{shell.kind}"),
@@ -219,7 +230,7 @@ class Seat:
         root = self.site.root(share)
         return {
             "UV_INSTALL_DIR": f"{root}/bin",
-            "UV_CACHE_DIR": f"{root}/user-cache",
+            "UV_CACHE_DIR": f"{root}/user-cache/{ME}",
             "UV_PYTHON_INSTALL_DIR": f"{root}/python",
             "UV_PYTHON_DOWNLOADS": "manual",
             "UVNAS_SHARE": share,
@@ -312,30 +323,102 @@ def test_path_keeps_empty_entries(shell: Shell, seat: Seat) -> None:
     assert (done.stdout, done.stderr) == (f"{added}\n", "")
 
 
-@every_shell
-@pytest.mark.parametrize(
-    ("inherited", "cache"),
-    [
-        ({"USER": "somebody"}, "user-cache/somebody"),
-        ({"USER": ODD.replace("/", "")}, f"user-cache/{ODD}"),
-    ],
-)
-def test_private_cache(inherited: Environment, cache: str, shell: Shell, seat: Seat) -> None:
-    env = seat.start(shell, "private", "SOURCE", "uvnas_use nas_b", "DUMP", env=inherited).env
-    if shell.kind == "fish":  # It asks the system for the name, whatever it inherits.
-        cache = f"user-cache/{env['USER']}"
-    assert env["UV_CACHE_DIR"] == f"{seat.site.root('nas_b')}/{cache}"
-    # The policy may change while somebody is logged in.
-    changed = seat.start(shell, "both", "SOURCE", "DUMP", env=env).env
-    assert changed["UV_CACHE_DIR"] == f"{seat.site.root('nas_b')}/user-cache"
+# Caches
+
+# fish asks the system for the name, whatever it inherits, and tcsh where it inherits none.
+no_fish = pytest.mark.parametrize("shell", POSIX + CSH, ids=str)
 
 
+@no_fish
+@pytest.mark.parametrize("name", ["alice", "Bob_2", "_a.b-c", "user@example.org", "dom+alice", "1"])
+def test_everybody_is_sent_to_a_cache_of_their_own(name: str, shell: Shell, seat: Seat) -> None:
+    env = seat.start(shell, "personal", "SOURCE", "SOURCE", "DUMP", env={"USER": name}).env
+    assert env["UV_CACHE_DIR"] == f"{seat.site.root('nas_b')}/user-cache/{name}"
+
+
+NO_NAMES = [".", "..", ".alice", "-alice", "../cache", "a/b", "/", "a b", " ", "*", "a*", "?", "[a]", "a\nb", "alice\n"]
+NO_NAMES += [
+    "$HOME",
+    "`id`",
+    "a;b",
+    "a'b",
+    'a"b',
+    "dom\\alice",
+    "alice$",
+    "a^b",
+    "a!b",
+    "~",
+    "~root",
+    "{a,b}",
+    "@a",
+    "+a",
+]
+
+
+@no_fish
+@pytest.mark.parametrize("name", NO_NAMES, ids=repr)
+def test_who_has_no_plain_name_is_sent_to_none(name: str, shell: Shell, seat: Seat) -> None:
+    """Nor left with that of somebody else, where a session goes on as another user."""
+    inherited = seat.start(POSIX[0], "dev", "SOURCE", "DUMP").env
+    for env in ({}, {"UV_CACHE_DIR": ""}, inherited):
+        left = seat.start(shell, "personal", "SOURCE", "DUMP", env={**env, "USER": name}).env
+        assert "UV_CACHE_DIR" not in left
+        assert left["UV_INSTALL_DIR"] == f"{seat.site.root('nas_b')}/bin"
+
+
+@pytest.mark.parametrize("host", ["personal", "private", "group_of_some"])
 @pytest.mark.parametrize("shell", [*POSIX, CSH[1]], ids=str)
-def test_a_private_cache_of_nobody_is_none(shell: Shell, seat: Seat) -> None:
-    """Without a user's name there is no cache to name. (tcsh and fish find out the name themselves.)"""
-    env = seat.start(shell, "private", "SOURCE", "DUMP", env={"USER": ""}).env
+def test_nobody_has_no_cache(shell: Shell, host: str, seat: Seat) -> None:
+    env = seat.start(shell, host, "SOURCE", "DUMP", env={"USER": ""}).env
     assert "UV_CACHE_DIR" not in env
-    assert env["UV_INSTALL_DIR"] == f"{seat.site.root('nas_a')}/bin"
+    unset = "unset USER" if shell.kind == "sh" else "unsetenv USER"
+    assert "UV_CACHE_DIR" not in seat.start(shell, host, unset, "SOURCE", "DUMP").env
+    assert env["UVNAS_SHARE"] == "nas_b" if host == "personal" else "nas_a"
+
+
+@no_fish
+@pytest.mark.parametrize("name", ["alice", "dom\\alice", "b@d", "it's"])
+def test_whoever_is_listed_has_a_cache(name: str, shell: Shell, seat: Seat) -> None:
+    env = seat.start(shell, "private", "SOURCE", "uvnas_use nas_b", "DUMP", env={"USER": name}).env
+    assert env["UV_CACHE_DIR"] == f"{seat.site.root('nas_b')}/user-cache/{name}"
+
+
+@every_shell
+@pytest.mark.parametrize("host", ["private_of_others", "private_of_nobody", "group_of_others"])
+def test_who_is_not_listed_is_sent_to_none(shell: Shell, host: str, seat: Seat) -> None:
+    inherited = seat.start(shell, "dev", "SOURCE", "DUMP").env
+    for env in ({}, inherited, {**inherited, "UV_CACHE_DIR": f"{seat.site.root('nas_a')}/user-cache/alice"}):
+        left = seat.start(shell, host, "SOURCE", "DUMP", env=env).env
+        assert "UV_CACHE_DIR" not in left
+        assert left["UV_INSTALL_DIR"] == f"{seat.site.root('nas_a')}/bin"
+    own = {"UV_CACHE_DIR": "/scratch/cache"}
+    assert seat.start(shell, host, "SOURCE", "DUMP", env=own).env["UV_CACHE_DIR"] == "/scratch/cache"
+
+
+@every_shell
+def test_the_policy_changes_while_somebody_is_logged_in(shell: Shell, seat: Seat) -> None:
+    """And they start a login shell, or a job on a host of another policy."""
+    cache = {name: f"{seat.site.root(name)}/user-cache" for name in ("nas_a", "nas_b")}
+    wanted = {
+        "personal": f"{cache['nas_b']}/{ME}",
+        "private": f"{cache['nas_a']}/{ME}",
+        "group": cache["nas_b"],
+        "group_of_some": cache["nas_a"],
+    }
+    for before, after in itertools.product(wanted, wanted):
+        inherited = seat.start(shell, before, "SOURCE", "DUMP").env
+        assert inherited["UV_CACHE_DIR"] == wanted[before]
+        env = seat.start(shell, after, "SOURCE", "DUMP", env=inherited).env
+        assert env["UV_CACHE_DIR"] == wanted[after], (before, after)
+
+
+@every_shell
+def test_a_session_that_goes_on_as_somebody_else_has_their_cache(shell: Shell, seat: Seat) -> None:
+    """As with su, which leaves the environment as it is, but for the name."""
+    inherited = seat.start(POSIX[0], "dev", "SOURCE", "DUMP", env={"USER": "alice"}).env
+    assert inherited["UV_CACHE_DIR"] == f"{seat.site.root('nas_a')}/user-cache/alice"
+    env = seat.start(shell, "dev", "SOURCE", "DUMP", env={**inherited, "USER": ME}).env
+    assert env["UV_CACHE_DIR"] == f"{seat.site.root('nas_a')}/user-cache/{ME}"
 
 
 # Whose value wins
@@ -470,7 +553,7 @@ def test_uv_of_the_share_in_force_is_run_unless_path_has_another(programs: str, 
 def test_odd_characters(shell: Shell, seat: Seat) -> None:
     root = f"{seat.site.directory}/mnt/{ODD}/uv"
     env = seat.start(shell, "odd", "SOURCE", "SOURCE", "uvnas_use nas_a", "DUMP").env
-    assert env["UV_CACHE_DIR"] == f"{root}/user-cache"
+    assert env["UV_CACHE_DIR"] == f"{root}/user-cache/{ME}"
     assert env["UV_INSTALL_DIR"] == f"{root}/bin"
     assert env["PATH"] == (f"{PATH}:{root}/bin" if shell.appends else PATH)
     assert env["UV_ODD"] == env["UVNAS_SET_UV_ODD"] == ODD
@@ -579,7 +662,7 @@ def test_an_interactive_shell(shell: Shell, seat: Seat) -> None:
     where = seat.site.profile("dev") / f"uvnas.{shell.kind}"
     read = {"sh": f". {where}", "csh": f"source {where}", "fish": f"source {where}"}[shell.kind]
     typed = [read, "uvnas_use nas_b", "uvnas_use", "uvnas_use nas_x", "exit"]
-    environment = ["env", "-i", f"PATH={PATH}", f"HOME={seat.site.directory}/home", "TERM=dumb", "USER=somebody"]
+    environment = ["env", "-i", f"PATH={PATH}", f"HOME={seat.site.directory}/home", "TERM=dumb", f"USER={ME}"]
     done = subprocess.run(
         [*AS_USER, *environment, "script", "-qec", f"{' '.join(shell.argv)} -i", "/dev/null"],
         cwd="/",
@@ -643,7 +726,7 @@ def log_in(seat: Seat, mounts: dict[str, str], *argv: str) -> bytes:
     if os.geteuid() != 0:
         unshare += ["--user", "--map-current-user", "--keep-caps"]
     binds = " && ".join(f"mount --bind '{source}' {target}" for target, source in mounts.items())
-    environment = ["env", "-i", f"HOME={seat.site.directory}/home", "USER=somebody", "LC_ALL=C.UTF-8", f"PATH={PATH}"]
+    environment = ["env", "-i", f"HOME={seat.site.directory}/home", f"USER={ME}", "LC_ALL=C.UTF-8", f"PATH={PATH}"]
     done = subprocess.run(
         [*unshare, "sh", "-euc", f'{binds} && exec "$@"', "sh", *AS_USER, *environment, *argv],
         cwd="/",
@@ -663,7 +746,7 @@ def test_a_login(login: str, seat: Seat) -> None:
     place = str(seat.site.profile("dev"))
     mounts = {"/etc/profile.d": place, "/etc/fish/conf.d": place}
     env = parse(log_in(seat, mounts, *login.split(), "uvnas_use nas_b; env -0"))
-    assert env["UV_CACHE_DIR"] == f"{seat.site.root('nas_b')}/user-cache"
+    assert env["UV_CACHE_DIR"] == f"{seat.site.root('nas_b')}/user-cache/{ME}"
     last = env["PATH"].split(":")[-1]
     assert (last == f"{seat.site.root('nas_b')}/bin") is not login.startswith("ksh93")
 
@@ -689,7 +772,7 @@ def test_a_login_of_zsh_with_the_line_from_the_readme(seat: Seat) -> None:
     zprofile.write_text(f"{line}\n", encoding="utf-8")
     mounts = {"/etc/profile.d": str(seat.site.profile("dev")), "/etc/zsh/zprofile": str(zprofile)}
     env = parse(log_in(seat, mounts, "zsh", "-lc", "uvnas_use nas_b; env -0"))
-    assert env["UV_CACHE_DIR"] == f"{seat.site.root('nas_b')}/user-cache"
+    assert env["UV_CACHE_DIR"] == f"{seat.site.root('nas_b')}/user-cache/{ME}"
     assert env["PATH"].split(":")[-1] == f"{seat.site.root('nas_b')}/bin"
 
 

@@ -440,7 +440,7 @@ def test_what_was_made_for_a_person_by_somebody_is_moved_aside(lab: Lab, how: st
     """From one cache for all, where anybody can make a directory with any name, to one for each."""
     nas = lab.disk("ext4")
     root, cache = nas / "uv", nas / "uv" / "user-cache"
-    make(root, group=GROUP)
+    make(root, group=GROUP, user_cache="group")
     place = cache / ADA
     if how == "symlink":
         victim = lab.path / "victim"
@@ -500,7 +500,7 @@ def test_from_one_for_each_to_one_for_all_and_back(lab: Lab) -> None:
     root, cache = nas / "uv", nas / "uv" / "user-cache"
     make(root, group=GROUP, **private(ADA))
     assert as_user(ADA, 'echo mine > "$1/wheel"', cache / ADA).returncode == 0
-    make(root, group=GROUP)
+    make(root, group=GROUP, user_cache="group")
     assert who(cache / ADA) == (ADA, primary_group(ADA), 0o700)
     assert "Permission denied" in as_user(GRACE, 'ls "$1"', cache / ADA).stderr
     # While it is one for all, anybody can put something else in its place, but not make it ada's and closed.
@@ -515,7 +515,7 @@ def test_from_one_for_each_to_one_for_all_and_back(lab: Lab) -> None:
 def test_somebody_is_faster_with_a_persons_directory(nas: Path) -> None:
     """Before the cache was closed, and after it was looked at."""
     root = nas / "uv"
-    make(root, group=GROUP)
+    make(root, group=GROUP, user_cache="group")
     wanted = wanted_for(root, **private(ADA))
     place = str(root / "user-cache" / ADA)
     change = Change(place, None, wanted_directories(wanted)[place])

@@ -127,7 +127,7 @@ def test_filesystems(lab: Lab, kind: str, link_mode: str, reflink: bool) -> None
     assert result["created"] == predicted["created"]
     assert not result.get("warnings")
     assert who(root / "generations") == (OWNER, GROUP, 0o755)
-    assert who(root / "user-cache") == (OWNER, GROUP, 0o2775)
+    assert who(root / "user-cache") == (OWNER, GROUP, 0o1777)
     assert who(root / "share.json")[0] == OWNER
     assert not make(root, **args)["changed"]
     assert not make(root, check=True, **args)["changed"]
@@ -365,7 +365,7 @@ def test_private_caches(lab: Lab) -> None:
 
 def test_people_share_a_cache_whatever_their_umask(lab: Lab) -> None:
     root = lab.disk("ext4") / "uv"
-    make(root, group=GROUP)
+    make(root, group=GROUP, user_cache="group")
     cache = root / "user-cache"
     ada = as_user(ADA, 'mkdir "$1/wheels"; echo 1 > "$1/wheels/one"', cache)
     assert ada.returncode == 0, ada.stderr
@@ -394,7 +394,7 @@ def test_an_ordinary_user_needs_no_root(lab: Lab) -> None:
     predicted, result = make(root, check=True, **me), make(root, **me)
     assert predicted["diff"] == result["diff"]
     assert who(root / "cache") == (ADA, GROUP, 0o700)
-    assert who(root / "user-cache") == (ADA, GROUP, 0o2775)
+    assert who(root / "user-cache") == (ADA, GROUP, 0o1777)
     assert not make(root, **me)["changed"]
     assert not make(root, **{**me, "owner": ADA})["changed"]
     # Its own modes it can set right, unreadable ones too.
@@ -634,7 +634,7 @@ def site(lab: Lab) -> Site:
 def test_role(lab: Lab, site: Site) -> None:
     predicted = site.converge("--check", "--diff")
     assert "changed=1 " in predicted.stdout, predicted.stdout + predicted.stderr
-    assert "+user-cache/: 2770 daemon:" in predicted.stdout
+    assert "+user-cache/: 1770 daemon:" in predicted.stdout
     assert not list((lab.path / "nas-b").iterdir())
     done = site.converge("--diff")
     assert "changed=1 " in done.stdout, done.stdout + done.stderr

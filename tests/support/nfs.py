@@ -28,7 +28,7 @@ SERVER = "10.0.0.1"
 # Seconds: a limit, so that nothing waits for ever, and not a measure.
 LIMIT = 900.0
 OWNER, OTHER = "uvadmin", "mallory"
-UIDS = {OWNER: 4001, OTHER: 4002}
+UIDS = {OWNER: 4001, OTHER: 4002, "alice": 4003, "bob": 4004}
 
 
 def sh(*command: str | Path, **options: t.Any) -> str:

@@ -71,7 +71,7 @@ def test_exports(machines, shell, host, way):
     root = ROOT_OF["nas_a"]
     assert {name: value for name, value in ours.items() if not name.startswith("UVNAS_SET_")} == {
         "UV_INSTALL_DIR": f"{root}/bin",
-        "UV_CACHE_DIR": f"{root}/user-cache",
+        "UV_CACHE_DIR": f"{root}/user-cache/alice",
         "UV_PYTHON_INSTALL_DIR": f"{root}/python",
         "UV_PYTHON_DOWNLOADS": "manual",
         "UVNAS_SHARE": "nas_a",
@@ -122,7 +122,7 @@ def test_an_environment_of_her_own(machines, shell, share):
     if share == "nas_b":
         # The same file as in the cache.
         number = machines.root("dev1", f"stat -c %i {module}").strip()
-        assert machines.root("dev1", f"find {ROOT_OF[share]}/user-cache -inum {number}") != ""
+        assert machines.root("dev1", f"find {ROOT_OF[share]}/user-cache/alice -inum {number}") != ""
     else:
         # A clone: another file, with the blocks of the one in the cache.
         assert machines.root("dev1", f"stat -c %h {module}").strip() == "1"

@@ -79,7 +79,7 @@ def test_people_cannot_use_the_builders_cache_by_mistake(machines):
 
 def install(machines, user, share, *packages):
     """Have a user install packages into an environment of theirs, from a shell with the usual umask."""
-    env = f"{ROOT_OF[share].removesuffix('/uv')}/people/{user}/shared"
+    env = f"{ROOT_OF[share].removesuffix('/uv')}/people/{user}/own"
     machines.root("dev1", f"rm -rf {env}")
     done = machines.as_user(
         "dev1",
@@ -92,22 +92,24 @@ def install(machines, user, share, *packages):
 
 
 @pytest.mark.parametrize("share", ROOT_OF)
-def test_one_cache_serves_both_users(machines, share):
-    install(machines, "alice", share, "idna", "certifi")
-    # The same package from the cache, and another one into it.
-    env, said = install(machines, "bob", share, "idna", "packaging")
-    assert "Installed 2 packages" in said
-    install(machines, "alice", share, "packaging", "certifi", "iniconfig")
-    if share == "nas_b":
-        # Another user's file, and the same one.
-        owner = machines.root(
-            "dev1", f"stat -c %U {env}/lib/python{machines.series}/site-packages/idna/__init__.py"
-        ).strip()
-        assert owner == "alice"
+def test_each_user_has_a_cache_of_their_own(machines, share):
+    """Which their uv makes; no list says who they are."""
+    for user, other in (("alice", "bob"), ("bob", "alice")):
+        env, said = install(machines, user, share, "idna", "certifi")
+        assert "Installed 2 packages" in said
+        cache = f"{ROOT_OF[share]}/user-cache/{user}"
+        assert machines.root("dev1", f"stat -c %U {cache}").strip() == user
+        if share == "nas_b":
+            # The same file.
+            module = f"{env}/lib/python{machines.series}/site-packages/idna/__init__.py"
+            number = machines.root("dev1", f"stat -c %i {module}").strip()
+            assert machines.root("dev1", f"find {cache} -inum {number}") != ""
+        for attempt in (f"touch {cache}/mine", f"rmdir {cache}", f"mv {cache} {cache}.old"):
+            assert machines.as_user("dev1", other, attempt).rc != 0
 
 
-def test_packages_of_another_user_need_no_network(machines):
-    install(machines, "alice", "nas_b", "idna")
+def test_packages_in_the_cache_need_no_network(machines):
+    install(machines, "bob", "nas_b", "idna")
     done = machines.as_user(
         "dev1",
         "bob",

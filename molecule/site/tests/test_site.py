@@ -55,7 +55,8 @@ def test_the_older_host_has_an_older_glibc_and_slurm(machines):
     ("host", "home"), [("dev1", "nas_a"), ("node-a1", "nas_a"), ("node-a2", "nas_a"), ("node-b1", "nas_b")]
 )
 def test_login_shells_know_their_home_share(machines, host, home):
-    assert machines.user(host, "alice", 'echo "$UVNAS_SHARE $UV_CACHE_DIR"') == f"{home} {ROOT_OF[home]}/user-cache"
+    said = machines.user(host, "alice", 'echo "$UVNAS_SHARE $UV_CACHE_DIR"')
+    assert said == f"{home} {ROOT_OF[home]}/user-cache/alice"
 
 
 def test_uv_is_on_shares_and_on_the_disks_that_asked_for_it(machines):

@@ -66,7 +66,7 @@ def test_batch(batches, partition, first, options):
     assert output.split()[1] in NODES_OF[partition], output
     found = variables(output, "batch")
     assert found["UVNAS_ROOT"] == root
-    assert found["UV_CACHE_DIR"] == f"{root}/user-cache"
+    assert found["UV_CACHE_DIR"] == f"{root}/user-cache/alice"
     assert found["UV_PYTHON_INSTALL_DIR"] == f"{root}/python"
     assert found["UV_PYTHON_DOWNLOADS"] == "manual"
     assert found["PATH"].endswith(f":{root}/bin")
@@ -149,7 +149,7 @@ def test_srun_from_the_devserver(machines, options, command, root):
     said = machines.user("dev1", "alice", f"srun -p b {options} {command}")
     found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
     assert found.get("UVNAS_ROOT") == root
-    assert found.get("UV_CACHE_DIR") == (root and f"{root}/user-cache")
+    assert found.get("UV_CACHE_DIR") == (root and f"{root}/user-cache/alice")
     assert ("PATH" in found) == (root is not None)
 
 

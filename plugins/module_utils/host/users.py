@@ -89,10 +89,23 @@ def find_group(name: str) -> int:
 
 
 def user_name(uid: int) -> str:
+    return known_name(uid) or str(uid)
+
+
+def known_name(uid: int) -> t.Optional[str]:
+    """What this host calls a user; None where it does not know them, or nobody answers who would (LDAP)."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return str(uid)
+        return None
+
+
+def known_number(name: str) -> t.Optional[int]:
+    """The number of a user; None where this host does not know them, or nobody answers who would."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except (KeyError, ValueError):
+        return None
 
 
 def group_name(gid: int) -> str:

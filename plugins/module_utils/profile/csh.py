@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from .spec import Profile
+from .spec import NAME_BEGINS, NAME_HAS, Profile
 from .template import fill
 
 # Comments have no quotes and no exclamation marks: an interactive csh may look into them.
@@ -66,9 +66,21 @@ else
     if (x$UV_INSTALL_DIR:q == x$__uvnas_was:q/@bin@) setenv UV_INSTALL_DIR ""
     if (x$UV_INSTALL_DIR:q == x) setenv UV_INSTALL_DIR $__uvnas_root:q/@bin@
     if (! $?UV_CACHE_DIR) setenv UV_CACHE_DIR ""
+    # That of anybody came from here; what is inside of it is a choice of the user. (tcsh would take a root in a pattern
+    # for a pattern, and the old csh could not quote the directory of a path.)
+    set __uvnas_cache = ""
+    if ($?tcsh) then
+      set __uvnas_cache = $UV_CACHE_DIR:h:q
+    else
+      if (x$UV_CACHE_DIR:q =~ x$__uvnas_was:q/@user_cache@/*) set __uvnas_cache = $__uvnas_was:q/@user_cache@
+      if (x$UV_CACHE_DIR:q =~ x$__uvnas_was:q/@user_cache@/*/*) set __uvnas_cache = ""
+    endif
+    if (x$__uvnas_cache:q == x$__uvnas_was:q/@user_cache@) setenv UV_CACHE_DIR ""
     if (x$UV_CACHE_DIR:q == x$__uvnas_was:q/@user_cache@) setenv UV_CACHE_DIR ""
-    if (x$UV_CACHE_DIR:q == x$__uvnas_was:q/@user_cache@/$__uvnas_user:q) setenv UV_CACHE_DIR ""
+    set __uvnas_cache = ""
 @set_cache@
+    if (x$UV_CACHE_DIR:q == x && x$__uvnas_cache:q != x) setenv UV_CACHE_DIR $__uvnas_cache:q
+    if (x$UV_CACHE_DIR:q == x) unsetenv UV_CACHE_DIR
     if (! $?UV_PYTHON_INSTALL_DIR) setenv UV_PYTHON_INSTALL_DIR ""
     if (x$UV_PYTHON_INSTALL_DIR:q == x$__uvnas_was:q/@python@) setenv UV_PYTHON_INSTALL_DIR ""
     if (x$UV_PYTHON_INSTALL_DIR:q == x) setenv UV_PYTHON_INSTALL_DIR $__uvnas_root:q/@python@
@@ -97,18 +109,18 @@ else
 
 @variables@
 endif
-unset __uvnas_args __uvnas_share __uvnas_root __uvnas_was __uvnas_user
+unset __uvnas_args __uvnas_share __uvnas_root __uvnas_was __uvnas_user __uvnas_cache
 unset __uvnas_path __uvnas_stale __uvnas_i
 # The last command says how uvnas_use ended; expanded first, run afterwards.
 eval "unset __uvnas_status; set status = $__uvnas_status"
 """
 
-_GROUP_CACHE = """\
-    if (x$UV_CACHE_DIR:q == x) setenv UV_CACHE_DIR $__uvnas_root:q/@user_cache@"""
+_ONE_CACHE = "$__uvnas_root:q/@user_cache@"
+_CACHE_OF_THEIR_OWN = "$__uvnas_root:q/@user_cache@/$__uvnas_user:q"
 
-_PRIVATE_CACHE = """\
-    if (x$UV_CACHE_DIR:q == x) setenv UV_CACHE_DIR $__uvnas_root:q/@user_cache@/$__uvnas_user:q
-    if (x$__uvnas_user:q == x && x$UV_CACHE_DIR:q == x$__uvnas_root:q/@user_cache@/) unsetenv UV_CACHE_DIR"""
+_EVERYBODY = """\
+    if (x$__uvnas_user:q =~ x[@begins@]*) set __uvnas_cache = @cache@
+    if (x$__uvnas_user:q =~ *[^@has@]*) set __uvnas_cache = \"\""""
 
 _VARIABLE = """\
   if (! $?@name@) setenv @name@ ""
@@ -128,12 +140,23 @@ def render(profile: Profile, path: str) -> str:
         shares="\n".join(
             f"  if (x$__uvnas_share:q == x{_word(s.name)}) set __uvnas_root = {_word(s.root)}" for s in profile.shares
         ),
-        set_cache=fill(_PRIVATE_CACHE if profile.private_cache else _GROUP_CACHE),
+        set_cache=_set_cache(profile),
         home=_word(profile.shares[0].name),
         home_root=_word(profile.shares[0].root),
         names=" ".join(share.name for share in profile.shares),
         variables="\n".join(fill(_VARIABLE, name=name, value=_word(value)) for name, value in profile.variables),
     )
+
+
+def _set_cache(profile: Profile) -> str:
+    """Commands that set ``__uvnas_cache`` for whom there is a cache."""
+    cache = fill(_ONE_CACHE if profile.one_cache else _CACHE_OF_THEIR_OWN)
+    if profile.people is not None:
+        lines = (f"    if (x$__uvnas_user:q == x{_word(name)}) set __uvnas_cache = {cache}" for name in profile.people)
+        return "\n".join(lines)
+    if profile.one_cache:
+        return f"    set __uvnas_cache = {cache}"
+    return fill(_EVERYBODY, begins=NAME_BEGINS, has=NAME_HAS, cache=cache)
 
 
 def _word(text: str) -> str:

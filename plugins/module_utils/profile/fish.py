@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .spec import Profile
+from .spec import NAME_BEGINS, NAME_HAS, Profile
 from .template import fill
 
 _TEMPLATE = """\
@@ -33,7 +33,9 @@ else
         if contains -- "$UV_INSTALL_DIR" '' "$was/@bin@"
             set -gx UV_INSTALL_DIR "$root/@bin@"
         end
-        if contains -- "$UV_CACHE_DIR" '' "$was/@user_cache@" "$was/@user_cache@/$USER"
+        # (In which directory it is. What is inside somebody's cache is the user's own.)
+        set -l above (string split --right --max 1 / -- "$UV_CACHE_DIR")[1]
+        if contains -- "$UV_CACHE_DIR" '' "$was/@user_cache@"; or test "$above" = "$was/@user_cache@"
 @set_cache@
         end
         if contains -- "$UV_PYTHON_INSTALL_DIR" '' "$was/@python@"
@@ -75,12 +77,14 @@ else
 end
 """
 
-_GROUP_CACHE = """\
+_ONE_CACHE = """\
             set -gx UV_CACHE_DIR "$root/@user_cache@\""""
 
-_PRIVATE_CACHE = """\
-            if test -n "$USER"
-                set -gx UV_CACHE_DIR "$root/@user_cache@/$USER"
+_CACHE = """\
+            if @whom@
+                set -gx UV_CACHE_DIR "$root/@cache@"
+            else
+                set -eg UV_CACHE_DIR
             end"""
 
 _VARIABLE = """\
@@ -97,11 +101,22 @@ def render(profile: Profile) -> str:
         cases="\n".join(
             f"            case {_word(s.name)}\n                set root {_word(s.root)}" for s in profile.shares
         ),
-        set_cache=fill(_PRIVATE_CACHE if profile.private_cache else _GROUP_CACHE),
+        set_cache=_set_cache(profile),
         home=_word(profile.shares[0].name),
         names=" ".join(share.name for share in profile.shares),
         variables="\n".join(fill(_VARIABLE, name=name, value=_word(value)) for name, value in profile.variables),
     )
+
+
+def _set_cache(profile: Profile) -> str:
+    """Commands that send whom it is for to the cache on the share at ``$root``, and nobody else."""
+    if profile.people is not None:
+        whom = " ".join(['contains -- "$USER"', *map(_word, profile.people)])
+    elif profile.one_cache:
+        return fill(_ONE_CACHE)
+    else:
+        whom = f"string match --quiet --regex '^[{NAME_BEGINS}][{NAME_HAS}]*\\z' -- \"$USER\""
+    return fill(_CACHE, whom=whom, cache=fill("@user_cache@" if profile.one_cache else "@user_cache@/$USER"))
 
 
 def _word(text: str) -> str:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .spec import Profile
+from .spec import NAME_BEGINS, NAME_HAS, Profile
 from .template import fill
 
 _TEMPLATE = """\
@@ -30,7 +30,10 @@ else
       '' | "$3/@bin@") export UV_INSTALL_DIR="$2/@bin@" ;;
     esac
     case "${UV_CACHE_DIR:-}" in
-      '' | "$3/@user_cache@" | "$3/@user_cache@/${USER:-}") @set_cache@ ;;
+      "$3/@user_cache@/"*/*) ;; # inside somebody's cache: the user's own
+      '' | "$3/@user_cache@" | "$3/@user_cache@/"*)
+@set_cache@
+        ;;
     esac
     case "${UV_PYTHON_INSTALL_DIR:-}" in
       '' | "$3/@python@") export UV_PYTHON_INSTALL_DIR="$2/@python@" ;;
@@ -73,9 +76,18 @@ else
 fi
 """
 
-_GROUP_CACHE = 'export UV_CACHE_DIR="$2/@user_cache@"'
+_CACHE = """\
+        case "${USER:-}" in
+@whom@
+        esac"""
 
-_PRIVATE_CACHE = '[ -z "${USER:-}" ] || export UV_CACHE_DIR="$2/@user_cache@/$USER"'
+_EVERYBODY = """\
+          '' | [!@begins@]* | *[!@has@]*) unset UV_CACHE_DIR ;;
+          *) export UV_CACHE_DIR="$2/@cache@" ;;"""
+
+_PEOPLE = """\
+          @people@) export UV_CACHE_DIR="$2/@cache@" ;;
+          *) unset UV_CACHE_DIR ;;"""
 
 _VARIABLE = """\
   case "${@name@:-}" in
@@ -88,11 +100,23 @@ def render(profile: Profile) -> str:
     return fill(
         _TEMPLATE,
         cases="\n".join(f'      {_word(s.name)}) set -- "$1" {_word(s.root)} ;;' for s in profile.shares),
-        set_cache=fill(_PRIVATE_CACHE if profile.private_cache else _GROUP_CACHE),
+        set_cache=_set_cache(profile),
         home=_word(profile.shares[0].name),
         names=" ".join(share.name for share in profile.shares),
         variables="\n".join(fill(_VARIABLE, name=name, value=_word(value)) for name, value in profile.variables),
     )
+
+
+def _set_cache(profile: Profile) -> str:
+    """Commands that send whom it is for to the cache on the share whose root is ``$2``, and nobody else."""
+    cache = fill("@user_cache@" if profile.one_cache else "@user_cache@/$USER")
+    if profile.people:
+        return fill(_CACHE, whom=fill(_PEOPLE, people=" | ".join(map(_word, profile.people)), cache=cache))
+    if profile.people is not None:
+        return "        unset UV_CACHE_DIR"
+    if profile.one_cache:
+        return f'        export UV_CACHE_DIR="$2/{cache}"'
+    return fill(_CACHE, whom=fill(_EVERYBODY, begins=NAME_BEGINS, has=NAME_HAS, cache=cache))
 
 
 def _word(text: str) -> str:

@@ -39,6 +39,9 @@ _NETWORK_VARIABLES = frozenset(
 # No shell can be told a line break on one line, and none of the others means anything in a path or a setting.
 CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NO_SECRETS = "Profile files are world-readable; let users keep credentials in ~/.netrc or in a keyring."
+# A name that a person's cache can have, as two sets of characters, for the first one and for all, that every shell can
+# be told. What begins with a dot is no cache: share/strays.py knows that.
+NAME_BEGINS, NAME_HAS = "A-Za-z0-9_", "A-Za-z0-9._@+-"
 # The original csh, still about as bsd-csh, reads words of at most 1024 characters, and quoting may double the length.
 _VALUE_MAX = 500
 
@@ -48,15 +51,23 @@ class Profile:
     """What the shells of a host are to export. The first of ``shares`` is the home share."""
 
     shares: tuple[Share, ...]
-    private_cache: bool = False
+    # Whether people have one cache for all, or one each.
+    one_cache: bool = False
+    # Who is sent to it. None: everybody; to one of their own, everybody who is called so that a directory can be.
+    people: t.Optional[tuple[str, ...]] = None
     variables: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def from_params(
-        cls, shares: t.Sequence[t.Mapping[str, str]], user_cache: str, variables: t.Mapping[str, t.Any]
+        cls,
+        shares: t.Sequence[t.Mapping[str, str]],
+        user_cache: str,
+        variables: t.Mapping[str, t.Any],
+        people: t.Sequence[str] = (),
     ) -> Profile:
         """From the options of the module. Raises SpecError where one of them cannot be meant."""
-        return cls(_shares(shares), user_cache == "private", variable_texts(variables))
+        listed = None if user_cache != "private" and not people else tuple(map(_person, people))
+        return cls(_shares(shares), user_cache == "group", listed, variable_texts(variables))
 
 
 def variable_texts(variables: t.Mapping[str, t.Any]) -> tuple[tuple[str, str], ...]:
@@ -92,6 +103,13 @@ def _text(name: str, value: t.Any) -> str:
             f"{name}: the value has a control character, such as a line break, or more than {_VALUE_MAX} characters"
         )
     return text
+
+
+def _person(name: str) -> str:
+    """The name of somebody who has a cache. Raises SpecError where none can be called so."""
+    if not name or name.startswith((".", "-")) or "/" in name or CONTROL_CHARACTERS.search(name):
+        raise SpecError(f"{name!r} is no name of a user", hint="Correct uvnas_user_cache_users.")
+    return name
 
 
 def _shares(params: t.Sequence[t.Mapping[str, str]]) -> tuple[Share, ...]:

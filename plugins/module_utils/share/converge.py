@@ -27,7 +27,7 @@ from ..host import files, mutex, platform, removal
 from ..host.process import Runner
 from ..host.users import User, find_group, group_name, this_user, user_name
 from ..host.workers import Result, Work, call_as
-from . import probe
+from . import probe, strays
 from .directories import apply
 from .identity import Identity, read_identity
 from .place import check_way
@@ -36,6 +36,7 @@ from .plan import (
     Person,
     Survey,
     Wanted,
+    check_cache,
     check_owners,
     check_runs,
     check_space,
@@ -46,6 +47,7 @@ from .probe import Abilities
 from .report import report
 from .spec import Share, check_mode
 from .state import IDENTITY_MODE, Seen, observe
+from .strays import Stray
 
 _DENIED = (errno.EACCES, errno.EPERM)
 # The owner, root, the owner again and so on; what is not right after these does not become so.
@@ -130,6 +132,7 @@ def _survey(wanted: Wanted, settings: Settings, seen: Seen) -> Survey:
     """What is to be done about what was seen. Raises UvnasError where it cannot or must not be done."""
     check_owners(wanted, seen.directories)
     check_runs(wanted, seen.space)
+    check_cache(wanted, default_acls=seen.acl)
     planned = tuple(plan_directories(wanted, seen.directories, has_acl=seen.acl))
     identity = "corrected" if seen.identity_is_off else "" if seen.identity else "created"
     read_only = not planned and not identity and (seen.space.read_only or seen.exported_read_only)
@@ -187,7 +190,24 @@ def _owners_round(wanted: Wanted, settings: Settings, *, probing: bool) -> Resul
     answer = _survey(wanted, settings, seen)
     if not settings.check_mode:
         answer = _do(wanted, settings, answer, probing=probing)
+    if settings.check_mode or not (answer.planned or answer.identity):
+        answer = dataclasses.replace(answer, strays=_strays(wanted, settings, answer))
     return {"answer": dataclasses.asdict(answer)}
+
+
+def _strays(wanted: Wanted, settings: Settings, answer: Survey) -> tuple[Stray, ...]:
+    """Move aside what does not belong in people's cache; or, in check mode, find it.
+
+    Once, and not until nothing is left to do: who makes it again at once is to keep nobody from their work.
+    """
+    if wanted.user_cache != "personal" or answer.read_only:
+        return ()
+    found = strays.find(wanted.layout.user_cache)
+    if found and not settings.check_mode:
+        with mutex.hold(wanted.layout.mutex, timeout=settings.busy_timeout, purpose="uv_share"):
+            observe(wanted)  # It may have been a long wait.
+            found = strays.move_aside(wanted.layout.user_cache)
+    return tuple(found)
 
 
 def _do(wanted: Wanted, settings: Settings, answer: Survey, *, probing: bool) -> Survey:
@@ -227,6 +247,7 @@ def _probe(wanted: Wanted, settings: Settings, *, may_be_full: bool) -> t.Option
             return None
         raise
     probe.check_abilities(wanted.root, abilities)
+    check_cache(wanted, default_acls=abilities.default_acl)
     return abilities
 
 

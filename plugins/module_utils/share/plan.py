@@ -16,6 +16,7 @@ from ..host.trust import foreign
 from .layout import Layout, is_below
 from .probe import Abilities
 from .spec import Share
+from .strays import Stray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Wanted:
     gid: int
     owner_groups: tuple[int, ...]
     mode: int = 0o755
-    user_cache: str = "group"
+    user_cache: str = "personal"
     people: tuple[Person, ...] = ()
     min_free_bytes: int = 0
     min_free_inodes: int = 0
@@ -111,6 +112,8 @@ class Survey:
     blind: str = ""
     # Nothing can be written, and nothing has to be.
     read_only: bool = False
+    # What is moved aside in the cache of people, once there is nothing else to do.
+    strays: tuple[Stray, ...] = ()
 
     @classmethod
     def from_dict(cls, data: t.Mapping[str, t.Any]) -> Survey:
@@ -119,7 +122,8 @@ class Survey:
         }
         abilities = data["abilities"] and Abilities(**data["abilities"])
         split, space = tuple(data["split"]), Space(**data["space"])
-        return cls(**{**data, **changes, "abilities": abilities, "split": split, "space": space})
+        strays = tuple(Stray(**stray) for stray in data["strays"])
+        return cls(**{**data, **changes, "abilities": abilities, "split": split, "space": space, "strays": strays})
 
 
 def wanted_directories(wanted: Wanted) -> dict[str, Directory]:
@@ -145,11 +149,21 @@ def wanted_directories(wanted: Wanted) -> dict[str, Directory]:
         # What people make there belongs to the group (setgid), and the group may write it (ACL) whatever their umask:
         # uv makes its directories and files as the umask says, and with 022 the second person's uv fails at once.
         found[layout.user_cache] = dataclasses.replace(plain, mode=wanted.mode | 0o2070, default_acl=acl.GROUP)
+    elif wanted.user_cache == "personal":
+        found[layout.user_cache] = dataclasses.replace(plain, mode=_for_everybody(wanted.mode))
     else:
         found[layout.user_cache] = plain
     for person in wanted.people:
         found[os.path.join(layout.user_cache, person.name)] = Directory(person.uid, person.gid, 0o700, acl.NONE)
     return found
+
+
+def _for_everybody(mode: int) -> int:
+    """The mode of a directory in which whoever gets there makes one of their own, as in /tmp.
+
+    Never setgid, or people's directories would be the group's, and with umask 002 the group could write to them.
+    """
+    return mode & 0o755 | (mode & 0o011) << 1 | 0o1000
 
 
 def is_of_a_person(wanted: Wanted, path: str) -> bool:
@@ -219,6 +233,18 @@ def check_owners(wanted: Wanted, found: t.Mapping[str, t.Optional[Directory]]) -
         directory = found[path]
         if directory is not None and not is_of_a_person(wanted, path) and directory.uid not in (0, wanted.uid):
             raise foreign(path, directory.uid, wanted.uid)
+
+
+def check_cache(wanted: Wanted, *, default_acls: bool) -> None:
+    """Raise UvnasError where people cannot have the kind of cache that is wanted. ``default_acls``: whether these work.
+
+    Without them uv makes directories as the umask says, and with 022 the second person's uv fails on the first one's.
+    """
+    if wanted.user_cache == "group" and not default_acls:
+        raise UvnasError(
+            f"uvnas_user_cache: group cannot work on the filesystem of {wanted.root}, which has no POSIX default ACLs",
+            hint="Use uvnas_user_cache: personal, the default: each person has a cache of their own there.",
+        )
 
 
 def needs_root(wanted: Wanted, change: Change) -> str:

@@ -10,10 +10,11 @@ import dataclasses
 import errno
 import fcntl
 import os
+import stat
 import typing as t
 
 from ..errors import CommandError, UvnasError
-from ..host import mutex, removal
+from ..host import acl, mutex, removal
 from ..host.process import Runner
 
 PROBE_MUTEX = ".uvnas-probe.mutex"
@@ -38,6 +39,8 @@ class Abilities:
     rename: bool
     exec: bool
     posix_lock: bool
+    # A default ACL lets a group write to what is made in a directory, whatever the umask of who makes it.
+    default_acl: bool
 
 
 @contextlib.contextmanager
@@ -91,6 +94,7 @@ def _probe(directory: str, runner: Runner) -> Abilities:
         rename=_works(lambda: _replace(os.path.join(one, "old"), os.path.join(one, "new"))),
         exec=_runs(script, runner),
         posix_lock=True,  # or mutex.hold() would have failed
+        default_acl=_works(lambda: _inherit(other)),
     )
 
 
@@ -120,6 +124,18 @@ def _replace(old: str, new: str) -> None:
     for path in (old, new):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     os.rename(old, new)
+
+
+def _inherit(directory: str) -> None:
+    made = os.path.join(directory, "made")
+    os.setxattr(directory, acl.DEFAULT_ACL, acl.default_acl(0o770))
+    umask = os.umask(0o077)
+    try:
+        os.mkdir(made, 0o777)
+    finally:
+        os.umask(umask)
+    if not os.stat(made).st_mode & stat.S_IWGRP:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), made)
 
 
 def _runs(script: str, runner: Runner) -> bool:

@@ -17,6 +17,7 @@ from . import probe
 from .layout import is_below
 from .plan import Change, Directory, Survey, Wanted
 from .state import IDENTITY_MODE
+from .strays import Stray
 
 
 def report(
@@ -30,10 +31,11 @@ def report(
     """The module's result. ``abilities`` is None where they are not known."""
     tried = {field.name: getattr(abilities, field.name, None) for field in dataclasses.fields(probe.Abilities)}
     mode = probe.link_mode(abilities, split=bool(answer.split)) if abilities else None
+    moved = [stray for stray in answer.strays if not stray.error]
     file = {identity: [wanted.layout.identity]}
     free = {"free_bytes": answer.space.free_bytes, "free_inodes": answer.space.free_inodes}
     return {
-        "changed": bool(changes or identity),
+        "changed": bool(changes or identity or moved),
         "share_name": wanted.name,
         "share_id": answer.id,
         "root": wanted.root,
@@ -43,12 +45,13 @@ def report(
         "platform": dataclasses.asdict(platform),
         "created": [change.path for change in changes if change.makes] + file.get("created", []),
         "corrected": [change.path for change in changes if not change.makes] + file.get("corrected", []),
-        "diff": _diff(wanted, changes, identity),
+        "moved_aside": [os.path.join(wanted.layout.user_cache, stray.name) for stray in moved],
+        "diff": _diff(wanted, changes, identity, moved),
         "warnings": _warnings(wanted, answer, changes, mode),
     }
 
 
-def _diff(wanted: Wanted, changes: t.Sequence[Change], identity: str) -> dict[str, str]:
+def _diff(wanted: Wanted, changes: t.Sequence[Change], identity: str, moved: t.Sequence[Stray]) -> dict[str, str]:
     """Before and after, a line for each directory. Without the id, which nobody can predict."""
     before = [_line(wanted, change.path, change.before) for change in changes if change.before]
     after = [_line(wanted, change.path, change.after) for change in changes]
@@ -56,6 +59,8 @@ def _diff(wanted: Wanted, changes: t.Sequence[Change], identity: str) -> dict[st
         after.append(f"share.json: {wanted.name}, {IDENTITY_MODE:04o}, {wanted.owner}\n")
     if identity == "corrected":
         before.append(f"share.json: {wanted.name}, of another owner or mode\n")
+    user_cache = os.path.relpath(wanted.layout.user_cache, wanted.root)
+    before += [f"{user_cache}/{stray.name}: {stray.why}\n" for stray in moved]
     return {
         "before": "".join(before),
         "after": "".join(after),
@@ -63,6 +68,9 @@ def _diff(wanted: Wanted, changes: t.Sequence[Change], identity: str) -> dict[st
         "after_header": wanted.root,
     }
 
+
+# Of things that were moved aside, in a warning.
+_NAMED = 20
 
 # What the default ACL of a directory does, in a diff.
 _TAILS = {
@@ -94,11 +102,7 @@ def _warnings(wanted: Wanted, answer: Survey, changes: t.Sequence[Change], mode:
             f"{which}: the filesystem is read-only on this host, its builder. There was nothing to do about it."
             " Whatever there is to do next fails until the host can write there, or another one is the builder."
         )
-    if wanted.user_cache == "group" and not answer.acl:
-        found.append(
-            f"{which}: the filesystem has no POSIX default ACLs. People can share user-cache only with"
-            " umask 002 (or 007); with another one their uv fails there. Or set uvnas_user_cache to private."
-        )
+    found += _of_strays(which, answer.strays)
     for change in changes:
         if change.aside:
             found.append(
@@ -117,3 +121,24 @@ def _warnings(wanted: Wanted, answer: Survey, changes: t.Sequence[Change], mode:
             " it."
         )
     return found
+
+
+def _of_strays(which: str, strays: t.Sequence[Stray]) -> list[str]:
+    found = []
+    moved = [f"{stray.name} ({stray.why})" for stray in strays if not stray.error]
+    left = [f"{stray.name} ({stray.why}): {stray.error}" for stray in strays if stray.error]
+    if moved:
+        found.append(
+            f"{which}: in user-cache, what is no cache of the person it is named for, or is open to others, was moved"
+            f" aside, to .NAME.*.aside there: {_some(moved)}. Others may have put into these what their uv installs"
+            " for them. Root, or who made one, can remove it."
+        )
+    if left:
+        found.append(f"{which}: in user-cache, this should be moved aside, and could not be: {_some(left)}.")
+    return found
+
+
+def _some(texts: t.Sequence[str]) -> str:
+    """As many of ``texts`` as somebody reads: who may make directories may make any number of them."""
+    more = len(texts) - _NAMED
+    return ", ".join(texts[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -148,7 +148,14 @@ def test_a_directory_that_cannot_be_written(below: str, check: bool, args: dict[
     for path in [*tmp_path.parents][:3]:  # Made by pytest for this user alone.
         path.chmod(path.stat().st_mode | 0o011)
     tmp_path.chmod(0o555)
-    params = {**args, "directory": str(tmp_path / below), "fish_directory": "", "user_cache": "group", "variables": {}}
+    params = {
+        **args,
+        "directory": str(tmp_path / below),
+        "fish_directory": "",
+        "user_cache": "group",
+        "variables": {},
+        "user_cache_users": [],
+    }
     user = find_user("nobody") if os.geteuid() == 0 else None
     with pytest.raises(UvnasError, match=f"may not write to {tmp_path}, ") as caught:
         call_as(

@@ -61,7 +61,7 @@ def test_a_new_share(run: Run, tmp_path: Path) -> None:
     assert (root / "lib" / "uv").is_dir()
     assert {path.name for path in root.iterdir() if path.name.startswith(".")} == {".uvnas.mutex", ".uvnas-probe.mutex"}
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directories}
-    assert modes == {**dict.fromkeys(LAYOUT, 0o755), "cache": 0o700, "user-cache": 0o2775}
+    assert modes == {**dict.fromkeys(LAYOUT, 0o755), "cache": 0o700, "user-cache": 0o1777}
     assert set(result["created"]) == {
         str(path) for path in (root, root / "lib" / "uv", root / "share.json", *directories)
     }
@@ -105,13 +105,13 @@ def test_check_mode_of_a_share_that_is_there_writes_nothing(run: Run, tmp_path: 
 
 def test_what_is_off_is_set_right(run: Run, tmp_path: Path) -> None:
     root = tmp_path / "uv"
-    share_id = run(root)["share_id"]
+    share_id = run(root, user_cache="group")["share_id"]
     (root / "cache").chmod(0o777)
     (root / "share.json").chmod(0o666)
     (root / "lib" / "uv").rmdir()
     os.removexattr(root / "user-cache", "system.posix_acl_default")
-    predicted = run(root, check_mode=True)
-    result = run(root)
+    predicted = run(root, check_mode=True, user_cache="group")
+    result = run(root, user_cache="group")
     assert predicted["diff"] == result["diff"]
     assert result["created"] == [str(root / "lib" / "uv")]
     assert result["corrected"] == [str(root / "cache"), str(root / "user-cache"), str(root / "share.json")]
@@ -121,7 +121,7 @@ def test_what_is_off_is_set_right(run: Run, tmp_path: Path) -> None:
     assert "new files writable by the group" in result["diff"]["after"]
     assert stat.S_IMODE((root / "cache").stat().st_mode) == 0o700
     assert stat.S_IMODE((root / "share.json").stat().st_mode) == 0o644
-    assert not run(root)["changed"]
+    assert not run(root, user_cache="group")["changed"]
     assert run(root)["share_id"] == share_id
 
 
@@ -129,10 +129,11 @@ def test_another_mode_and_policy(run: Run, tmp_path: Path) -> None:
     root = tmp_path / "uv"
     run(root, mode="0750")
     modes = {stat.S_IMODE(path.stat().st_mode) for path in (root, *root.iterdir()) if path.is_dir()}
-    assert modes == {0o700, 0o750, 0o2770}
-    result = run(root, mode="0750", user_cache="private")
-    assert result["corrected"] == [str(root / "user-cache")]
-    assert stat.S_IMODE((root / "user-cache").stat().st_mode) == 0o750
+    assert modes == {0o700, 0o750, 0o1770}
+    for user_cache, mode in (("group", 0o2770), ("personal", 0o1770), ("group", 0o2770), ("private", 0o750)):
+        result = run(root, mode="0750", user_cache=user_cache)
+        assert result["corrected"] == [str(root / "user-cache")]
+        assert stat.S_IMODE((root / "user-cache").stat().st_mode) == mode
     (root / "user-cache" / "new").mkdir()
     assert not os.listxattr(root / "user-cache" / "new")
 

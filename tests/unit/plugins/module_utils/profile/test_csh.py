@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.profile import csh
 from ansible_collections.uvnas.cluster.plugins.module_utils.profile.spec import Profile
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
@@ -31,17 +32,31 @@ def test_golden_text() -> None:
     assert csh.render(PROFILE, PATH) == GOLDEN.read_text(encoding="utf-8")
 
 
-def test_a_private_cache_changes_nothing_but_the_cache() -> None:
-    group = """\
-    if (x$UV_CACHE_DIR:q == x) setenv UV_CACHE_DIR $__uvnas_root:q/user-cache
+PERSONAL = """\
+    if (x$__uvnas_user:q =~ x[A-Za-z0-9_]*) set __uvnas_cache = $__uvnas_root:q/user-cache/$__uvnas_user:q
+    if (x$__uvnas_user:q =~ *[^A-Za-z0-9._@+-]*) set __uvnas_cache = ""
 """
-    private = """\
-    if (x$UV_CACHE_DIR:q == x) setenv UV_CACHE_DIR $__uvnas_root:q/user-cache/$__uvnas_user:q
-    if (x$__uvnas_user:q == x && x$UV_CACHE_DIR:q == x$__uvnas_root:q/user-cache/) unsetenv UV_CACHE_DIR
+PRIVATE = """\
+    if (x$__uvnas_user:q == xada) set __uvnas_cache = $__uvnas_root:q/user-cache/$__uvnas_user:q
+    if (x$__uvnas_user:q == xo\\'hara) set __uvnas_cache = $__uvnas_root:q/user-cache/$__uvnas_user:q
 """
+PEOPLE = ("ada", "o'hara")
+
+
+@pytest.mark.parametrize(
+    ("one_cache", "people", "commands"),
+    [
+        (False, PEOPLE, PRIVATE),
+        (True, PEOPLE, PRIVATE.replace("/$__uvnas_user:q", "")),
+        (True, None, "    set __uvnas_cache = $__uvnas_root:q/user-cache\n"),
+        (False, (), "\n"),
+    ],
+)
+def test_the_kind_of_cache_changes_nothing_else(one_cache: bool, people: tuple[str, ...] | None, commands: str) -> None:
     text = csh.render(PROFILE, PATH)
-    assert text.count(group) == 1
-    assert csh.render(dataclasses.replace(PROFILE, private_cache=True), PATH) == text.replace(group, private)
+    assert text.count(PERSONAL) == 1
+    changed = dataclasses.replace(PROFILE, one_cache=one_cache, people=people)
+    assert csh.render(changed, PATH) == text.replace(PERSONAL, commands)
 
 
 def test_words() -> None:

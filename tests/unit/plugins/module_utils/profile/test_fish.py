@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.profile import fish
 from ansible_collections.uvnas.cluster.plugins.module_utils.profile.spec import Profile
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
@@ -28,18 +29,30 @@ def test_golden_text() -> None:
     assert fish.render(PROFILE) == GOLDEN.read_text(encoding="utf-8")
 
 
-def test_a_private_cache_changes_nothing_but_the_cache() -> None:
-    group = """\
-            set -gx UV_CACHE_DIR "$root/user-cache"
-"""
-    private = """\
-            if test -n "$USER"
+PERSONAL = """\
+            if string match --quiet --regex '^[A-Za-z0-9_][A-Za-z0-9._@+-]*\\z' -- "$USER"
                 set -gx UV_CACHE_DIR "$root/user-cache/$USER"
+            else
+                set -eg UV_CACHE_DIR
             end
 """
+WHOM = PERSONAL.splitlines()[0].strip()
+
+
+@pytest.mark.parametrize(
+    ("one_cache", "people", "commands"),
+    [
+        (False, ("ada", "o'hara"), PERSONAL.replace(WHOM, "if contains -- \"$USER\" 'ada' 'o\\'hara'")),
+        (False, (), PERSONAL.replace(WHOM, 'if contains -- "$USER"')),
+        (True, ("ada",), PERSONAL.replace(WHOM, "if contains -- \"$USER\" 'ada'").replace("/$USER", "")),
+        (True, None, '            set -gx UV_CACHE_DIR "$root/user-cache"\n'),
+    ],
+)
+def test_the_kind_of_cache_changes_nothing_else(one_cache: bool, people: tuple[str, ...] | None, commands: str) -> None:
     text = fish.render(PROFILE)
-    assert text.count(group) == 1
-    assert fish.render(dataclasses.replace(PROFILE, private_cache=True)) == text.replace(group, private)
+    assert text.count(PERSONAL) == 1
+    changed = dataclasses.replace(PROFILE, one_cache=one_cache, people=people)
+    assert fish.render(changed) == text.replace(PERSONAL, commands)
 
 
 def test_words() -> None:

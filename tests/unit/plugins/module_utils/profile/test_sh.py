@@ -30,12 +30,35 @@ def test_golden_text() -> None:
     assert sh.render(PROFILE) == GOLDEN.read_text(encoding="utf-8")
 
 
-def test_a_private_cache_changes_nothing_but_the_cache() -> None:
-    group = """export UV_CACHE_DIR="$2/user-cache" ;;"""
-    private = """[ -z "${USER:-}" ] || export UV_CACHE_DIR="$2/user-cache/$USER" ;;"""
+PERSONAL = """\
+        case "${USER:-}" in
+          '' | [!A-Za-z0-9_]* | *[!A-Za-z0-9._@+-]*) unset UV_CACHE_DIR ;;
+          *) export UV_CACHE_DIR="$2/user-cache/$USER" ;;
+        esac
+"""
+PRIVATE = """\
+        case "${USER:-}" in
+          'ada' | 'o'\\''hara') export UV_CACHE_DIR="$2/user-cache/$USER" ;;
+          *) unset UV_CACHE_DIR ;;
+        esac
+"""
+PEOPLE = ("ada", "o'hara")
+
+
+@pytest.mark.parametrize(
+    ("one_cache", "people", "commands"),
+    [
+        (False, PEOPLE, PRIVATE),
+        (True, PEOPLE, PRIVATE.replace("/$USER", "")),
+        (True, None, '        export UV_CACHE_DIR="$2/user-cache"\n'),
+        (False, (), "        unset UV_CACHE_DIR\n"),
+    ],
+)
+def test_the_kind_of_cache_changes_nothing_else(one_cache: bool, people: tuple[str, ...] | None, commands: str) -> None:
     text = sh.render(PROFILE)
-    assert text.count(group) == 1
-    assert sh.render(dataclasses.replace(PROFILE, private_cache=True)) == text.replace(group, private)
+    assert text.count(PERSONAL) == 1
+    changed = dataclasses.replace(PROFILE, one_cache=one_cache, people=people)
+    assert sh.render(changed) == text.replace(PERSONAL, commands)
 
 
 def test_what_looks_like_a_part_of_the_template_is_text() -> None:

@@ -24,8 +24,33 @@ def make(shares: t.Sequence[dict[str, str]] = SHARES, variables: dict[str, t.Any
 def test_from_the_options_of_the_module() -> None:
     made = Profile.from_params([{"name": "nas_a", "root": "/mnt//nas-a/uv/"}], "private", {"UV_B": 1, "UV_A": 2})
     variables = (("UV_A", "2"), ("UV_B", "1"), ("UV_PYTHON_DOWNLOADS", "manual"))
-    assert made == Profile((Share("nas_a", Layout("/mnt/nas-a/uv")),), True, variables)
-    assert not make().private_cache
+    shares = (Share("nas_a", Layout("/mnt/nas-a/uv")),)
+    assert made == Profile(shares, one_cache=False, people=(), variables=variables)
+
+
+@pytest.mark.parametrize(
+    ("user_cache", "listed", "one_cache", "people"),
+    [
+        ("personal", [], False, None),
+        ("personal", ["ada"], False, ("ada",)),
+        ("group", [], True, None),
+        ("group", ["ada"], True, ("ada",)),
+        ("private", [], False, ()),
+        ("private", ["ada", "dom\\o'hara"], False, ("ada", "dom\\o'hara")),
+    ],
+)
+def test_whom_a_cache_is_for(
+    user_cache: str, listed: list[str], one_cache: bool, people: tuple[str, ...] | None
+) -> None:
+    made = Profile.from_params(SHARES, user_cache, {}, listed)
+    assert (made.one_cache, made.people) == (one_cache, people)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "-ada", "a/b", "../ada", "a\nb", "ada\n"])
+def test_what_is_no_name_of_a_user(name: str) -> None:
+    with pytest.raises(SpecError, match="is no name of a user") as caught:
+        Profile.from_params(SHARES, "private", {}, ["ada", name])
+    assert caught.value.hint == "Correct uvnas_user_cache_users."
 
 
 def test_the_order_of_shares_counts_and_that_of_variables_does_not() -> None:

@@ -19,6 +19,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.share.plan import (
     Person,
     Survey,
     Wanted,
+    check_cache,
     check_runs,
     check_space,
     needs_root,
@@ -37,6 +38,7 @@ def share(root: str = "/mnt/nas-a/uv", mount: str | None = "/mnt/nas-a") -> Shar
 
 
 WANTED = Wanted(share(), "uvadmin", OWNER, "research", GROUP, (OWNER, GROUP))
+ONE_CACHE = dataclasses.replace(WANTED, user_cache="group")
 
 # Directories
 
@@ -59,11 +61,35 @@ def test_only_the_owner_writes_anywhere_but_to_the_user_cache() -> None:
     assert set(wanted) == {WANTED.root, *(f"{WANTED.root}/{name}" for name in LAYOUT)}
     writable = {path for path, directory in wanted.items() if directory.mode & 0o022}
     assert writable == {WANTED.layout.user_cache}
+    assert wanted[WANTED.layout.user_cache] == Directory(OWNER, GROUP, 0o1777, acl.NONE)
+
+
+@pytest.mark.parametrize(
+    ("mode", "personal"), [(0o755, 0o1777), (0o2755, 0o1777), (0o750, 0o1770), (0o2750, 0o1770), (0o711, 0o1733)]
+)
+def test_whoever_gets_there_makes_a_cache_of_their_own(mode: int, personal: int) -> None:
+    """Whose group is never the share's."""
+    wanted = wanted_directories(dataclasses.replace(WANTED, mode=mode))
+    assert wanted[WANTED.layout.user_cache].mode == personal
+
+
+def test_one_cache_for_all_is_the_groups() -> None:
+    wanted = wanted_directories(ONE_CACHE)
     assert wanted[WANTED.layout.user_cache] == Directory(OWNER, GROUP, 0o2775, acl.GROUP)
 
 
+def test_one_cache_for_all_needs_default_acls() -> None:
+    check_cache(ONE_CACHE, default_acls=True)
+    check_cache(WANTED, default_acls=False)
+    with pytest.raises(
+        UvnasError, match="uvnas_user_cache: group cannot work .*, which has no POSIX default"
+    ) as caught:
+        check_cache(ONE_CACHE, default_acls=False)
+    assert "uvnas_user_cache: personal" in str(caught.value.hint)
+
+
 def test_a_share_for_a_group_only_shuts_its_user_cache_too() -> None:
-    wanted = wanted_directories(dataclasses.replace(WANTED, mode=0o750))
+    wanted = wanted_directories(dataclasses.replace(ONE_CACHE, mode=0o750))
     assert {directory.mode for directory in wanted.values()} == {0o700, 0o750, 0o2770}
     assert wanted[WANTED.layout.cache].mode == 0o700
 
@@ -115,12 +141,14 @@ def test_default_acls_are_for_people_s_caches_alone(kind: str) -> None:
 
 def test_without_acls_none_are_wanted() -> None:
     plain = Directory(OWNER, GROUP, 0o2775)
+    wanted = ONE_CACHE
     found = {
-        path: directory and dataclasses.replace(directory, default_acl=None) for path, directory in found_for().items()
+        path: directory and dataclasses.replace(directory, default_acl=None)
+        for path, directory in found_for(wanted).items()
     }
-    assert plan_directories(WANTED, found, has_acl=False) == []
+    assert plan_directories(wanted, found, has_acl=False) == []
     without = dataclasses.replace(plain, default_acl=acl.NONE)
-    (change,) = plan_directories(WANTED, found_for(WANTED, **{"user-cache": without}))
+    (change,) = plan_directories(wanted, found_for(wanted, **{"user-cache": without}))
     assert change.after.default_acl == acl.GROUP
 
 
@@ -165,7 +193,7 @@ def test_room() -> None:
 # Across processes
 
 
-@pytest.mark.parametrize("abilities", [None, Abilities(True, False, True, True, True, True)])
+@pytest.mark.parametrize("abilities", [None, Abilities(True, False, True, True, True, True, False)])
 def test_a_survey_there_and_back(abilities: Abilities | None) -> None:
     """As root has it from the owner: by way of JSON."""
     change = Change("/mnt/nas-a/uv/bin", None, Directory(OWNER, GROUP, 0o755))
@@ -192,4 +220,4 @@ def test_a_wanted_share_is_where_the_share_is() -> None:
     share = Share.parse({"name": "a", "root": "/mnt/a/uv", "mount": "/mnt/a"})
     wanted = Wanted(share, "ada", 1, "users", 100, (1, 100), people=(Person("ada", 1, 1),))
     assert (wanted.name, wanted.root, wanted.layout) == (share.name, share.root, share.layout)
-    assert (wanted.mode, wanted.user_cache) == (0o755, "group")
+    assert (wanted.mode, wanted.user_cache) == (0o755, "personal")
