@@ -222,10 +222,22 @@ class Counts:
     def of(self, what: str) -> t.Iterator[dict[str, t.Any]]:
         """Count what is done meanwhile, by client; more may be added to the row."""
         row: dict[str, t.Any] = {}
-        before = {name: client.rpcs() for name, client in self.clients.items()}
+        before = self._settled()
         yield row
-        row.update({name: client.rpcs() - before[name] for name, client in self.clients.items()})
+        row.update({name: count - before[name] for name, count in self._settled().items()})
         self.note(what, row)
+
+    def _settled(self) -> dict[str, int]:
+        """RPCs so far. Clients return delegations, and close files, some time after whoever had them is gone."""
+        known: dict[str, int] = {}
+        for _attempt in range(60):
+            now = {name: client.rpcs() for name, client in self.clients.items()}
+            # One in a while keeps the lease.
+            if known and all(count - known[name] <= 2 for name, count in now.items()):
+                return now
+            known = now
+            time.sleep(1)
+        return known
 
     def note(self, what: str, found: t.Any) -> None:
         self._rows[what] = found
