@@ -17,6 +17,7 @@ from ..module_utils.env.declared import for_glibc, parse_environments
 from ..module_utils.env.lock.file import parse
 from ..module_utils.env.lock.plan import Input
 from ..module_utils.env.spec import EnvironmentSpec
+from ..module_utils.errors import UvnasError, failure_text
 from ..module_utils.host import mutex
 from ..module_utils.host.workers import Result
 from ..module_utils.uv.command import Index
@@ -25,6 +26,10 @@ from .controller_action import ControllerAction, TaskVars, malformed
 from .declaration import Declaration
 
 Inputs = t.Mapping[str, Input]
+# What a module that failed says of that, beside ``msg``.
+_OF_SOME = frozenset(
+    {"cmd", "errors", "exception", "hint", "rc", "stderr", "stderr_lines", "stdout", "stdout_lines", "stopped"}
+)
 
 
 class LockAction(ControllerAction):
@@ -109,3 +114,23 @@ class LockAction(ControllerAction):
 def for_host(inputs: Inputs, needs: t.Collection[str] = ()) -> dict[str, t.Any]:
     """``inputs`` as plain data for the module, with texts for those environments that need them."""
     return {name: known.as_dict(with_texts=name in needs) for name, known in inputs.items()}
+
+
+def told(result: Result, count: int) -> Result:
+    """The result of an action for ``count`` environments, as people are to see it. Raises UvnasError.
+
+    Each environment that failed is there with its reason, once, and ``stopped``: why nothing at all could be done in
+    the end. What a module said of some of them is not, nor is the ``exception`` that Ansible makes of that, and shows
+    in the place of ``msg``.
+    """
+    if not result.get("errors"):
+        return result
+    try:
+        errors = [UvnasError.from_dict(error) for error in result["errors"]]
+        failed = sum(fact["action"] == "failed" for fact in result.get("environments") or ())
+        text = failure_text(errors, count, max(len(errors), failed))
+        if "stopped" in result:
+            text = "\n".join([*(error.explain() for error in errors), str(result["stopped"])])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise malformed("errors") from error
+    return {**{key: value for key, value in result.items() if key not in _OF_SOME}, "failed": True, "msg": text}

@@ -98,7 +98,7 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
             "diff": diffs,
             "warnings": warnings,
         }
-        return {**result, **failure(errors, len(plan), "lock")}
+        return {**result, **failure(errors, len(plan))}
 
     def _outcomes(self, steps: t.Sequence[Step]) -> Outcomes:
         """For each step, what its lock is to be: whatever is no lock is an error here, before anything is written."""
