@@ -153,11 +153,6 @@ locks:
   description: What M(uvnas.cluster.uv_lock) returned as RV(uvnas.cluster.uv_lock#module:locks).
   returned: with O(lock=true), where locks were not up to date
   type: dict
-errors:
-  description: Of each environment that failed, the message, and what uv or the check said.
-  returned: when environments failed
-  type: list
-  elements: dict
 overtaken:
   description:
     - The environments whose lock on the share was no longer the one in O(locks), because somebody else has locked

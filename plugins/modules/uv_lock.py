@@ -92,11 +92,6 @@ locks:
       digest: 5f0c29e1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d
       packages_changed: ["numpy 2.0.1 -> 2.1.0"]
       versions: {numpy: 2.1.0}
-errors:
-  description: Of each environment that failed, the message, and what uv said.
-  returned: when environments failed
-  type: list
-  elements: dict
 """
 
 import tempfile
