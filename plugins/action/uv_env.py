@@ -26,6 +26,8 @@ _LONGEST_PAUSE = 3.0
 # What the module uv_env is not told, as it is about locks, which are done then.
 _ONLY_FOR_LOCKS = {*LOCKS, "lock"}
 _FOR_COMPARING = {*SHARE, *EARLIER_SHARES, "share_name", "purge", "upgrade", "upgrade_packages"}
+# What locks say of packages that are to be upgraded, in results.
+_ASKED = "upgrade_packages"
 
 
 class ActionModule(LockAction):
@@ -36,8 +38,8 @@ class ActionModule(LockAction):
     def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
         here = self.here(args)
         if not args["lock"]:
-            return told(self.on_host("uv_env", self._task.args, task_vars), len(here))
-        return told(self._locked_and_built(args, task_vars, here), len(here))
+            return told(self.on_host("uv_env", self._task.args, task_vars), len(here), args)
+        return told(self._locked_and_built(args, task_vars, here), len(here), args)
 
     def _locked_and_built(
         self, args: dict[str, t.Any], task_vars: TaskVars, here: t.Sequence[EnvironmentSpec]
@@ -74,12 +76,13 @@ class ActionModule(LockAction):
         inputs = {spec.name: inputs[spec.name] for spec in here if spec.present}
         compared = self._compare(args, task_vars, here, inputs)
         converged, locks = (compared.pop(key, None) for key in ("converged", "locks"))
+        asked = {_ASKED: compared[_ASKED]} if _ASKED in compared else {}
         needs = self.asked_for(compared, "needs", inputs)
         if converged or compared.get("failed"):
             return compared
         build = {key: value for key, value in given.items() if key not in _ONLY_FOR_LOCKS}
         if locks is not None:
-            return self.on_host("uv_env", {**build, "locks": locks}, task_vars)
+            return {**asked, **self.on_host("uv_env", {**build, "locks": locks}, task_vars)}
         lock = {key: value for key, value in given.items() if key in UV_LOCK}
         locked = self.locked(args, task_vars, lock, inputs, needs)
         if "locks" not in locked:
@@ -97,7 +100,8 @@ class ActionModule(LockAction):
 def _merged(locked: Result, done: Result) -> Result:
     """One result of both: what either changed, said, or could not do."""
     changed = bool(locked.get("changed") or done.get("changed"))
-    result = {**done, "locks": locked["locks"], "changed": changed, **_joined(locked, done)}
+    asked = {_ASKED: locked[_ASKED]} if _ASKED in locked else {}
+    result = {**done, **asked, "locks": locked["locks"], "changed": changed, **_joined(locked, done)}
     return {**result, "failed": True} if locked.get("failed") else result
 
 
@@ -131,6 +135,8 @@ def _continued(before: Result, after: Result, late: t.Collection[str]) -> Result
         raise malformed("locks")
     if any(locks):
         result["locks"] = {**locks[0], **locks[1]}
+    if _ASKED in before:  # Of all environments.
+        result[_ASKED] = before[_ASKED]
     return {**result, "failed": True} if before.get("errors") else result
 
 

@@ -20,4 +20,4 @@ class ActionModule(LockAction):
 
     def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
         inputs = self.inputs(args, self.here(args))
-        return told(self.locked(args, task_vars, self._task.args, inputs), len(inputs))
+        return told(self.locked(args, task_vars, self._task.args, inputs), len(inputs), args)

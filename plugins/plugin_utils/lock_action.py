@@ -24,12 +24,11 @@ from ..module_utils.uv.command import Index
 from .cache_directory import default_directory
 from .controller_action import ControllerAction, TaskVars, malformed
 from .declaration import Declaration
+from .upgrades import not_upgraded
 
 Inputs = t.Mapping[str, Input]
 # What a module that failed says of that, beside ``msg``.
-_OF_SOME = frozenset(
-    {"cmd", "errors", "exception", "hint", "rc", "stderr", "stderr_lines", "stdout", "stdout_lines", "stopped"}
-)
+_OF_SOME = frozenset({"cmd", "errors", "exception", "hint", "rc", "stderr", "stderr_lines", "stdout", "stdout_lines"})
 
 
 class LockAction(ControllerAction):
@@ -116,21 +115,25 @@ def for_host(inputs: Inputs, needs: t.Collection[str] = ()) -> dict[str, t.Any]:
     return {name: known.as_dict(with_texts=name in needs) for name, known in inputs.items()}
 
 
-def told(result: Result, count: int) -> Result:
-    """The result of an action for ``count`` environments, as people are to see it. Raises UvnasError.
+def told(result: Result, count: int, args: t.Mapping[str, t.Any]) -> Result:
+    """The result of an action with ``args`` for ``count`` environments, as people are to see it. Raises UvnasError.
 
     Each environment that failed is there with its reason, once, and ``stopped``: why nothing at all could be done in
     the end. What a module said of some of them is not, nor is the ``exception`` that Ansible makes of that, and shows
     in the place of ``msg``.
     """
+    stopped = result.pop("stopped", None)
+    missing = [] if args["upgrade_elsewhere"] else not_upgraded([result.get("upgrade_packages")])
     if not result.get("errors"):
-        return result
+        # What else may have gone wrong is more than that.
+        return result if result.get("failed") or not missing else {**result, "failed": True, "msg": "\n".join(missing)}
     try:
         errors = [UvnasError.from_dict(error) for error in result["errors"]]
         failed = sum(fact["action"] == "failed" for fact in result.get("environments") or ())
-        text = failure_text(errors, count, max(len(errors), failed))
-        if "stopped" in result:
-            text = "\n".join([*(error.explain() for error in errors), str(result["stopped"])])
+        lines = [failure_text(errors, count, max(len(errors), failed))]
+        if stopped is not None:
+            lines = [*(error.explain() for error in errors), str(stopped)]
     except (AttributeError, KeyError, TypeError) as error:
         raise malformed("errors") from error
-    return {**{key: value for key, value in result.items() if key not in _OF_SOME}, "failed": True, "msg": text}
+    kept = {key: value for key, value in result.items() if key not in _OF_SOME}
+    return {**kept, "failed": True, "msg": "\n".join([*lines, *missing])}
