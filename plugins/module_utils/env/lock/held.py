@@ -64,7 +64,8 @@ def _reason(uv: Uv, request: Request, interpreter: str, lock: Lock, text: str, p
     try:
         could = locks.parse(attempt(uv, asked, interpreter, text, package + newer), what="a newer lock").versions
     except CommandError as error:
-        return f"{package} {version}: {explained(error.stderr, request, package, newer, offline=uv.index.offline)}"
+        why = explained(error.stderr, request, lock.versions, package, newer, offline=uv.index.offline)
+        return f"{package} {version}: {why}"
     except UvnasError as error:  # What uv wrote is no lock: an index without hashes, say.
         return f"{package} {version}: it is not known what holds it: {error}"
     return f"{package} {version}: {_along(lock, could, package)}"
@@ -74,6 +75,8 @@ def _along(lock: Lock, could: t.Mapping[str, str], package: str) -> str:
     """What would have to move for a newer version to be had."""
     target = f"{package} {could.get(package, '')}".strip()
     moved = {name: version for name, version in lock.versions.items() if could.get(name) != version and name != package}
+    if not moved and re.search(r"[0-9](a|b|rc|\.dev)[0-9]", target):
+        return f"the newest there is, but for pre-releases such as {target}"
     if not moved:
         return f"uv prefers it to {target}, which could be had"
     lines = locks.changes(moved, {name: could[name] for name in moved if name in could})
@@ -81,8 +84,13 @@ def _along(lock: Lock, could: t.Mapping[str, str], package: str) -> str:
     return f"held by {holders}, as locked; {target} comes with {', '.join(lines)}: upgrade them together"
 
 
-def explained(stderr: str, request: Request, package: str, newer: str, *, offline: bool = False) -> str:
-    """What uv 0.13 says of a resolution that failed for want of a version ``newer`` than that of ``package``."""
+def explained(
+    stderr: str, request: Request, lock: t.Mapping[str, str], package: str, newer: str, *, offline: bool = False
+) -> str:
+    """What uv 0.13 says of a resolution that failed for want of a version ``newer`` than that of ``package``.
+
+    ``lock`` has the versions that there are. uv writes ranges in its own way, and as they come out of those on offer.
+    """
     said = " ".join(stderr.split())
     name = rf"{re.escape(package)}(?:\[[^\]]*\])?"
     bounds = [
@@ -93,18 +101,19 @@ def explained(stderr: str, request: Request, package: str, newer: str, *, offlin
         if not said[: match.start()].endswith("conclude that ")
     ]
     holding = [(who, limits) for who, limits in bounds if _ENDS.search(limits)]
-    for _who, limits in holding:
-        where = declared_in(request.sources, package, limits)
-        if where:
-            return f"held by {package}{limits} ({where})"
+    declaration = declared_in(request.sources, package, {end for _who, limits in holding for end in _ends(limits)})
+    if declaration:
+        return f"held by {declaration}"
     for who, limits in holding:
         if who != "you require":
-            return f"held by {_holder(who)}, which wants {package}{limits}"
+            return f"held by {_holder(who, lock)}, which wants {package}{limits}"
     if holding:
         return f"held by {package}{holding[0][1]}"
-    python = re.search(rf"does not satisfy (Python{_LIMITS})", said)
-    if python and re.search(rf"{name}\S* depends? on Python|depend on Python", said):
-        return f"held by Python {request.spec.python}; what is newer wants {python[1].rstrip('.')}"
+    python = re.search(rf"{name}\S* requires Python ({_LIMITS})", said)
+    if python is None and re.search(rf"{name}\S* depends? on Python|depend on Python", said):
+        python = re.search(rf"does not satisfy Python({_LIMITS})", said)
+    if python:
+        return f"held by Python {request.spec.python}; what is newer wants Python{python[1].rstrip('.')}"
     if "was filtered by `exclude-newer`" in said and request.spec.exclude_newer:
         return f"held by exclude_newer {request.spec.exclude_newer}"
     if re.search(rf"{name}\S* has no wheels with a matching|{name}\S* has no usable wheels", said):
@@ -116,13 +125,14 @@ def explained(stderr: str, request: Request, package: str, newer: str, *, offlin
     return f"uv says of something newer: {said[:_SHOWN]}{'…' * (len(said) > _SHOWN)}"
 
 
-def _holder(who: str) -> str:
-    """``pandas==2.2.3 depends on`` as ``pandas 2.2.3``."""
-    return re.sub(r"^all versions of | depends? on$", "", who).replace("==", " ")
+def _holder(who: str, lock: t.Mapping[str, str]) -> str:
+    """``pandas>=2.2,<=2.2.3 depends on`` as ``pandas 2.2.3``, which is locked."""
+    name = re.sub(r"[\[<>=!~ ].*", "", who.replace("all versions of ", ""))
+    return f"{name} {lock[name]}" if name in lock else re.sub(r" depends? on$", "", who)
 
 
-def declared_in(sources: Sources, package: str, limits: str) -> str:
-    """Where it is declared that a package has to keep to ``limits``; empty for nowhere."""
+def declared_in(sources: Sources, package: str, ends: t.Collection[str]) -> str:
+    """The declaration that lets a package go no further than one of ``ends``, and where it is; empty for none."""
     for kind, files in (
         ("requirements", sources.requirements),
         ("constraints", sources.constraints),
@@ -131,10 +141,21 @@ def declared_in(sources: Sources, package: str, limits: str) -> str:
         for name, text in files:
             for line in significant_lines(text):
                 match = re.match(rf"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*\(?({_LIMITS})", line)
-                if match and normalize(match[1]) == package and _parts(match[2]) == _parts(limits):
-                    return kind if name == f"{kind}.in" else f"{kind}, {name}"
+                if match and normalize(match[1]) == package and _ends(match[2]) & set(ends):
+                    limits = re.sub(r"\s", "", match[2])
+                    return f"{package}{limits} ({kind if name == f'{kind}.in' else f'{kind}, {name}'})"
     return ""
 
 
-def _parts(limits: str) -> set[str]:
-    return {re.sub(r"\s", "", part) for part in limits.split(",")}
+def _ends(limits: str) -> set[str]:
+    """The versions at which a requirement ends, so that two ways to write one have them in common."""
+    found = set()
+    for part in re.sub(r"\s", "", limits).split(","):
+        operator, version = re.match(r"([<>=!~]*)(.*)", part).groups()  # type: ignore[union-attr]
+        if operator == "~=":  # ~=1.4.2 ends at 1.5.
+            numbers = version.split(".")[:-1]
+            version = ".".join([*numbers[:-1], str(int(numbers[-1]) + 1)]) if numbers and numbers[-1].isdigit() else ""
+        elif operator.startswith(">"):
+            continue
+        found.add(re.sub(r"(\.dev0|\.0|\.\*)+$", "", version))
+    return found
