@@ -14,7 +14,7 @@ from ..spec import EnvironmentSpec
 from .plan import Step, Upgrade
 
 # How many names to offer in the place of one that no lock has.
-_OFFERED = 3
+_OFFERED = 1
 # The name that a requirement begins with.
 _NAME = re.compile(r"\s*([A-Za-z0-9._-]*)")
 

@@ -47,8 +47,10 @@ def said(*packages: str, steps: t.Sequence[Step] = STEPS, environments: t.Sequen
         ("zope", "zope cannot be upgraded: no lock has it."),
         (
             "torch",
-            "torch cannot be upgraded: only what a project or a ready-made lock pins has it (project-x). "
-            "Change its uv.lock, or the file, and run again.",
+            (
+                "torch cannot be upgraded: only what a project or a ready-made lock pins has it (project-x). "
+                "Change its uv.lock, or the file, and run again."
+            ),
         ),
     ],
 )
