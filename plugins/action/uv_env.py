@@ -38,8 +38,8 @@ class ActionModule(LockAction):
     def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
         here = self.here(args)
         if not args["lock"]:
-            return told(self.on_host("uv_env", self._task.args, task_vars), len(here), args)
-        return told(self._locked_and_built(args, task_vars, here), len(here), args)
+            return told(self.on_host("uv_env", self._task.args, task_vars), here, args)
+        return told(self._locked_and_built(args, task_vars, here), here, args)
 
     def _locked_and_built(
         self, args: dict[str, t.Any], task_vars: TaskVars, here: t.Sequence[EnvironmentSpec]

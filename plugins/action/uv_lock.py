@@ -19,5 +19,7 @@ class ActionModule(LockAction):
     ARGUMENTS: t.ClassVar[dict[str, t.Any]] = UV_LOCK
 
     def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
-        inputs = self.inputs(args, self.here(args))
-        return told(self.locked(args, task_vars, self._task.args, inputs), len(inputs), args)
+        here = self.here(args)
+        inputs = self.inputs(args, here)
+        result = self.locked(args, task_vars, self._task.args, inputs)
+        return told(result, [spec for spec in here if spec.present], args)

@@ -15,7 +15,7 @@ import typing as t
 
 from ..module_utils.env.declared import for_glibc, parse_environments
 from ..module_utils.env.lock.file import parse
-from ..module_utils.env.lock.plan import Input
+from ..module_utils.env.lock.plan import Input, Upgrade
 from ..module_utils.env.spec import EnvironmentSpec
 from ..module_utils.errors import UvnasError, failure_text
 from ..module_utils.host import mutex
@@ -115,14 +115,18 @@ def for_host(inputs: Inputs, needs: t.Collection[str] = ()) -> dict[str, t.Any]:
     return {name: known.as_dict(with_texts=name in needs) for name, known in inputs.items()}
 
 
-def told(result: Result, count: int, args: t.Mapping[str, t.Any]) -> Result:
-    """The result of an action with ``args`` for ``count`` environments, as people are to see it. Raises UvnasError.
+def told(result: Result, specs: t.Sequence[EnvironmentSpec], args: t.Mapping[str, t.Any]) -> Result:
+    """The result of an action with ``args`` for the environments ``specs``, as people see it. Raises UvnasError.
 
     Each environment that failed is there with its reason, once, and ``stopped``: why nothing at all could be done in
     the end. What a module said of some of them is not, nor is the ``exception`` that Ansible makes of that, and shows
     in the place of ``msg``.
     """
     stopped = result.pop("stopped", None)
+    fixed = [spec.name for spec in specs if spec.present and spec.name in args["upgrade"] and not Upgrade.can(spec)]
+    if fixed and not args["upgrade_packages"]:
+        more = f"{', '.join(fixed)}: not upgraded from here; change its uv.lock, or its lock file, and run again"
+        result = {**result, "warnings": [*(result.get("warnings") or ()), more]}
     missing = [] if args["upgrade_elsewhere"] else not_upgraded([result.get("upgrade_packages")])
     if not result.get("errors"):
         # What else may have gone wrong is more than that.
@@ -130,7 +134,7 @@ def told(result: Result, count: int, args: t.Mapping[str, t.Any]) -> Result:
     try:
         errors = [UvnasError.from_dict(error) for error in result["errors"]]
         failed = sum(fact["action"] == "failed" for fact in result.get("environments") or ())
-        lines = [failure_text(errors, count, max(len(errors), failed))]
+        lines = [failure_text(errors, len(specs), max(len(errors), failed))]
         if stopped is not None:
             lines = [*(error.explain() for error in errors), str(stopped)]
     except (AttributeError, KeyError, TypeError) as error:

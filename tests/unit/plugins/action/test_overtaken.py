@@ -246,3 +246,12 @@ def test_a_package_that_no_lock_has_is_an_error_unless_others_may_have_it(host: 
     lock = {key: value for key, value in args(**more).items() if key not in ("lock", "purge")}
     result = host.run(uv_lock.ActionModule, lock, {"changed": False, "locks": {}, "upgrade_packages": asked})
     assert bool(result.get("failed")) != elsewhere
+
+
+def test_a_project_that_is_named_for_an_upgrade_says_that_it_is_not_upgraded_here(host: Host) -> None:
+    (host.path / "vendor.txt").write_text(f"six==1.16.0 {HASH}\n")
+    envs = [{"name": "vendor", "python": "3.12", "lock": "vendor.txt"}]
+    kept = {"changed": False, "converged": True, "environments": []}
+    result = host.run(uv_env.ActionModule, args(environments=envs, upgrade=["vendor"]), kept)
+    assert result["warnings"] == ["vendor: not upgraded from here; change its uv.lock, or its lock file, and run again"]
+    assert "warnings" not in host.run(uv_env.ActionModule, args(environments=envs, upgrade=["all"]), kept)
