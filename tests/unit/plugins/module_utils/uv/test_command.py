@@ -204,4 +204,4 @@ def test_what_others_than_uv_may_know(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (
         known.keys() & {"HTTP_PROXY", "OMP_NUM_THREADS", "PATH", "HOME", "LC_ALL", "PYTHONNOUSERSITE"} == known.keys()
     )
-    assert len(known) == 5
+    assert len(known) == 6
