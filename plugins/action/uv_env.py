@@ -14,11 +14,10 @@ import typing as t
 
 from ..module_utils.env.plan import overtaken
 from ..module_utils.env.spec import EnvironmentSpec
-from ..module_utils.errors import UvnasError, failure
 from ..module_utils.host.workers import Result
 from ..module_utils.options import EARLIER_SHARES, LOCKS, SHARE, UV_ENV, UV_LOCK
 from ..plugin_utils.controller_action import TaskVars, malformed
-from ..plugin_utils.lock_action import Inputs, LockAction, for_host
+from ..plugin_utils.lock_action import Inputs, LockAction, for_host, told
 
 # How often what has lost a race against other declarations is begun anew. Half of those who run are in front.
 _ROUNDS = 12
@@ -27,6 +26,8 @@ _LONGEST_PAUSE = 3.0
 # What the module uv_env is not told, as it is about locks, which are done then.
 _ONLY_FOR_LOCKS = {*LOCKS, "lock"}
 _FOR_COMPARING = {*SHARE, *EARLIER_SHARES, "share_name", "purge", "upgrade", "upgrade_packages"}
+# What locks say of packages that are to be upgraded, in results.
+_ASKED = "upgrade_packages"
 
 
 class ActionModule(LockAction):
@@ -35,10 +36,16 @@ class ActionModule(LockAction):
     ARGUMENTS: t.ClassVar[dict[str, t.Any]] = UV_ENV
 
     def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
-        given = self._task.args
-        if not args["lock"]:
-            return self.on_host("uv_env", given, task_vars)
         here = self.here(args)
+        if not args["lock"]:
+            return told(self.on_host("uv_env", self._task.args, task_vars), here, args)
+        return told(self._locked_and_built(args, task_vars, here), here, args)
+
+    def _locked_and_built(
+        self, args: dict[str, t.Any], task_vars: TaskVars, here: t.Sequence[EnvironmentSpec]
+    ) -> Result:
+        """Compare, lock, build and publish, again where somebody else was in the way."""
+        given = self._task.args
         inputs = self.inputs(args, here)
         result = self._converge(args, given, task_vars, here, inputs)
         for number in range(1, _ROUNDS):
@@ -54,7 +61,8 @@ class ActionModule(LockAction):
             after = self._converge({**args, **only}, {**given, **only}, task_vars, again, inputs)
             result = _continued(result, after, late)
         late = self.asked_for(result, "overtaken", inputs)
-        return _failed(result, [overtaken(name) for name in late]) if late else result
+        more = [overtaken(name).as_dict() for name in late]
+        return {**result, "failed": True, "errors": [*(result.get("errors") or ()), *more]} if late else result
 
     def _converge(
         self,
@@ -68,12 +76,13 @@ class ActionModule(LockAction):
         inputs = {spec.name: inputs[spec.name] for spec in here if spec.present}
         compared = self._compare(args, task_vars, here, inputs)
         converged, locks = (compared.pop(key, None) for key in ("converged", "locks"))
+        asked = {_ASKED: compared[_ASKED]} if _ASKED in compared else {}
         needs = self.asked_for(compared, "needs", inputs)
         if converged or compared.get("failed"):
             return compared
         build = {key: value for key, value in given.items() if key not in _ONLY_FOR_LOCKS}
         if locks is not None:
-            return self.on_host("uv_env", {**build, "locks": locks}, task_vars)
+            return {**asked, **self.on_host("uv_env", {**build, "locks": locks}, task_vars)}
         lock = {key: value for key, value in given.items() if key in UV_LOCK}
         locked = self.locked(args, task_vars, lock, inputs, needs)
         if "locks" not in locked:
@@ -90,16 +99,14 @@ class ActionModule(LockAction):
 
 def _merged(locked: Result, done: Result) -> Result:
     """One result of both: what either changed, said, or could not do."""
-    result = {**done, "locks": locked["locks"], "changed": bool(locked.get("changed") or done.get("changed"))}
-    result.update(_joined(locked, done))
-    if locked.get("failed"):
-        result["failed"] = True
-        result["msg"] = "\n".join(str(part.get("msg")) for part in (locked, done) if part.get("failed"))
-    return result
+    changed = bool(locked.get("changed") or done.get("changed"))
+    asked = {_ASKED: locked[_ASKED]} if _ASKED in locked else {}
+    result = {**done, **asked, "locks": locked["locks"], "changed": changed, **_joined(locked, done)}
+    return {**result, "failed": True} if locked.get("failed") else result
 
 
 def _joined(*parts: Result) -> Result:
-    """What each of ``parts`` has said, one after the other."""
+    """What each of ``parts`` has said, one after the other; and why the last one got nowhere, if it did not."""
     result: Result = {}
     for key in ("diff", "errors", "warnings"):
         lists = [part.get(key) or [] for part in parts]
@@ -108,6 +115,9 @@ def _joined(*parts: Result) -> Result:
         both = [item for items in lists for item in items]
         if both:
             result[key] = both
+    last = parts[-1]
+    if last.get("failed") and not last.get("errors") and not last.get("overtaken"):
+        result["stopped"] = last.get("msg")
     return result
 
 
@@ -125,9 +135,9 @@ def _continued(before: Result, after: Result, late: t.Collection[str]) -> Result
         raise malformed("locks")
     if any(locks):
         result["locks"] = {**locks[0], **locks[1]}
-    if after.get("failed") and not after.get("errors") and not after.get("overtaken"):
-        return _failed(result, [UvnasError(str(after.get("msg")))])
-    return _failed(result, []) if before.get("errors") else result
+    if _ASKED in before:  # Of all environments.
+        result[_ASKED] = before[_ASKED]
+    return {**result, "failed": True} if before.get("errors") else result
 
 
 def _facts(result: Result) -> list[dict[str, t.Any]]:
@@ -136,13 +146,3 @@ def _facts(result: Result) -> list[dict[str, t.Any]]:
     if not isinstance(facts, list) or not all(isinstance(f, dict) and isinstance(f.get("name"), str) for f in facts):
         raise malformed("environments")
     return facts
-
-
-def _failed(result: Result, more: t.Sequence[UvnasError]) -> Result:
-    """``result``, failed for all of its errors and these."""
-    try:
-        errors = [*map(UvnasError.from_dict, result.get("errors") or ()), *more]
-        said = failure(errors, len(_facts(result)), "build")
-    except (AttributeError, KeyError, TypeError) as error:
-        raise malformed("errors") from error
-    return {**result, **said}

@@ -10,7 +10,7 @@ import typing as t
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_LOCK
 from ..plugin_utils.controller_action import TaskVars
-from ..plugin_utils.lock_action import LockAction
+from ..plugin_utils.lock_action import LockAction, told
 
 
 class ActionModule(LockAction):
@@ -19,4 +19,7 @@ class ActionModule(LockAction):
     ARGUMENTS: t.ClassVar[dict[str, t.Any]] = UV_LOCK
 
     def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
-        return self.locked(args, task_vars, self._task.args, self.inputs(args, self.here(args)))
+        here = self.here(args)
+        inputs = self.inputs(args, here)
+        result = self.locked(args, task_vars, self._task.args, inputs)
+        return told(result, [spec for spec in here if spec.present], args)

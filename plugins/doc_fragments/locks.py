@@ -17,11 +17,18 @@ options:
     elements: str
     default: []
   upgrade_packages:
-    description: Packages that are to be upgraded, with the least change elsewhere; in the environments of O(upgrade),
-      or, without that, in all that have them.
+    description:
+      - Packages that are to be upgraded, with the least change elsewhere; in the environments of O(upgrade), or,
+        without that, in all that have them.
+      - One that none of their locks on the share has is an error, see O(upgrade_elsewhere).
     type: list
     elements: str
     default: []
+  upgrade_elsewhere:
+    description: Whether locks on other shares may have what of O(upgrade_packages) none here has, so that it is no
+      error. Whoever asks all shares can tell by what they return.
+    type: bool
+    default: false
   files_dir:
     description: Where relative paths of files on the controller start. By default the directory of the playbook.
     type: path

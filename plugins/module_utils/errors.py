@@ -107,10 +107,20 @@ def as_uvnas_error(error: t.Union[UvnasError, OSError]) -> UvnasError:
     return error if isinstance(error, UvnasError) else from_os_error(error)
 
 
-def failure(errors: t.Sequence[UvnasError], count: int, noun: str) -> dict[str, t.Any]:
-    """The part of a module's result that says which of its environments failed; empty where none did."""
+def failure(errors: t.Sequence[UvnasError], count: int) -> dict[str, t.Any]:
+    """The part of a module's result that says which of its ``count`` environments failed; empty where none did."""
     if not errors:
         return {}
+    return {"failed": True, "msg": failure_text(errors, count), "errors": [error.as_dict() for error in errors]}
+
+
+def failure_text(errors: t.Sequence[UvnasError], count: int, failed: t.Optional[int] = None) -> str:
+    """What to say where some of ``count`` environments failed, as many as there are ``errors`` unless told otherwise.
+
+    Each begins a line, and what there is to say of it beside that is indented.
+    """
     said = [error.explain() for error in errors]
-    head = [f"{len(errors)} of {count} environments failed to {noun}; the others are done"] if count > 1 else []
-    return {"failed": True, "msg": "\n".join(head + said), "errors": [error.as_dict() for error in errors]}
+    if count < 2 and len(said) < 2:
+        return "".join(said)
+    head = f"{len(said) if failed is None else failed} of {count} environments failed; the others are done"
+    return "\n".join([head, *(text.replace("\n", "\n  ") for text in said)])

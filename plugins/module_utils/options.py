@@ -73,7 +73,13 @@ ENVIRONMENTS: Spec = {
     "glibc": _VALUES,
     "environments": {"type": "list", "elements": "dict", "required": True, "options": ENVIRONMENT_KEYS},
 }
-LOCKS: Spec = {"upgrade": _TEXTS, "upgrade_packages": _TEXTS, "files_dir": _PATH, "lock_dir": _PATH}
+LOCKS: Spec = {
+    "upgrade": _TEXTS,
+    "upgrade_packages": _TEXTS,
+    "upgrade_elsewhere": _FLAG,
+    "files_dir": _PATH,
+    "lock_dir": _PATH,
+}
 INDEX: Spec = {"index": {"type": "dict", "options": INDEX_KEYS}}
 SITE_PYTHONS: Spec = {"site_pythons": {"type": "list", "elements": "dict", "default": [], "options": SITE_PYTHON_KEYS}}
 UV_VARIABLES: Spec = {"uv_variables": {"type": "dict", "default": {}, "no_log": True}}

@@ -153,11 +153,38 @@ locks:
   description: What M(uvnas.cluster.uv_lock) returned as RV(uvnas.cluster.uv_lock#module:locks).
   returned: with O(lock=true), where locks were not up to date
   type: dict
-errors:
-  description: Of each environment that failed, the message, and what uv or the check said.
-  returned: when environments failed
-  type: list
-  elements: dict
+upgrade_packages:
+  description: Of each of O(upgrade_packages), the environments whose lock has it.
+  returned: with O(upgrade_packages) and O(lock=true)
+  type: dict
+  contains:
+    environments:
+      description: Those in which it was to be upgraded.
+      returned: always
+      type: list
+      elements: str
+    fixed:
+      description: Those whose project or ready-made lock has it, so that it is not upgraded from here.
+      returned: always
+      type: list
+      elements: str
+    others:
+      description: Those that O(upgrade) does not name.
+      returned: always
+      type: list
+      elements: str
+    unknown:
+      description: Those that have no lock yet, so that nobody knows whether they have it.
+      returned: always
+      type: list
+      elements: str
+    like:
+      description: Packages with a similar name, where there is none in RV(upgrade_packages.environments).
+      returned: always
+      type: list
+      elements: str
+  sample:
+    numpyy: {environments: [], fixed: [], others: [], unknown: [], like: [numpy]}
 overtaken:
   description:
     - The environments whose lock on the share was no longer the one in O(locks), because somebody else has locked

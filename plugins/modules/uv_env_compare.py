@@ -77,6 +77,10 @@ needs:
   returned: where a lock is not up to date
   type: list
   elements: str
+upgrade_packages:
+  description: As M(uvnas.cluster.uv_lock) returns it.
+  returned: with O(upgrade_packages), where all locks are up to date
+  type: dict
 environments:
   description: The environments, as M(uvnas.cluster.uv_env) returns those that it keeps.
   returned: if RV(converged)
@@ -89,6 +93,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
+from ..module_utils.env.lock import upgrades
 from ..module_utils.env.lock.plan import Upgrade, digests, inputs_from_params, needs
 from ..module_utils.env.lock.plan import plan as plan_locks
 from ..module_utils.env.spec import EnvironmentSpec
@@ -105,11 +110,12 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
     check_place(share, to_come=check_mode)
     specs = [EnvironmentSpec.from_dict(item) for item in params["environments"]]
     present = [spec for spec in specs if spec.present]
+    upgrade = Upgrade(frozenset(params["upgrade"]), frozenset(params["upgrade_packages"]))
     steps = plan_locks(
         share.layout,
         present,
         inputs_from_params(params["inputs"], present),
-        Upgrade(frozenset(params["upgrade"]), frozenset(params["upgrade_packages"])),
+        upgrade,
         earlier_shares(params["earlier_shares"], share),
         check_mode=check_mode,
     )
@@ -118,12 +124,13 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
         return {"changed": False, "converged": False, "needs": needs(steps)}
     locks = {name: {"digest": digest} for name, digest in found.items()}
     facts = {name: LockFact(digest) for name, digest in found.items()}
+    asked = {"upgrade_packages": upgrades.found(upgrade, steps)} if upgrade.packages else {}
     plan = Comparison(share.layout, specs, facts, params["purge"], check_mode).plan()
     if plan.errors or any(change.changes for change in plan.changes):
         # What is wrong, and what there is to do, is told by those who do it.
-        return {"changed": False, "converged": False, "locks": locks}
+        return {"changed": False, "converged": False, "locks": locks, **asked}
     environments = [change.as_dict() for change in plan.changes]
-    return {"changed": False, "converged": True, "locks": locks, "environments": environments}
+    return {"changed": False, "converged": True, "locks": locks, "environments": environments, **asked}
 
 
 def main() -> t.NoReturn:

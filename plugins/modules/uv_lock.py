@@ -85,6 +85,11 @@ locks:
       description: Version by package.
       returned: when the lock changed
       type: dict
+    held:
+      description: What holds each package that was to be upgraded and was not, a line per package. A warning, too.
+      returned: when there are any
+      type: list
+      elements: str
   sample:
     train:
       action: resolve
@@ -92,11 +97,38 @@ locks:
       digest: 5f0c29e1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d
       packages_changed: ["numpy 2.0.1 -> 2.1.0"]
       versions: {numpy: 2.1.0}
-errors:
-  description: Of each environment that failed, the message, and what uv said.
-  returned: when environments failed
-  type: list
-  elements: dict
+upgrade_packages:
+  description: Of each of O(upgrade_packages), the environments whose lock has it.
+  returned: with O(upgrade_packages)
+  type: dict
+  contains:
+    environments:
+      description: Those in which it was to be upgraded.
+      returned: always
+      type: list
+      elements: str
+    fixed:
+      description: Those whose project or ready-made lock has it, so that it is not upgraded from here.
+      returned: always
+      type: list
+      elements: str
+    others:
+      description: Those that O(upgrade) does not name.
+      returned: always
+      type: list
+      elements: str
+    unknown:
+      description: Those that have no lock yet, so that nobody knows whether they have it.
+      returned: always
+      type: list
+      elements: str
+    like:
+      description: Packages with a similar name, where there is none in RV(upgrade_packages.environments).
+      returned: always
+      type: list
+      elements: str
+  sample:
+    numpyy: {environments: [], fixed: [], others: [], unknown: [], like: [numpy]}
 """
 
 import tempfile

@@ -15,16 +15,20 @@ import typing as t
 
 from ..module_utils.env.declared import for_glibc, parse_environments
 from ..module_utils.env.lock.file import parse
-from ..module_utils.env.lock.plan import Input
+from ..module_utils.env.lock.plan import Input, Upgrade
 from ..module_utils.env.spec import EnvironmentSpec
+from ..module_utils.errors import UvnasError, failure_text
 from ..module_utils.host import mutex
 from ..module_utils.host.workers import Result
 from ..module_utils.uv.command import Index
 from .cache_directory import default_directory
 from .controller_action import ControllerAction, TaskVars, malformed
 from .declaration import Declaration
+from .upgrades import not_upgraded
 
 Inputs = t.Mapping[str, Input]
+# What a module that failed says of that, beside ``msg``.
+_OF_SOME = frozenset({"cmd", "errors", "exception", "hint", "rc", "stderr", "stderr_lines", "stdout", "stdout_lines"})
 
 
 class LockAction(ControllerAction):
@@ -109,3 +113,31 @@ class LockAction(ControllerAction):
 def for_host(inputs: Inputs, needs: t.Collection[str] = ()) -> dict[str, t.Any]:
     """``inputs`` as plain data for the module, with texts for those environments that need them."""
     return {name: known.as_dict(with_texts=name in needs) for name, known in inputs.items()}
+
+
+def told(result: Result, specs: t.Sequence[EnvironmentSpec], args: t.Mapping[str, t.Any]) -> Result:
+    """The result of an action with ``args`` for the environments ``specs``, as people see it. Raises UvnasError.
+
+    Each environment that failed is there with its reason, once, and ``stopped``: why nothing at all could be done in
+    the end. What a module said of some of them is not, nor is the ``exception`` that Ansible makes of that, and shows
+    in the place of ``msg``.
+    """
+    stopped = result.pop("stopped", None)
+    fixed = [spec.name for spec in specs if spec.present and spec.name in args["upgrade"] and not Upgrade.can(spec)]
+    if fixed and not args["upgrade_packages"]:
+        more = f"{', '.join(fixed)}: not upgraded from here; change its uv.lock, or its lock file, and run again"
+        result = {**result, "warnings": [*(result.get("warnings") or ()), more]}
+    missing = [] if args["upgrade_elsewhere"] else not_upgraded([result.get("upgrade_packages")])
+    if not result.get("errors"):
+        # What else may have gone wrong is more than that.
+        return result if result.get("failed") or not missing else {**result, "failed": True, "msg": "\n".join(missing)}
+    try:
+        errors = [UvnasError.from_dict(error) for error in result["errors"]]
+        failed = sum(fact["action"] == "failed" for fact in result.get("environments") or ())
+        lines = [failure_text(errors, len(specs), max(len(errors), failed))]
+        if stopped is not None:
+            lines = [*(error.explain() for error in errors), str(stopped)]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise malformed("errors") from error
+    kept = {key: value for key, value in result.items() if key not in _OF_SOME}
+    return {**kept, "failed": True, "msg": "\n".join([*lines, *missing])}

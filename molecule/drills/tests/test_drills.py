@@ -180,12 +180,12 @@ def test_an_environment_that_fails_hides_nothing(run, machines):
     assert done.rc == 2, done.output
     assert done.errors == {
         "dev1": [
-            "1 of 3 environments failed to build; the others are done",
-            "1 of 4 environments failed to build; the others are done",
+            "1 of 3 environments failed; the others are done",
+            "1 of 4 environments failed; the others are done",
         ],
         "node-b1": ["environment only-b: importing rich failed on this host:"],
     }
-    assert "environment drill: smoke test failed: check 'echo no luck >&2; exit 3'\nno luck\n" in done.text
+    assert "environment drill: smoke test failed: check 'echo no luck >&2; exit 3'\n  no luck\n" in done.text
     assert done.finished == {"node-a1", "node-a2"}
     assert set(done.summary) >= EVERYWHERE
     for share in ("nas_a", "nas_b"):

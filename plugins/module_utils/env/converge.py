@@ -81,7 +81,7 @@ class Environments(ShareConvergence[Plan, Done]):
         for change in plan.changes:
             if change.changes and self._is_overtaken(change):
                 late.append(change.name)
-                facts[change.name] = {"action": "failed", "msg": str(overtaken(change.name))}
+                facts[change.name] = {"action": "failed"}
             elif change.changes:
                 acting.append(change)
         # Builds at the same time share the processors: uv compiles bytecode on all of them, unless told otherwise.
@@ -98,7 +98,7 @@ class Environments(ShareConvergence[Plan, Done]):
                 facts[change.name] = answer()
             except UvnasError as error:
                 errors.append(error)
-                facts[change.name] = {"action": "failed", "msg": str(error)}
+                facts[change.name] = {"action": "failed"}
         return dataclasses.replace(before, facts=facts, errors=errors, overtaken=late)
 
     def _before(self, plan: Plan) -> Done:
@@ -132,7 +132,7 @@ class Environments(ShareConvergence[Plan, Done]):
             "warnings": list(done.warnings),
         }
         errors = [*plan.errors, *done.errors]
-        result.update(failure([*errors, *map(overtaken, done.overtaken)], len(self.specs), "build"))
+        result.update(failure([*errors, *map(overtaken, done.overtaken)], len(self.specs)))
         if done.overtaken:  # Whoever locks them again can go on with them: they are no errors yet.
             result.update(errors=[error.as_dict() for error in errors], overtaken=list(done.overtaken))
         return result

@@ -138,6 +138,8 @@ class Uv:
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "HOME": os.environ.get("HOME", "/"),
             "LC_ALL": "C",
+            # No Python that uv starts has what the owner has installed for himself, in ~/.local.
+            "PYTHONNOUSERSITE": "1",
             # What the host trusts, pip does too, and a site's own certificate authority is nowhere else.
             **({"UV_SYSTEM_CERTS": "1"} if any(map(os.path.exists, _CERTIFICATES)) else {}),
             **inherited,

@@ -36,6 +36,8 @@ _OTHER_ADDRESSES = {
     "UV_PYTHON_DOWNLOADS_JSON_URL": "python-downloads-json-url",
 }
 _PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
+# What has Python find modules in other places, or run them.
+_OF_MODULES = frozenset({"PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE"})
 # Of an index that has a name.
 _INDEX_CREDENTIAL = re.compile(r"UV_INDEX_\w+_(USERNAME|PASSWORD)")
 
@@ -88,6 +90,14 @@ def check_variables(variables: t.Mapping[str, t.Any]) -> None:
         raise SpecError(
             f"uvnas_uv_variables cannot have {' and '.join(loose)}: what packages are built with is locked",
             hint="build_constraints of an environment has a say in it.",
+        )
+    places = sorted(_OF_MODULES & set(texts))
+    if places:
+        raise SpecError(
+            f"uvnas_uv_variables cannot have {' and '.join(places)}: builds and checks would find modules that are in "
+            "no lock",
+            hint="What is to be there has to be a package of the environment, or one that is named in "
+            "build_constraints.",
         )
     known = {name for name in texts if name in _INDEXES or name in _OTHER_ADDRESSES or name.upper() in _PROXIES}
     wrong = [n for n, v in texts.items() if n not in known and not is_index_credential(n) and is_secret(n, v)]

@@ -50,10 +50,13 @@ failed = 0
 for name in sys.argv[1:]:
     try:
         importlib.import_module(name)
-    except BaseException:
+    except BaseException as error:
         failed = 1
         print("import " + name + " failed:", file=sys.stderr)
-        traceback.print_exc(limit=-3)
+        # Frames of files: neither this one nor what Python does in order to import.
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename[:1] != "<"]
+        lines = traceback.format_list(frames[-3:]) + traceback.format_exception_only(type(error), error)
+        print("".join(lines), end="", file=sys.stderr)
 sys.exit(failed)
 """
 

@@ -22,9 +22,13 @@ from ...uv import unsynced
 from ...uv.command import Uv
 from ..spec import EnvironmentSpec, Sources
 from . import file as locks
+from . import held, upgrades
 from .file import LockText
 from .plan import COPY, KEEP, RESOLVE, Input, Step, Upgrade, needs, plan
 from .resolve import Request, resolve
+
+# How many environments a message names that is the same for all of them.
+_SHOWN = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Outcome:
 
     text: t.Optional[LockText] = None
     warnings: t.Sequence[str] = ()
+    # What holds packages that were to be upgraded, and have not been.
+    held: t.Sequence[str] = ()
     error: t.Optional[UvnasError] = None
 
 
@@ -82,6 +88,7 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
         diffs: list[Result] = []
         errors: list[UvnasError] = []
         warnings: list[str] = []
+        keeping: dict[str, list[str]] = {}
         for step in plan:
             outcome = outcomes[step.spec.name]
             if outcome.error is not None:
@@ -89,6 +96,10 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
                 continue
             warnings += outcome.warnings
             fact = facts[step.spec.name] = self._fact(step, outcome.text)
+            if outcome.held:
+                fact["held"] = list(outcome.held)
+            for reason in outcome.held:
+                keeping.setdefault(reason, []).append(step.spec.name)
             if fact["changed"]:
                 lines = [f"lock {step.spec.name}:", *(f"  {line}" for line in fact["packages_changed"])]
                 diffs.append({"prepared": "".join(f"{line}\n" for line in lines)})
@@ -96,9 +107,13 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
             "changed": any(fact["changed"] for fact in facts.values()),
             "locks": facts,
             "diff": diffs,
-            "warnings": warnings,
+            "warnings": [*warnings, *(f"{_listed(envs)}: {reason}" for reason, envs in keeping.items())],
         }
-        return {**result, **failure(errors, len(plan), "lock")}
+        if self.upgrade.packages:
+            texts = {name: outcome.text for name, outcome in outcomes.items()}
+            names = {name: None if text is None else text.names for name, text in texts.items()}
+            result["upgrade_packages"] = upgrades.found(self.upgrade, plan, names)
+        return {**result, **failure(errors, len(plan))}
 
     def _outcomes(self, steps: t.Sequence[Step]) -> Outcomes:
         """For each step, what its lock is to be: whatever is no lock is an error here, before anything is written."""
@@ -123,7 +138,7 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
             answer = resolved()
             text = answer["text"]
             known = None if text is None else LockText(text, f"environment {step.spec.name}: its lock")
-            return Outcome(known, answer.get("warnings", ()))
+            return Outcome(known, answer.get("warnings", ()), answer.get("held", ()))
         return Outcome(step.copied if step.action == COPY else step.on_share)
 
     def _resolve(self, step: Step) -> Result:
@@ -140,8 +155,13 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
             step.upgrade_packages,
         )
         executable = self.layout.interpreter_bin(interpreter.key, interpreter.minor)
-        text, warnings = resolve(self.uv, request, executable, step.prior.text if step.prior is not None else None)
-        return {"text": text, "warnings": warnings}
+        prior = step.prior
+        text, warnings = resolve(self.uv, request, executable, prior.text if prior is not None else None)
+        kept: list[str] = []
+        if step.upgrades and prior is not None:
+            with contextlib.suppress(UvnasError):  # What was before is no lock.
+                kept = held.reasons(self.uv, request, executable, prior.lock, text)
+        return {"text": text, "warnings": warnings, "held": kept}
 
     @staticmethod
     def _fact(step: Step, text: t.Optional[LockText]) -> Result:
@@ -161,3 +181,9 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
         if changed or step.given.want_text:
             fact["text"] = text.text
         return fact
+
+
+def _listed(envs: t.Sequence[str]) -> str:
+    """Environments in a message that is the same for all of them."""
+    more = f" and {len(envs) - _SHOWN} more" if len(envs) > _SHOWN else ""
+    return f"environment{'s' * (len(envs) > 1)} {', '.join(envs[:_SHOWN])}{more}"

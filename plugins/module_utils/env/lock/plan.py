@@ -104,15 +104,21 @@ class Upgrade:
     environments: frozenset[str] = frozenset()
     packages: frozenset[str] = frozenset()
 
+    @staticmethod
+    def can(spec: EnvironmentSpec) -> bool:
+        """Whether an environment can be upgraded from here: not where its project, or who wrote its lock, does so."""
+        return spec.requirements is not None or bool(spec.requirements_files)
+
+    def means(self, spec: EnvironmentSpec) -> bool:
+        """Whether an environment is named; with packages, no name at all means every environment."""
+        return bool({spec.name, "all"} & self.environments or (self.packages and not self.environments))
+
     def of(self, spec: EnvironmentSpec, on_share: t.Optional[LockText]) -> tuple[bool, tuple[str, ...]]:
         """For one environment: whether to upgrade everything in it, and which single packages."""
-        if spec.requirements is None and not spec.requirements_files:
-            return False, ()  # Its project, or whoever wrote its lock, upgrades it.
-        named = bool({spec.name, "all"} & self.environments)
-        if not self.packages:
-            return named, ()
-        if self.environments and not named:
+        if not (self.can(spec) and self.means(spec)):
             return False, ()
+        if not self.packages:
+            return True, ()
         wanted = {normalize(package) for package in self.packages}
         return False, tuple(sorted(wanted & (on_share.names if on_share is not None else set())))
 

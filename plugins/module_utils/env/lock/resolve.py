@@ -73,6 +73,17 @@ def resolve(uv: Uv, request: Request, interpreter: str, prior: t.Optional[str]) 
     return text, warnings
 
 
+def attempt(uv: Uv, request: Request, interpreter: str, prior: str, constraint: str) -> str:
+    """What uv would resolve with a ``constraint`` more, as it writes it. Raises CommandError with its explanation."""
+    sources = request.sources
+    more = (*sources.constraints, ("newer.in", f"{constraint}\n"))
+    seed = _SEED if request.spec.seed else ()
+    wanted = dataclasses.replace(sources, requirements=sources.requirements + seed, constraints=more)
+    with tempfile.TemporaryDirectory(prefix="uvnas-") as scratch:
+        finder = _finder(uv, request, interpreter, scratch, prior)
+        return _compile(uv, request, finder, interpreter, scratch, prior, wanted)
+
+
 def _finder(uv: Uv, request: Request, interpreter: str, scratch: str, prior: t.Optional[str]) -> Finder:
     """What finds out what packages are built with."""
     directory = os.path.join(scratch, "builds")

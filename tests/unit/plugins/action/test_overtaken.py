@@ -97,7 +97,7 @@ def test_what_failed_for_another_reason_has_failed(host: Host) -> None:
     kept = {"changed": False, "converged": True, "environments": [fact("train", "keep")]}
     result = host.run(uv_env.ActionModule, args(), NEEDS, LOCKED, first, kept)
     assert result["failed"]
-    assert (result["msg"].splitlines()[-1], result["errors"]) == (ERROR["msg"], [ERROR])
+    assert result["msg"].splitlines() == ["1 of 3 environments failed; the others are done", ERROR["msg"]]
     assert result["environments"] == [fact("train", "keep"), fact("broken", "failed")]
 
 
@@ -112,7 +112,7 @@ def test_it_does_not_go_on_for_ever_and_says_who_is_in_the_way(host: Host) -> No
     answers = [NEEDS, LOCKED, overtaken()] * 12
     result = host.run(uv_env.ActionModule, args(), *answers)
     assert result["failed"]
-    assert result["msg"].startswith("environment train: somebody else is converging a different declaration of it")
+    assert result["msg"].splitlines()[1].startswith("environment train: somebody else is converging a different")
     assert len(host.told) == len(answers)
 
 
@@ -183,3 +183,75 @@ def test_archives_that_are_wanted_later_are_brought_too(host: Host) -> None:
     assert brought == [[False, False], [True, False], [True, True]]
     again = host.run(uv_python.ActionModule, given, *[{"archives_wanted": ["one"]}] * 2)
     assert "the host answered nonsense: archives_wanted" in again["msg"]
+
+
+# One failure of each kind, as the modules tell of it.
+UNLOCKED = {"msg": "environment train: its requirements cannot be resolved", "hint": "", "cmd": ["uv"], "rc": 1}
+UNLOCKED = {**UNLOCKED, "stdout": "", "stderr": "error: no solution\n  cause: six is too old\n"}
+# What Ansible makes of a module's failure, and shows in the place of the message.
+SHOWN = {"exception": "only what this module has said", "failed": True}
+
+
+def test_what_cannot_be_locked_and_what_cannot_be_built_are_both_told(host: Host) -> None:
+    locked = {**LOCKED, **SHOWN, "msg": "1 of 3", "errors": [UNLOCKED], "locks": {"broken": {"digest": "1"}}}
+    environments = [fact("train", "failed"), fact("same", "keep"), fact("broken", "failed")]
+    built = {**SHOWN, "changed": False, "environments": environments, "msg": "1 of 3", "errors": [ERROR]}
+    result = host.run(uv_env.ActionModule, args(), NEEDS, locked, built)
+    assert result["msg"].splitlines() == [
+        "2 of 3 environments failed; the others are done",
+        UNLOCKED["msg"],
+        "  error: no solution",
+        "    cause: six is too old",
+        ERROR["msg"],
+    ]
+    assert (result["failed"], result.keys() & {"exception", "errors", "stopped"}) == (True, set())
+
+
+def test_what_stops_all_builds_does_not_hide_what_cannot_be_locked(host: Host) -> None:
+    locked = {**LOCKED, **SHOWN, "msg": "1 of 3", "errors": [UNLOCKED]}
+    stopped = {**SHOWN, "msg": "share nas_a: no answer within 30 s", "hint": "Is the NAS up?"}
+    result = host.run(uv_env.ActionModule, args(), NEEDS, locked, stopped)
+    lines = result["msg"].splitlines()
+    assert (lines[0], lines[-1]) == (UNLOCKED["msg"], stopped["msg"])
+    assert "the others are done" not in result["msg"]
+    assert (result["failed"], "exception" in result) == (True, False)
+
+
+@pytest.mark.parametrize("failures", [(), ("train",), ("broken",), ("train", "broken")])
+def test_what_was_overtaken_before_other_failures(host: Host, failures: tuple[str, ...]) -> None:
+    """The first try fails for another environment, or the second one, or both."""
+    first = {**overtaken(fact("broken", "failed"), errors=[ERROR] if "broken" in failures else []), **SHOWN}
+    second: dict[str, t.Any] = {"changed": True, "environments": [fact("train", "build")]}
+    again = {"msg": "environment train: smoke test failed", "hint": "", "cmd": [], "rc": 1, "stdout": "", "stderr": "x"}
+    if "train" in failures:
+        second = {**SHOWN, "msg": "x", "changed": False, "environments": [fact("train", "failed")], "errors": [again]}
+    result = host.run(uv_env.ActionModule, args(), NEEDS, LOCKED, first, NEEDS, LOCKED, second)
+    assert bool(result.get("failed")) == bool(failures)
+    lines = str(result.get("msg", "")).splitlines()
+    assert ([again["msg"] in lines, ERROR["msg"] in lines]) == ["train" in failures, "broken" in failures]
+    assert "exception" not in result
+    assert "somebody else" not in str(result)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_package_that_no_lock_has_is_an_error_unless_others_may_have_it(host: Host, elsewhere: bool) -> None:
+    asked = {"numpyy": {"environments": [], "fixed": [], "others": [], "unknown": [], "like": ["numpy"]}}
+    kept = {"changed": False, "converged": True, "environments": [], "upgrade_packages": asked}
+    more = {"upgrade_packages": ["numpyy"], "upgrade_elsewhere": elsewhere}
+    result = host.run(uv_env.ActionModule, args(**more), kept)
+    assert bool(result.get("failed")) != elsewhere
+    assert result["upgrade_packages"] == asked
+    if not elsewhere:
+        assert result["msg"] == "numpyy cannot be upgraded: no lock has it. Did you mean numpy?"
+    lock = {key: value for key, value in args(**more).items() if key not in ("lock", "purge")}
+    result = host.run(uv_lock.ActionModule, lock, {"changed": False, "locks": {}, "upgrade_packages": asked})
+    assert bool(result.get("failed")) != elsewhere
+
+
+def test_a_project_that_is_named_for_an_upgrade_says_that_it_is_not_upgraded_here(host: Host) -> None:
+    (host.path / "vendor.txt").write_text(f"six==1.16.0 {HASH}\n")
+    envs = [{"name": "vendor", "python": "3.12", "lock": "vendor.txt"}]
+    kept = {"changed": False, "converged": True, "environments": []}
+    result = host.run(uv_env.ActionModule, args(environments=envs, upgrade=["vendor"]), kept)
+    assert result["warnings"] == ["vendor: not upgraded from here; change its uv.lock, or its lock file, and run again"]
+    assert "warnings" not in host.run(uv_env.ActionModule, args(environments=envs, upgrade=["all"]), kept)

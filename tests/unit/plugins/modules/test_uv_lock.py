@@ -99,7 +99,7 @@ def test_texts_that_are_needed_are_asked_for(run: Run, layout: Layout) -> None:
 
 def test_one_that_fails_does_not_stop_the_others(run: Run, layout: Layout) -> None:
     result = run({"bad": IMPOSSIBLE, "train": WANTS_ALPHA})
-    assert result["msg"].startswith("1 of 2 environments failed to lock; the others are done\nenvironment bad: ")
+    assert result["msg"].startswith("1 of 2 environments failed; the others are done\nenvironment bad: ")
     assert "alpha==9" in result["errors"][0]["stderr"]
     assert sorted(os.listdir(layout.locks)) == ["pythons.json", "train.txt"]
 

@@ -333,7 +333,7 @@ def test_one_that_fails_does_not_stop_the_others_and_stays_as_it_was(layout: Lay
     published(layout, OLD, "bad")
     result = converge(layout, named("bad", "analysis"))
     assert actions(result) == {"bad": "failed", "analysis": "build"}
-    assert result["msg"].startswith("1 of 2 environments failed to build; the others are done")
+    assert result["msg"].startswith("1 of 2 environments failed; the others are done")
     assert "there is no such wheel" in result["msg"]
     assert os.readlink(layout.env("bad")) == f"../generations/bad/{OLD}"
     assert os.listdir(layout.generations_of("bad")) == [OLD]

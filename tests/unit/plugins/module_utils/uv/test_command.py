@@ -143,6 +143,13 @@ def test_secrets_that_uv_would_pass_on_are_refused() -> None:
     assert "geheim" not in caught.value.explain()
 
 
+def test_what_has_python_find_other_modules_is_refused() -> None:
+    variables = {"PYTHONPATH": "/opt/modules", "PYTHONUSERBASE": "/home/ada/.local", "PYTHONUTF8": "1"}
+    with pytest.raises(SpecError, match="uvnas_uv_variables cannot have PYTHONPATH and PYTHONUSERBASE: builds and"):
+        Uv(LAYOUT, Recorder(), extra_variables=variables)
+    assert Uv(LAYOUT, Recorder(), extra_variables={"PYTHONUTF8": "1"}).variables()["PYTHONNOUSERSITE"] == "1"
+
+
 def test_a_failure_says_what_was_meant_and_what_uv_said() -> None:
     with pytest.raises(CommandError) as caught:
         Uv(LAYOUT, Recorder(2)).check("venv", "/somewhere", message="cannot do it", hint="Do this.")
@@ -194,5 +201,7 @@ def test_what_others_than_uv_may_know(monkeypatch: pytest.MonkeyPatch) -> None:
     uv = Uv(LAYOUT, Recorder(), Index(default=SECRET, extra=(SECRET,)), extra)
     known = uv.public_variables()
     assert "geheim" not in str(known)
-    assert known.keys() & {"HTTP_PROXY", "OMP_NUM_THREADS", "PATH", "HOME", "LC_ALL"} == known.keys()
-    assert len(known) == 5
+    assert (
+        known.keys() & {"HTTP_PROXY", "OMP_NUM_THREADS", "PATH", "HOME", "LC_ALL", "PYTHONNOUSERSITE"} == known.keys()
+    )
+    assert len(known) == 6

@@ -216,7 +216,7 @@ def test_one_that_fails_does_not_stop_the_others(layout: Layout) -> None:
     put(layout, lock("1.0", OTHER_SPEC, "bad"), "bad")
     result = converge(locking(layout, {"bad": bad, "analysis": Input(SPEC, SOURCES)}))
     assert (result["failed"], list(result["locks"]), on_share(layout)) == (True, ["analysis"], lock("2.1"))
-    assert result["msg"].startswith("1 of 2 environments failed to lock; the others are done\nenvironment bad:")
+    assert result["msg"].startswith("1 of 2 environments failed; the others are done\nenvironment bad:")
     assert "No solution found" in result["errors"][0]["stderr"]
     assert on_share(layout, "bad") == lock("1.0", OTHER_SPEC, "bad")
 

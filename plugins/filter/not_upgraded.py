@@ -1,0 +1,67 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: not_upgraded
+short_description: Tell which packages that are to be upgraded no lock has
+version_added: 0.1.0
+author: [uvnas.cluster contributors (@uvnas)]
+description:
+  - Puts together what M(uvnas.cluster.uv_env) returned as RV(uvnas.cluster.uv_env#module:upgrade_packages) on each of
+    several shares.
+  - Where a share has not answered, or does not know one of its locks yet, nothing is said of packages that it may have.
+positional: _input, hosts
+options:
+  _input:
+    description: Ansible's C(hostvars).
+    type: dict
+    required: true
+  hosts:
+    description: The names of the hosts of this run. Those that build a share are to have answered.
+    type: list
+    elements: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: See that packages to upgrade are in a lock
+  ansible.builtin.fail:
+    msg: "{{ missing | join('\n') }}"
+  when: missing | length > 0
+  vars:
+    missing: "{{ hostvars | uvnas.cluster.not_upgraded(ansible_play_hosts_all) }}"
+  run_once: true
+"""
+
+RETURN = r"""
+_value:
+  description: A line for each package.
+  type: list
+  elements: str
+"""
+
+import typing as t
+
+from ..plugin_utils import upgrades
+from .todo import todo
+from .verified import Hostvars, results_of
+
+
+def not_upgraded(hostvars: Hostvars, hosts: t.Sequence[str]) -> list[str]:
+    """A line for each package that no lock has, of the shares that ``hosts`` build."""
+    shares, answers = [], {}
+    for host in hosts:
+        shares += [share["name"] for share in todo(hostvars[host].get("__uvnas_declared", {}), host)["builds"]]
+        for result in results_of(hostvars, host, "__uvnas_envs_done"):
+            answers[result["__uvnas_share"]["name"]] = result.get("upgrade_packages")
+    return upgrades.not_upgraded(answers.get(share) for share in shares)
+
+
+class FilterModule:
+    """Filters of the collection."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"not_upgraded": not_upgraded}

@@ -1,0 +1,161 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What holds a package at its version: why an upgrade that was asked for did not change it.
+
+uv is asked for a newer version, with everything else as it was. Either that can be had, if other packages move, too; or
+uv explains why it cannot. The words of that are looked through for a message, and for nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+
+from ...errors import CommandError, UvnasError
+from ...uv.command import Uv
+from ...uv.wheel import normalize
+from ..spec import Sources, significant_lines
+from . import file as locks
+from .file import Lock
+from .resolve import Request, attempt
+
+NOTHING_NEWER = "nothing newer that its declaration lets in"
+_LIMITS = r"(?:[<>=!~]=?=?\s*[0-9][A-Za-z0-9.*+!_-]*)(?:\s*,\s*[<>=!~]=?=?\s*[0-9][A-Za-z0-9.*+!_-]*)*"
+# What ends at a version: all but the lower bounds.
+_ENDS = re.compile(r"<|==|~=|!=")
+_SHOWN = 300
+
+
+def reasons(uv: Uv, request: Request, interpreter: str, before: Lock, after: str) -> list[str]:
+    """What holds each package of ``request`` that is to be upgraded and has not been; one text for each.
+
+    ``before`` is the lock so far, ``after`` the text of the one that was resolved. Where all packages were to be
+    upgraded, and none was, that is one text. Raises nothing that uv says.
+    """
+    lock = locks.parse(after, what="the new lock")
+    if request.upgrade:
+        return [NOTHING_NEWER] if lock.all_versions == before.all_versions else []
+    return [
+        _reason(uv, request, interpreter, lock, after, package)
+        for package in request.upgrade_packages
+        if (package in lock.versions or _built_with(lock, package))
+        and lock.versions.get(package) == before.versions.get(package)
+        and _built_with(lock, package) == _built_with(before, package)
+    ]
+
+
+def _built_with(lock: Lock, package: str) -> dict[str, str]:
+    """The versions of a package that others are built with, by what that is."""
+    return {build.pin: each.version for build in lock.builds for each in build.requires if each.name == package}
+
+
+def _reason(uv: Uv, request: Request, interpreter: str, lock: Lock, text: str, package: str) -> str:
+    version = lock.versions.get(package)
+    if version is None:
+        built = _built_with(lock, package)
+        versions = ", ".join(f"{version} (to build {pin})" for pin, version in sorted(built.items()))
+        return f"{package} {versions}: nothing newer that the build and build_constraints let in"
+    if version.startswith("@"):
+        return f"{package}: held by its address, {version}"
+    newer = f">{version.partition('+')[0]}"
+    asked = dataclasses.replace(request, upgrade_packages=(package,))
+    try:
+        could = locks.parse(attempt(uv, asked, interpreter, text, package + newer), what="a newer lock").versions
+    except CommandError as error:
+        why = explained(error.stderr, request, lock.versions, package, newer, offline=uv.index.offline)
+        return f"{package} {version}: {why}"
+    except UvnasError as error:  # What uv wrote is no lock: an index without hashes, say.
+        return f"{package} {version}: it is not known what holds it: {error}"
+    return f"{package} {version}: {_along(lock, could, package)}"
+
+
+def _along(lock: Lock, could: t.Mapping[str, str], package: str) -> str:
+    """What would have to move for a newer version to be had."""
+    target = f"{package} {could.get(package, '')}".strip()
+    moved = {name: version for name, version in lock.versions.items() if could.get(name) != version and name != package}
+    if not moved and re.search(r"[0-9](a|b|rc|\.dev)[0-9]", target):
+        return f"the newest there is, but for pre-releases such as {target}"
+    if not moved:
+        return f"uv prefers it to {target}, which could be had"
+    lines = locks.changes(moved, {name: could[name] for name in moved if name in could})
+    holders = ", ".join(f"{name} {version}" for name, version in sorted(moved.items()))
+    return f"held by {holders}, as locked; {target} comes with {', '.join(lines)}: upgrade them together"
+
+
+def explained(
+    stderr: str, request: Request, lock: t.Mapping[str, str], package: str, newer: str, *, offline: bool = False
+) -> str:
+    """What uv 0.13 says of a resolution that failed for want of a version ``newer`` than that of ``package``.
+
+    ``lock`` has the versions that there are. uv writes ranges in its own way, and as they come out of those on offer.
+    """
+    said = " ".join(stderr.split())
+    name = rf"{re.escape(package)}(?:\[[^\]]*\])?"
+    bounds = [
+        (match["who"], ",".join(part for part in match["limits"].rstrip(".").split(",") if part != newer))
+        for match in re.finditer(
+            rf"(?P<who>you require|\S+ depends on|all versions of \S+ depend on) {name}(?P<limits>{_LIMITS})", said
+        )
+        if not said[: match.start()].endswith("conclude that ")
+    ]
+    holding = [(who, limits) for who, limits in bounds if _ENDS.search(limits)]
+    declaration = declared_in(request.sources, package, {end for _who, limits in holding for end in _ends(limits)})
+    if declaration:
+        return f"held by {declaration}"
+    for who, limits in holding:
+        if who != "you require":
+            return f"held by {_holder(who, lock)}, which wants {package}{limits}"
+    if holding:
+        return f"held by {package}{holding[0][1]}"
+    python = re.search(rf"{name}\S* requires Python ({_LIMITS})", said)
+    if python is None and re.search(rf"{name}\S* depends? on Python|depend on Python", said):
+        python = re.search(rf"does not satisfy Python({_LIMITS})", said)
+    if python:
+        return f"held by Python {request.spec.python}; what is newer wants Python{python[1].rstrip('.')}"
+    if "was filtered by `exclude-newer`" in said and request.spec.exclude_newer:
+        return f"held by exclude_newer {request.spec.exclude_newer}"
+    if re.search(rf"{name}\S* has no wheels with a matching|{name}\S* has no usable wheels", said):
+        return "nothing newer has a wheel for this Python and platform"
+    if re.search(rf"only {name}\S* is available|only the following versions of {name} are available", said):
+        return "the newest that can be had offline" if offline else "the newest there is"
+    if re.search(rf"(there is no version|there are no versions) of {name}", said):
+        return "the newest that can be had offline" if offline else "the newest there is"
+    return f"uv says of something newer: {said[:_SHOWN]}{'…' * (len(said) > _SHOWN)}"
+
+
+def _holder(who: str, lock: t.Mapping[str, str]) -> str:
+    """``pandas>=2.2,<=2.2.3 depends on`` as ``pandas 2.2.3``, which is locked."""
+    name = re.sub(r"[\[<>=!~ ].*", "", who.replace("all versions of ", ""))
+    return f"{name} {lock[name]}" if name in lock else re.sub(r" depends? on$", "", who)
+
+
+def declared_in(sources: Sources, package: str, ends: t.Collection[str]) -> str:
+    """The declaration that lets a package go no further than one of ``ends``, and where it is; empty for none."""
+    for kind, files in (
+        ("requirements", sources.requirements),
+        ("constraints", sources.constraints),
+        ("overrides", sources.overrides),
+    ):
+        for name, text in files:
+            for line in significant_lines(text):
+                match = re.match(rf"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*\(?({_LIMITS})", line)
+                if match and normalize(match[1]) == package and _ends(match[2]) & set(ends):
+                    limits = re.sub(r"\s", "", match[2])
+                    return f"{package}{limits} ({kind if name == f'{kind}.in' else f'{kind}, {name}'})"
+    return ""
+
+
+def _ends(limits: str) -> set[str]:
+    """The versions at which a requirement ends, so that two ways to write one have them in common."""
+    found = set()
+    for part in re.sub(r"\s", "", limits).split(","):
+        operator, version = re.match(r"([<>=!~]*)(.*)", part).groups()  # type: ignore[union-attr]
+        if operator == "~=":  # ~=1.4.2 ends at 1.5.
+            numbers = version.split(".")[:-1]
+            version = ".".join([*numbers[:-1], str(int(numbers[-1]) + 1)]) if numbers and numbers[-1].isdigit() else ""
+        elif operator.startswith(">"):
+            continue
+        found.add(re.sub(r"(\.dev0|\.0|\.\*)+$", "", version))
+    return found
