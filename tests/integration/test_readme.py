@@ -75,6 +75,9 @@ class Admin:
             "ansible_become": False,
             "ansible_python_interpreter": sys.executable,
             "uvnas_site_pythons": [site],
+            # Here two hosts have one /etc, and are told different shares.
+            "uvnas_profile_dir": "/etc/profile.d/{{ inventory_hostname }}",
+            "uvnas_profile_fish_dir": "/etc/fish/conf.d/{{ inventory_hostname }}",
         }
         (self.path / "given.yml").write_text(yaml.safe_dump(given), encoding="utf-8")
         inventory = os.path.relpath(self.inventory / "hosts.yml", cwd)
@@ -83,7 +86,7 @@ class Admin:
             "--limit", ",".join(HOSTS),
         ]  # fmt: skip
         line = " ".join(f"'{word}'" for word in command)
-        look = "ls -A /mnt/nas-a/uv/envs /mnt/nas-b/uv/envs /usr/local/bin /etc/profile.d"
+        look = "ls -A /mnt/nas-a/uv/envs /mnt/nas-b/uv/envs /usr/local/bin /etc/profile.d/*"
         twice = f'{line} && echo "== again" && {line} && {look}'
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTHON"))}
         done = subprocess.run(
@@ -150,13 +153,13 @@ def test_the_inventory_of_the_readme(how: str, admin: Admin, collections: Path) 
     if how == "checkout":
         first, again = admin.runs("playbooks/site.yml", cwd=ROOT, settings={})
     else:
-        # As where there is no ansible.cfg.
-        settings = {"ANSIBLE_COLLECTIONS_PATH": str(collections), "ANSIBLE_CONFIG": os.devnull}
+        (admin.path / "empty.cfg").touch()  # As where there is no ansible.cfg.
+        settings = {"ANSIBLE_COLLECTIONS_PATH": str(collections), "ANSIBLE_CONFIG": str(admin.path / "empty.cfg")}
         first, again = admin.runs("uvnas.cluster.site", cwd=admin.path, settings=settings)
     for host in HOSTS:
         assert re.search(rf"^{host} .*changed=[1-9].*failed=0", first, re.MULTILINE), first
         assert re.search(rf"^{host} .*changed=0 .*failed=0", again, re.MULTILINE), again
-    listing = again[again.index("/etc/profile.d:") :]
+    listing = again[again.rindex("\n/etc/profile.d/") :]
     nas_a, nas_b = (listing.split(f"/mnt/{nas}/uv/envs:\n")[1].split("\n\n")[0].split() for nas in ("nas-a", "nas-b"))
     assert nas_a == ["project-x", "train", "vendor"]
     assert nas_b == ["legacy", "project-x", "train", "vendor"]
