@@ -16,7 +16,7 @@ import typing as t
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from ..module_utils.env.requirement import objection, shown, split
+from ..module_utils.env.requirement import objection, shown, split, without_comment
 from ..module_utils.errors import SpecError
 from .foreign import advice
 from .texts import read
@@ -151,7 +151,7 @@ def _checked(line: str, where: str, key: str, problems: list[str]) -> str:
 @functools.lru_cache(maxsize=20_000)
 def _wrong(line: str, key: str) -> str | None:
     """What is wrong with a line; None where it is a requirement. Environments of one inventory have many in common."""
-    return objection(line, key) or _invalid(split(line)[0])
+    return objection(line, key) or _invalid(split(without_comment(line))[0])
 
 
 def _invalid(requirement: str) -> str | None:
@@ -161,14 +161,18 @@ def _invalid(requirement: str) -> str | None:
     try:
         Requirement(requirement)
     except InvalidRequirement as error:
-        said = str(error).split("\n", maxsplit=1)[0].rstrip(".")
-        return f"{shown(requirement)} is no requirement: {_meant(requirement) or said}"
+        return f"{shown(requirement)} is no requirement; {_meant(requirement) or _said(error)}"
     return None
 
 
-_OPERATOR = re.compile(
-    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?P<operator>=|=>|=<|[=<>~!]=|[<>])\s*(?P<version>.*)\Z"
-)
+def _said(error: InvalidRequirement) -> str:
+    said = str(error).split("\n", maxsplit=1)[0].rstrip(".")
+    if "marker" in said:
+        return f"its marker cannot be read; one is such as sys_platform == 'linux' ({said[:1].lower()}{said[1:]})"
+    return f'write one such as numpy, "numpy>=2,<3" or numpy==2.0 ({said[:1].lower()}{said[1:]})'
+
+
+_OPERATOR = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?P<operator>=>|=<|[=<>~!]=|[=<>])\s*(?P<version>.*)\Z")
 
 
 def _meant(requirement: str) -> str:

@@ -14,18 +14,17 @@ import typing as t
 from ..host import secrets
 
 # Options of pip's, by all of their names, that are no part of a requirement, and where what they say belongs here.
-_INDEX = "indexes go to uvnas_index"
-_LOCAL = "nothing local is installed: publish it to an index, or put a wheel of it where uvnas_index.find_links looks"
+_PUBLISH = "publish it to an index, or put a wheel of it where uvnas_index.find_links looks"
 _NEEDLESS = "leave it out"
 _OPTIONS = {
     ("-r", "--requirement"): "files go to {key}_files",
     ("-c", "--constraint"): "files go to constraints_files",
-    ("-i", "--index-url"): f"{_INDEX} (default)",
-    ("--extra-index-url",): f"{_INDEX} (extra)",
-    ("-f", "--find-links"): f"{_INDEX} (find_links)",
-    ("--no-index", "--pypi-url"): _INDEX,
-    ("--trusted-host",): "certificates and UV_INSECURE_HOST go to uvnas_uv_variables",
-    ("-e", "--editable"): f"{_LOCAL}; the dependencies of a project alone: project",
+    ("-i", "--index-url", "--pypi-url"): "set uvnas_index.default",
+    ("--extra-index-url",): "set uvnas_index.extra",
+    ("-f", "--find-links"): "set uvnas_index.find_links",
+    ("--no-index",): "set uvnas_index",
+    ("--trusted-host",): "set SSL_CERT_FILE (or UV_INSECURE_HOST) in uvnas_uv_variables",
+    ("-e", "--editable"): f"nothing local is installed; {_PUBLISH} (a project's dependencies alone: project)",
     ("--pre",): 'name the pre-release in the requirement that may be one, such as "numpy>=2.5.0rc1"',
     ("--no-binary",): "packages to build from source go to no_binary of the environment",
     ("--only-binary", "--prefer-binary"): "leave it out: wheels are preferred, and what a build needs is locked",
@@ -34,6 +33,7 @@ _OPTIONS = {
 }
 _BY_OPTION = {name: advice for names, advice in _OPTIONS.items() for name in names}
 
+_COMMENT = re.compile(r"(^|\s)#.*")
 _VARIABLE = re.compile(r"\$\{[A-Za-z0-9_]+\}")
 _VERSION_CONTROL = re.compile(r"(^|[\s@])(git|hg|svn|bzr)(\+[a-z]+:|:|@)", re.IGNORECASE)
 # Where conda builds what it installs; ``pip freeze`` in an environment of conda says so.
@@ -51,6 +51,10 @@ _HASHES = {"sha256": 64, "sha384": 96, "sha512": 128}
 _HASH = re.compile(r"\s--hash[= ]\s*(\S+)")
 
 
+def without_comment(line: str) -> str:
+    return _COMMENT.sub("", line).strip()
+
+
 def split(line: str) -> tuple[str, list[str]]:
     """A line that is a requirement, without the hashes that follow it, and these, as ``algorithm:digits``."""
     return _HASH.sub("", line).strip(), _HASH.findall(line)
@@ -64,7 +68,9 @@ def objection(line: str, key: str) -> t.Optional[str]:
     # uv and this collection do not agree on what ends a line; so nothing that may do so is in one.
     if not line.strip() or len(line.splitlines()) != 1:
         return f"{shown(line)} is no requirement; each is one line"
-    line = line.strip()
+    line = without_comment(line)
+    if not line or line.endswith("\\"):
+        return f"{shown(line)} is no requirement; each is one line"
     if _VARIABLE.search(line):
         return (
             f"{shown(line)} names a variable, which is not looked up; write what it stands for "
@@ -88,6 +94,10 @@ def shown(line: str) -> str:
 
 
 def _of_option(line: str, key: str) -> str:
+    if _VERSION_CONTROL.search(line):
+        return _of_version_control(line)
+    if line.startswith("- "):
+        return f"{shown(line)} is no requirement; leave out the dash, this is no YAML"
     match = re.match(r"--?[A-Za-z][\w-]*", line)
     name = match[0] if match else line.split(maxsplit=1)[0]
     if name not in _BY_OPTION and name[:2] in _BY_OPTION and not name.startswith("--"):
@@ -99,10 +109,7 @@ def _of_option(line: str, key: str) -> str:
 def _of_address(requirement: str) -> t.Optional[str]:
     """What is wrong with a requirement that names where it comes from."""
     if _VERSION_CONTROL.search(requirement):
-        return (
-            f"{shown(requirement)} comes from version control, which has no hash; "
-            "publish it to an index, or put a wheel of it where uvnas_index.find_links looks"
-        )
+        return _of_version_control(requirement)
     match = _ADDRESS.match(requirement)
     url = match["url"] if match else ""
     name = (match["name"] if match else "") or "name"
@@ -113,16 +120,20 @@ def _of_address(requirement: str) -> t.Optional[str]:
         )
     scheme = url.partition(":")[0].lower() if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", url) else ""
     if scheme == "file" or (match and not scheme) or (not match and _PATH.match(requirement)):
-        return f"{shown(requirement)} is a local path, which builders need not have; {_LOCAL}"
+        return f"{shown(requirement)} is a local path, which builders need not have; {_PUBLISH}"
     if match is None:
         return None
     if scheme not in ("https", "http"):
-        return f"{shown(requirement)} has an address that is none of https; {_LOCAL}"
+        return f"{shown(requirement)} has an address that nothing is downloaded from; {_PUBLISH}"
     path = re.split(r"[?#]", url, maxsplit=1)[0]
     if not _ARCHIVE.search(path):
         space = "; put a space before the semicolon" if ";" in path else ""
         return f"{shown(requirement)} is the address of no wheel and no source archive{space or '; name such a file'}"
     return None
+
+
+def _of_version_control(line: str) -> str:
+    return f"{shown(line)} comes from version control, which has no hash; {_PUBLISH}"
 
 
 def _of_hashes(requirement: str, hashes: t.Sequence[str]) -> t.Optional[str]:

@@ -19,6 +19,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecEr
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.declaration import Declaration
 
 PYLOCK = Path(__file__).parent.parent / "module_utils" / "env" / "lock" / "golden" / "pylock.toml"
+KEYS = ("requirements", "constraints", "overrides", "build_constraints")
 LOCK = "iniconfig==2.1 \\\n    --hash=sha256:" + "2" * 64 + "\n"
 
 
@@ -138,13 +139,15 @@ def test_circles(texts: dict[str, str], files: Files) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("--index-url https://index.example.org/simple", "--index-url cannot be used here; indexes go to uvnas_index"),
-        ("-e .", "-e cannot be used here; nothing local is installed"),
-        ("gamma>=", "'gamma>=' is no requirement: a version is missing after >="),
+        ("--index-url https://index.example.org/simple", "--index-url cannot be used here; set uvnas_index.default"),
+        ("-e .", "-e cannot be used here; nothing local is installed; publish"),
+        ("gamma>=", "'gamma>=' is no requirement; a version is missing after >="),
         ("gamma @ ./gamma", "'gamma @ ./gamma' is a local path, which builders need not have"),
     ],
 )
-@pytest.mark.parametrize("where", ["requirements_files", "constraints_files", "overrides_files", "build_constraints_files"])
+@pytest.mark.parametrize(
+    "where", ["requirements_files", "constraints_files", "overrides_files", "build_constraints_files"]
+)
 def test_what_is_no_requirement_is_named_by_file_and_line(
     line: str, said: str, where: str, files: Files, tmp_path: Path
 ) -> None:

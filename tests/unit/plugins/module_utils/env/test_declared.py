@@ -120,7 +120,7 @@ def test_null_is_the_default() -> None:
         *((without(**{key: ["six<2 -r x"]}), f"{key}: 'six<2 -r x' has the option -r") for key in LINES),
         (
             without(requirements=["--index-url https://a.example"]),
-            "--index-url cannot be used here; indexes go to",
+            "--index-url cannot be used here; set uvnas_index.default",
         ),
         (without(build_constraints=["a @ https://me:x@a.example/a.zip"]), "build_constraints: 'a @ https://****@a.ex"),
     ],

@@ -179,7 +179,13 @@ def test_round_trip() -> None:
     assert again.digest == read.digest
     assert again.packages == tuple(sorted(read.packages, key=lambda package: package.name))
     assert lock.render(again.packages, environment="analysis", spec_digest="abc", python="3.12") == text
-    assert lock.read_header(text) == {"format": 1, "environment": "analysis", "python": "3.12", "spec": "abc", "packages": 8}
+    assert lock.read_header(text) == {
+        "format": 1,
+        "environment": "analysis",
+        "python": "3.12",
+        "spec": "abc",
+        "packages": 8,
+    }
 
 
 def test_round_trip_of_nothing() -> None:
