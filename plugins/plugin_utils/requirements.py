@@ -97,9 +97,7 @@ class _Some:
 
     def told(self) -> list[str]:
         more = len(self.problems) - _MOST
-        return self.problems[:_MOST] + (
-            [f"{self.path}: and {more} more of its lines cannot be used"] if more > 0 else []
-        )
+        return self.problems[:_MOST] + ([f"{self.path}: {more} more of its lines cannot be used"] if more > 0 else [])
 
 
 def logical_lines(text: str) -> t.Iterator[tuple[int, str]]:
@@ -198,9 +196,7 @@ def _included(text: str) -> str:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text.strip("\"'")):
         raise SpecError(f"{shown(text)} is no file on the controller; download it to one, and include that")
     if "${" in text:
-        raise SpecError(
-            f"{shown(text)} names a variable of the environment, which is not looked up; write the name out"
-        )
+        raise SpecError(f"{shown(text)} names a variable, which is not looked up; write the name out")
     try:
         words = shlex.split(text)
     except ValueError as error:

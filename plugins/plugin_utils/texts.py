@@ -16,11 +16,12 @@ from ..module_utils.host import files
 
 # What editors and shells on Windows begin texts with; pip and uv read these, too. One of them begins with another.
 _MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF32_LE, "UTF-32-LE"),
+    (codecs.BOM_UTF32_BE, "UTF-32-BE"),
+    (codecs.BOM_UTF8, "UTF-8"),
+    (codecs.BOM_UTF16_LE, "UTF-16-LE"),
+    (codecs.BOM_UTF16_BE, "UTF-16-BE"),
+    (b"", "UTF-8"),
 )
 
 
@@ -34,14 +35,13 @@ def read(path: str) -> str:
         raise SpecError(f"cannot read {path!r}: no file has such a name") from error
     if content is None:
         raise SpecError(f"cannot read {path}: {os.strerror(errno.ENOENT)}")
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    mark, encoding = next(known for known in _MARKS if content.startswith(known[0]))
     try:
-        text = content.decode(encoding)
+        text = content[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
-        kind = encoding.upper().removesuffix("-SIG")
-        line = content.count(b"\n", 0, error.start) + 1
-        where = f" (line {line} has the byte 0x{content[error.start]:02x})" if kind == "UTF-8" else ""
-        raise SpecError(f"cannot read {path}: it is not {kind} text{where}; save it as UTF-8") from error
+        line = error.object.count(b"\n", 0, error.start) + 1
+        where = f" (line {line} has the byte 0x{error.object[error.start]:02x})" if encoding == "UTF-8" else ""
+        raise SpecError(f"cannot read {path}: it is not {encoding} text{where}; save it as UTF-8") from error
     if "\0" in text:
         what = "it is no text, or one in UTF-16 without a byte order mark"
         raise SpecError(f"cannot read {path}: {what}; save it as UTF-8")
