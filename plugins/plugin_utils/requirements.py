@@ -175,6 +175,8 @@ _OPERATOR = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?P<operator>=>|
 
 def _meant(requirement: str) -> str:
     """What was most likely meant by something that is no requirement; empty where nobody knows."""
+    if len(requirement) > 100:  # Nobody meant that.
+        return ""
     match = re.fullmatch(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s+v?(?P<version>[0-9][A-Za-z0-9.]*)", requirement)
     if match:
         return f"did you mean {match['name']}=={match['version']}?"

@@ -83,7 +83,7 @@ def objection(line: str, key: str) -> t.Optional[str]:
     requirement, hashes = split(line)
     option = _OPTION.search(requirement.partition(";")[0])
     if option:
-        return f"{shown(line)} has the option {option[1]}, which cannot be used here; leave it out"
+        return f"{shown(line)} has the option {option[1][:40]}, which cannot be used here; leave it out"
     return _of_address(requirement) or _of_hashes(requirement, hashes)
 
 
@@ -99,7 +99,9 @@ def _of_option(line: str, key: str) -> str:
     if line.startswith("- "):
         return f"{shown(line)} is no requirement; leave out the dash, this is no YAML"
     match = re.match(r"--?[A-Za-z][\w-]*", line)
-    name = match[0] if match else line.split(maxsplit=1)[0]
+    if match is None or len(match[0]) > 40:
+        return f"{shown(line)} is no requirement; each begins with the name of a package"
+    name = match[0]
     if name not in _BY_OPTION and name[:2] in _BY_OPTION and not name.startswith("--"):
         name = name[:2]  # ``-rother.txt``
     advice = _BY_OPTION.get(name, _NEEDLESS).format(key=key)
@@ -112,7 +114,7 @@ def _of_address(requirement: str) -> t.Optional[str]:
         return _of_version_control(requirement)
     match = _ADDRESS.match(requirement)
     url = match["url"] if match else ""
-    name = (match["name"] if match else "") or "name"
+    name = (match["name"] if match else "")[:80] or "name"
     if _OF_CONDA.search(requirement):
         return (
             f"{shown(requirement)} is where conda built it; write {name}==version instead "

@@ -138,7 +138,7 @@ def test_specs_come_back_as_they_were(items: t.Any) -> None:
     """What is checked can be told a host, and is a text wherever it has to be one."""
     if not (isinstance(items, list) and all(isinstance(item, dict) for item in items)):
         return
-    specs = attempt(lambda: parse_environments(items), "uvnas_envs")
+    specs = attempt(lambda: parse_environments(items), "environment ")
     for spec in specs or ():
         assert EnvironmentSpec.from_dict(json.loads(json.dumps(spec.as_dict()))) == spec
     attempt(lambda: for_glibc(specs or (), {"nas_a": "2.31"}), "glibc")
@@ -185,6 +185,9 @@ def test_one_share(item: t.Any) -> None:
 @example(("projects/x/pyproject.toml", "x = " + "[" * 3000))
 @example(("projects/x/pyproject.toml", "x = " + "9" * 5000))
 @example(("files/a.in", "-r b\0.in\n"))
+@example(("files/a.in", "-r '\n"))
+@example(("files/a.in", "six --hash=\n"))
+@example(("locks/train.txt", ""))
 def test_files_of_an_inventory(tmp_path_factory: pytest.TempPathFactory, damage: tuple[str, str]) -> None:
     root = tmp_path_factory.getbasetemp() / "files"
     _write(root)

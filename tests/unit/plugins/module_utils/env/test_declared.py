@@ -83,6 +83,8 @@ def test_null_is_the_default() -> None:
             )
             for python in (">=3.12", "3", "cpython-3.12", "3.12\n", "3.12.x")
         ),
+        (without(python=3.1), 'python is the number 3.1; put it in quotes: "3.1", or "3.10" if that was meant'),
+        (without(python=3.12), 'python is the number 3.12; put it in quotes: "3.12"'),
         (without(shares=[]), "shares is an empty list; leave it out for every share, or use state: absent"),
         (without("requirements"), "it has no source; give requirements, requirements_files, project or lock"),
         (without(project="p"), "it has 2 sources (requirements and project); give one"),
