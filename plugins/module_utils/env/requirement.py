@@ -114,7 +114,7 @@ def _of_address(requirement: str) -> t.Optional[str]:
         return _of_version_control(requirement)
     match = _ADDRESS.match(requirement)
     url = match["url"] if match else ""
-    name = (match["name"] if match else "")[:80] or "name"
+    name = ((match["name"] if match else "") or "name")[:80]
     if _OF_CONDA.search(requirement):
         return (
             f"{shown(requirement)} is where conda built it; write {name}==version instead "

@@ -187,9 +187,9 @@ def parse(text: str, *, what: str, hint: str = _HINT) -> Lock:
     if text.startswith(_HEADER.rstrip()) and not header:
         problems.append("its first line is damaged")
     # A lock that was cut short looks like one, of an environment with fewer packages.
-    count = len(packages) + sum(len(build.requires) for build in builds)
+    count = len(packages)
     if not problems and header.get("packages", count) != count:
-        problems.append(f"it has {count} packages, and its first line says {header['packages']}")
+        problems.append(f"it has {count} packages, and its first line says {str(header['packages'])[:20]}; was it cut?")
     if problems:
         shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise UvnasError(f"{what} is not a lock: {shown}", hint=hint)
@@ -283,9 +283,9 @@ def render(
     glibc: t.Optional[str] = None,
 ) -> str:
     """The text of a lock of ``packages``."""
-    packages, builds = tuple(packages), tuple(builds)
+    packages = tuple(packages)
     known: dict[str, t.Any] = {"format": 1, "environment": environment, "python": python, "spec": spec_digest}
-    known.update(glibc=glibc, packages=len(packages) + sum(len(build.requires) for build in builds))
+    known.update(glibc=glibc, packages=len(packages))
     header = json.dumps({key: value for key, value in known.items() if value is not None}, sort_keys=True)
     entries = [package.text for package in sorted(packages, key=lambda package: package.name)]
     body = "\n".join([*entries, *(build.text for build in builds)])

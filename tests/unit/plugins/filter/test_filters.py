@@ -93,7 +93,7 @@ def test_what_is_declared(tmp_path: Path) -> None:
     [
         ([{**TRAIN, "requirement": ["x"]}], {}, "environment train: unknown key requirement"),
         ([{"python": "3.12", "requirements": ["numpy"]}], {}, "environment number 1: the name is missing"),
-        ([{**TRAIN, "python": 3.1}], {}, "environment train: python is 3.1, which is no text; put it in quotes"),
+        ([{**TRAIN, "python": 3.1}], {}, "environment train: python is the number 3.1; put it in quotes"),
         ([{**TRAIN, "requirements": "numpy"}], {}, "requirements is 'numpy', which is no list of texts"),
         ([{**TRAIN, "shares": [1]}], {}, "shares is [1], which is no list of texts"),
         ([TRAIN, TRAIN], {}, "environment train: declared 2 times"),
