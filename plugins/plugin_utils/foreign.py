@@ -48,7 +48,7 @@ _KINDS = (
         _EXPORT.format("pdm export -o requirements.txt"),
     ),
     _Kind(
-        "is of Pipenv",
+        "is a file of Pipenv",
         r"Pipfile(\.lock)?",
         r'\[\[source\]\]\n|\{\s*"_meta":',
         _EXPORT.format("pipenv requirements --hash > requirements.txt"),
@@ -67,13 +67,13 @@ _KINDS = (
         "name the directory that it is in with project, which takes a uv.lock beside it (uv lock)",
     ),
     _Kind(
-        "is of setuptools",
+        "is a file of setuptools",
         r"setup\.(py|cfg)",
         r"(from setuptools import|import setuptools|\[options\]\s*$)",
         "write what its install_requires has to a requirements file",
     ),
     _Kind(
-        "is of conda",
+        "is a file of conda",
         r"(environment|env|conda-lock|meta)\.ya?ml",
         r"(channels|dependencies):\s*$|# This file may be used to create an environment|@EXPLICIT\s*$",
         "write the packages that are on the index to a requirements file, as name==version",
