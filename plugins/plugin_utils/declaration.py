@@ -16,7 +16,7 @@ from ..module_utils.env.spec import EnvironmentSpec, Sources, spec_digest
 from ..module_utils.errors import SpecError, UvnasError
 from ..module_utils.host import files
 from .projects import build_constraints, project_files
-from .requirements import plain, with_includes
+from .requirements import Reader, check_ready_lock
 from .texts import read, toml
 
 
@@ -35,13 +35,14 @@ class Declaration:
         ``check_locks``: see that all the locks that are kept are locks, too. One that is not to be replaced need not be
         read for that here: the builder does so before it takes it.
         """
-        inputs, problems = {}, []
+        inputs = {}
+        problems: list[str] = []
         for spec in specs:
             try:
                 sources = self.sources(spec)
                 kept, digest = self.kept(spec.name), spec_digest(spec, sources, index_settings)
                 if kept is not None and (check_locks or kept.spec_digest != digest):
-                    _lock = kept.lock
+                    _check_kept(kept)
             except UvnasError as error:
                 problems += [f"environment {spec.name}: {line}" for line in error.lines()]
                 continue
@@ -55,22 +56,25 @@ class Declaration:
         return {name: known.keeping(self.kept(name), keeps=self.lock_dir is not None) for name, known in inputs.items()}
 
     def sources(self, spec: EnvironmentSpec) -> Sources:
-        """The texts that ``spec`` names. Raises SpecError for one that cannot be read."""
-        builds = [("build-constraints.in", _lines(spec.build_constraints))] if spec.build_constraints else []
-        builds += [(os.path.basename(p), plain(self._path(p))) for p in spec.build_constraints_files]
+        """The texts that ``spec`` names. Raises SpecError that says all that is wrong with them, a line each."""
+        reader = Reader()
+        builds = reader.inline("build_constraints", spec.build_constraints)
+        builds += [reader.file(self._path(path), "build_constraints") for path in spec.build_constraints_files]
         if spec.project is not None:
+            reader.check()
             project = project_files(self._path(spec.project))
             builds += build_constraints(project[0][1], os.path.join(self._path(spec.project), project[0][0]))
             return Sources(project=project, build_constraints=tuple(builds))
         if spec.lock is not None:
+            reader.check()
             return Sources(lock=self._ready_lock(spec.lock), build_constraints=tuple(builds))
-        requirements = [("requirements.in", _lines(spec.requirements))] if spec.requirements else []
-        constraints = [("constraints.in", _lines(spec.constraints))] if spec.constraints else []
-        overrides = [("overrides.in", _lines(spec.overrides))] if spec.overrides else []
-        for path in spec.requirements_files:
-            requirements.append((os.path.basename(path), with_includes(self._path(path), constraints)))
-        constraints += [(os.path.basename(path), plain(self._path(path))) for path in spec.constraints_files]
-        overrides += [(os.path.basename(path), plain(self._path(path))) for path in spec.overrides_files]
+        requirements = reader.inline("requirements", spec.requirements)
+        requirements += [reader.file(self._path(path), "requirements") for path in spec.requirements_files]
+        constraints = reader.inline("constraints", spec.constraints) + reader.constraints
+        constraints += [reader.file(self._path(path), "constraints") for path in spec.constraints_files]
+        overrides = reader.inline("overrides", spec.overrides)
+        overrides += [reader.file(self._path(path), "overrides") for path in spec.overrides_files]
+        reader.check()
         return Sources(tuple(requirements), tuple(constraints), tuple(overrides), tuple(builds))
 
     def kept(self, env: str) -> LockText | None:
@@ -78,7 +82,8 @@ class Declaration:
         if self.lock_dir is None:
             return None
         path = self._lock_path(env)
-        return LockText(read(path), path) if os.path.exists(path) else None
+        hint = "Restore it, such as with git, or remove it: the next run makes it anew."
+        return LockText(read(path), path, hint) if os.path.lexists(path) else None
 
     def keeps(self, env: str, text: str) -> bool:
         """Whether to keep the text of a lock on the controller would change anything."""
@@ -109,10 +114,18 @@ class Declaration:
         """A lock that somebody made, in requirements format."""
         path = self._path(path)
         text = read(path)
-        if path.endswith(".toml"):
+        if path.endswith(".toml") and os.path.basename(path) != "pyproject.toml":
             text = from_pylock(toml(text, path), what=path)
+        else:
+            check_ready_lock(text, path)
         parse(text, what=path)
         return text
+
+
+def _check_kept(kept: LockText) -> None:
+    """Raise UvnasError where what is kept as a lock is none. One without packages has at least its first line."""
+    if not kept.lock.packages and not kept.header:
+        raise SpecError(f"{kept.what} is not a lock: there is nothing in it", hint=kept.hint)
 
 
 def _umask() -> int:
@@ -120,7 +133,3 @@ def _umask() -> int:
     umask = os.umask(0)
     os.umask(umask)
     return umask
-
-
-def _lines(lines: t.Iterable[str] | None) -> str:
-    return "".join(f"{line}\n" for line in lines or ())

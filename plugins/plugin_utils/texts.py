@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import re
@@ -13,19 +14,38 @@ import typing as t
 from ..module_utils.errors import SpecError
 from ..module_utils.host import files
 
+# What editors and shells on Windows begin texts with; pip and uv read these, too. One of them begins with another.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "UTF-32-LE"),
+    (codecs.BOM_UTF32_BE, "UTF-32-BE"),
+    (codecs.BOM_UTF8, "UTF-8"),
+    (codecs.BOM_UTF16_LE, "UTF-16-LE"),
+    (codecs.BOM_UTF16_BE, "UTF-16-BE"),
+    (b"", "UTF-8"),
+)
+
 
 def read(path: str) -> str:
+    """The text of a file, without a byte order mark, and with one kind of line ends. Raises SpecError."""
     try:
         content = files.read_bytes(path)  # It waits for no pipe that somebody put there.
-        if content is None:
-            raise SpecError(f"cannot read {path}: {os.strerror(errno.ENOENT)}")
-        return re.sub("\r\n?", "\n", content.decode())
     except OSError as error:
         raise SpecError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SpecError(f"cannot read {path}: it is not UTF-8 text") from error
     except ValueError as error:
         raise SpecError(f"cannot read {path!r}: no file has such a name") from error
+    if content is None:
+        raise SpecError(f"cannot read {path}: {os.strerror(errno.ENOENT)}")
+    mark, encoding = next(known for known in _MARKS if content.startswith(known[0]))
+    try:
+        text = content[len(mark) :].decode(encoding)
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        where = f" (line {line} has the byte 0x{error.object[error.start]:02x})" if encoding == "UTF-8" else ""
+        raise SpecError(f"cannot read {path}: it is not {encoding} text{where}; save it as UTF-8") from error
+    if "\0" in text:
+        what = "it is no text, or one in UTF-16 without a byte order mark"
+        raise SpecError(f"cannot read {path}: {what}; save it as UTF-8")
+    return re.sub("\r\n?", "\n", text)
 
 
 def toml(text: str, path: str) -> dict[str, t.Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ..module_utils.host.data import wrong_version
 from ..module_utils.host.secrets import scrub
 
 Option = t.Mapping[str, t.Any]
@@ -153,7 +154,7 @@ def _single(label: str, value: t.Any, option: Option, problems: list[str]) -> t.
     kind = option["type"]
     if kind in ("str", "path"):
         if isinstance(value, float):
-            problems.append(f"{label} is {value}, a number; put versions in quotes, or 3.10 is read as 3.1")
+            problems.append(f"{label} {wrong_version(value)}")
             return None
         if isinstance(value, bool) or not isinstance(value, (str, int)):
             problems.append(f"{label} must be {_KINDS[kind]}{_instead(value, option)}")

@@ -12,9 +12,10 @@ import typing as t
 
 from ..errors import SpecError
 from ..host import secrets
-from ..host.data import is_text
+from ..host.data import is_text, wrong_version
 from ..host.platform import check_glibc, glibc_version
 from ..options import ENVIRONMENT_KEYS
+from .requirement import objection
 from .spec import EnvironmentSpec
 
 # As a directory name, a lock's file name and a word on a command line; no dots first, so no hidden files and no "..".
@@ -103,7 +104,9 @@ def _type_problems(item: t.Mapping[str, t.Any]) -> t.Iterator[str]:
             continue
         if kind == "bool" and not isinstance(_converted(key, value), bool):
             yield f"{key} is {secrets.scrub(repr(value))}; it must be true or false"
-        if kind == "str" and not isinstance(value, str):
+        if key == "python" and not isinstance(value, str):
+            yield f"python {wrong_version(value)}"
+        elif kind == "str" and not isinstance(value, str):
             yield f"{key} is {secrets.scrub(str(value))}, which is no text; put it in quotes"
         elif kind == "list" and not (isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)):
             yield f"{key} is {secrets.scrub(repr(value))}, which is no list of texts"
@@ -139,19 +142,9 @@ def _problems(spec: EnvironmentSpec) -> t.Iterator[str]:
             yield f"imports: {module!r} is no name of a module"
     if spec.exclude_newer and not _TIMESTAMP.match(spec.exclude_newer):
         yield f"exclude_newer is {spec.exclude_newer!r}; it must be a date (2026-01-31) or a time with zone (RFC 3339)"
-    for line in spec.requirements or ():
-        # uv and this collection do not agree on what ends a line; so nothing that may do so is in one.
-        if not line.strip() or len(line.splitlines()) != 1 or line.lstrip().startswith("-"):
-            shown = secrets.scrub(line)
-            yield f"requirements: {shown!r} is no requirement; files go to requirements_files, indexes to uvnas_index"
-    for line in spec.build_constraints:
-        if not line.strip() or len(line.splitlines()) != 1 or line.lstrip().startswith("-"):
-            yield f"build_constraints: {secrets.scrub(line)!r} is no requirement; files go to build_constraints_files"
     for key in ("requirements", "constraints", "overrides", "build_constraints"):
-        for line in getattr(spec, key) or ():
-            if secrets.has_credentials(line):
-                shown = secrets.scrub(line)
-                yield f"{key}: {shown!r} holds credentials, which the lock would show to everybody; use netrc for them"
+        objections = (objection(line, key) for line in getattr(spec, key) or ())
+        yield from (f"{key}: {problem}" for problem in objections if problem)
 
 
 def _source_problems(spec: EnvironmentSpec) -> t.Iterator[str]:

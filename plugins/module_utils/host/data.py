@@ -13,6 +13,7 @@ import re
 import typing as t
 
 from ..errors import UvnasError
+from .secrets import scrub
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 # Sizes and numbers of files are no larger anywhere.
@@ -32,6 +33,20 @@ def parse_json(text: t.Union[str, bytes], what: str, *, hint: str = "") -> t.Any
 def is_text(value: t.Any) -> bool:
     """Whether ``value`` is a text that files and programs can be given: no NUL in it, and no half of a character."""
     return isinstance(value, str) and not _NO_TEXT.search(value)
+
+
+def wrong_version(value: t.Any) -> t.Optional[str]:
+    """What is wrong with ``value``, as YAML read it, where a version is meant, to follow the name of that.
+
+    None for a text; whether it is a version is for others to say. Without quotes 3.10 is the number 3.1, and nobody can
+    tell any more. Ansible makes numbers texts when it gives them to modules, so this is for what stands in variables.
+    """
+    if isinstance(value, str):
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return f"is {scrub(repr(value))}, which is no version; write one in quotes"
+    zero = f', or "{value}0" if that was meant: YAML drops the zero' if re.fullmatch(r"\d+\.\d", str(value)) else ""
+    return f'is the number {value}; put it in quotes: "{value}"{zero}'
 
 
 def _is_whole(value: t.Any) -> bool:

@@ -15,6 +15,7 @@ import re
 import typing as t
 
 from ..errors import SpecError
+from .data import wrong_version
 from .process import Runner
 
 GNU, MUSL = "gnu", "musl"
@@ -91,8 +92,9 @@ def is_older(one: str, other: str) -> bool:
 def check_glibc(share: str, glibc: t.Any) -> str:
     """The oldest glibc among the hosts that use a share, or SpecError."""
     if not isinstance(glibc, str) or not _GLIBC.match(glibc):
+        wrong = wrong_version(glibc) or f'is {glibc!r}, which is no version of it; give one such as "2.31"'
         raise SpecError(
-            f'share {share}: {glibc!r} is no version of glibc; give one such as "2.31", in quotes',
+            f"share {share}: its glibc {wrong}",
             hint="`ldd --version` on the oldest host that uses the share tells it.",
         )
     if glibc < OLDEST_GLIBC:  # Both have two digits after the dot.

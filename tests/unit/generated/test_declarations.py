@@ -228,6 +228,9 @@ def test_one_share(item: t.Any) -> None:
 @example(("projects/x/pyproject.toml", "x = " + "[" * 3000))
 @example(("projects/x/pyproject.toml", "x = " + "9" * 5000))
 @example(("files/a.in", "-r b\0.in\n"))
+@example(("files/a.in", "-r '\n"))
+@example(("files/a.in", "six --hash=\n"))
+@example(("locks/train.txt", ""))
 def test_files_of_an_inventory(tmp_path_factory: pytest.TempPathFactory, damage: tuple[str, str]) -> None:
     root = tmp_path_factory.getbasetemp() / "files"
     _write(root)

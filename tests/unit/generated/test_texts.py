@@ -17,13 +17,16 @@ from unittest import mock
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import build, needs
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock import file as locks
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.hashes import declared
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.plan import Kept
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.pylock import from_pylock
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.resolve import for_platform
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import Sources
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import checksum, mounts, secrets
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.platform import Platform
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.secrets import has_credentials
 from ansible_collections.uvnas.cluster.plugins.module_utils.python import install, pack
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.sources import Download, Downloads, parse_downloads
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.spec import parse_site_pythons
@@ -32,6 +35,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import 
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv import cache, release, wheel
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Uv
 from ansible_collections.uvnas.cluster.plugins.plugin_utils import download
+from ansible_collections.uvnas.cluster.plugins.plugin_utils.requirements import Reader, logical_lines
 from ansible_collections.uvnas.cluster.tests.support import shares
 from ansible_collections.uvnas.cluster.tests.support.generated import damaged, damaged_bytes, damaged_text, outcome
 from hypothesis import example, given
@@ -73,6 +77,46 @@ def test_locks(text: str) -> None:
     assert all(package.hashes for package in lock.packages)
     again = locks.render(lock.packages, environment="train", spec_digest="5" * 64, python="3.12")
     assert locks.parse(again, what="it").digest == lock.digest
+
+
+REQUIREMENTS = (
+    "six==1.16.0 ; python_version > '3' --hash=sha256:" + "1" * 64,
+    "six[a] @ https://files.example.org/six-1.0.tar.gz#sha256=" + "1" * 64,
+    "https://files.example.org/six.whl",
+    "numpy>=2,<3",
+    "-e git+ssh://git@example.org/x.git",
+    "--extra-index-url=https://user:geheim@example.org/",
+    "x @ file:///home/conda/feedstock_root/x/work",
+)
+
+
+@given(st.sampled_from(REQUIREMENTS).flatmap(damaged_text))
+@example("a" * 50_000 + "\\")
+@example("[" * 50_000)
+@example("-" * 50_000)
+@example("a @ " * 20_000)
+@example("--hash=" * 20_000)
+def test_lines_of_requirements(line: str) -> None:
+    """What is taken is one line that is no option, and goes to uv as it is; what is not is told on one line."""
+    reader = Reader()
+    ((_name, text),) = reader.inline("requirements", [line])
+    assert len(reader.problems) <= 1
+    if reader.problems:
+        assert len(reader.problems[0].splitlines()) == 1
+        assert len(reader.problems[0]) < 1000
+        return
+    assert text == f"{line}\n"
+    assert len(line.splitlines()) == 1
+    assert line.strip()[0].isalnum()
+    assert not has_credentials(line)
+    declared(Sources(requirements=(("requirements.in", text),)))
+
+
+@given(damaged_text("".join(f"{line}\n" for line in REQUIREMENTS[:4])))
+def test_requirements_files_are_read_in_lines(text: str) -> None:
+    lines = list(logical_lines(text))
+    assert [number for number, _line in lines] == sorted({number for number, _line in lines})
+    assert all(line and line == line.strip() for _number, line in lines)
 
 
 PYLOCK: dict[str, t.Any] = {

@@ -183,10 +183,17 @@ def parse(text: str, *, what: str, hint: str = _HINT) -> Lock:
         problems.append("it has a character in it that no file can have")
     packages = _packages(text, problems)
     builds = _builds(text, problems) if _BUILD in text else ()
+    header = read_header(text)
+    if text.startswith(_HEADER.rstrip()) and not header:
+        problems.append("its first line is damaged")
+    # A lock that was cut short looks like one, of an environment with fewer packages.
+    count = len(packages)
+    if not problems and header.get("packages", count) != count:
+        problems.append(f"it has {count} packages, and its first line says {str(header['packages'])[:20]}; was it cut?")
     if problems:
         shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise UvnasError(f"{what} is not a lock: {shown}", hint=hint)
-    return Lock(packages, read_header(text).get("spec"), builds)
+    return Lock(packages, header.get("spec"), builds)
 
 
 def _packages(text: str, problems: list[str]) -> tuple[Package, ...]:
@@ -261,9 +268,9 @@ def read_header(text: str) -> dict[str, t.Any]:
         header = parse_json(first[len(_HEADER) :], "the header")
     except UvnasError:
         return {}
-    # All that it says is text, but for its format.
+    # All that it says is text, but for two numbers.
     pairs = header.items() if isinstance(header, dict) else ()
-    return {key: value for key, value in pairs if key == "format" or is_text(value)}
+    return {key: value for key, value in pairs if key in ("format", "packages") or is_text(value)}
 
 
 def render(
@@ -276,7 +283,9 @@ def render(
     glibc: t.Optional[str] = None,
 ) -> str:
     """The text of a lock of ``packages``."""
-    known = {"format": 1, "environment": environment, "python": python, "spec": spec_digest, "glibc": glibc}
+    packages = tuple(packages)
+    known: dict[str, t.Any] = {"format": 1, "environment": environment, "python": python, "spec": spec_digest}
+    known.update(glibc=glibc, packages=len(packages))
     header = json.dumps({key: value for key, value in known.items() if value is not None}, sort_keys=True)
     entries = [package.text for package in sorted(packages, key=lambda package: package.name)]
     body = "\n".join([*entries, *(build.text for build in builds)])

@@ -19,6 +19,7 @@ from ...uv.target import platform_arguments
 from ...uv.wheel import normalize
 from ..spec import EnvironmentSpec, Sources, significant_lines
 from . import file as locks
+from . import hashes
 from .builds import Finder
 
 # What "pip" in an environment means: a pinned, hashed package of its lock like any other.
@@ -56,7 +57,7 @@ def resolve(uv: Uv, request: Request, interpreter: str, prior: t.Optional[str]) 
             seeded = dataclasses.replace(sources, requirements=sources.requirements + (_SEED if spec.seed else ()))
             text = compiled(seeded)
         lock = locks.parse(text, what=f"environment {spec.name}: its lock")
-        packages = list(lock.packages)
+        packages = hashes.limited(lock.packages, hashes.declared(sources), spec.name)
         if spec.seed and "pip" not in {package.name for package in packages}:
             seed = compiled(Sources(requirements=_SEED))
             packages += locks.parse(seed, what="the lock of pip").packages
@@ -111,7 +112,9 @@ def _compile(
         return ""
     output = os.path.join(scratch, "lock.txt")
     if prior is not None:
-        _write(output, for_platform(prior, python=spec.python, glibc=spec.glibc))
+        known = finder.prior.packages if finder.prior is not None else ()
+        before = hashes.unlimited(prior, known, hashes.declared(sources))
+        _write(output, for_platform(before, python=spec.python, glibc=spec.glibc))
     args = ["--quiet", "--generate-hashes", "--no-header", "--python", interpreter, "--output-file", "lock.txt"]
     for option, files in (("--constraints", sources.constraints), ("--overrides", sources.overrides)):
         for name in _write_all(scratch, files):

@@ -20,7 +20,7 @@ ENVS = [{"name": "train", "python": "3.12", "requirements": ["numpy"]}]
 NODES = [f"node{number:03}" for number in range(200)]
 SAME: dict[str, dict[str, t.Any]] = {"dev1": {}, **{name: {} for name in NODES}}
 SITE = {"uvnas_shares": SHARES, "uvnas_envs": ENVS}
-NUMBER = "a number; put versions in quotes, or 3.10 is read as 3.1"
+NUMBER = 'is the number 3.1; put it in quotes: "3.1", or "3.10" if that was meant: YAML drops the zero'
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_nobody_has_looked() -> None:
             {"uvnas_envs": [{"name": "x", "state": "absent", "nmae": "x"}]},
             "environment x: unknown key nmae; did you mean name?",
         ),
-        ({"uvnas_envs": [{**ENVS[0], "python": 3.1}]}, f"environment train: python is 3.1, {NUMBER}"),
+        ({"uvnas_envs": [{**ENVS[0], "python": 3.1}]}, f"environment train: python {NUMBER}"),
         (
             {"uvnas_envs": [{**ENVS[0], "requirements": "numpy>=2,<3"}]},
             "environment train: requirements must be a list, and is 'numpy>=2,<3'",
@@ -149,13 +149,13 @@ def test_nobody_has_looked() -> None:
             "environment train: no share is called nas_z; there are nas_a, nas_b",
         ),
         ({"uvnas_envs": None}, "uvnas_envs is empty; leave it out, or give it a list"),
-        ({"uvnas_pythons": 3.1}, f"uvnas_pythons is 3.1, {NUMBER}"),
-        ({"uvnas_pythons": ["3.13", 3.1]}, f"uvnas_pythons is 3.1, {NUMBER}"),
-        ({"uvnas_upgrade_pythons": [3.1]}, f"uvnas_upgrade_pythons is 3.1, {NUMBER}"),
-        ({"uvnas_python_remove": [3.1]}, f"uvnas_python_remove is 3.1, {NUMBER}"),
-        ({"uvnas_uv_version": 0.1}, f"uvnas_uv_version is 0.1, {NUMBER}"),
-        ({"uvnas_site_pythons": [{"name": "x", "version": 3.1}]}, f"interpreter x: version is 3.1, {NUMBER}"),
-        ({"uvnas_shares": [{**SHARES[0], "glibc": 2.3}]}, f"share nas_a: glibc is 2.3, {NUMBER}"),
+        ({"uvnas_pythons": 3.1}, f"uvnas_pythons {NUMBER}"),
+        ({"uvnas_pythons": ["3.13", 3.1]}, f"uvnas_pythons {NUMBER}"),
+        ({"uvnas_upgrade_pythons": [3.1]}, f"uvnas_upgrade_pythons {NUMBER}"),
+        ({"uvnas_python_remove": [3.1]}, f"uvnas_python_remove {NUMBER}"),
+        ({"uvnas_uv_version": 0.1}, "uvnas_uv_version is the number 0.1; put it in quotes"),
+        ({"uvnas_site_pythons": [{"name": "x", "version": 3.1}]}, f"interpreter x: version {NUMBER}"),
+        ({"uvnas_shares": [{**SHARES[0], "glibc": 2.3}]}, "share nas_a: glibc is the number 2.3; put it in quotes"),
         ({"uvnas_busy_timeout": "soon"}, "uvnas_busy_timeout must be a number, and is 'soon'"),
         ({"uvnas_purge": "perhaps"}, "uvnas_purge must be true or false, and is 'perhaps'"),
         ({"uvnas_profile_dir": "{{ nobody_said }}"}, "uvnas_profile_dir: 'nobody_said' is undefined"),
@@ -313,3 +313,16 @@ def test_no_inventory_directory(site: Site) -> None:
         ["localhost"], here="localhost", source="localhost,", of_play={**relative, "uvnas_files_dir": str(site.path)}
     )
     assert errors == []
+
+
+def test_files_of_what_is_absent_may_be_gone(site: Site) -> None:
+    gone = {"name": "old", "state": "absent", "python": "3.12", "requirements_files": ["gone.txt"]}
+    assert problems(site, {**SITE, "uvnas_envs": [*ENVS, gone]}) == []
+    (said,) = problems(site, {**SITE, "uvnas_envs": [{**gone, "state": "present"}]})
+    assert said == f"environment old: cannot read {site.inventory}/gone.txt: No such file or directory"
+
+
+def test_a_kept_lock_that_was_spoilt(site: Site) -> None:
+    (site.path / "train.txt").write_text("numpy\n", encoding="utf-8")
+    (said,) = problems(site, {**SITE, "uvnas_lock_dir": str(site.path)})
+    assert said.startswith(f"environment train: {site.path}/train.txt is not a lock")

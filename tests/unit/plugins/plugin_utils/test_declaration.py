@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import typing as t
 from pathlib import Path
@@ -19,6 +20,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecEr
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.declaration import Declaration
 
 PYLOCK = Path(__file__).parent.parent / "module_utils" / "env" / "lock" / "golden" / "pylock.toml"
+KEYS = ("requirements", "constraints", "overrides", "build_constraints")
 LOCK = "iniconfig==2.1 \\\n    --hash=sha256:" + "2" * 64 + "\n"
 
 
@@ -136,23 +138,27 @@ def test_circles(texts: dict[str, str], files: Files) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "option"),
+    ("line", "said"),
     [
-        ("--index-url https://index.example.org/simple", "--index-url"),
-        ("-i https://index.example.org/simple", "-i"),
-        ("--extra-index-url https://index.example.org/simple", "--extra-index-url"),
-        ("--find-links /srv/wheels", "--find-links"),
-        ("-e .", "-e"),
+        ("--index-url https://index.example.org/simple", "--index-url cannot be used here; set uvnas_index.default"),
+        ("-e .", "-e cannot be used here; nothing local is installed; publish"),
+        ("gamma>=", "'gamma>=' is no requirement; a version is missing after >="),
+        ("gamma @ ./gamma", "'gamma @ ./gamma' is a local path, which builders need not have"),
     ],
 )
-@pytest.mark.parametrize("where", ["requirements_files", "constraints_files", "overrides_files"])
-def test_options_have_no_place_in_a_file(line: str, option: str, where: str, files: Files) -> None:
-    with pytest.raises(SpecError, match=rf"a\.txt: {option} cannot be used here; indexes go to uvnas_index"):
-        files(a_txt=f"alpha\n{line}\n").sources(spec(**{where: ("a.txt",)}))
+@pytest.mark.parametrize("where", [f"{key}_files" for key in KEYS])
+def test_what_is_no_requirement_is_named_by_file_and_line(
+    line: str, said: str, where: str, files: Files, tmp_path: Path
+) -> None:
+    here = files(a_txt=f"alpha\n{line}\n", fine_txt="alpha\n")
+    fields = {"requirements_files": ("fine.txt",), where: ("a.txt",)}
+    with pytest.raises(SpecError) as caught:
+        here.inputs([spec(**fields)], {})
+    assert str(caught.value).startswith(f"environment analysis: {tmp_path}/a.txt:2: {said}")
 
 
 def test_credentials_have_no_place_in_a_file_and_are_not_repeated(files: Files) -> None:
-    with pytest.raises(SpecError, match="has credentials in its URL") as caught:
+    with pytest.raises(SpecError, match="holds credentials") as caught:
         files(a_txt="alpha @ https://alice:geheim@example.org/alpha.whl\n").sources(of_file())
     assert "geheim" not in caught.value.explain()
 
@@ -172,12 +178,6 @@ def test_all_that_is_missing_is_said_at_once(files: Files, tmp_path: Path) -> No
     assert f"environment three: {tmp_path}/three is no directory with a project" in said
     assert "fine" not in said
     assert len(said.splitlines()) == 3
-
-
-def test_what_is_no_text(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(SpecError, match=r"a\.txt: it is not UTF-8 text"):
-        Declaration(str(tmp_path)).sources(of_file())
 
 
 def test_an_absolute_path_is_one(files: Files, tmp_path: Path) -> None:
@@ -219,9 +219,51 @@ def test_a_ready_lock(files: Files) -> None:
     assert files(ready_txt=LOCK).sources(spec(lock="ready.txt")) == Sources(lock=LOCK)
 
 
-def test_a_ready_lock_that_is_none(files: Files) -> None:
-    with pytest.raises(UvnasError, match=r"ready\.txt is not a lock"):
-        files(ready_txt="iniconfig\n").sources(spec(lock="ready.txt"))
+HASHES = f"iniconfig==2.1 --hash=sha256:{'2' * 64}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("iniconfig\n", "/ready.txt is not a lock: 'iniconfig' is not pinned (name==version)"),
+        ("iniconfig==2.1\n", "/ready.txt is not a lock: 'iniconfig==2.1' has no --hash"),
+        ("", "/ready.txt has no packages in it; for an environment without any, declare requirements: []"),
+        ("# nothing\n\n", "/ready.txt has no packages in it"),
+        (
+            "--index-url https://a.example\n",
+            "/ready.txt:1: --index-url has no place in a lock; remove the line (pip-comp",
+        ),
+        (
+            "-i https://a.example\n",
+            "/ready.txt:1: -i has no place in a lock; remove the line (pip-compile --no-emit-index",
+        ),
+        (
+            "--find-links=/srv\n",
+            "/ready.txt:1: --find-links has no place in a lock; remove the line (pip-compile --no-em",
+        ),
+        (
+            "--trusted-host x\n",
+            "/ready.txt:1: --trusted-host has no place in a lock; remove the line (pip-compile --no-",
+        ),
+        (
+            "--only-binary :all:\n",
+            "/ready.txt:1: --only-binary has no place in a lock; remove the line (pip-compile --n",
+        ),
+        ("-r other.txt\n", "/ready.txt:1: -r has no place in a lock; a lock has everything in it"),
+        (f"{HASHES}# via x\n-e .\n", "/ready.txt:3: '-e .' is local; export it without: uv export --no-emit-project"),
+        ("./libs/x\n", "/ready.txt:1: './libs/x' is local; export it without: uv export --no-emit-project"),
+        (
+            "x @ git+https://h/x@1\n",
+            "/ready.txt:1: 'x @ git+https://h/x@1' comes from version control, which has no hash",
+        ),
+        ("x @ file:///srv/x.whl --hash=sha256:" + "2" * 64, "/ready.txt:1: 'x @ file:///srv/x.whl' is a local path"),
+        ("# uvnas.cluster lock: {}}\n" + HASHES, "/ready.txt is not a lock: its first line is damaged"),
+    ],
+)
+def test_a_ready_lock_that_is_none(text: str, said: str, files: Files, tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        files(ready_txt=text).inputs([spec(lock="ready.txt")], {})
+    assert str(caught.value).startswith(f"environment analysis: {tmp_path}{said}")
 
 
 def test_a_ready_lock_in_the_standard_format(files: Files, tmp_path: Path) -> None:
@@ -266,9 +308,61 @@ def test_inputs(files: Files) -> None:
     assert here.again({"analysis": found}) == {"analysis": again}
 
 
-def test_a_kept_lock_that_was_spoilt_is_named(files: Files) -> None:
-    with pytest.raises(SpecError, match=r"environment analysis: .*kept/analysis\.txt is not a lock"):
-        files(kept__analysis_txt="<<<<<<< HEAD\n").inputs([spec(requirements=("alpha",))], {})
+HEADER = '# uvnas.cluster lock: {"format": 1, "packages": 2, "spec": "5"}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "there is nothing in it"),
+        ("\n\n", "there is nothing in it"),
+        ("# gone\n", "there is nothing in it"),
+        ("<<<<<<< HEAD\n", "'<<<<<<< HEAD' is not pinned"),
+        ("\0\0\0", "it is no text"),
+        (HEADER[:40], "its first line is damaged"),
+        (HEADER[:40] + "\n" + LOCK, "its first line is damaged"),
+        (HEADER, "it has 0 packages, and its first line says 2"),
+        (HEADER + LOCK, "it has 1 packages, and its first line says 2"),
+    ],
+)
+def test_a_kept_lock_that_was_spoilt_is_named(text: str, said: str, files: Files, tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        files(kept__analysis_txt=text).inputs([spec(requirements=("alpha",))], {})
+    problem = str(caught.value)
+    assert problem.startswith("environment analysis: ")
+    assert f"{tmp_path}/kept/analysis.txt" in problem
+    assert said in problem
+    if "no text" not in problem:
+        assert problem.endswith("Restore it, such as with git, or remove it: the next run makes it anew.")
+
+
+def test_a_kept_lock_of_an_environment_without_packages_is_one(files: Files) -> None:
+    here = files()
+    here.keep("analysis", locks.render([], environment="analysis", spec_digest="5" * 64, python="3.12"))
+    assert here.inputs([spec(requirements=())], {}, check_locks=True)["analysis"].kept
+
+
+def test_a_kept_lock_is_the_same_whatever_an_editor_or_git_made_of_its_line_ends(files: Files, tmp_path: Path) -> None:
+    here = files()
+    text = locks.render(locks.parse(LOCK, what="it").packages, environment="a", spec_digest="5" * 64, python="3.12")
+    here.keep("analysis", text)
+    path = tmp_path / "kept" / "analysis.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert not here.keeps("analysis", text)
+    assert here.inputs([spec(requirements=("alpha",))], {}, check_locks=True)["analysis"].kept
+
+
+def test_all_that_is_wrong_is_said_at_once_a_line_each(files: Files) -> None:
+    here = files(a_txt="alpha>=\n-r none.txt\n--pre\n", c_txt="./x\n", locks_txt="-e .\n--pre\n")
+    specs = [
+        of_file(constraints_files=("c.txt",), overrides=("x @ y",)),
+        EnvironmentSpec("two", python="3.12", lock="locks.txt"),
+    ]
+    with pytest.raises(SpecError) as caught:
+        here.inputs(specs, {})
+    problems = str(caught.value).split("\n")
+    assert len(problems) == 7
+    assert all(re.match("environment (analysis|two): .+; .+", line) or "none.txt" in line for line in problems)
 
 
 def test_a_pipe_among_kept_locks_keeps_nobody_waiting(files: Files, tmp_path: Path) -> None:

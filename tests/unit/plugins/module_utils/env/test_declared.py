@@ -13,6 +13,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import Envi
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError
 from ansible_collections.uvnas.cluster.plugins.module_utils.options import ENVIRONMENT_KEYS
 
+LINES = ("requirements", "constraints", "overrides", "build_constraints")
 GOOD: dict[str, t.Any] = {"name": "analysis", "python": "3.12", "requirements": ["numpy"]}
 
 
@@ -42,7 +43,7 @@ def refusal(*items: t.Mapping[str, t.Any]) -> str:
         without(name="n" * 64, constraints=["numpy<3"], overrides=["pandas==2.2.3"], exclude_newer="2026-01-31"),
         without(exclude_newer="2026-01-31T12:00:00Z"),
         without(exclude_newer="2026-01-31T12:00:00.5+02:00"),
-        without(requirements=["tool @ git+ssh://git@code.example.org/tool.git", "x @ https://a.example:8443/x.whl"]),
+        without(requirements=["tool @ https://code.example.org/tool-1.0.tar.gz", "x @ https://a.example:8443/x.whl"]),
         {"name": "old", "state": "absent"},
     ],
 )
@@ -81,6 +82,8 @@ def test_null_is_the_default() -> None:
             )
             for python in (">=3.12", "3", "cpython-3.12", "3.12\n", "3.12.x")
         ),
+        (without(python=3.1), 'python is the number 3.1; put it in quotes: "3.1", or "3.10" if that was meant'),
+        (without(python=3.12), 'python is the number 3.12; put it in quotes: "3.12"'),
         (without(shares=[]), "shares is an empty list; leave it out for every share, or use state: absent"),
         (without("requirements"), "it has no source; give requirements, requirements_files, project or lock"),
         (without(project="p"), "it has 2 sources (requirements and project); give one"),
@@ -110,12 +113,15 @@ def test_null_is_the_default() -> None:
             for time in ("1 week", "P7D", "2026-1-31", "2026-01-31T12:00:00", "31.01.2026")
         ),
         *(
-            (without(requirements=[line]), f"requirements: {line!r} is no requirement; files go to requirements_files")
-            for line in ("", "  ", "-r other.in", "--index-url https://a.example", "a\nb")
+            (without(**{key: [line]}), f"{key}: {line!r} is no requirement; each is one line")
+            for key in LINES
+            for line in ("", "  ", "a\nb", "a\n--index-url https://a.example")
         ),
-        *(
-            (without(build_constraints=[line]), f"build_constraints: {line!r} is no requirement; files go to build_")
-            for line in ("", "-r other.in", "a\n--index-url https://a.example")
+        *((without(**{key: ["-r x.in"]}), f"{key}: -r cannot be used here; files go to {key}_files") for key in LINES),
+        *((without(**{key: ["six<2 -r x"]}), f"{key}: 'six<2 -r x' has the option -r") for key in LINES),
+        (
+            without(requirements=["--index-url https://a.example"]),
+            "--index-url cannot be used here; set uvnas_index.default",
         ),
         (without(build_constraints=["a @ https://me:x@a.example/a.zip"]), "build_constraints: 'a @ https://****@a.ex"),
     ],
@@ -171,7 +177,7 @@ def test_an_environment_is_for_the_oldest_of_its_shares() -> None:
     found = declared.for_glibc(specs, {"b": "2.31", "c": "2.28"})
     assert [each.glibc for each in found] == ["2.28", None, "2.31", "2.28"]
     assert declared.for_glibc(specs, {}) == specs
-    with pytest.raises(SpecError, match=r"share b: 2\.31 is no version of glibc"):
+    with pytest.raises(SpecError, match=r'share b: its glibc is the number 2\.31; put it in quotes: "2\.31"'):
         declared.for_glibc(specs, {"b": 2.31})
 
 

@@ -42,7 +42,7 @@ def entry(name: str, version: str) -> str:
 
 
 def lock(version: str = "2.0", spec: str = SPEC, name: str = "analysis") -> str:
-    header = json.dumps({"environment": name, "format": 1, "python": "3.12", "spec": spec})
+    header = json.dumps({"environment": name, "format": 1, "packages": 1, "python": "3.12", "spec": spec})
     return f"# uvnas.cluster lock: {header}\n{entry('iniconfig', version)}"
 
 

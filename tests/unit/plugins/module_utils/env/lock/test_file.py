@@ -179,7 +179,13 @@ def test_round_trip() -> None:
     assert again.digest == read.digest
     assert again.packages == tuple(sorted(read.packages, key=lambda package: package.name))
     assert lock.render(again.packages, environment="analysis", spec_digest="abc", python="3.12") == text
-    assert lock.read_header(text) == {"format": 1, "environment": "analysis", "python": "3.12", "spec": "abc"}
+    assert lock.read_header(text) == {
+        "format": 1,
+        "environment": "analysis",
+        "python": "3.12",
+        "spec": "abc",
+        "packages": 8,
+    }
 
 
 def test_round_trip_of_nothing() -> None:
@@ -290,3 +296,15 @@ def test_what_stands_elsewhere_is_a_comment() -> None:
     """Where the lines of a build end, its requirements do."""
     text = HASHED + "# Build requirements of a==1:\n#  b==1\n#     c==1\n"
     assert [build.requires for build in parse(text).builds] == [()]
+
+
+@pytest.mark.parametrize("said", ["1", "3", '"2"', "null", "[2]", "2.5"])
+def test_a_lock_that_was_cut_short_is_none(said: str) -> None:
+    """By its first line, which says how many packages there are. One that somebody else made says nothing."""
+    entries = "".join(f"{name}==1.0 --hash=sha256:{'1' * 64}\n" for name in ("alpha", "beta"))
+    first = '# uvnas.cluster lock: {"spec": "5", "packages": 2}\n'
+    assert len(lock.parse(first + entries, what="it").packages) == len(lock.parse(entries, what="it").packages) == 2
+    with pytest.raises(UvnasError, match=r"it is not a lock: it has 2 packages, and its first line says .*was it cut"):
+        lock.parse(first.replace("2}", f"{said}}}") + entries, what="it")
+    with pytest.raises(UvnasError, match="it is not a lock: its first line is damaged"):
+        lock.parse(first.replace("}", "") + entries, what="it")

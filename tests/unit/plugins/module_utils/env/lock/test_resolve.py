@@ -80,7 +80,7 @@ def test_the_newest_of_all_that_is_wanted_and_needed(uv: Uv) -> None:
     text, warnings = resolve(uv, request(wants("alpha")), sys.executable, None)
     assert warnings == []
     assert versions(text) == {"alpha": "3.0", "beta": "2.0"}
-    header = {"format": 1, "environment": "analysis", "python": PYTHON, "spec": DIGEST}
+    header = {"format": 1, "environment": "analysis", "python": PYTHON, "spec": DIGEST, "packages": 2}
     assert locks.read_header(text) == header
     assert all(package.hashes for package in locks.parse(text, what="it").packages)
     assert str(uv.layout.root) not in text
