@@ -172,13 +172,15 @@ def _source_problems(spec: EnvironmentSpec) -> t.Iterator[str]:
     if len(given) > 1:
         yield f"it has {len(given)} sources ({' and '.join(given)}); give one"
     if given == ["requirements"]:
-        extra = [key for key in ("extras", "groups") if getattr(spec, key)]
+        extra = [key for key in ("extras", "groups", "package") if getattr(spec, key)]
         if extra:
             yield f"{' and '.join(extra)} can be used with project only"
     elif given:
-        resolver = ("constraints", "constraints_files", "overrides", "overrides_files", "exclude_newer")
-        extra = [key for key in resolver if getattr(spec, key)]
+        resolver = ["constraints", "constraints_files", "overrides", "overrides_files", "exclude_newer"]
         if given == ["lock"]:
-            extra += [key for key in ("extras", "groups") if getattr(spec, key)]
+            resolver += ["package"]
+            if not (spec.lock or "").endswith(".toml"):  # A pylock.toml has them.
+                resolver += ["extras", "groups"]
+        extra = [key for key in resolver if getattr(spec, key)]
         if extra:
             yield f"{' and '.join(extra)} cannot be used with {given[0]}, which is resolved already"

@@ -172,6 +172,11 @@ class Uv:
         told = config.ARGUMENTS if settings else ()
         return self.runner.run(self._argv((*told, *args)), variables=known, cwd=cwd, stdin=settings or None)
 
+    def run_alone(self, *args: str, variables: t.Mapping[str, str], cwd: str) -> Completed:
+        """Run ``uv args…`` with nothing of what the site tells uv, but with ``variables``."""
+        known = {**self.public_variables(), **variables}
+        return self.runner.run(self._argv(args), variables=known, cwd=cwd)
+
     def check(
         self,
         *args: str,

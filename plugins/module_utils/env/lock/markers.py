@@ -11,6 +11,7 @@ left can be written as a marker again.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 import typing as t
@@ -119,12 +120,12 @@ def parse(text: str) -> Marker:
 
 
 def of_specifiers(text: str, what: str) -> Marker:
-    """``requires-python`` as a marker. Raises UvnasError; ``what`` has it."""
+    """``requires-python`` as a marker. Raises UvnasError, which begins with ``what``: who is for that."""
     parts = []
     for specifier in filter(str.strip, text.split(",")):
         match = _SPECIFIER.match(specifier)
         if match is None or not _VERSION.match(match[2][:-2] if match[2].endswith(".*") else match[2]):
-            raise UvnasError(f"{what}: requires-python is {text!r}, which is no list of versions")
+            raise UvnasError(f"{what} for Python {text!r} (requires-python), which is no list of versions")
         parts.append(Compared("python_full_version", match[1], match[2], variable_first=True))
     return Joined("and", tuple(parts)) if parts else ALWAYS
 
@@ -170,6 +171,26 @@ def ask(runner: Runner, interpreter: str) -> Values:
     command = [interpreter, "-I", "-S", "-B", "-c", _ASK]
     done = check(runner.run(command, variables={"LC_ALL": "C"}), command[:1], f"cannot run {interpreter}")
     return {**{name: (value,) for name, value in json.loads(done.stdout).items()}, "extra": ("",)}
+
+
+class Interpreter:
+    """An interpreter that is asked what it is when somebody wants to know."""
+
+    def __init__(self, runner: Runner, executable: str) -> None:
+        self._runner, self._executable = runner, executable
+
+    @functools.cached_property
+    def _values(self) -> Values:
+        return ask(self._runner, self._executable)
+
+    def fulfils(self, marker: str) -> bool:
+        """Whether a marker holds for it. Raises UvnasError for one that it knows nothing of, as of extras."""
+        if not marker:
+            return True
+        found = holds(marker, self._values)
+        if found is None:
+            raise UvnasError(f"{marker!r} depends on more than the interpreter")
+        return found
 
 
 class _Reader:
