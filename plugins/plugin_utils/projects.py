@@ -168,8 +168,13 @@ def _root(path: str) -> str:
 
 def _package(root: _Project, path: str, wanted: str | None) -> str:
     """The name of the member of a workspace that is meant; empty for what is at its root. Raises SpecError."""
+    if wanted is None and path == root.directory:
+        return ""
     if wanted is None:
-        return "" if path == root.directory else _Project.read(path).name
+        member = _Project.read(path)
+        if not member.name:
+            raise SpecError(f"{member.path}: its project has no name")
+        return member.name
     members = {each.name for each in [root, *map(_Project.read, root.members())] if each.name}
     check_known([wanted], members, "member", f"the workspace {root.directory}")
     return normalize(wanted)

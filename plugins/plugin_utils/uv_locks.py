@@ -18,6 +18,7 @@ from ..module_utils.uv.wheel import normalize
 
 # The kinds of sources that are directories with code of one's own, which is not installed.
 _OWN = ("editable", "directory", "virtual")
+_VERSION = re.compile(r"[A-Za-z0-9.!+_-]+\Z")
 _HINTS = {
     "git": "publish it to an index, or leave out what asks for it",
     "path": "put it into a directory or an index of the site (uvnas_index), and take it from there",
@@ -47,11 +48,11 @@ class UvLock:
     def own(self) -> dict[str, str]:
         """The directories with code of one's own, by the normalized names of their packages: relative to uv.lock."""
         found = {}
-        for package in self.packages:
-            source = self._table(package, "source")
-            for kind in _OWN:
-                if kind in source:
-                    found[normalize(str(package["name"]))] = str(source[kind])
+        for name, packages in self._by_name.items():
+            for source in (self._table(package, "source") for package in packages):
+                kind = next((kind for kind in _OWN if kind in source), None)
+                if kind is not None:
+                    found[name] = str(source[kind])
         return found
 
     def with_versions(self, text: str, versions: t.Mapping[str, str | None]) -> str:
@@ -60,6 +61,8 @@ class UvLock:
         For uv it would not be up to date if they were any others than those in pyproject.toml.
         """
         for name, version in versions.items():
+            if version is not None and not _VERSION.match(version):
+                continue
             entry = re.compile(
                 rf'^(\[\[package\]\]\nname = "{re.escape(name)}"\n)(?:version = "[^"]*"\n)?'
                 rf"(?=source = \{{ (?:{'|'.join(_OWN)}) = )",
@@ -71,9 +74,12 @@ class UvLock:
 
     def extras(self, name: str) -> set[str]:
         """The extras of one of its own packages."""
-        [package] = self._candidates({"name": name}) or [{}]
-        provided = self._table(package, "metadata").get("provides-extras", [])
-        return {*self._table(package, "optional-dependencies"), *(provided if isinstance(provided, list) else [])}
+        found: set[str] = set()
+        for package in self._by_name.get(name, []):
+            provided = self._table(package, "metadata").get("provides-extras", [])
+            found |= {*self._table(package, "optional-dependencies")}
+            found |= {each for each in provided if isinstance(each, str)} if isinstance(provided, list) else set()
+        return found
 
     def surely(
         self, names: t.Iterable[str], extras: t.Collection[str], groups: t.Collection[str], values: markers.Values
@@ -127,11 +133,7 @@ class UvLock:
                 f"{name} comes from the project's index {index} ({scrub(str(source['registry']))}), which uvnas_index "
                 f'does not have: declare it, or a mirror of it, as uvnas_index.extra: ["{index}=https://..."]'
             )
-        files = (
-            [*self._tables(package, "wheels"), *self._tables({"sdist": [package["sdist"]]}, "sdist")]
-            if ("sdist" in package)
-            else self._tables(package, "wheels")
-        )
+        files = [*self._tables(package, "wheels"), self._table(package, "sdist")]
         if not any("hash" in file for file in files):
             return f"{name} was locked without hashes by its index: {_HINTS['hash']}"
         return None
