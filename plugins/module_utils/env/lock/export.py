@@ -13,6 +13,7 @@ Facts about uv 0.13 used here:
 * It looks for the workspace of a project upwards, too, and ends at a pyproject.toml that is none.
 * ``--locked`` compares uv.lock with each pyproject.toml. If they differ it resolves anew, and so fails here, with what
   is missing for that. Why it did so is said with ``--verbose`` only.
+* An index that uv.lock names has to be among those that uv knows, if it knows any but the public one.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from . import file as locks
 _REASON = re.compile(r"existing lockfile due to (.+)|Static (`\S+ for `.+ is out-of-date)|(needs to be updated), but")
 _LOCAL = re.compile(r"(?:-e\s+)?(?P<path>(?:\.{1,2}(?:/\S*)?|/\S*|file:\S+))\Z")
 _ARCHIVE = re.compile(r"\.(whl|zip|tar|tgz|tar\.\w+)\Z")
+_REGISTRY = re.compile(r'^source = \{ registry = "([^"\s]+)" \}', re.MULTILINE)
 _SHOWN = 5
 
 
@@ -84,6 +86,7 @@ def _run(uv: Uv, spec: EnvironmentSpec, sources: Sources, interpreter: str, abov
     args += [part for group in spec.groups for part in ("--group", group)]
     configuration = os.path.join(above, "configuration")
     variables = {
+        "UV_INDEX": " ".join(_indexes(sources)),
         "UV_NO_BUILD": "1",
         "UV_NO_CACHE": "1",
         "UV_NO_PROGRESS": "1",
@@ -117,6 +120,13 @@ def _run(uv: Uv, spec: EnvironmentSpec, sources: Sources, interpreter: str, abov
     raise CommandError(
         message, cmd=["uv", "export", state, *args], rc=done.rc, stdout=done.stdout, stderr=done.stderr, hint=hint
     )
+
+
+def _indexes(sources: Sources) -> list[str]:
+    """The indexes that uv.lock names. Whoever locked it may have had a mirror that the project does not know of."""
+    text = dict(sources.project).get(os.path.join(sources.directory, "uv.lock"), "")
+    found = sorted(set(_REGISTRY.findall(text)))
+    return [each if "://" in each or each[0] in "/." else f"./{each}" for each in found]
 
 
 def _installable(
