@@ -67,7 +67,7 @@ def project_sources(path: str, spec: EnvironmentSpec, index: Index | None = None
         project=tuple(sorted((os.path.relpath(name, top), text) for name, text in texts)),
         directory="" if relative == "." else relative,
         package=package,
-        dynamic=tuple(sorted(_dynamic(root, own, beside))),
+        dynamic=tuple(sorted({*lock.archives(), *_dynamic(root, own, beside)})),
         build_constraints=tuple(_build_constraints(project)),
         conditions=tuple(conditions),
     )

@@ -55,6 +55,10 @@ class UvLock:
                     found[name] = str(source[kind])
         return found
 
+    def archives(self) -> set[str]:
+        """The names of packages that are local files."""
+        return {name for name, found in self._by_name.items() if any("path" in self._table(p, "source") for p in found)}
+
     def with_versions(self, text: str, versions: t.Mapping[str, str | None]) -> str:
         """``text``, which this is, with other versions of what is not installed; None for one without a version.
 
@@ -178,8 +182,11 @@ class UvLock:
 
 
 def normalized_url(url: str) -> str:
-    """An address of an index, to be compared with others: without credentials, and without a slash at its end."""
-    return re.sub(r"(?<=://)[^/@]*@", "", url).rstrip("/")
+    """An address of an index, to be compared with others: without credentials, and without a slash at its end.
+
+    uv.lock has those of files as paths.
+    """
+    return re.sub(r"(?<=://)[^/@]*@", "", url).rstrip("/").removeprefix("file://")
 
 
 def directory_of(root: str, path: str) -> str:

@@ -112,7 +112,7 @@ class Sources:
     directory: str = ""
     # The member of its workspace that is meant; empty for what lies beside uv.lock.
     package: str = ""
-    # What of it says only when it is built what it depends on, so that nobody can tell whether uv.lock is up to date.
+    # What has to be there or to be built for anybody to know what it depends on, and so whether uv.lock is up to date.
     dynamic: tuple[str, ...] = ()
     # A ready-made lock, in requirements format.
     lock: t.Optional[str] = None

@@ -62,8 +62,8 @@ def export(
     warnings = []
     if sources.dynamic:
         warnings.append(
-            f"it was not checked that uv.lock is up to date: to know what {_some(sources.dynamic)} depends on "
-            "(dynamic in pyproject.toml), it would have to be built"
+            "it was not checked that uv.lock is up to date, as nobody knows what these depend on who does not have or "
+            f"build them: {_some(sources.dynamic)}"
         )
     if len(own) > (1 if sources.package else 0):
         warnings.append(f"this is the project's own code, too, and not installed: {_some(own)}")

@@ -105,9 +105,7 @@ def _line(package: t.Mapping[str, t.Any], name: str, when: str, what: str) -> st
         files = _table(package, "archive", what)
         reference = f" @ {files[0].get('url')}"
         if "path" in files[0] and "url" not in files[0]:
-            raise UvnasError(
-                f"{what}: package {name} comes from a local file, which the builder does not have", hint=_HINT
-            )
+            raise UvnasError(f"{what}: package {name} is a local file, which the builder does not have", hint=_HINT)
     hashes = sorted(
         f"{algorithm}:{value}"
         for file in files

@@ -203,7 +203,9 @@ def test_what_only_a_build_tells_is_not_checked(uv: Uv, ours: Path, index: str) 
     write_project(ours, '[dependency-groups]\ndev = ["delta"]\n')
     lock_project(ours, index)
     write_project(ours, BACKEND + '[dependency-groups]\ndev = ["delta"]\n', dependencies="", dynamic='["dependencies"]')
-    warning = "it was not checked that uv.lock is up to date: to know what ours depends on"
+    warning = (
+        "it was not checked that uv.lock is up to date, as nobody knows what these depend on who does not have or "
+    )
     assert resolved(uv, ours, warned=warning, groups=("dev",)) == {**BOTH, "delta": "1.0"}
     with pytest.raises(SpecError, match=r"no group test; those there are: dev$"):
         resolved(uv, ours, groups=("test",))
@@ -247,7 +249,7 @@ def test_a_directory_beside_it_that_is_not_up_to_date(uv: Uv, workspace: Path) -
     with pytest.raises(UvnasError, match=r"uv.lock of its project is not up to date .*`lib==0.1`"):
         resolved(uv, workspace, package="one")
     shutil.rmtree(workspace.parent / "lib")  # Nobody knows, then.
-    assert resolved(uv, workspace, "to know what lib depends on", package="one") == {"alpha": "2.0", "beta": "1.0"}
+    assert resolved(uv, workspace, "have or build them: lib", package="one") == {"alpha": "2.0", "beta": "1.0"}
 
 
 @pytest.mark.parametrize(
@@ -339,8 +341,9 @@ def test_what_cannot_be_installed_is_refused_by_name_where_it_is_wanted(
     )
     lock_project(ours, index)
     shutil.rmtree(tmp_path / "repository")
-    assert resolved(uv, ours) == BOTH
-    assert resolved(uv, ours, groups=("windows",)) == BOTH
+    unchecked = "it was not checked that uv.lock is up to date"
+    assert resolved(uv, ours, unchecked) == BOTH
+    assert resolved(uv, ours, unchecked, groups=("windows",)) == BOTH
     for group, problem in {
         "git": r"ours cannot be installed: delta comes from git \(file://.*\), which has no hash: publish it",
         "file": r"vendor is the file vendor-1.0-py3-none-any.whl, which the builder does not have: put it into",
@@ -352,7 +355,7 @@ def test_what_cannot_be_installed_is_refused_by_name_where_it_is_wanted(
     site = Uv(uv.layout, uv.runner, flat)
     with pytest.raises(SpecError, match="plain was locked without hashes by its index: use an index that lists hashes"):
         resolved(site, ours, groups=("plain",))
-    assert resolved(site, ours, groups=("foreign",)) == {**BOTH, "gamma": "1.0"}
+    assert resolved(site, ours, unchecked, groups=("foreign",)) == {**BOTH, "gamma": "1.0"}
     # What is known on the builder only is refused there, as early.
     edit(ours / "pyproject.toml", "os_name == 'nt'", "platform_release != 'x'")
     edit(ours / "uv.lock", "os_name == 'nt'", "platform_release != 'x'")
