@@ -151,6 +151,14 @@ class Uv:
             **{name: str(value) for name, value in self.extra_variables.items()},
         }
 
+    def pinned_variables(self) -> dict[str, str]:
+        """Further ones for what is pinned and hashed: it may come from whichever index has that version of it.
+
+        The first one that has a package at all may be one for a few packages, and have others of other versions.
+        """
+        several = self.index.extra and not self.index.strategy
+        return {"UV_INDEX_STRATEGY": "unsafe-best-match"} if several else {}
+
     def public_variables(self) -> dict[str, str]:
         """Those for programs that are not uv, and not trusted with what uv knows: nothing of uv's, and no secret."""
         known, _settings = config.split(self.variables())

@@ -65,7 +65,8 @@ def export(
             "it was not checked that uv.lock is up to date, as nobody knows what these depend on who does not have or "
             f"build them: {_some(sources.dynamic)}"
         )
-    if len(own) > (1 if sources.package else 0):
+    own = tuple("its root" if path == "." else path for path in own if sources.package or path != ".")
+    if len(own) > (sources.package != "" and "its root" not in own):
         warnings.append(f"this is the project's own code, too, and not installed: {_some(own)}")
     if not text:
         if left_out:
@@ -154,7 +155,7 @@ def _installable(
             f"environment {spec.name}: its project asks for {'; '.join(problems)}",
             hint="Publish it to an index, or leave out what asks for it.",
         )
-    return "".join(f"{entry}\n" for entry in kept), tuple(sorted({*own} - {"."})), left_out
+    return "".join(f"{entry}\n" for entry in kept), tuple(sorted({*own})), left_out
 
 
 def _problem(what: str, local: str) -> str:
