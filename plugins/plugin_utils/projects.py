@@ -40,7 +40,7 @@ def project_sources(path: str, spec: EnvironmentSpec, index: Index | None = None
     project = _Project.read(root)
     package = _package(project, path, spec.package)
     text = read(os.path.join(root, "uv.lock"))
-    lock = UvLock(toml(text, os.path.join(root, "uv.lock")), os.path.join(root, "uv.lock"))
+    lock = UvLock.read(text, os.path.join(root, "uv.lock"))
     members = project.members()
     for name, directory in lock.own().items():
         if os.path.isabs(directory):
