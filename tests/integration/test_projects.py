@@ -15,6 +15,7 @@ import pytest
 import uv as uv_package
 from ansible_collections.uvnas.cluster.tests.support.projects import edit, lock_project, write_packages, write_project
 from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site, make_site
+from ansible_collections.uvnas.cluster.tests.support.wheels import write_index, write_small_wheel
 
 MIRROR = "mirror"
 
@@ -115,6 +116,24 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(site: Site, i
         assert said in failed.output.replace("\\n", "\n")
         assert "uv lock" not in failed.output
     assert not Path(nowhere).exists()
+
+
+def test_an_index_for_a_few_packages(site: Site, index: str, public: Path) -> None:
+    """Which has others of other versions; the project has it for one only."""
+    for name, version in (("epsilon", "1.0+cu"), ("beta", "0.5")):
+        write_small_wheel(public / "few" / "links", name, version)
+    few = write_index(public / "few" / "simple", public / "few" / "links")
+    explicit = f'[[tool.uv.index]]\nname = "few"\nurl = "{few}"\nexplicit = true\n'
+    sources = '[tool.uv.sources]\nepsilon = { index = "few" }\n'
+    write_project(site.files / "few", sources + explicit, dependencies='["alpha", "epsilon"]')
+    lock_project(site.files / "few", index)
+    env = {"name": "few", "project": "few"}
+    failed = site.envs([env])
+    assert failed.rc != 0
+    assert "epsilon comes from the project's index few (" in failed.output
+    assert "which uvnas_index does not have: declare it, or a mirror of it, as uvnas_index.extra:" in failed.output
+    succeeded(site.envs([env], uvnas_index={**site.variables["uvnas_index"], "extra": [f"few={few}"]}))
+    assert site.packages("few") == {"alpha": "2.0", "beta": "2.0", "epsilon": "1.0+cu"}
 
 
 def test_one_that_is_not_up_to_date(site: Site, index: str) -> None:

@@ -29,7 +29,7 @@ from ansible_collections.uvnas.cluster.tests.support.projects import (
     write_packages,
     write_project,
 )
-from ansible_collections.uvnas.cluster.tests.support.wheels import write_small_wheel
+from ansible_collections.uvnas.cluster.tests.support.wheels import write_index, write_small_wheel
 
 PYTHON = ".".join(platform.python_version_tuple()[:2])
 BACKEND = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
@@ -143,6 +143,19 @@ def test_an_index_that_nobody_knows_of(uv: Uv, ours: Path, index: str) -> None:
     edit(ours / "uv.lock", '(registry = )"[^"]*"', r'\1"https://mirror.example.org/simple"')
     edit(ours / "uv.lock", 'path = "[^"]*/', 'url = "https://files.example.org/')
     assert resolved(uv, ours) == BOTH
+
+
+def test_an_index_for_a_few_packages(uv: Uv, ours: Path, index: str, tmp_path: Path) -> None:
+    """It has others of other versions, too; they are in nobody's way."""
+    for name, version in (("epsilon", "1.0+cu"), ("beta", "0.5")):
+        write_small_wheel(tmp_path / "few" / "links", name, version)
+    few = write_index(tmp_path / "few" / "simple", tmp_path / "few" / "links")
+    sources = '[tool.uv.sources]\nepsilon = { index = "few" }\n'
+    explicit = f'[[tool.uv.index]]\nname = "few"\nurl = "{few}"\nexplicit = true\n'
+    write_project(ours, sources + explicit, dependencies='["alpha", "epsilon"]')
+    lock_project(ours, index)
+    site = Uv(uv.layout, uv.runner, Index(default=uv.index.default, extra=(f"few={few}",)))
+    assert resolved(site, ours) == {**BOTH, "epsilon": "1.0+cu"}
 
 
 def test_nobody_elses_settings_are(
