@@ -133,7 +133,7 @@ def _compile(
 
 
 def _check_conditions(spec: EnvironmentSpec, sources: Sources, interpreter: markers.Interpreter) -> None:
-    """Raise UvnasError where the interpreter is none that the ready-made lock is for."""
+    """Raise UvnasError where the interpreter is none that its lock, made by others, is for."""
     problems = [
         problem
         for problem, when, must in sources.conditions
@@ -147,7 +147,10 @@ def _applying(
     spec: EnvironmentSpec, packages: t.Sequence[locks.Package], interpreter: markers.Interpreter
 ) -> list[locks.Package]:
     """Those of ``packages`` that are meant for the interpreter. Raises UvnasError where none is, or one twice."""
-    kept = [without_marker(package) for package in packages if interpreter.fulfils(package.marker)]
+    try:
+        kept = [without_marker(package) for package in packages if interpreter.fulfils(package.marker)]
+    except UvnasError as error:
+        raise UvnasError(f"environment {spec.name}: its lock has a marker that cannot be decided: {error}") from error
     if packages and not kept:
         raise UvnasError(
             f"environment {spec.name}: none of the {len(packages)} packages of its lock is meant for its Python on "
