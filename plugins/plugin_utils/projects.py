@@ -53,8 +53,8 @@ def project_sources(path: str, spec: EnvironmentSpec, index: Index | None = None
     conditions = requires_python(lock.requires_python, f"{root} is", "", spec.python)
     undeclared = _undeclared(project, index)
     values = markers.declared(spec.python)
-    surely = lock.surely([each.name for each in chosen], spec.extras, spec.groups, values)
-    problems = [problem for each in surely if (problem := lock.problem(each, undeclared))]
+    surely = lock.surely([each.name for each in chosen if each.name], spec.extras, spec.groups, values)
+    problems = [problem for each, why in surely if (problem := lock.problem(each, why, undeclared))]
     if problems:
         raise SpecError(f"{root} cannot be installed: " + "; ".join(sorted(problems)))
     top = os.path.commonpath([*own, *beside])

@@ -98,25 +98,27 @@ class UvLock:
 
     def surely(
         self, names: t.Iterable[str], extras: t.Collection[str], groups: t.Collection[str], values: markers.Values
-    ) -> list[dict[str, t.Any]]:
+    ) -> list[tuple[dict[str, t.Any], str]]:
         """The packages, less own code, that these of its own ask for, with extras and groups, whatever the builder is.
 
-        What depends on more than ``values`` is left to the builder. Raises SpecError where it is no lock of uv.
+        Each with the extra or the group that it is there for, if it is for one. What depends on more than ``values`` is
+        left to the builder. Raises SpecError where it is no lock of uv.
         """
-        found: dict[int, dict[str, t.Any]] = {}
+        found: dict[int, tuple[dict[str, t.Any], str]] = {}
         seen: set[tuple[int, str]] = set()
-        todo: list[dict[str, t.Any]] = []
-        extras, groups = set(map(normalize, extras)), set(map(normalize, groups))
+        groups = set(map(normalize, groups))
+        todo: list[tuple[str, dict[str, t.Any]]] = []
+        tables = [self._table(self._table(self.data, "manifest"), "dependency-groups")]
         for name in names:
-            for package in self._candidates({"name": name}):
-                todo.append({"name": name, "extra": list(extras)})
-                for group, edges in self._table(package, "dev-dependencies").items():
-                    todo += self._tables({group: edges}, group) if normalize(group) in groups else []
-        of_root = self._table(self._table(self.data, "manifest"), "dependency-groups")
-        for group in of_root:
-            todo += self._tables(of_root, group) if normalize(group) in groups else []
+            tables += [self._table(package, "dev-dependencies") for package in self._candidates({"name": name})]
+        for table in tables:
+            for group in (group for group in table if normalize(group) in groups):
+                todo += [(f" (of group {group})", edge) for edge in self._tables(table, group)]
+        for name in names:
+            todo += [(f" (of extra {extra})", {"name": name, "extra": [normalize(extra)]}) for extra in extras]
+            todo.append(("", {"name": name}))
         while todo:
-            edge = todo.pop()
+            why, edge = todo.pop()
             candidates = self._candidates(edge)
             if len(candidates) != 1 or not self._holds(edge, values):
                 continue
@@ -127,17 +129,18 @@ class UvLock:
                     continue
                 seen.add((id(package), str(extra)))
                 optional = self._table(package, "optional-dependencies")
-                todo += self._tables(optional, str(extra)) if extra else self._tables(package, "dependencies")
+                edges = self._tables(optional, str(extra)) if extra else self._tables(package, "dependencies")
+                todo += [(why, each) for each in edges]
             if not set(_OWN) & set(self._table(package, "source")):
-                found[id(package)] = package
+                found.setdefault(id(package), (package, why))
         return list(found.values())
 
-    def problem(self, package: t.Mapping[str, t.Any], undeclared: t.Mapping[str, str]) -> str | None:
-        """Why a package cannot be installed on a share; None where it can.
+    def problem(self, package: t.Mapping[str, t.Any], why: str, undeclared: t.Mapping[str, str]) -> str | None:
+        """Why a package cannot be installed on a share; None where it can. ``why`` is what it is there for.
 
         ``undeclared`` are the names of indexes, by their normalized URL, that the site says nothing of.
         """
-        name, source = str(package["name"]), self._table(package, "source")
+        name, source = f"{package['name']}{why}", self._table(package, "source")
         if "git" in source:
             return f"{name} comes from git ({scrub(str(source['git']))}), which has no hash: {_HINTS['git']}"
         if "path" in source:

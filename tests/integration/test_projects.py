@@ -98,7 +98,7 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(site: Site, i
     for env, said in (
         (
             {"project": "wrong", "groups": ["git"]},
-            "tool comes from git (https://git.example.org/tool#1234), which",
+            "tool (of group git) comes from git (https://git.example.org/tool#1234), which",
         ),
         ({"project": "wrong", "extras": ["gpu"]}, "wrong has no extra gpu; it has no extras"),
         ({"project": "wrong", "groups": ["ci"]}, "wrong has no group ci; those there are: git"),

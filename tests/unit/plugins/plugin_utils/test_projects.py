@@ -358,15 +358,18 @@ def test_what_cannot_be_installed_is_refused_by_name_where_it_is_wanted(
     assert resolved(uv, ours, unchecked) == BOTH
     assert resolved(uv, ours, unchecked, groups=("windows",)) == BOTH
     for group, problem in {
-        "git": r"ours cannot be installed: delta comes from git \(file://.*\), which has no hash: publish it",
-        "file": r"vendor is the file vendor-1.0-py3-none-any.whl, which the builder does not have: put it into",
-        "foreign": r"gamma comes from the project's index other \(.*\), which uvnas_index does not have: .*other=https",
+        "git": r"ours cannot be installed: delta \(of group git\) comes from git \(file://.*\), which has no",
+        "file": r"vendor \(of group file\) is the file vendor-1.0-py3-none-any.whl, which the builder does not",
+        "foreign": r"gamma \(of group foreign\) comes from the project's index other \(.*\), which .*other=https",
     }.items():
         with pytest.raises(SpecError, match=problem):
             resolved(uv, ours, groups=(group,))
     flat = Index(extra=(f"flat={tmp_path}/flat", f"other={uv.index.default}"), default=uv.index.default)
     site = Uv(uv.layout, uv.runner, flat)
-    with pytest.raises(SpecError, match="plain was locked without hashes by its index: use an index that lists hashes"):
+    with pytest.raises(
+        SpecError,
+        match=r"plain \(of group plain\) was locked without hashes by its index: use an index that lists hashes",
+    ):
         resolved(site, ours, groups=("plain",))
     assert resolved(site, ours, unchecked, groups=("foreign",)) == {**BOTH, "gamma": "1.0"}
     # What is known on the builder only is refused there, as early.
