@@ -62,8 +62,8 @@ def export(
     warnings = []
     if sources.dynamic:
         warnings.append(
-            "it was not checked that uv.lock is up to date, as nobody knows what these depend on who does not have or "
-            f"build them: {_some(sources.dynamic)}"
+            "uv.lock was taken as it is: to tell whether it is up to date, these would have to be built or at hand: "
+            f"{_some(sources.dynamic)}"
         )
     own = tuple("its root" if path == "." else path for path in own if sources.package or path != ".")
     if len(own) > (sources.package != "" and "its root" not in own):
