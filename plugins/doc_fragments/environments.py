@@ -93,13 +93,18 @@ options:
           - Directory of a project with C(pyproject.toml) and C(uv.lock), on the controller.
           - Its locked dependencies are installed, not its own code.
         type: str
+      package:
+        description: The member of the project's workspace that is meant, by its name, as with uv's C(--package). By
+          default what is in the directory O(environments[].project).
+        type: str
       extras:
-        description: Extras of the project.
+        description: Extras of the project, or of a C(pylock.toml).
         type: list
         elements: str
         default: []
       groups:
-        description: Dependency groups of the project. None by default.
+        description: Dependency groups of the project, or of a C(pylock.toml). None by default, or those that the
+          C(pylock.toml) says are.
         type: list
         elements: str
         default: []

@@ -35,6 +35,7 @@ ENVIRONMENT_KEYS: Spec = {
     "build_constraints": _TEXTS,
     "build_constraints_files": _TEXTS,
     "project": _TEXT,
+    "package": _TEXT,
     "extras": _TEXTS,
     "groups": _TEXTS,
     "lock": _TEXT,

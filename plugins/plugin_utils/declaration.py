@@ -12,10 +12,11 @@ import typing as t
 from ..module_utils.env.lock.file import LockText, parse
 from ..module_utils.env.lock.plan import Input
 from ..module_utils.env.lock.pylock import from_pylock
-from ..module_utils.env.spec import EnvironmentSpec, Sources, spec_digest
+from ..module_utils.env.spec import Condition, EnvironmentSpec, Sources, spec_digest
 from ..module_utils.errors import SpecError, UvnasError
 from ..module_utils.host import files
-from .projects import build_constraints, project_files
+from ..module_utils.uv.command import Index
+from .projects import project_sources
 from .requirements import Reader, check_ready_lock
 from .texts import read, toml
 
@@ -26,6 +27,8 @@ class Declaration:
 
     files_dir: str
     lock_dir: str | None = None
+    # Where packages of the site come from; None where that is not known, so that nothing is said about it.
+    index: Index | None = None
 
     def inputs(
         self, specs: t.Iterable[EnvironmentSpec], index_settings: t.Mapping[str, str], *, check_locks: bool = False
@@ -62,12 +65,12 @@ class Declaration:
         builds += [reader.file(self._path(path), "build_constraints") for path in spec.build_constraints_files]
         if spec.project is not None:
             reader.check()
-            project = project_files(self._path(spec.project))
-            builds += build_constraints(project[0][1], os.path.join(self._path(spec.project), project[0][0]))
-            return Sources(project=project, build_constraints=tuple(builds))
+            found = project_sources(self._path(spec.project), spec, self.index)
+            return dataclasses.replace(found, build_constraints=(*builds, *found.build_constraints))
         if spec.lock is not None:
             reader.check()
-            return Sources(lock=self._ready_lock(spec.lock), build_constraints=tuple(builds))
+            lock, conditions = self._ready_lock(spec)
+            return Sources(lock=lock, conditions=conditions, build_constraints=tuple(builds))
         requirements = reader.inline("requirements", spec.requirements)
         requirements += [reader.file(self._path(path), "requirements") for path in spec.requirements_files]
         constraints = reader.inline("constraints", spec.constraints) + reader.constraints
@@ -110,16 +113,18 @@ class Declaration:
     def _path(self, path: str) -> str:
         return os.path.join(self.files_dir, os.path.expanduser(path))
 
-    def _ready_lock(self, path: str) -> str:
-        """A lock that somebody made, in requirements format."""
-        path = self._path(path)
+    def _ready_lock(self, spec: EnvironmentSpec) -> tuple[str, tuple[Condition, ...]]:
+        """A lock that somebody made, in requirements format, and what the interpreter has to fulfil for it."""
+        path = self._path(spec.lock or "")
         text = read(path)
+        conditions: tuple[Condition, ...] = ()
         if path.endswith(".toml") and os.path.basename(path) != "pyproject.toml":
-            text = from_pylock(toml(text, path), what=path)
+            data = toml(text, path)
+            text, conditions = from_pylock(data, what=path, python=spec.python, extras=spec.extras, groups=spec.groups)
         else:
             check_ready_lock(text, path)
         parse(text, what=path)
-        return text
+        return text, conditions
 
 
 def _check_kept(kept: LockText) -> None:

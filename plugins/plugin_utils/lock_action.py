@@ -74,7 +74,8 @@ class LockAction(ControllerAction):
         return result
 
     def _declaration(self, args: dict[str, t.Any]) -> Declaration:
-        return Declaration(args["files_dir"] or self._loader.get_basedir(), args["lock_dir"])
+        directory = args["files_dir"] or self._loader.get_basedir()
+        return Declaration(directory, args["lock_dir"], Index.from_params(args["index"]))
 
     @contextlib.contextmanager
     def _only_one(self, args: dict[str, t.Any]) -> t.Iterator[None]:

@@ -112,7 +112,7 @@ class Declarations:
         if specs is not None:  # They ask for Pythons, too.
             of_python = once(_pythons, *_PYTHONS, names=[share["name"] for share in built])
         if specs is not None and built:
-            once(_files, "uvnas_envs", "uvnas_shares", "uvnas_files_dir", "uvnas_lock_dir")
+            once(_files, "uvnas_envs", "uvnas_shares", "uvnas_files_dir", "uvnas_lock_dir", "uvnas_index")
         if problems:
             return {}, problems
         shares = {share["name"]: share for share in values["uvnas_shares"]}
@@ -174,7 +174,8 @@ def _environments(given: Values) -> list[EnvironmentSpec]:
 
 def _files(given: Values) -> None:
     specs = _environments({**given, "uvnas_upgrade": []})
-    declaration = Declaration(given["uvnas_files_dir"], given["uvnas_lock_dir"] or None)
+    index = Index.from_params(given["uvnas_index"])
+    declaration = Declaration(given["uvnas_files_dir"], given["uvnas_lock_dir"] or None, index)
     declaration.inputs([spec for spec in specs if spec.present], {}, check_locks=True)
 
 

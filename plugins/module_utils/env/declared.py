@@ -162,14 +162,13 @@ def _source_problems(spec: EnvironmentSpec) -> t.Iterator[str]:
         yield "it has no source; give requirements, requirements_files, project or lock"
     if len(given) > 1:
         yield f"it has {len(given)} sources ({' and '.join(given)}); give one"
-    if given == ["requirements"]:
-        extra = [key for key in ("extras", "groups") if getattr(spec, key)]
-        if extra:
-            yield f"{' and '.join(extra)} can be used with project only"
-    elif given:
+    of_locks = [key for key in ("extras", "groups") if getattr(spec, key)]
+    if of_locks and not (spec.project is not None or (spec.lock or "").endswith(".toml")):
+        yield f"{' and '.join(of_locks)} can be used with project or a pylock.toml only"
+    if spec.package is not None and spec.project is None:
+        yield "package can be used with project only"
+    if given and given != ["requirements"]:
         resolver = ("constraints", "constraints_files", "overrides", "overrides_files", "exclude_newer")
         extra = [key for key in resolver if getattr(spec, key)]
-        if given == ["lock"]:
-            extra += [key for key in ("extras", "groups") if getattr(spec, key)]
         if extra:
             yield f"{' and '.join(extra)} cannot be used with {given[0]}, which is resolved already"

@@ -32,6 +32,7 @@ class EnvironmentSpec:
     build_constraints: tuple[str, ...] = ()
     build_constraints_files: tuple[str, ...] = ()
     project: t.Optional[str] = None
+    package: t.Optional[str] = None
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     lock: t.Optional[str] = None
@@ -82,6 +83,17 @@ class EnvironmentSpec:
         return {"UV_TORCH_BACKEND": self.torch_backend} if self.torch_backend else {}
 
 
+class Condition(t.NamedTuple):
+    """What an interpreter has to fulfil for a lock to be used, as markers: where ``when`` holds, ``must`` has to, too.
+
+    Without ``when`` it always has to. ``problem`` is what to say if it does not.
+    """
+
+    problem: str
+    when: str
+    must: str
+
+
 @dataclasses.dataclass(frozen=True)
 class Sources:
     """The texts that an environment is resolved from, wherever they came from: the inventory or files.
@@ -94,10 +106,18 @@ class Sources:
     overrides: tuple[tuple[str, str], ...] = ()
     # Of what packages are built with.
     build_constraints: tuple[tuple[str, str], ...] = ()
-    # Of a project: paths relative to it, pyproject.toml and uv.lock among them.
+    # Of a project: its pyproject.toml and uv.lock, and the pyproject.toml of what lies in it and beside it.
     project: tuple[tuple[str, str], ...] = ()
+    # Where among these files uv.lock lies.
+    directory: str = ""
+    # The member of its workspace that is meant; empty for what lies beside uv.lock.
+    package: str = ""
+    # What has to be there or to be built for anybody to know what it depends on, and so whether uv.lock is up to date.
+    dynamic: tuple[str, ...] = ()
     # A ready-made lock, in requirements format.
     lock: t.Optional[str] = None
+    # What the interpreter has to fulfil for that.
+    conditions: tuple[Condition, ...] = ()
 
     def as_dict(self) -> dict[str, t.Any]:
         return dataclasses.asdict(self)
@@ -109,8 +129,21 @@ class Sources:
         if not (lock is None or is_text(lock)):
             raise SpecError("sources: lock is no text")
         keys = ("requirements", "constraints", "overrides", "build_constraints", "project")
-        texts = {key: _files(data, key) for key in keys}
-        return cls(**texts, lock=lock)
+        files = {key: _files(data, key) for key in keys}
+        directory, package = (data.get(key) or "" for key in ("directory", "package"))
+        dynamic, conditions = (data.get(key) or () for key in ("dynamic", "conditions"))
+        if not (_are_texts([directory, package]) and _are_texts(dynamic)) or leads_out(directory):
+            raise SpecError("sources: what they say of a project is damaged")
+        if not (isinstance(conditions, (list, tuple)) and all(_are_texts(each, 3) for each in conditions)):
+            raise SpecError("sources: what they say of conditions is damaged")
+        return cls(
+            **files,
+            directory=directory,
+            package=package,
+            dynamic=tuple(dynamic),
+            lock=lock,
+            conditions=tuple(Condition(*each) for each in conditions),
+        )
 
 
 def spec_digest(spec: EnvironmentSpec, sources: Sources, index_settings: t.Mapping[str, str]) -> str:
@@ -135,6 +168,9 @@ def spec_digest(spec: EnvironmentSpec, sources: Sources, index_settings: t.Mappi
     }
     if spec.glibc and spec.project is None and spec.lock is None:  # Those two are not resolved for any platform.
         what["glibc"] = spec.glibc
+    what.update({key: getattr(sources, key) for key in ("directory", "package") if getattr(sources, key)})
+    if sources.conditions:
+        what["conditions"] = [[each.when, each.must] for each in sources.conditions]
     if sources.build_constraints:
         what["build_constraints"] = [significant_lines(text) for _name, text in sources.build_constraints]
     return of_data(what)
@@ -146,6 +182,11 @@ def significant_lines(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
+def leads_out(path: str) -> bool:
+    """Whether a path may lead out of the directory that it starts at."""
+    return os.path.isabs(path) or ".." in path.split("/")
+
+
 def _files(data: t.Mapping[str, t.Any], key: str) -> tuple[tuple[str, str], ...]:
     """Names and texts of files, as Sources.as_dict() has them under ``key``. Raises SpecError."""
     found = data.get(key) or ()
@@ -155,9 +196,15 @@ def _files(data: t.Mapping[str, t.Any], key: str) -> tuple[tuple[str, str], ...]
         if not (isinstance(file, (list, tuple)) and len(file) == 2 and all(map(is_text, file))):
             raise SpecError(f"sources: {key} has something else in it than names and texts of files")
         # Each is written to a directory of its own, and nowhere else.
-        if os.path.isabs(file[0]) or ".." in file[0].split("/"):
+        if leads_out(file[0]):
             raise SpecError(f"sources: {key} has {file[0]!r}, which leads out of its directory")
     return tuple((name, text) for name, text in found)
+
+
+def _are_texts(value: t.Any, count: t.Optional[int] = None) -> bool:
+    """Whether ``value`` is a list of texts, and that many."""
+    is_list = isinstance(value, (list, tuple)) and (count is None or len(value) == count)
+    return is_list and all(map(is_text, value))
 
 
 def _frozen(value: t.Any) -> t.Any:

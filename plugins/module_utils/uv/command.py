@@ -153,6 +153,14 @@ class Uv:
             **{name: str(value) for name, value in self.extra_variables.items()},
         }
 
+    def pinned_variables(self) -> dict[str, str]:
+        """Further ones for what is pinned and hashed: it may come from whichever index has that version of it.
+
+        The first one that has a package at all may be one for a few packages, and have others of other versions.
+        """
+        several = self.index.extra and not self.index.strategy
+        return {"UV_INDEX_STRATEGY": "unsafe-best-match"} if several else {}
+
     def public_variables(self) -> dict[str, str]:
         """Those for programs that are not uv, and not trusted with what uv knows: nothing of uv's, and no secret."""
         known, _settings = config.split(self.variables())
@@ -173,6 +181,11 @@ class Uv:
         settings += config.build_variables(build_variables or {})
         told = config.ARGUMENTS if settings else ()
         return self.runner.run(self._argv((*told, *args)), variables=known, cwd=cwd, stdin=settings or None)
+
+    def run_alone(self, *args: str, variables: t.Mapping[str, str], cwd: str) -> Completed:
+        """Run ``uv args…`` with nothing of what the site tells uv, but with ``variables``."""
+        known = {**self.public_variables(), **variables}
+        return self.runner.run(self._argv(args), variables=known, cwd=cwd)
 
     def check(
         self,

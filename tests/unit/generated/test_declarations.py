@@ -18,6 +18,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import Envi
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.identity import parse_identity
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share, parse_shares
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Index
 from ansible_collections.uvnas.cluster.plugins.plugin_utils import work
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.declaration import Declaration
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.variables import options
@@ -58,20 +59,61 @@ FILES = {
     "files/lock.txt": LOCK,
     "files/pylock.toml": f"""\
 lock-version = "1.0"
+requires-python = ">=3.9"
+environments = ["sys_platform == 'linux'"]
+dependency-groups = ["eval"]
+extras = ["gpu"]
 [[packages]]
 name = "alpha"
 version = "2.1"
+marker = "'gpu' in extras or 'eval' not in dependency_groups"
 wheels = [{{url = "https://x/alpha.whl", hashes = {{sha256 = "{"2" * 64}"}}}}]
 """,
     "projects/x/pyproject.toml": """\
 [project]
 name = "x"
 version = "1.0"
+[project.optional-dependencies]
+gpu = ["beta"]
+[dependency-groups]
+eval = ["gamma"]
+[tool.uv]
+index = [{name = "more", url = "https://more.example.org/simple"}]
 [tool.uv.workspace]
 members = ["packages/*"]
 exclude = ["packages/old"]
 """,
-    "projects/x/uv.lock": 'version = 1\nrequires-python = ">=3.12"\n',
+    "projects/x/uv.lock": """\
+version = 1
+requires-python = ">=3.12"
+[manifest]
+members = ["x", "y"]
+[manifest.dependency-groups]
+eval = [{ name = "beta" }]
+[[package]]
+name = "beta"
+version = "2.1"
+source = { registry = "https://index.example.org/simple" }
+dependencies = [{ name = "gamma", marker = "sys_platform == 'linux'" }]
+wheels = [{ url = "https://x/beta.whl", hash = "sha256:22" }]
+[[package]]
+name = "gamma"
+version = "1"
+source = { registry = "https://index.example.org/simple" }
+sdist = { url = "https://x/gamma.tar.gz", hash = "sha256:22" }
+[[package]]
+name = "x"
+version = "0.9"
+source = { editable = "." }
+[package.optional-dependencies]
+gpu = [{ name = "beta", extra = ["fast"] }]
+[package.dev-dependencies]
+eval = [{ name = "gamma" }]
+[[package]]
+name = "y"
+version = "1.0"
+source = { editable = "packages/y" }
+""",
     "projects/x/packages/y/pyproject.toml": '[project]\nname = "y"\nversion = "1.0"\n',
     "locks/train.txt": '# uvnas.cluster lock: {"format": 1, "spec": "5"}\n' + LOCK,
 }
@@ -193,7 +235,11 @@ INPUT: dict[str, t.Any] = {
     "sources": {
         "requirements": [["a.in", "six\n"]],
         "project": [["pyproject.toml", ""], ["x/uv.lock", ""]],
+        "directory": "x",
+        "package": "y",
+        "dynamic": ["z"],
         "lock": None,
+        "conditions": [["it is for another Python", "", "python_version < '3'"]],
     },
     "kept": {"text_digest": "1" * 64, "spec_digest": None, "text": LOCK},
     "want_text": False,
@@ -203,6 +249,7 @@ INPUT: dict[str, t.Any] = {
 @given(damaged(SPEC), damaged(INPUT))
 @example(SPEC, {"spec_digest": "", "sources": {"project": [["../../../tmp/x", ""]]}})
 @example(SPEC, {"spec_digest": "", "sources": {"project": [["/tmp/x", ""]]}})
+@example(SPEC, {"spec_digest": "", "sources": {"project": [["x", ""]], "directory": "../.."}})
 def test_what_a_host_is_told(spec: t.Any, known: t.Any) -> None:
     attempt(lambda: EnvironmentSpec.from_dict(spec if isinstance(spec, dict) else {}), "environment")
     found = attempt(lambda: Input.from_dict(known if isinstance(known, dict) else {}, "train"), "inputs", "sources")
@@ -211,6 +258,7 @@ def test_what_a_host_is_told(spec: t.Any, known: t.Any) -> None:
         assert not name.startswith("/")
         assert ".." not in name.split("/")
         assert (name + text).encode() is not None
+    assert ".." not in (sources or Sources()).directory.split("/")
 
 
 @given(damaged({"layout": 1, "name": "nas_a", "id": "6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a"}))
@@ -237,9 +285,10 @@ def test_files_of_an_inventory(tmp_path_factory: pytest.TempPathFactory, damage:
     (root / damage[0]).write_bytes(damage[1].encode(errors="surrogatepass"))
     envs = [*ENVS, {"name": "pylock", "python": "3.12", "lock": "files/pylock.toml"}]
     specs = [spec for spec in parse_environments(envs) if spec.present]
-    declaration = Declaration(str(root), str(root / "locks"))
+    declaration = Declaration(str(root), str(root / "locks"), Index())
     inputs = attempt(
-        lambda: declaration.inputs(specs, {}, check_locks=True), str(root / damage[0]), "includes itself", "cannot read"
+        lambda: declaration.inputs(specs, {}, check_locks=True),
+        *(str(root / damage[0]), str(root / "projects" / "x"), "includes itself", "cannot read"),
     )
     for known in (inputs or {}).values():
         json.dumps(known.as_dict(with_texts=True)).encode()

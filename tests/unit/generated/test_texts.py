@@ -122,11 +122,17 @@ def test_requirements_files_are_read_in_lines(text: str) -> None:
 PYLOCK: dict[str, t.Any] = {
     "lock-version": "1.0",
     "created-by": "uv",
+    "requires-python": ">=3.9",
+    "environments": ["sys_platform == 'linux'", "python_full_version >= '3.12.4'"],
+    "dependency-groups": ["dev", "test"],
+    "default-groups": ["test"],
+    "extras": ["gpu"],
     "packages": [
         {
             "name": "alpha",
             "version": "2.1",
-            "marker": "python_version >= '3.8'",
+            "marker": "python_version >= '3.8' and ('dev' in dependency_groups or 'gpu' not in extras)",
+            "requires-python": ">=3.12.2",
             "wheels": [{"url": "https://x/alpha.whl", "hashes": {"sha256": "1" * 64}}],
             "sdist": {"url": "https://x/alpha.tar.gz", "hashes": {"sha256": "2" * 64}},
         },
@@ -139,7 +145,12 @@ PYLOCK: dict[str, t.Any] = {
 @given(damaged({**PYLOCK, "packages": PYLOCK["packages"][:2]}) | damaged(PYLOCK))
 def test_pylock(data: t.Any) -> None:
     table = data if isinstance(data, dict) else {}
-    attempt(lambda: locks.parse(from_pylock(table, what="pylock.toml"), what="pylock.toml"), "pylock.toml")
+
+    def read() -> locks.Lock:
+        text, _conditions = from_pylock(table, what="pylock.toml", python="3.12", groups=["dev"])
+        return locks.parse(text, what="pylock.toml")
+
+    attempt(read, "pylock.toml")
 
 
 MANIFEST = shares.manifest(

@@ -117,6 +117,7 @@ def install(
     What failed is the result.
     """
     todo = turns(lock)
+    variables = {**uv.pinned_variables(), **variables}
     with tempfile.TemporaryDirectory(prefix="uvnas-") as scratch:
         done = None
         if built:

@@ -108,7 +108,7 @@ class Finder:
             "--python", self.interpreter, *self._platform(), *self._no_binary(),
             self._write("suspects.in", [package.pin for package in packages]),
         ]  # fmt: skip
-        variables = self.spec.uv_variables()
+        variables = {**self.uv.pinned_variables(), **self.spec.uv_variables()}  # Nothing is resolved, nor built.
         # What has just been resolved is in the cache.
         done = self.uv.run(*args, variables={**variables, "UV_OFFLINE": "1"}, cwd=self.scratch)
         if done.rc != 0:

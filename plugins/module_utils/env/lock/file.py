@@ -199,9 +199,9 @@ def parse(text: str, *, what: str, hint: str = _HINT) -> Lock:
 def _packages(text: str, problems: list[str]) -> tuple[Package, ...]:
     """The packages in a requirements file; what is wrong with it is added to ``problems``."""
     packages = []
-    for entry in _entries(text):
-        logical = _logical(entry)
-        requirement, *options = re.split(r"(?=\s--hash)", " " + logical, maxsplit=1)
+    for entry in entries(text):
+        line = logical(entry)
+        requirement, *options = re.split(r"(?=\s--hash)", " " + line, maxsplit=1)
         requirement, rest = requirement.strip(), "".join(options)
         match = _PINNED.match(requirement) or _DIRECT.match(requirement)
         between = _HASH.split(rest)
@@ -210,7 +210,7 @@ def _packages(text: str, problems: list[str]) -> tuple[Package, ...]:
         if not match:
             problems.append(f"{scrub(requirement)!r} is not pinned (name==version)")
             continue
-        if has_credentials(logical):
+        if has_credentials(line):
             problems.append(f"{scrub(requirement)!r} has credentials in its URL, which would be on the share")
             continue
         if not hashes:
@@ -287,12 +287,12 @@ def render(
     known: dict[str, t.Any] = {"format": 1, "environment": environment, "python": python, "spec": spec_digest}
     known.update(glibc=glibc, packages=len(packages))
     header = json.dumps({key: value for key, value in known.items() if value is not None}, sort_keys=True)
-    entries = [package.text for package in sorted(packages, key=lambda package: package.name)]
-    body = "\n".join([*entries, *(build.text for build in builds)])
+    texts = [package.text for package in sorted(packages, key=lambda package: package.name)]
+    body = "\n".join([*texts, *(build.text for build in builds)])
     return f"{_HEADER}{header}\n{body}\n" if body else f"{_HEADER}{header}\n"
 
 
-def _entries(text: str) -> t.Iterator[str]:
+def entries(text: str) -> t.Iterator[str]:
     """The entries of a requirements file: each with its continuation lines and the comments right below it.
 
     Only what comes after a line that ends with ``\\`` continues it, for uv too, however it is indented. Comments before
@@ -313,7 +313,7 @@ def _entries(text: str) -> t.Iterator[str]:
         yield "\n".join(entry)
 
 
-def _logical(entry: str) -> str:
+def logical(entry: str) -> str:
     """An entry as one line, without comments and continuation marks."""
     lines = [_code(line) for line in entry.split("\n")]
     return " ".join(filter(None, [(line[:-1] if line.endswith("\\") else line).strip() for line in lines]))

@@ -1,50 +1,153 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``pylock.toml`` (PEP 751), as a lock in requirements format."""
+"""``pylock.toml`` (PEP 751, and PyPA's specification of it), as a lock in requirements format.
+
+What depends on extras and groups is decided here, and what depends on the interpreter as far as the inventory says
+which one that is. The rest is left to the builder: as markers, and as conditions.
+"""
 
 from __future__ import annotations
 
+import re
 import typing as t
 
-from ...errors import UvnasError
+from ...errors import SpecError, UvnasError
+from ...uv.wheel import normalize
+from ..spec import Condition
+from . import markers
+from .fit import check_known, requires_python
+
+_HINT = "Publish it to an index, or lock an archive of it."
+_KINDS = ("vcs", "directory", "archive", "wheels", "sdist")
 
 
-def from_pylock(data: t.Mapping[str, t.Any], *, what: str) -> str:
-    """The requirements-format text of a ``pylock.toml`` (PEP 751), given as parsed TOML.
+def from_pylock(
+    data: t.Mapping[str, t.Any],
+    *,
+    what: str,
+    python: str,
+    extras: t.Sequence[str] = (),
+    groups: t.Sequence[str] = (),
+) -> tuple[str, tuple[Condition, ...]]:
+    """The requirements-format text of a ``pylock.toml``, given as parsed TOML, and what the interpreter has to fulfil.
 
     Packages from an index become pins with all the hashes that the file has for them; an archive becomes a direct
-    reference. Raises UvnasError for what cannot be hashed: directories and version control.
+    reference. Without ``groups`` they are the file's default ones. Raises UvnasError for what cannot be hashed:
+    directories and version control; and where it is not for ``python``.
     """
     if str(data.get("lock-version", "")).split(".", maxsplit=1)[0] != "1":
         raise UvnasError(f"{what} is not a pylock.toml of version 1")
-    lines = []
-    for position, package in enumerate(_tables(data, "packages", what), 1):
+    values = {**markers.declared(python), **_chosen(data, what, extras, groups)}
+    conditions = [*requires_python(_text(data, "requires-python", what), f"{what} is", "", python)]
+    conditions += _environments(data, what, python)
+    packages = _tables(data, "packages", what)
+    lines: list[str] = []
+    surely: set[str] = set()
+    for position, package in enumerate(packages, 1):
         name = package.get("name")
         if not isinstance(name, str):
             raise UvnasError(f"{what}: package number {position} has no name")
-        marker = f" ; {package['marker']}" if package.get("marker") else ""
-        kinds = [kind for kind in ("directory", "vcs") if kind in package]
-        if kinds:
-            raise UvnasError(
-                f"{what}: package {name} comes from a {kinds[0]}, which has no hash",
-                hint="Publish it to an index, or lock an archive of it.",
-            )
-        files = [*_tables(package, "wheels", what), *_table(package, "sdist", what)]
-        reference = f"=={package.get('version')}"
-        if "archive" in package:
-            files = _table(package, "archive", what)
-            reference = f" @ {files[0].get('url')}"
-        hashes = sorted(
-            f"{algorithm}:{value}"
-            for file in files
-            for each in _table(file, "hashes", what)
-            for algorithm, value in each.items()
+        marker = markers.simplified(_marker(package.get("marker", ""), f"{what}: package {name}"), values)
+        if marker == markers.NEVER:
+            continue
+        when = "" if marker == markers.ALWAYS else str(marker)
+        of_package = _text(package, "requires-python", what)
+        conditions += requires_python(of_package, f"{what}: package {name} is", when, python)
+        if not when and normalize(name) in surely:
+            raise UvnasError(f"{what}: package {name} would be installed more than once")
+        surely |= set() if when else {normalize(name)}
+        lines.append(_line(package, name, when, what))
+    if packages and not lines:
+        wanted = [f"{kind} {', '.join(each) or '(none)'}" for kind, each in (("extras", extras), ("groups", groups))]
+        raise SpecError(
+            f"{what}: none of its {len(packages)} packages is meant for Python {python} on Linux with "
+            f"{' and '.join(wanted)}",
+            hint="`requirements: []` is an environment without packages.",
         )
-        if not hashes or "None" in reference:
-            raise UvnasError(f"{what}: package {name} has no version or no hash")
-        lines.append(f"{name}{reference}{marker} \\\n" + " \\\n".join(f"    --hash={value}" for value in hashes))
-    return "\n".join(lines) + "\n"
+    return "".join(f"{line}\n" for line in lines), tuple(conditions)
+
+
+def _chosen(
+    data: t.Mapping[str, t.Any], what: str, extras: t.Sequence[str], groups: t.Sequence[str]
+) -> dict[str, t.Collection[str]]:
+    """What a marker of the file finds in ``extras`` and ``dependency_groups``. Raises SpecError for unknown names."""
+    default = _texts(data, "default-groups", what)
+    known = {"extra": _texts(data, "extras", what), "group": [*_texts(data, "dependency-groups", what), *default]}
+    for kind, names in (("extra", extras), ("group", groups)):
+        check_known(names, known[kind], kind, what)
+    return {"extras": extras, "dependency_groups": groups or default}
+
+
+def _environments(data: t.Mapping[str, t.Any], what: str, python: str) -> list[Condition]:
+    """What the interpreter has to be for the file. Raises SpecError where it cannot."""
+    given = _texts(data, "environments", what)
+    if not given:
+        return []
+    every = markers.Joined("or", tuple(_marker(text, what) for text in given))
+    must = markers.simplified(every, markers.declared(python))
+    problem = f"{what} is for other environments ({' or '.join(given)})"
+    if must == markers.NEVER:
+        raise SpecError(f"{problem} than Python {python} on Linux")
+    return [] if must == markers.ALWAYS else [Condition(problem, "", str(must))]
+
+
+def _line(package: t.Mapping[str, t.Any], name: str, when: str, what: str) -> str:
+    """A package as an entry of a lock. Raises UvnasError."""
+    kinds = [kind for kind in _KINDS if kind in package]
+    if kinds[:1] in (["directory"], ["vcs"]):
+        raise UvnasError(f"{what}: package {name} comes from a {kinds[0]}, which has no hash", hint=_HINT)
+    if len(kinds) > 1 and kinds != ["wheels", "sdist"]:
+        raise UvnasError(f"{what}: package {name} has several sources: {', '.join(kinds)}")
+    files = [*_tables(package, "wheels", what), *_table(package, "sdist", what)]
+    reference = f"=={package.get('version') or _version_of_wheel(files)}"
+    if "archive" in package:
+        files = _table(package, "archive", what)
+        reference = f" @ {files[0].get('url')}"
+        if "path" in files[0] and "url" not in files[0]:
+            raise UvnasError(f"{what}: package {name} is a local file, which the builder does not have", hint=_HINT)
+    hashes = sorted(
+        f"{algorithm}:{value}"
+        for file in files
+        for each in _table(file, "hashes", what)
+        for algorithm, value in each.items()
+    )
+    if not hashes or "None" in reference:
+        raise UvnasError(f"{what}: package {name} has no version or no hash")
+    marker = f" ; {when}" if when else ""
+    return f"{name}{reference}{marker} \\\n" + " \\\n".join(f"    --hash={value}" for value in hashes)
+
+
+def _version_of_wheel(files: t.Iterable[t.Mapping[str, t.Any]]) -> t.Optional[str]:
+    """The version in the name of a wheel, for a package without one; None where there is no wheel."""
+    names = (str(file.get(key, "")).rpartition("/")[2] for file in files for key in ("name", "url", "path"))
+    found = (re.match(r"[^-]+-([^-]+)-.+\.whl\Z", name) for name in names)
+    return next((match[1] for match in found if match), None)
+
+
+def _marker(text: t.Any, what: str) -> markers.Marker:
+    if not isinstance(text, str):
+        raise UvnasError(f"{what}: its marker is no text")
+    try:
+        return markers.parse(text) if text.strip() else markers.ALWAYS
+    except UvnasError as error:
+        raise UvnasError(f"{what}: {error}") from error
+
+
+def _text(data: t.Mapping[str, t.Any], key: str, what: str) -> str:
+    """The text under ``key``; empty where it is missing. Raises UvnasError where it is something else."""
+    found = data.get(key, "")
+    if not isinstance(found, str):
+        raise UvnasError(f"{what}: {key} is no text")
+    return found
+
+
+def _texts(data: t.Mapping[str, t.Any], key: str, what: str) -> list[str]:
+    """The texts in a list under ``key``; none where it is missing. Raises UvnasError where it is something else."""
+    found = data.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise UvnasError(f"{what}: {key} is no list of texts")
+    return found
 
 
 def _tables(data: t.Mapping[str, t.Any], key: str, what: str) -> list[dict[str, t.Any]]:

@@ -16,11 +16,11 @@ import typing as t
 from ...errors import UvnasError
 from ...uv.command import Uv
 from ...uv.target import platform_arguments
-from ...uv.wheel import normalize
 from ..spec import EnvironmentSpec, Sources, significant_lines
 from . import file as locks
-from . import hashes
+from . import hashes, markers
 from .builds import Finder
+from .export import export
 
 # What "pip" in an environment means: a pinned, hashed package of its lock like any other.
 _SEED = (("seed.in", "pip\n"),)
@@ -49,19 +49,25 @@ def resolve(uv: Uv, request: Request, interpreter: str, prior: t.Optional[str]) 
     with tempfile.TemporaryDirectory(prefix="uvnas-") as scratch:
         finder = _finder(uv, request, interpreter, scratch, prior)
         compiled = functools.partial(_compile, uv, request, finder, interpreter, scratch, prior)
+        found = markers.Interpreter(uv.runner, interpreter)
+        _check_conditions(spec, sources, found)
         if spec.project is not None:
-            text = _export(uv, spec, sources, interpreter, scratch, warnings)
+            text, warnings = export(uv, spec, sources, interpreter, found.fulfils, scratch)
         elif spec.lock is not None:
             text = sources.lock or ""
         else:
             seeded = dataclasses.replace(sources, requirements=sources.requirements + (_SEED if spec.seed else ()))
             text = compiled(seeded)
+            if not significant_lines(text) and any(significant_lines(each) for _name, each in seeded.requirements):
+                warnings.append(
+                    f"environment {spec.name}: none of its requirements is meant for its Python on this platform: "
+                    "it is empty"
+                )
         lock = locks.parse(text, what=f"environment {spec.name}: its lock")
-        packages = hashes.limited(lock.packages, hashes.declared(sources), spec.name)
+        packages = _applying(spec, hashes.limited(lock.packages, hashes.declared(sources), spec.name), found)
         if spec.seed and "pip" not in {package.name for package in packages}:
             seed = compiled(Sources(requirements=_SEED))
             packages += locks.parse(seed, what="the lock of pip").packages
-        packages = _applying(uv, packages, interpreter, scratch)
         builds = finder.find(packages, lock.builds)
     text = locks.render(
         packages,
@@ -139,55 +145,39 @@ def _compile(
         return file.read()
 
 
-def _export(
-    uv: Uv, spec: EnvironmentSpec, sources: Sources, interpreter: str, scratch: str, warnings: list[str]
-) -> str:
-    """``uv export`` of a project: what its uv.lock says, for the extras and groups that are wanted."""
-    directory = os.path.join(scratch, "project")
-    for name, text in sources.project:
-        path = os.path.join(directory, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        _write(path, text)
-    # --locked has uv see that uv.lock is what pyproject.toml asks for, for which it wants the index.
-    state = "--frozen" if uv.index.offline else "--locked"
-    if uv.index.offline:
-        warnings.append(f"environment {spec.name}: offline, so it was not checked that its uv.lock is up to date")
-    args = ["--quiet", state, "--no-header", "--no-emit-local", "--no-default-groups", "--python", interpreter]
-    args += [part for extra in spec.extras for part in ("--extra", extra)]
-    args += [part for group in spec.groups for part in ("--group", group)]
-    done = uv.check(
-        "export",
-        *args,
-        message=f"environment {spec.name}: the lock of its project cannot be used",
-        hint="If uv.lock is out of date, run `uv lock` in the project and commit the result.",
-        variables=spec.uv_variables(),
-        cwd=directory,
-    )
-    return done.stdout
+def _check_conditions(spec: EnvironmentSpec, sources: Sources, interpreter: markers.Interpreter) -> None:
+    """Raise UvnasError where the interpreter is none that its lock, made by others, is for."""
+    problems = [
+        problem
+        for problem, when, must in sources.conditions
+        if interpreter.fulfils(when) and not interpreter.fulfils(must)
+    ]
+    if problems:
+        raise UvnasError(f"environment {spec.name}: its Python is another one: {'; '.join(problems)}")
 
 
-def _applying(uv: Uv, packages: list[locks.Package], interpreter: str, scratch: str) -> list[locks.Package]:
-    """Those of ``packages`` whose marker holds for the interpreter. uv decides, where there is a marker."""
-    conditional = [package for package in packages if package.marker]
-    if not conditional:
-        return packages
-    pins = "".join(f"{_pin(package)} ; {package.marker}\n" for package in conditional)
-    _write(os.path.join(scratch, "markers.in"), pins)
-    done = uv.check(
-        "pip", "compile", "--quiet", "--no-deps", "--no-header", "--no-annotate", "--python", interpreter, "markers.in",
-        message="uv cannot tell which packages of the lock are meant for this interpreter",
-        cwd=scratch,
-    )  # fmt: skip
-    chosen = set()
-    for line in significant_lines(done.stdout):
-        name, _equal, version = line.partition("==")
-        chosen.add((normalize(name), version) if version else (normalize(line.split(" @ ")[0]), "@"))
-    return applying(packages, chosen)
-
-
-def _pin(package: locks.Package) -> str:
-    separator = " " if package.version.startswith("@") else "=="
-    return f"{package.name}{separator}{package.version}"
+def _applying(
+    spec: EnvironmentSpec, packages: t.Sequence[locks.Package], interpreter: markers.Interpreter
+) -> list[locks.Package]:
+    """Those of ``packages`` that are meant for the interpreter. Raises UvnasError where none is, or one twice."""
+    try:
+        kept = [without_marker(package) for package in packages if interpreter.fulfils(package.marker)]
+    except UvnasError as error:
+        raise UvnasError(f"environment {spec.name}: its lock has a marker that cannot be decided: {error}") from error
+    if packages and not kept:
+        raise UvnasError(
+            f"environment {spec.name}: none of the {len(packages)} packages of its lock is meant for its Python on "
+            "this platform",
+            hint="`requirements: []` is an environment without packages.",
+        )
+    versions: dict[str, str] = {}
+    for package in kept:
+        if versions.setdefault(package.name, package.version) != package.version:
+            raise UvnasError(
+                f"environment {spec.name}: its lock has two versions of {package.name} for its Python on this "
+                f"platform: {versions[package.name]} and {package.version}"
+            )
+    return kept
 
 
 def _write_all(scratch: str, files: t.Sequence[tuple[str, str]]) -> list[str]:
@@ -219,17 +209,8 @@ def for_platform(text: str, *, python: str, glibc: t.Optional[str]) -> str:
     return re.sub(r"(\s*\\\n)?\s+--hash[= ]\S+", "", text)
 
 
-def applying(packages: t.Iterable[locks.Package], chosen: t.Collection[tuple[str, str]]) -> list[locks.Package]:
-    """Those of ``packages`` without a marker, and those that are ``chosen`` by name and version, less their markers.
-
-    A lock may have several versions of a package, for different Pythons. What is chosen by its address has version
-    ``@`` in ``chosen``.
-    """
-    kept = [p for p in packages if not p.marker or (p.name, "@" if p.version[0] == "@" else p.version) in chosen]
-    return [_without_marker(package) for package in kept]
-
-
-def _without_marker(package: locks.Package) -> locks.Package:
+def without_marker(package: locks.Package) -> locks.Package:
+    """A package of a lock for one interpreter, whose marker is decided."""
     if not package.marker:
         return package
     text = re.sub(r"\s*;\s*" + re.escape(package.marker), "", package.text, count=1)

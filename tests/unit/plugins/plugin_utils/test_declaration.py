@@ -199,9 +199,9 @@ def test_a_project_and_the_members_of_its_workspace(files: Files) -> None:
     )
     sources = here.sources(spec(project="p"))
     assert sources.project == (
+        ("packages/one/pyproject.toml", "[project]\n"),
         ("pyproject.toml", WORKSPACE),
         ("uv.lock", "version = 1\n"),
-        ("packages/one/pyproject.toml", "[project]\n"),
     )
 
 

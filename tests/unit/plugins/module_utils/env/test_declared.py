@@ -32,7 +32,8 @@ def refusal(*items: t.Mapping[str, t.Any]) -> str:
     [
         GOOD,
         without("requirements", requirements_files=["a.in"], constraints_files=["c.txt"], overrides_files=["o.txt"]),
-        without("requirements", project="src/analysis", extras=["dev"], groups=["test"]),
+        without("requirements", project="src/analysis", package="core", extras=["dev"], groups=["test"]),
+        without("requirements", lock="pylock.toml", extras=["dev"], groups=["test"]),
         without("requirements", lock="analysis.txt"),
         *(
             {**item, "build_constraints": ["cmake==4.1.2", "setuptools<81"], "build_constraints_files": ["b.txt"]}
@@ -88,8 +89,10 @@ def test_null_is_the_default() -> None:
         (without("requirements"), "it has no source; give requirements, requirements_files, project or lock"),
         (without(project="p"), "it has 2 sources (requirements and project); give one"),
         (without(project="p", lock="l"), "it has 3 sources (requirements and project and lock); give one"),
-        (without(extras=["a"], groups=["b"]), "extras and groups can be used with project only"),
-        (without("requirements", lock="l", extras=["a"]), "extras cannot be used with lock, which is resolved already"),
+        (without(extras=["a"], groups=["b"]), "extras and groups can be used with project or a pylock.toml only"),
+        (without("requirements", lock="l", extras=["a"]), "extras can be used with project or a pylock.toml only"),
+        (without("requirements", lock="l.toml", package="a"), "package can be used with project only"),
+        (without(package="a"), "package can be used with project only"),
         *(
             (without("requirements", **{source: "x", key: value}), f"{key} cannot be used with {source}, which is")
             for source in ("project", "lock")

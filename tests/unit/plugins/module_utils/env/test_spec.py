@@ -12,7 +12,7 @@ import typing as t
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env import spec
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.declared import parse_environments
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec, Sources
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import Condition, EnvironmentSpec, Sources
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Index
 
 GOOD: dict[str, t.Any] = {"name": "analysis", "python": "3.12", "requirements": ["numpy"]}
@@ -94,11 +94,22 @@ def test_the_digest_does_not_depend_on_the_order_of_sets() -> None:
         {"sources": dataclasses.replace(SOURCES, overrides=SOURCES.constraints)},
         {"sources": dataclasses.replace(SOURCES, build_constraints=SOURCES.constraints)},
         {"sources": dataclasses.replace(SOURCES, project=(("pyproject.toml", "[project]\n"),))},
+        {"sources": dataclasses.replace(SOURCES, directory="a")},
+        {"sources": dataclasses.replace(SOURCES, package="a")},
         {"sources": dataclasses.replace(SOURCES, lock="numpy==2\n")},
+        {"sources": dataclasses.replace(SOURCES, conditions=(Condition("x", "", "os_name == 'nt'"),))},
     ],
 )
 def test_the_digest_depends_on_what_is_resolved(changed: dict[str, t.Any]) -> None:
     assert digest_of(**changed) != GOLDEN
+
+
+def test_the_digest_does_not_depend_on_where_a_checkout_lies() -> None:
+    found = {
+        digest_of(sources=dataclasses.replace(SOURCES, conditions=(Condition(f"{path} is for", "", "a"),)))
+        for path in ("/a", "/b")
+    }
+    assert len(found) == 1
 
 
 def test_an_environments_backend_comes_before_the_sites() -> None:
@@ -123,10 +134,16 @@ def test_glibc_is_part_of_a_generation_where_it_is_given() -> None:
 
 
 @pytest.mark.parametrize(
-    "sources", [Sources(), SOURCES, Sources(project=(("pyproject.toml", "x"), ("uv.lock", "y"))), Sources(lock="z")]
+    "sources",
+    [
+        Sources(),
+        SOURCES,
+        Sources(project=(("pyproject.toml", "x"), ("x/uv.lock", "y")), directory="x", package="y", dynamic=("z",)),
+        Sources(lock="z", conditions=(Condition("x", "", "os_name == 'nt'"),)),
+    ],
 )
 def test_sources_cross_as_plain_data(sources: Sources) -> None:
-    assert Sources.from_dict(sources.as_dict()) == sources
+    assert Sources.from_dict(json.loads(json.dumps(sources.as_dict()))) == sources
 
 
 def test_significant_lines() -> None:

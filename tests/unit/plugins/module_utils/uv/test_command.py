@@ -205,3 +205,16 @@ def test_what_others_than_uv_may_know(monkeypatch: pytest.MonkeyPatch) -> None:
         known.keys() & {"HTTP_PROXY", "OMP_NUM_THREADS", "PATH", "HOME", "LC_ALL", "PYTHONNOUSERSITE"} == known.keys()
     )
     assert len(known) == 6
+
+
+def test_what_is_pinned_may_come_from_any_index() -> None:
+    """But not where there is one only, or where the site says otherwise."""
+    extra = ("https://more.example.org/simple",)
+    wanted = {"UV_INDEX_STRATEGY": "unsafe-best-match"}
+    for index, found in (
+        (Index(), {}),
+        (Index(default="https://x.example.org/simple"), {}),
+        (Index(extra=extra), wanted),
+        (Index(extra=extra, strategy="first-index"), {}),
+    ):
+        assert Uv(LAYOUT, Recorder(), index).pinned_variables() == found

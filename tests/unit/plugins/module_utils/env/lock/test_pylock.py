@@ -10,42 +10,144 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.file import Lock
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.file import Package
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.file import parse as parse_lock
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.pylock import from_pylock
-from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError, UvnasError
 
 # uv export --format pylock.toml --no-emit-project
 PYLOCK = tomllib.loads((Path(__file__).parent / "golden" / "pylock.toml").read_text())
 
 
-def parse(text: str) -> Lock:
-    return parse_lock(text, what="pylock.toml")
+def read(data: dict[str, t.Any], python: str = "3.12", **wanted: t.Any) -> dict[str, Package]:
+    text, conditions = from_pylock(data, what="pylock.toml", python=python, **wanted)
+    assert not conditions
+    return {package.name: package for package in parse_lock(text, what="pylock.toml").packages}
 
 
 def test_pylock() -> None:
-    read = {package.name: package for package in parse(from_pylock(PYLOCK, what="pylock.toml")).packages}
-    assert {name: (one.version, one.marker) for name, one in read.items()} == {
-        "colorama": ("0.4.6", "sys_platform == 'win32'"),
+    found = read({**PYLOCK, "packages": [*PYLOCK["packages"], package("alpha", marker="platform_machine == 'x'")]})
+    # What is known of the environment is decided: it is not for Windows.
+    assert {name: (one.version, one.marker) for name, one in found.items()} == {
+        "alpha": ("1.0", "platform_machine == 'x'"),
         "iniconfig": ("2.1.0", ""),
     }
     # Of the wheel and of the source: which is installed is the host's affair.
-    assert read["iniconfig"].hashes == (
+    assert found["iniconfig"].hashes == (
         "sha256:3abbd2e30b36733fee78f9c7f7308f2d0050e88f0087fd25c2645f63c773e1c7",
         "sha256:9deba5723312380e77435581c6bf4935c94cbfab9b1ed33ef8d238ea168eb760",
     )
     # It has no addresses of an index, so a mirror serves as well.
-    assert "https://" not in from_pylock(PYLOCK, what="pylock.toml")
+    assert "https://" not in from_pylock(PYLOCK, what="pylock.toml", python="3.12")[0]
 
 
-def pylock(**package: t.Any) -> dict[str, t.Any]:
-    return {"lock-version": "1.0", "packages": [{"name": "a", **package}]}
+def package(name: str = "a", **more: t.Any) -> dict[str, t.Any]:
+    wheels = [{"url": "https://b.example/x.whl", "hashes": {"sha256": "0" * 64}}]
+    return {
+        "name": name,
+        **({"version": "1.0", "wheels": wheels} if more.keys() <= {"marker", "requires-python"} else {}),
+        **more,
+    }
 
 
-def test_pylock_with_an_archive() -> None:
+def pylock(*packages: dict[str, t.Any], **more: t.Any) -> dict[str, t.Any]:
+    keys = {key.replace("_", "-"): value for key, value in more.items()}
+    return {"lock-version": "1.0", "packages": list(packages), **keys}
+
+
+def test_an_archive() -> None:
     archive = {"url": "https://b.example/a.tar.gz", "hashes": {"sha256": "0" * 64}}
-    [package] = parse(from_pylock(pylock(archive=archive), what="pylock.toml")).packages
-    assert (package.name, package.version) == ("a", "@ https://b.example/a.tar.gz")
+    [found] = read(pylock(package(archive=archive))).values()
+    assert (found.name, found.version) == ("a", "@ https://b.example/a.tar.gz")
+
+
+def test_a_version_that_only_a_wheel_says() -> None:
+    wheel = {"url": "https://b.example/a-2.5-py3-none-any.whl", "hashes": {"sha256": "0" * 64}}
+    assert read(pylock(package(wheels=[wheel])))["a"].version == "2.5"
+
+
+# As pip and uv read it, with a marker over extras and groups for each package.
+CHOICE = pylock(
+    package("always"),
+    package("gpu", marker="'gpu' in extras"),
+    package("cpu", marker="'gpu' not in extras and sys_platform == 'linux'"),
+    package("test", marker="'test' in dependency_groups or 'dev' in dependency_groups"),
+    package("main", marker="'.main' in dependency_groups"),
+    extras=["gpu"],
+    dependency_groups=["test", "dev"],
+    default_groups=[".main"],
+)
+
+
+def test_extras_and_groups() -> None:
+    assert set(read(CHOICE)) == {"always", "cpu", "main"}
+    assert set(read(CHOICE, extras=["GPU"])) == {"always", "gpu", "main"}
+    # Groups that are named stand for the default ones, which may be named, too.
+    assert set(read(CHOICE, groups=["dev"])) == {"always", "cpu", "test"}
+    assert set(read(CHOICE, groups=["dev", ".main"])) == {"always", "cpu", "test", "main"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "problem"),
+    [
+        ({"extras": ["tpu"]}, "pylock.toml has no extra tpu; those there are: gpu$"),
+        ({"groups": ["doc", "dev", "ci"]}, "has no group doc and no ci; those there are: .main, dev, test$"),
+    ],
+)
+def test_unknown_extras_and_groups(wanted: t.Any, problem: str) -> None:
+    with pytest.raises(SpecError, match=problem):
+        read(CHOICE, **wanted)
+    with pytest.raises(SpecError, match="it has no (extra|group)s$"):
+        read(pylock(package()), **wanted)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (pylock(package(marker="'x' in extras"), package("b", marker="os_name == 'nt'")),
+         r"none of its 2 packages is meant for Python 3.12 on Linux with extras \(none\) and groups \(none\)"),
+        (pylock(package(), requires_python=">=3.13"), "is for Python >=3.13 .*, and the environment's"),
+        (pylock(package(), requires_python="3"), "is for Python '3' .*, which is no list of versions"),
+        (pylock(package(), environments=["sys_platform == 'win32'", "python_version < '3.10'"]),
+         "is for other environments .* than Python 3.12 on Linux"),
+        (pylock(package(**{"requires-python": "<3.12"})), "package a is for Python <3.12 "),
+        (pylock(package(), package(marker="os_name == 'posix'")), "package a would be installed more than once"),
+        (pylock(package(version="1", vcs={}, wheels=[])), "package a comes from a vcs, which has no hash"),
+        (pylock(package(archive={"url": "x", "hashes": {}}, sdist={})), "package a has several sources: archive"),
+        (pylock(package(marker="x in extras")), "package a: 'x in extras' is no environment marker"),
+        (pylock(package(marker=1)), "package a: its marker is no text"),
+        (pylock(package(), extras="x"), "extras is no list of texts"),
+        (pylock(package(), requires_python=3), "requires-python is no text"),
+    ],
+)  # fmt: skip
+def test_what_it_is_not_for(data: dict[str, t.Any], problem: str) -> None:
+    with pytest.raises(UvnasError, match=problem):
+        read(data)
+
+
+def test_what_only_the_builder_knows() -> None:
+    """Which release of 3.12, and which machine."""
+    data = pylock(
+        package(**{"requires-python": ">=3.12.2"}),
+        package("b", **{"marker": "platform_machine == 'x86_64'", "requires-python": "<3.12"}),
+        package("c", **{"marker": "sys_platform == 'win32'", "requires-python": "<3.12"}),
+        requires_python=">=3.12.4,<4",
+        environments=["platform_machine == 'x86_64' and sys_platform == 'linux'", "sys_platform == 'win32'"],
+    )
+    _text, conditions = from_pylock(data, what="pylock.toml", python="3.12")
+    assert [(each.when, each.must) for each in conditions] == [
+        ("", "python_full_version >= '3.12.4'"),
+        ("", "platform_machine == 'x86_64'"),
+        ("", "python_full_version >= '3.12.2'"),
+        ("platform_machine == 'x86_64'", "python_version < '0'"),
+    ]
+    assert len(from_pylock(data, what="pylock.toml", python="3.12.7")[1]) == 2
+    with pytest.raises(SpecError, match="and the environment's python is '3.12.3'"):
+        from_pylock(data, what="pylock.toml", python="3.12.3")
+
+
+def test_a_lock_of_nothing() -> None:
+    assert read(pylock()) == {}
 
 
 @pytest.mark.parametrize(
@@ -53,14 +155,17 @@ def test_pylock_with_an_archive() -> None:
     [
         ({}, "is not a pylock.toml of version 1"),
         ({"lock-version": "2.0"}, "is not a pylock.toml of version 1"),
-        (pylock(version="1", directory={"path": "."}), "package a comes from a directory, which has no hash"),
-        (pylock(version="1", vcs={"type": "git"}), "package a comes from a vcs, which has no hash"),
-        (pylock(version="1"), "package a has no version or no hash"),
-        (pylock(wheels=[{"hashes": {"sha256": "00"}}]), "package a has no version or no hash"),
-        (pylock(archive={"path": "a.whl", "hashes": {"sha256": "00"}}), "package a has no version or no hash"),
-        (pylock(version="1", wheels=[{"url": "https://b.example/a.whl"}]), "package a has no version or no hash"),
+        (pylock(package(version="1", directory={"path": "."})), "package a comes from a directory, which has no hash"),
+        (pylock(package(version="1", vcs={"type": "git"})), "package a comes from a vcs, which has no hash"),
+        (pylock(package(version="1")), "package a has no version or no hash"),
+        (pylock(package(wheels=[{"hashes": {"sha256": "00"}}])), "package a has no version or no hash"),
+        (pylock(package(archive={"path": "a.whl", "hashes": {"sha256": "00"}})), "package a is a local file"),
+        (
+            pylock(package(version="1", wheels=[{"url": "https://b.example/a.whl"}])),
+            "package a has no version or no hash",
+        ),
     ],
 )
 def test_pylock_refused(data: dict[str, t.Any], problem: str) -> None:
     with pytest.raises(UvnasError, match=problem):
-        from_pylock(data, what="pylock.toml")
+        read(data)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
 import sys
 import typing as t
 from pathlib import Path
@@ -18,11 +17,11 @@ import uv as uv_package
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock import file as locks
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.resolve import (
     Request,
-    applying,
     for_platform,
     resolve,
+    without_marker,
 )
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec, Sources
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import Condition, EnvironmentSpec, Sources
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError, UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
@@ -182,36 +181,6 @@ def test_a_ready_lock_that_is_none(uv: Uv) -> None:
         resolve(uv, request(Sources(lock="alpha>=1\n"), lock="analysis.txt"), sys.executable, None)
 
 
-def test_a_project_is_exported_as_its_lock_says(uv: Uv, links: Path, tmp_path: Path) -> None:
-    project = tmp_path / "project"
-    project.mkdir()
-    (project / "pyproject.toml").write_text(
-        '[project]\nname = "ours"\nversion = "0.1"\nrequires-python = ">=3.9"\ndependencies = ["alpha<3"]\n'
-        '[project.optional-dependencies]\nmore = ["pip"]\n[dependency-groups]\ndev = ["gamma"]\nother = ["beta<2"]\n',
-        encoding="utf-8",
-    )
-    command = [uv.layout.uv, "lock", "--quiet", "--python", sys.executable]
-    subprocess.run(command, cwd=project, env=uv.variables(), check=True)
-    # As from an index: uv locks no hashes of what lies in a directory.
-    text = re.sub(
-        r'registry = "[^"]*"', 'registry = "https://index.example.org/simple"', (project / "uv.lock").read_text()
-    )
-    file = f'url = "https://index.example.org/\\1", hash = "sha256:{"2" * 64}"'
-    text = re.sub(r'path = "([^"]*)"', file, text)
-    files = (("pyproject.toml", (project / "pyproject.toml").read_text()), ("uv.lock", text))
-    write_small_wheel(links, "alpha", "2.5")
-
-    text, warnings = resolve(uv, request(Sources(project=files), project="p"), sys.executable, None)
-    assert versions(text) == {"alpha": "2.0", "beta": "1.0"}
-    assert warnings == ["environment analysis: offline, so it was not checked that its uv.lock is up to date"]
-    more = request(Sources(project=files), project="p", extras=("more",), groups=("dev",), seed=True)
-    assert set(versions(resolve(uv, more, sys.executable, None)[0])) == {"alpha", "beta", "gamma", "pip"}
-    seeded = request(Sources(project=files), project="p", seed=True)
-    assert set(versions(resolve(uv, seeded, sys.executable, None)[0])) == {"alpha", "beta", "pip"}
-    with pytest.raises(CommandError, match="the lock of its project cannot be used"):
-        resolve(uv, request(Sources(project=files), project="p", extras=("unknown",)), sys.executable, None)
-
-
 # What is made of the text of a lock
 
 # uv pip compile --universal --generate-hashes --no-emit-index-url --no-strip-extras, less some hashes.
@@ -227,24 +196,49 @@ def by_name(text: str) -> dict[str, locks.Package]:
 
 
 def test_packages_that_apply_lose_their_markers() -> None:
-    read = parse(COMPILED)
     colorama = by_name(COMPILED)["colorama"]
-    kept = applying(read.packages, {("colorama", colorama.version), ("absent", "1")})
-    assert {package.name for package in kept} == {p.name for p in read.packages if not p.marker} | {"colorama"}
-    assert not any(package.marker for package in kept)
-    kept = [package for package in kept if package.name in ("colorama", "idna")]
+    kept = [without_marker(package) for package in parse(COMPILED).packages if package.name in ("colorama", "idna")]
     text = locks.render(kept, environment="analysis", spec_digest="abc", python="3.12")
+    assert colorama.marker
     assert "win32" not in text
     assert parse(text).packages == tuple(kept)
-    assert kept[0].hashes == by_name(COMPILED)["colorama"].hashes
-    assert kept[1] == by_name(COMPILED)["idna"]
+    assert by_name(text)["colorama"].hashes == colorama.hashes
+    assert by_name(text)["idna"] == by_name(COMPILED)["idna"]
 
 
-def test_of_several_versions_only_the_chosen_one_applies() -> None:
-    hashes = "--hash=sha256:" + "0" * 64
-    text = f"numpy==1.26.4 ; python_version < '3.12' {hashes}\nnumpy==2.2.0 ; python_version >= '3.12' {hashes}\n"
-    kept = applying(parse(text).packages, {("numpy", "2.2.0")})
-    assert [(package.name, package.version, package.marker) for package in kept] == [("numpy", "2.2.0", "")]
+HASH = f" --hash=sha256:{'2' * 64}\n"
+
+
+def ready(uv: Uv, text: str, *conditions: Condition) -> dict[str, str]:
+    return resolved(uv, request(Sources(lock=text, conditions=conditions), lock="analysis.txt"))
+
+
+def test_of_several_versions_only_the_one_that_applies(uv: Uv) -> None:
+    text = f"alpha==1.0 ; python_version < '3.9'{HASH}alpha==2.0 ; python_version >= '3.9'{HASH}"
+    assert ready(uv, text) == {"alpha": "2.0"}
+    with pytest.raises(UvnasError, match=r"two versions of alpha for its Python on this platform: 1.0 and 2.0"):
+        ready(uv, text.replace("< '3.9'", "< '4'"))
+
+
+def test_nothing_becomes_empty_in_silence(uv: Uv) -> None:
+    assert ready(uv, "") == {}
+    with pytest.raises(UvnasError, match="none of the 2 packages of its lock is meant for its Python on this platform"):
+        ready(uv, f"alpha==1.0 ; sys_platform == 'win32'{HASH}beta==1.0 ; python_version < '3'{HASH}")
+    with pytest.raises(UvnasError, match="\"'gpu' in extras\" depends on more than the interpreter"):
+        ready(uv, f"alpha==1.0 ; 'gpu' in extras{HASH}")
+    text, warnings = resolve(uv, request(wants("alpha ; sys_platform == 'win32'")), sys.executable, None)
+    assert versions(text) == {}
+    assert warnings == [
+        "environment analysis: none of its requirements is meant for its Python on this platform: it is empty"
+    ]
+
+
+def test_what_an_interpreter_has_to_fulfil(uv: Uv) -> None:
+    linux, old, windows = "sys_platform == 'linux'", "python_version < '3'", "sys_platform == 'win32'"
+    text = f"alpha==1.0{HASH}"
+    assert ready(uv, text, Condition("x", "", linux), Condition("y", windows, old)) == {"alpha": "1.0"}
+    with pytest.raises(UvnasError, match="environment analysis: its Python is another one: y; z$"):
+        ready(uv, text, Condition("x", "", linux), Condition("y", linux, old), Condition("z", "", windows))
 
 
 def test_a_lock_for_another_platform_has_other_hashes() -> None:
