@@ -56,7 +56,7 @@ def project_sources(path: str, spec: EnvironmentSpec, index: Index | None = None
     surely = lock.surely([each.name for each in chosen if each.name], spec.extras, spec.groups, values)
     problems = [problem for each, why in surely if (problem := lock.problem(each, why, undeclared))]
     if problems:
-        raise SpecError(f"{root} cannot be installed: " + "; ".join(sorted(problems)))
+        raise SpecError("\n".join(f"{root} cannot be installed: {problem}" for problem in sorted(problems)))
     top = os.path.commonpath([*own, *beside])
     text = lock.with_versions(text, {each.name: each.version for each in own.values() if each.is_versioned})
     texts = [(os.path.join(root, "uv.lock"), text)]

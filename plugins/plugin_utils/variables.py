@@ -33,7 +33,9 @@ _KINDS = {
     "path": "a path",
     "str": "a text",
 }
-_shown = reprlib.Repr(maxstring=80, maxother=80, maxlist=3, maxdict=2)
+_shown = reprlib.Repr()
+_shown.maxstring = _shown.maxother = 80
+_shown.maxlist, _shown.maxdict = 3, 2
 
 
 class WrongValueError(Exception):

@@ -10,32 +10,32 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.tests.support import declarations, documents
+from ansible_collections.uvnas.cluster.tests.support import documents
+from ansible_collections.uvnas.cluster.tests.unit import declarations
 
 ROOT = Path(__file__).resolve().parents[2]
 # What an example leaves out because the page is about something else.
 SHARES = [{"name": name, "root": f"/mnt/{name.replace('_', '-')}/uv", "builder": "dev1"} for name in ("nas_a", "nas_b")]
-FILES = {
-    "files/legacy.in": "six",
-    "files/legacy-constraints.txt": "six<2",
-    "files/pylock.vendor.toml": 'lock-version = "1.0"\ncreated-by = "us"\npackages = []',
-    "projects/x/pyproject.toml": """\
+PROJECT = """\
 [project]
-name = "x"
+name = "{name}"
 version = "1"
+requires-python = ">=3.12"
 [project.optional-dependencies]
 gpu = []
 [dependency-groups]
 eval = []
-""",
-    "projects/x/uv.lock": """\
+"""
+LOCK = """\
 version = 1
 revision = 3
 requires-python = ">=3.12"
+{packages}"""
+PACKAGE = """\
 [[package]]
-name = "x"
+name = "{name}"
 version = "1"
-source = { virtual = "." }
+source = {{ virtual = "{where}" }}
 [package.optional-dependencies]
 gpu = []
 [package.dev-dependencies]
@@ -44,7 +44,30 @@ eval = []
 provides-extras = ["gpu"]
 [package.metadata.requires-dev]
 eval = []
-""",
+"""
+MEMBERS = {"monorepo": ".", "api": "packages/api", "worker": "packages/worker"}
+PYLOCK = """\
+lock-version = "1.0"
+created-by = "us"
+extras = ["gpu"]
+dependency-groups = ["test"]
+packages = []
+"""
+FILES = {
+    "files/legacy.in": "six",
+    "files/legacy-constraints.txt": "six<2",
+    "files/pylock.toml": PYLOCK,
+    "files/pylock.vendor.toml": PYLOCK,
+    "projects/x/pyproject.toml": PROJECT.format(name="x"),
+    "projects/x/uv.lock": LOCK.format(packages=PACKAGE.format(name="x", where=".")),
+    "projects/monorepo/pyproject.toml": PROJECT.format(name="monorepo")
+    + '[tool.uv.workspace]\nmembers = ["packages/*"]\n',
+    "projects/monorepo/packages/api/pyproject.toml": PROJECT.format(name="api"),
+    "projects/monorepo/packages/worker/pyproject.toml": PROJECT.format(name="worker"),
+    "projects/monorepo/uv.lock": LOCK.format(
+        packages='[manifest]\nmembers = ["api", "monorepo", "worker"]\n'
+        + "".join(PACKAGE.format(name=name, where=where) for name, where in MEMBERS.items())
+    ),
 }
 
 

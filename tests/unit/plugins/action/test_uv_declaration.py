@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.filter.todo import todo
-from ansible_collections.uvnas.cluster.tests.support.declarations import Host, Site
+from ansible_collections.uvnas.cluster.tests.unit.declarations import Host, Site
 
 SHARES = [
     {"name": "nas_a", "root": "/mnt/nas-a/uv", "builder": "dev1"},

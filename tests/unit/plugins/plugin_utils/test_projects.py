@@ -94,29 +94,33 @@ def test_extras_and_groups(uv: Uv, ours: Path, index: str) -> None:
         resolved(uv, ours, groups=("test", "doc", "dev"))
 
 
-@pytest.mark.parametrize(
-    ("settings", "wanted"),
-    [
-        ('prerelease = "allow"', {"alpha": "2.0", "beta": "3.0rc1"}),
-        ('resolution = "lowest"', {"alpha": "1.0", "beta": "1.0"}),
-        ('constraint-dependencies = ["beta<2"]', {"alpha": "2.0", "beta": "1.0"}),
-        ('override-dependencies = ["beta==1.0"]', {"alpha": "2.0", "beta": "1.0"}),
-        ("environments = [\"sys_platform == 'linux'\"]", BOTH),
-        ('index-strategy = "unsafe-best-match"\nfork-strategy = "fewest"', BOTH),
-        ('required-version = ">=0.4"', BOTH),
-        ("package = false", BOTH),
-    ],
-)
-@pytest.mark.parametrize("where", ["pyproject.toml", "uv.toml"])
-def test_its_settings_are_uvs(uv: Uv, ours: Path, index: str, settings: str, wanted: t.Any, where: str) -> None:
-    of_project = ("-dependencies", "environments", "package =")
-    if where == "uv.toml" and any(word in settings for word in of_project):
-        pytest.skip("uv reads it from pyproject.toml only")
-    write_project(
-        ours, f"[tool.uv]\n{settings}\n" if where == "pyproject.toml" else '[tool.uv]\nprerelease = "allow"\n'
-    )
-    if where == "uv.toml":
-        (ours / "uv.toml").write_text(settings + "\n")
+# For uv, these may stand in uv.toml too.
+ANYWHERE: list[tuple[str, dict[str, str]]] = [
+    ('prerelease = "allow"', {"alpha": "2.0", "beta": "3.0rc1"}),
+    ('resolution = "lowest"', {"alpha": "1.0", "beta": "1.0"}),
+    ('index-strategy = "unsafe-best-match"\nfork-strategy = "fewest"', BOTH),
+    ('required-version = ">=0.4"', BOTH),
+]
+IN_PYPROJECT: list[tuple[str, dict[str, str]]] = [
+    *ANYWHERE,
+    ('constraint-dependencies = ["beta<2"]', {"alpha": "2.0", "beta": "1.0"}),
+    ('override-dependencies = ["beta==1.0"]', {"alpha": "2.0", "beta": "1.0"}),
+    ("environments = [\"sys_platform == 'linux'\"]", BOTH),
+    ("package = false", BOTH),
+]
+
+
+@pytest.mark.parametrize(("settings", "wanted"), IN_PYPROJECT)
+def test_its_settings_are_uvs(uv: Uv, ours: Path, index: str, settings: str, wanted: t.Any) -> None:
+    write_project(ours, f"[tool.uv]\n{settings}\n")
+    lock_project(ours, index)
+    assert resolved(uv, ours) == wanted
+
+
+@pytest.mark.parametrize(("settings", "wanted"), ANYWHERE)
+def test_those_of_uv_toml_win(uv: Uv, ours: Path, index: str, settings: str, wanted: t.Any) -> None:
+    write_project(ours, '[tool.uv]\nprerelease = "allow"\n')
+    (ours / "uv.toml").write_text(settings + "\n")
     lock_project(ours, index)
     assert resolved(uv, ours) == wanted
 
