@@ -14,8 +14,6 @@ import re
 import shlex
 import typing as t
 
-from packaging.requirements import InvalidRequirement, Requirement
-
 from ..module_utils.env.requirement import objection, shown, split, without_comment
 from ..module_utils.errors import SpecError
 from .foreign import advice
@@ -156,15 +154,17 @@ def _invalid(requirement: str) -> str | None:
     """What is wrong with a requirement by PEP 508."""
     if "://" in requirement.partition("@")[0]:  # An address alone, which pip and uv know, and the standard does not.
         return None
+    from packaging import requirements  # ansible-core needs it, but ansible-test imports plugins without.
+
     try:
-        Requirement(requirement)
-    except InvalidRequirement as error:
-        return f"{shown(requirement)} is no requirement; {_meant(requirement) or _said(error)}"
+        requirements.Requirement(requirement)
+    except requirements.InvalidRequirement as error:
+        return f"{shown(requirement)} is no requirement; {_meant(requirement) or _said(str(error))}"
     return None
 
 
-def _said(error: InvalidRequirement) -> str:
-    said = str(error).split("\n", maxsplit=1)[0].rstrip(".")
+def _said(error: str) -> str:
+    said = error.split("\n", maxsplit=1)[0].rstrip(".")
     if "marker" in said:
         return f"its marker cannot be read; one is such as sys_platform == 'linux' ({said[:1].lower()}{said[1:]})"
     return f'write one such as numpy, "numpy>=2,<3" or numpy==2.0 ({said[:1].lower()}{said[1:]})'

@@ -26,12 +26,12 @@ def step(env: str, *packages: str, **fields: t.Any) -> Step:
     return Step(spec, Input("5" * 64), text, KEEP)
 
 
-STEPS = [
+STEPS = (
     step("train", "numpy", "scikit-learn"),
     step("legacy", "numpy", "six"),
     step("project-x", "torch", "six", project="projects/x"),
     step("vendor", "cupy", lock="files/vendor.txt"),
-]
+)
 
 
 def said(*packages: str, steps: t.Sequence[Step] = STEPS, environments: t.Sequence[str] = ()) -> list[str]:
