@@ -138,7 +138,7 @@ class _Project:
             return {
                 os.path.normpath(os.path.join(self.directory, match))
                 for pattern in patterns
-                for match in glob.glob(pattern, root_dir=self.directory)
+                for match in glob.glob(pattern, root_dir=self.directory, recursive=True, include_hidden=True)
             }
 
         directories = found(table.get("members", [])) - found(table.get("exclude", [])) - {self.directory}

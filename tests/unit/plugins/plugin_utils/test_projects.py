@@ -261,6 +261,18 @@ def test_members_of_a_workspace(uv: Uv, workspace: Path) -> None:
         resolved(uv, workspace, package="two", extras=("more",))
 
 
+def test_members_at_any_depth(uv: Uv, ours: Path, index: str) -> None:
+    write_project(ours, '[tool.uv.workspace]\nmembers = ["packages/**/p-*", "more/*"]\nexclude = ["packages/**/old/*"]\n')
+    for path, name in (("packages/p-a", "a"), ("packages/x/y/p-b", "b"), ("more/.c", "c")):
+        write_project(ours / path, "", name=name, dependencies='["gamma"]')
+    write_project(ours / "packages" / "x" / "old" / "p-d", "", name="d")
+    lock_project(ours, index)
+    for path, name in (("packages/p-a", "a"), ("packages/x/y/p-b", "b"), ("more/.c", "c")):
+        assert resolved(uv, ours, package=name) == resolved(uv, ours / path) == {"gamma": "1.0"}
+    with pytest.raises(SpecError, match="has no member d; those there are: a, b, c, ours$"):
+        resolved(uv, ours, package="d")
+
+
 def test_a_directory_beside_it_that_is_not_up_to_date(uv: Uv, workspace: Path) -> None:
     edit(workspace.parent / "lib" / "pyproject.toml", "alpha", "gamma")
     with pytest.raises(UvnasError, match=r"uv.lock of its project is not up to date .*`lib==0.1`"):
