@@ -262,7 +262,9 @@ def test_members_of_a_workspace(uv: Uv, workspace: Path) -> None:
 
 
 def test_members_at_any_depth(uv: Uv, ours: Path, index: str) -> None:
-    write_project(ours, '[tool.uv.workspace]\nmembers = ["packages/**/p-*", "more/*"]\nexclude = ["packages/**/old/*"]\n')
+    write_project(
+        ours, '[tool.uv.workspace]\nmembers = ["packages/**/p-*", "more/*"]\nexclude = ["packages/**/old/*"]\n'
+    )
     for path, name in (("packages/p-a", "a"), ("packages/x/y/p-b", "b"), ("more/.c", "c")):
         write_project(ours / path, "", name=name, dependencies='["gamma"]')
     write_project(ours / "packages" / "x" / "old" / "p-d", "", name="d")
