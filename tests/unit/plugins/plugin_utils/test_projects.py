@@ -271,6 +271,8 @@ def test_members_at_any_depth(uv: Uv, ours: Path, index: str) -> None:
     lock_project(ours, index)
     for path, name in (("packages/p-a", "a"), ("packages/x/y/p-b", "b"), ("more/.c", "c")):
         assert resolved(uv, ours, package=name) == resolved(uv, ours / path) == {"gamma": "1.0"}
+    for name in ("loop", "another"):  # Two of them have more paths than anybody can go.
+        (ours / "packages" / name).symlink_to(".")
     with pytest.raises(SpecError, match="has no member d; those there are: a, b, c, ours$"):
         resolved(uv, ours, package="d")
 
