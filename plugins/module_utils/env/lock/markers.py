@@ -308,6 +308,7 @@ def _padded(release: tuple[int, ...], length: int) -> tuple[int, ...]:
     return release + (0,) * (length - len(release))
 
 
+@functools.lru_cache(maxsize=4096)
 def _key(version: str) -> tuple[int, tuple[int, ...], tuple[int, int], int, float]:
     """A version for comparisons: epoch, release, pre-release, post-release, development release."""
     match = _VERSION.match(version.strip())
