@@ -10,9 +10,9 @@ and the pyproject.toml of members and of directories that the project depends on
 from __future__ import annotations
 
 import dataclasses
-import glob
 import os
 import typing as t
+from pathlib import Path
 
 from ..module_utils.env.lock import markers
 from ..module_utils.env.lock.fit import check_known, requires_python
@@ -135,14 +135,19 @@ class _Project:
                     )
 
         def found(patterns: t.Iterable[str]) -> set[str]:
-            return {
-                os.path.normpath(os.path.join(self.directory, match))
-                for pattern in patterns
-                for match in glob.glob(pattern, root_dir=self.directory)
-            }
+            return {match for pattern in patterns for match in self._matches(pattern)}
 
         directories = found(table.get("members", [])) - found(table.get("exclude", [])) - {self.directory}
         return sorted(filter(_has_project, directories))
+
+    def _matches(self, pattern: str) -> t.Iterator[str]:
+        """What a pattern of uv's finds: hidden directories, too, and with ``**`` none by way of a symbolic link."""
+        if os.path.normpath(pattern) == ".":
+            return
+        try:
+            yield from map(os.path.normpath, Path(self.directory).glob(pattern))
+        except (NotImplementedError, ValueError) as error:
+            raise SpecError(f"{self.path}: its workspace has {pattern!r}, which is no pattern of paths") from error
 
     def groups(self) -> set[str]:
         """The names of its dependency groups."""

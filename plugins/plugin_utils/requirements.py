@@ -216,6 +216,7 @@ _WITHOUT = {
     ("--no-index", "--pre", "--only-binary", "--no-binary", "--prefer-binary", "--require-hashes"): (
         "remove the line (pip-compile --no-emit-options leaves it out)"
     ),
+    ("--hash",): "it belongs to the package before it; end the line before it with a backslash",
     ("-r", "--requirement", "-c", "--constraint"): "a lock has everything in it; compile one of the two files",
 }
 _LEAVING_OUT = {name: advice for names, advice in _WITHOUT.items() for name in names}

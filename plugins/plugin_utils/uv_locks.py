@@ -108,6 +108,8 @@ class UvLock:
         seen: set[tuple[int, str]] = set()
         groups = set(map(normalize, groups))
         todo: list[tuple[str, dict[str, t.Any]]] = []
+        # Thousands of edges have the same few markers.
+        holds = functools.lru_cache(maxsize=None)(functools.partial(self._holds, values=values))
         tables = [self._table(self._table(self.data, "manifest"), "dependency-groups")]
         for name in names:
             tables += [self._table(package, "dev-dependencies") for package in self._candidates({"name": name})]
@@ -120,7 +122,7 @@ class UvLock:
         while todo:
             why, edge = todo.pop()
             candidates = self._candidates(edge)
-            if len(candidates) != 1 or not self._holds(edge, values):
+            if len(candidates) != 1 or not holds(str(edge.get("marker", ""))):
                 continue
             [package] = candidates
             asked = edge.get("extra", [])
@@ -173,9 +175,9 @@ class UvLock:
             found.setdefault(normalize(package["name"]), []).append(package)
         return found
 
-    def _holds(self, edge: t.Mapping[str, t.Any], values: markers.Values) -> bool:
+    def _holds(self, marker: str, values: markers.Values) -> bool:
         try:
-            return markers.holds(str(edge.get("marker", "")), values) is True
+            return markers.holds(marker, values) is True
         except UvnasError as error:
             raise self._damaged(str(error)) from error
 

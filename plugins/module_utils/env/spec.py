@@ -169,6 +169,9 @@ def spec_digest(spec: EnvironmentSpec, sources: Sources, index_settings: t.Mappi
     if spec.glibc and spec.project is None and spec.lock is None:  # Those two are not resolved for any platform.
         what["glibc"] = spec.glibc
     what.update({key: getattr(sources, key) for key in ("directory", "package") if getattr(sources, key)})
+    declared = (*sources.requirements, *sources.constraints, *sources.overrides)
+    if any(" --hash" in line for _name, text in declared for line in significant_lines(text)):
+        what["hashes"] = "limit"  # A lock that was made when they did not has others, too.
     if sources.conditions:
         what["conditions"] = [[each.when, each.must] for each in sources.conditions]
     if sources.build_constraints:

@@ -28,17 +28,17 @@ _LOCKED = re.compile(r"(\s*\\\n)?\s+--hash[= ]\S+")
 Declared = t.Mapping[str, t.Collection[str]]
 
 
-def declared(sources: Sources) -> dict[str, set[str]]:
-    """The hashes that are declared, by package.
+def declared(sources: Sources, applies: t.Callable[[str], bool] = lambda _marker: True) -> dict[str, set[str]]:
+    """The hashes that are declared, by package, in lines whose marker ``applies``.
 
     Of several lines of a kind (for several platforms), any will do; what requirements and constraints both name has to
     be in both; an override is in place of them, here too.
     """
     found: dict[str, set[str]] = {}
     for files in (sources.requirements, sources.constraints):
-        for key, hashes in _of(files).items():
+        for key, hashes in _of(files, applies).items():
             found[key] = found[key] & hashes if key in found else hashes
-    overrides = _of(sources.overrides)
+    overrides = _of(sources.overrides, applies)
     overridden = {_key(line) for _name, text in sources.overrides for line in significant_lines(text)}
     return {**{key: hashes for key, hashes in found.items() if key not in overridden}, **overrides}
 
@@ -75,12 +75,12 @@ def unlimited(text: str, packages: t.Iterable[Package], hashes: Declared) -> str
     return text
 
 
-def _of(files: t.Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+def _of(files: t.Iterable[tuple[str, str]], applies: t.Callable[[str], bool]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for _name, text in files:
         for line in significant_lines(text):
             hashes = {value.lower() for value in _HASH.findall(line)}
-            if hashes:
+            if hashes and applies(_marker(line)):
                 found.setdefault(_key(line), set()).update(hashes)
     return found
 
@@ -88,6 +88,13 @@ def _of(files: t.Iterable[tuple[str, str]]) -> dict[str, set[str]]:
 def _key(line: str) -> str:
     named = _NAMED.match(line)
     return normalize(named["name"]) if named else line.split(maxsplit=1)[0]
+
+
+def _marker(line: str) -> str:
+    """The marker of a requirement; empty for none. An address ends at white space only."""
+    requirement = _HASH.sub("", line)
+    parts = re.split(r"\s;" if "://" in requirement.partition(";")[0] else ";", requirement, maxsplit=1)
+    return parts[1].strip() if len(parts) > 1 else ""
 
 
 def _with(package: Package, hashes: tuple[str, ...]) -> Package:

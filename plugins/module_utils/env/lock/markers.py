@@ -52,6 +52,10 @@ _VERSION = re.compile(
 _SPECIFIER = re.compile(r"\s*(===|==|!=|<=|>=|~=|<|>)\s*([^\s,]+)\s*\Z")
 # More than any series of CPython has ever had.
 _PATCHES = 60
+# Nobody writes so many parentheses, and each takes its part of the stack.
+_DEEPEST = 100
+# So much of a text is told.
+_SHOWN = 300
 # What the interpreter says of itself, as PEP 508 has it.
 _ASK = """\
 import json, os, platform, sys
@@ -105,6 +109,8 @@ ALWAYS, NEVER = Joined("and"), Joined("or")
 def parse(text: str) -> Marker:
     """A marker as written. Raises UvnasError for a text that is none."""
     tokens, position = [], 0
+    if text.count("(") > _DEEPEST:
+        raise _wrong(text)
     while text[position:].strip():
         match = _TOKEN.match(text, position)
         if match is None:
@@ -234,7 +240,7 @@ class _Reader:
 
 
 def _wrong(text: str) -> UvnasError:
-    return UvnasError(f"{text!r} is no environment marker")
+    return UvnasError(f"{text if len(text) <= _SHOWN else f'{text[: _SHOWN - 3]}...'!r} is no environment marker")
 
 
 def _quoted(text: str) -> str:
@@ -302,6 +308,7 @@ def _padded(release: tuple[int, ...], length: int) -> tuple[int, ...]:
     return release + (0,) * (length - len(release))
 
 
+@functools.lru_cache(maxsize=4096)
 def _key(version: str) -> tuple[int, tuple[int, ...], tuple[int, int], int, float]:
     """A version for comparisons: epoch, release, pre-release, post-release, development release."""
     match = _VERSION.match(version.strip())

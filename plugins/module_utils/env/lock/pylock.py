@@ -19,6 +19,7 @@ from . import markers
 from .fit import check_known, requires_python
 
 _HINT = "Publish it to an index, or lock an archive of it."
+_OWN_HINT = "uv export --format pylock.toml --no-emit-local leaves out what is local. Or publish it to an index."
 _KINDS = ("vcs", "directory", "archive", "wheels", "sdist")
 
 
@@ -96,15 +97,19 @@ def _line(package: t.Mapping[str, t.Any], name: str, when: str, what: str) -> st
     """A package as an entry of a lock. Raises UvnasError."""
     kinds = [kind for kind in _KINDS if kind in package]
     if kinds[:1] in (["directory"], ["vcs"]):
-        raise UvnasError(f"{what}: package {name} comes from a {kinds[0]}, which has no hash", hint=_HINT)
+        hint = _OWN_HINT if kinds[0] == "directory" else _HINT
+        raise UvnasError(f"{what}: package {name} comes from a {kinds[0]}, which has no hash", hint=hint)
     if len(kinds) > 1 and kinds != ["wheels", "sdist"]:
         raise UvnasError(f"{what}: package {name} has several sources: {', '.join(kinds)}")
     files = [*_tables(package, "wheels", what), *_table(package, "sdist", what)]
     reference = f"=={package.get('version') or _version_of_wheel(files)}"
     if "archive" in package:
         files = _table(package, "archive", what)
-        reference = f" @ {files[0].get('url')}"
-        if "path" in files[0] and "url" not in files[0]:
+        url, subdirectory = (_text(files[0], key, f"{what}: package {name}") for key in ("url", "subdirectory"))
+        reference = f" @ {url or None}"
+        if subdirectory:
+            reference += f"{'&' if '#' in url else '#'}subdirectory={subdirectory}"
+        if ("path" in files[0] and not url) or url.lower().startswith("file:"):
             raise UvnasError(f"{what}: package {name} is a local file, which the builder does not have", hint=_HINT)
     hashes = sorted(
         f"{algorithm}:{value}"

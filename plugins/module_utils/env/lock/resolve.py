@@ -64,7 +64,8 @@ def resolve(uv: Uv, request: Request, interpreter: str, prior: t.Optional[str]) 
                     "it is empty"
                 )
         lock = locks.parse(text, what=f"environment {spec.name}: its lock")
-        packages = _applying(spec, hashes.limited(lock.packages, hashes.declared(sources), spec.name), found)
+        declared = hashes.declared(sources, functools.partial(_may_apply, found))
+        packages = _applying(spec, hashes.limited(lock.packages, declared, spec.name), found)
         if spec.seed and "pip" not in {package.name for package in packages}:
             seed = compiled(Sources(requirements=_SEED))
             packages += locks.parse(seed, what="the lock of pip").packages
@@ -154,6 +155,14 @@ def _check_conditions(spec: EnvironmentSpec, sources: Sources, interpreter: mark
     ]
     if problems:
         raise UvnasError(f"environment {spec.name}: its Python is another one: {'; '.join(problems)}")
+
+
+def _may_apply(interpreter: markers.Interpreter, marker: str) -> bool:
+    """Whether a line with this marker counts for the interpreter: with one that only uv understands, it does."""
+    try:
+        return interpreter.fulfils(marker)
+    except UvnasError:
+        return True
 
 
 def _applying(

@@ -249,6 +249,10 @@ HASHES = f"iniconfig==2.1 --hash=sha256:{'2' * 64}\n"
             "--only-binary :all:\n",
             "/ready.txt:1: --only-binary has no place in a lock; remove the line (pip-compile --n",
         ),
+        (
+            f"six==1.16.0 \\\n# why\n--hash=sha256:{'1' * 64}\n",
+            "/ready.txt:3: --hash has no place in a lock; it belongs to the package before it; end the line before",
+        ),
         ("-r other.txt\n", "/ready.txt:1: -r has no place in a lock; a lock has everything in it"),
         (f"{HASHES}# via x\n-e .\n", "/ready.txt:3: '-e .' is local; export it without: uv export --no-emit-project"),
         ("./libs/x\n", "/ready.txt:1: './libs/x' is local; export it without: uv export --no-emit-project"),

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import uv as uv_package
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock import file as locks
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock import markers
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.resolve import Request, resolve
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec, Sources
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import SpecError, UvnasError
@@ -23,6 +24,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import 
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Index, Uv
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.projects import project_sources
+from ansible_collections.uvnas.cluster.plugins.plugin_utils.uv_locks import UvLock
 from ansible_collections.uvnas.cluster.tests.support.projects import (
     edit,
     lock_project,
@@ -261,6 +263,22 @@ def test_members_of_a_workspace(uv: Uv, workspace: Path) -> None:
         resolved(uv, workspace, package="two", extras=("more",))
 
 
+def test_members_at_any_depth(uv: Uv, ours: Path, index: str) -> None:
+    write_project(
+        ours, '[tool.uv.workspace]\nmembers = ["packages/**/p-*", "more/*"]\nexclude = ["packages/**/old/*"]\n'
+    )
+    for path, name in (("packages/p-a", "a"), ("packages/x/y/p-b", "b"), ("more/.c", "c")):
+        write_project(ours / path, "", name=name, dependencies='["gamma"]')
+    write_project(ours / "packages" / "x" / "old" / "p-d", "", name="d")
+    lock_project(ours, index)
+    for path, name in (("packages/p-a", "a"), ("packages/x/y/p-b", "b"), ("more/.c", "c")):
+        assert resolved(uv, ours, package=name) == resolved(uv, ours / path) == {"gamma": "1.0"}
+    for name in ("loop", "another"):  # Two of them have more paths than anybody can go.
+        (ours / "packages" / name).symlink_to(".")
+    with pytest.raises(SpecError, match="has no member d; those there are: a, b, c, ours$"):
+        resolved(uv, ours, package="d")
+
+
 def test_a_directory_beside_it_that_is_not_up_to_date(uv: Uv, workspace: Path) -> None:
     edit(workspace.parent / "lib" / "pyproject.toml", "alpha", "gamma")
     with pytest.raises(UvnasError, match=r"uv.lock of its project is not up to date .*`lib==0.1`"):
@@ -394,6 +412,21 @@ def test_one_that_is_empty(uv: Uv, ours: Path, index: str) -> None:
     lock_project(ours, index)
     with pytest.raises(UvnasError, match="none of the 2 packages that its project asks for is meant for its Python"):
         resolved(uv, ours)
+
+
+def test_a_marker_is_decided_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run does this for each project; large locks have thousands of markers, and few different ones."""
+    marker = "python_full_version >= '3.11' and sys_platform == 'linux'"
+    packages: list[dict[str, t.Any]] = [
+        {"name": f"p{n}", "dependencies": [{"name": f"p{each}", "marker": marker} for each in range(n)]}
+        for n in range(30)
+    ]
+    decided: list[str] = []
+    decide = markers.holds
+    monkeypatch.setattr(markers, "holds", lambda text, values: decided.append(text) or decide(text, values))  # type: ignore[func-returns-value]
+    found = UvLock({"package": packages}, "uv.lock").surely(["p29"], (), (), markers.declared("3.12"))
+    assert len(found) == 30
+    assert sorted(decided) == ["", marker]
 
 
 def test_a_lock_that_is_none(uv: Uv, ours: Path) -> None:

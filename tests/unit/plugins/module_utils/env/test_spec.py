@@ -127,6 +127,14 @@ def test_the_digest_depends_on_glibc_where_that_is_resolved_for() -> None:
         assert spec.spec_digest(floored, Sources(lock="x"), {}) == spec.spec_digest(ready, Sources(lock="x"), {})
 
 
+@pytest.mark.parametrize("key", ["requirements", "constraints", "overrides"])
+def test_a_lock_made_when_hashes_did_not_count_is_made_again(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spec, "of_data", lambda what: "limit" if what.get("hashes") else "")
+    lines = ("a==1", "a==1 --hash=sha256:00", "a==1  # not --hash=sha256:00")
+    found = [digest_of(Sources.from_dict({key: [["x.txt", f"{line}\n"]]})) for line in lines]
+    assert found == ["", "limit", ""]
+
+
 def test_glibc_is_part_of_a_generation_where_it_is_given() -> None:
     [parsed] = parse_environments([GOOD])
     assert set(parsed.build_options()) == {"compile_bytecode", "no_binary", "system_site_packages"}

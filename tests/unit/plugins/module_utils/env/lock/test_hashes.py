@@ -91,6 +91,26 @@ def test_what_nothing_needs_has_no_say(site: Site) -> None:
     }
 
 
+def test_what_is_for_another_platform_has_no_say(site: Site) -> None:
+    wrong, right = f"--hash=sha256:{WRONG}", f"--hash=sha256:{site.wheel}"
+    for never in ("; sys_platform == 'win32'", " ; python_version < '3' and extra != 'x'"):
+        for key in ("requirements", "constraints"):
+            assert site.hashes(**{"requirements": "beta", key: f"alpha==1.0{never} {wrong}\nbeta"}) == {
+                site.wheel,
+                site.sdist,
+            }
+        both = f"alpha==1.0{never} {wrong}\nalpha==1.0; sys_platform == 'linux' {right}"
+        assert site.hashes(requirements=both) == {site.wheel}
+        # Nor does a file for another platform do for this one.
+        with pytest.raises(UvnasError, match="has none of the hashes"):
+            site.locked(requirements=f"alpha==1.0{never} {right}\nalpha==1.0; sys_platform == 'linux' {wrong}")
+    address = f"{site.address} ; sys_platform == 'win32' {wrong}\n{site.address} ; sys_platform == 'linux' {right}"
+    assert site.hashes(requirements=address) == {site.wheel}
+    # What nobody but uv can decide counts.
+    with pytest.raises(UvnasError, match="has none of the hashes"):
+        site.locked(requirements="alpha", constraints=f"alpha==1.0 ; 'x' not in extras {wrong}")
+
+
 def test_an_address_alone(site: Site) -> None:
     assert site.hashes(requirements=f"{site.address} --hash=sha256:{site.wheel}") == {site.wheel}
     with pytest.raises(UvnasError, match="has none of the hashes"):

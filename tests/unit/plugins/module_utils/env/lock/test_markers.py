@@ -69,7 +69,8 @@ def test_what_an_interpreter_says(text: str) -> None:
     ["x", "python_version", "python_version >=", "python_version >= 3.9", "'a' == 'b'", "sys_platform == os_name",
      "(os_name == 'nt'", "os_name == 'nt')", "os_name == 'nt' os_name == 'nt'", "os_name is 'nt'", "; rm -rf",
      "os_name == 'nt",
-     "extras == 'x'", "extras in 'x'", "'x' == dependency_groups", "os_name == 'nt' and", "moon == 'full'"],
+     "extras == 'x'", "extras in 'x'", "'x' == dependency_groups", "os_name == 'nt' and", "moon == 'full'",
+     f"{'(' * 5000}os_name == 'nt'{')' * 5000}"],
 )  # fmt: skip
 def test_what_is_none(text: str) -> None:
     with pytest.raises(UvnasError, match="is no environment marker"):

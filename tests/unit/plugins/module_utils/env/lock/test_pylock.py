@@ -59,6 +59,9 @@ def test_an_archive() -> None:
     archive = {"url": "https://b.example/a.tar.gz", "hashes": {"sha256": "0" * 64}}
     [found] = read(pylock(package(archive=archive))).values()
     assert (found.name, found.version) == ("a", "@ https://b.example/a.tar.gz")
+    # Where in it the project is.
+    [found] = read(pylock(package(archive={**archive, "subdirectory": "python/a"}))).values()
+    assert found.version == "@ https://b.example/a.tar.gz#subdirectory=python/a"
 
 
 def test_a_version_that_only_a_wheel_says() -> None:
@@ -160,6 +163,7 @@ def test_a_lock_of_nothing() -> None:
         (pylock(package(version="1")), "package a has no version or no hash"),
         (pylock(package(wheels=[{"hashes": {"sha256": "00"}}])), "package a has no version or no hash"),
         (pylock(package(archive={"path": "a.whl", "hashes": {"sha256": "00"}})), "package a is a local file"),
+        (pylock(package(archive={"url": "file:///a.whl", "hashes": {"sha256": "00"}})), "package a is a local file"),
         (
             pylock(package(version="1", wheels=[{"url": "https://b.example/a.whl"}])),
             "package a has no version or no hash",
@@ -169,3 +173,9 @@ def test_a_lock_of_nothing() -> None:
 def test_pylock_refused(data: dict[str, t.Any], problem: str) -> None:
     with pytest.raises(UvnasError, match=problem):
         read(data)
+
+
+def test_a_project_in_it_is_left_out_by_who_exports_it() -> None:
+    with pytest.raises(UvnasError) as caught:
+        read(pylock(package(directory={"path": ".", "editable": True})))
+    assert "uv export --format pylock.toml --no-emit-local" in caught.value.explain()
