@@ -187,6 +187,31 @@ def test_nobody_has_looked() -> None:
             {"uvnas_shares": [{**SHARES[0], "builder": "localhost"}]},
             "share nas_a: its builder localhost is no host of this inventory; its hosts are dev1",
         ),
+        ({"uvnas_shares": [{**SHARES[0], "builder": ""}]}, "share nas_a: builder is missing"),
+        # Hosts may have other homes, and other variables, than the controller.
+        ({"uvnas_shares": [{**SHARES[0], "root": "~/uv"}]}, "share nas_a: its root '~/uv' is not an absolute path"),
+        ({"uvnas_shares": [{**SHARES[0], "root": "$HOME/uv"}]}, "share nas_a: its root '$HOME/uv' is not an absolute"),
+        (
+            {"uvnas_site_pythons": [{"name": "p", "version": "3.12.1", "prefix": "~/python"}]},
+            "interpreter p: prefix is ~/python; it must be an absolute path, on the builder",
+        ),
+        ({"uvnas_uv_local_dirs": ["bin"]}, "uvnas_uv_local_dirs: bin is not an absolute path. Begin it with / or ~."),
+        ({"uvnas_uv_source": "archive"}, "uvnas_uv_source is archive, and no archive is given. Set uvnas_uv_archive."),
+        (
+            {"uvnas_uv_source": "archive", "uvnas_uv_archive": {"url": "https://alice:geheim@example.org/uv.whl"}},
+            "uvnas_uv_archive: an archive from a URL needs its sha256",
+        ),
+        (
+            {"uvnas_uv_source": "archive", "uvnas_uv_archive": {"path": "/gone/uv.whl"}},
+            "uvnas_uv_archive: cannot read /gone/uv.whl: No such file or directory",
+        ),
+        (
+            {"uvnas_site_pythons": [{"name": "p", "version": "3.12.1", "archive": "/gone/p.tar.gz"}]},
+            "interpreter p: cannot read /gone/p.tar.gz: No such file or directory",
+        ),
+        ({"uvnas_answer_timeout": 0}, "uvnas_answer_timeout is 0; it is a time in seconds, and more than 0"),
+        ({"uvnas_smoke_timeout": "nan"}, "uvnas_smoke_timeout is nan; it is a time in seconds, and more than 0"),
+        ({"uvnas_busy_timeout": -1}, "uvnas_busy_timeout is -1; it is a time in seconds, 0 or more"),
     ],
 )
 def test_what_is_refused(variables: Host, error: str, site: Site) -> None:
@@ -247,6 +272,25 @@ def test_a_key_that_is_no_text(site: Site) -> None:
     assert errors == ["uvnas_profile_variables: a key in it is no text; put it in quotes"]
 
 
+def test_archives_are_for_hosts_that_install_them(site: Site) -> None:
+    gone = {"uvnas_uv_source": "archive", "uvnas_uv_archive": {"path": "/gone/uv.whl"}}
+    there = {"uvnas_uv_archive": {"path": __file__}}
+    hosts: dict[str, Host] = {**SAME, "dev1": there, "node001": {"uvnas_uv_local_dirs": ["/usr/local/bin"]}}
+    (said,) = problems(site, {**SITE, **gone}, hosts)
+    assert said == "node001: uvnas_uv_archive: cannot read /gone/uv.whl: No such file or directory"
+
+
+def test_the_home_of_the_controller_is_that_of_its_own_paths(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "x.in").write_text("six\n", encoding="utf-8")
+    envs = [{"name": "x", "python": "3.12", "requirements_files": ["x.in"]}]
+    here = {"uvnas_files_dir": "~/files", "uvnas_lock_dir": "$HOME/locks", "uvnas_profile_dir": "~/profile.d"}
+    assert problems(site, {**SITE, "uvnas_envs": envs, **here}) == []
+
+
 def test_credentials_are_not_repeated(site: Site) -> None:
     url = "https://alice:geheim@example.org/simple"
     wrong = {
@@ -301,7 +345,13 @@ def test_a_file_that_is_an_inventory_may_have_others_beside_it(site: Site) -> No
 
 def test_no_inventory_directory(site: Site) -> None:
     site.write({}, {})
-    relative = {"uvnas_shares": [], "uvnas_envs": [{"name": "x", "python": "3.12", "lock": "files/x.txt"}]}
+    lock = {"name": "x", "python": "3.12", "lock": "files/x.txt"}
+    built = [{**SHARES[0], "builder": "localhost"}]
+    _result, told_once = site.run(
+        ["localhost"], here="localhost", source="localhost,", of_play={"uvnas_shares": built, "uvnas_envs": [lock]}
+    )
+    assert [error for error in told_once if not error.startswith("without an inventory directory")] == []
+    relative = {"uvnas_shares": [], "uvnas_envs": [lock]}
     _result, errors = site.run(["localhost"], here="localhost", source="localhost,", of_play=relative)
     assert errors == [
         (
