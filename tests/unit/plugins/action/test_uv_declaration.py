@@ -110,6 +110,38 @@ def test_what_a_play_is_given_as_a_whole_wins(site: Site) -> None:
     assert any(error.startswith("node003: 'node003' is no directory for profile files") for error in errors)
 
 
+def test_what_a_play_is_given_needs_what_it_names_only(site: Site) -> None:
+    # What else there is may be for other plays, where it has a value.
+    site.write({"uvnas_shares": SHARES, "of_another_play": "{{ nobody_said }}"}, SAME)
+    given = {"uvnas_profile_dir": "/etc/{{ inventory_hostname }}/{{ where }}", "where": "x"}
+    _result, errors = site.run([*SAME], of_play=given)
+    assert errors == []
+    _result, errors = site.run([*SAME], of_play={"uvnas_profile_dir": "{{ of_another_play }}"})
+    assert errors == ["uvnas_profile_dir: 'nobody_said' is undefined"]
+
+
+@pytest.mark.parametrize(
+    ("value", "of_play", "error"),
+    [
+        ("/etc/{{ where }}", {"where": "x"}, "uvnas_profile_dir: 'where' is undefined. "),
+        ("/etc/{{ hostvars['node001']['inventory_hostname'] }}", {}, "uvnas_profile_dir: 'hostvars' is undefined. "),
+        # Rendered with what the inventory has, it would be wrong; with what the play of the first host has, for others.
+        ("/etc/{{ where | default('y') }}", {"where": "x"}, "uvnas_profile_dir is another one with what its play "),
+    ],
+)
+def test_what_the_inventory_does_not_know(value: str, of_play: Host, error: str, site: Site) -> None:
+    site.write({"uvnas_shares": SHARES, "uvnas_profile_dir": value}, {**SAME, "node001": {"uvnas_profile_dir": "/etc"}})
+    _result, (said,) = site.run([*SAME], of_play=of_play)
+    assert error in said
+    assert said.endswith("Give what it needs with -e, or in the inventory.")
+
+
+def test_what_only_another_host_has_and_cannot_be_rendered(site: Site) -> None:
+    site.write({"uvnas_shares": SHARES}, {**SAME, "node001": {"uvnas_profile_dir": "{{ nobody_said }}"}})
+    _result, (said,) = site.run([*SAME])
+    assert said == "node001: uvnas_profile_dir: 'nobody_said' is undefined"
+
+
 def test_nobody_has_looked() -> None:
     with pytest.raises(Exception, match="--start-at-task and --skip-tags always leave that out"):
         todo({}, "node1")
