@@ -283,6 +283,16 @@ def test_a_share_has_one_builder(site: Site) -> None:
     )
 
 
+def test_a_builder_knows_what_it_builds(site: Site) -> None:
+    hosts: dict[str, Host] = {"dev1": {"uvnas_shares": SHARES[:1]}, "node001": {}}
+    (said,) = problems(site, {"uvnas_shares": SHARES}, hosts)
+    assert said == "share nas_b: its builder dev1 does not have it in its own uvnas_shares; node001 has"
+    # A mistake is not told as another.
+    hosts["dev1"] = {"uvnas_shares": "nas_a"}
+    (said,) = problems(site, {"uvnas_shares": SHARES}, hosts)
+    assert said.startswith("dev1: uvnas_shares must be a list")
+
+
 def test_a_builder_that_this_run_leaves_out(site: Site) -> None:
     site.write(SITE, SAME)
     result, errors = site.run(["node001", "node002"], here="node001")
