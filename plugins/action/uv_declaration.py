@@ -96,7 +96,7 @@ def _shares(declared: t.Mapping[str, Declared]) -> dict[str, dict[str, list[str]
 
 
 def _builders(declared: t.Mapping[str, Declared], everybody: t.Sequence[str], here: str) -> list[str]:
-    """What is wrong with the builders of shares: none of the inventory's hosts, two for one share, or not told of it."""
+    """What is wrong with the builders of shares: no host of the inventory, two for one share, or not told of it."""
     problems = []
     for share, builders in _shares(declared).items():
         known = {*everybody, here}
