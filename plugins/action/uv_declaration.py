@@ -96,7 +96,7 @@ def _shares(declared: t.Mapping[str, Declared]) -> dict[str, dict[str, list[str]
 
 
 def _builders(declared: t.Mapping[str, Declared], everybody: t.Sequence[str], here: str) -> list[str]:
-    """What is wrong with the builders of shares: one that is no host of the inventory, or two for one share."""
+    """What is wrong with the builders of shares: no host of the inventory, two for one share, or not told of it."""
     problems = []
     for share, builders in _shares(declared).items():
         known = {*everybody, here}
@@ -104,6 +104,13 @@ def _builders(declared: t.Mapping[str, Declared], everybody: t.Sequence[str], he
         if len(builders) > 1:
             said = "; ".join(f"{builder} for {inventory.named(hosts)}" for builder, hosts in builders.items())
             problems.append(f"share {share}: it has one builder, and hosts are told different ones: {said}")
+            continue
+        for builder, hosts in builders.items():
+            if builder in declared and builder not in hosts and not declared[builder].problems:
+                have = f"{inventory.named(hosts)} {'has' if len(hosts) == 1 else 'have'}"
+                problems.append(
+                    f"share {share}: its builder {builder} does not have it in its own uvnas_shares; {have}"
+                )
     return problems
 
 

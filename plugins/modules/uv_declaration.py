@@ -23,6 +23,8 @@ options:
         variables that the task has.
       - Of other hosts than that of the task count the variables of the inventory, and those that are given to the play
         as a whole.
+      - Those of the inventory are looked at without C(hostvars), and without what the play is given. One that needs
+        these is an error.
     type: list
     elements: str
   writes:

@@ -10,10 +10,15 @@ import typing as t
 
 import jinja2
 from ansible.errors import AnsibleError
+from ansible.template import trust_as_template
 
 from .variables import PREFIX
 
 Variables = t.Mapping[str, t.Any]
+_HINT = (
+    "Variables of the inventory are looked at without hostvars, and without what a play is given "
+    "(vars of import_playbook). Give what it needs with -e, or in the inventory."
+)
 
 
 class Templar(t.Protocol):
@@ -66,20 +71,36 @@ class ManyHosts:
         self._task_vars = task_vars
         self._hostvars = task_vars["hostvars"]
         self._host: tuple[str, Variables] = ("", {})
-        self._of_play = self._given_to_play(task_vars["inventory_hostname"])
+        self._of_play: set[str] = set()
+        self._unsure: set[str] = set()
+        self._look_at_play()
 
-    def _given_to_play(self, here: str) -> set[str]:
-        """The variables that have another value for the task than in the inventory."""
+    def _look_at_play(self) -> None:
+        """Find the variables that have another value for the task than in the inventory."""
+        here = self._task_vars["inventory_hostname"]
         mine = self.context(here)
-        found = set()
         for name in (name for name in self._task_vars if name.startswith(PREFIX)):
             if name not in mine:
-                found.add(name)
+                self._of_play.add(name)
                 continue
+            value = self._task_vars[name]
             with contextlib.suppress(AnsibleError):  # It is said later, by whoever asks for it.
-                if self._templar.template(self._task_vars[name]) != mine[name]:
-                    found.add(name)
-        return found
+                if self._templar.template(value) == mine[name]:
+                    continue
+                if self._for_inventory(here).template(value) == mine[name]:
+                    # It is the inventory's, and other hosts may have another one there.
+                    self._unsure.add(name)
+                else:
+                    self._of_play.add(name)
+
+    def _for_inventory(self, host: str) -> Templar:
+        """A templar that knows what the inventory says of a host."""
+        return self._templar.copy_with_new_env(available_variables=self._lazily(host))
+
+    def _lazily(self, host: str) -> dict[str, t.Any]:
+        """Everything that is known of a host. What a template does not name is not rendered; perhaps it cannot be."""
+        known = {name: trust_as_template(f"{{{{ hostvars[{host!r}][{name!r}] }}}}") for name in self.context(host)}
+        return {**known, "hostvars": self._hostvars}
 
     def names(self, host: str) -> set[str]:
         """Of the variables that look like the collection's."""
@@ -87,13 +108,27 @@ class ManyHosts:
 
     def value(self, host: str, name: str) -> t.Any:
         """The value of a variable. Raises UndefinedValueError."""
+        if name in self._unsure:
+            raise UndefinedValueError(f"{name} is another one with what its play is given. {_HINT}")
         if name not in self._of_play:
-            return _rendered(lambda: self.context(host)[name], name)
+            try:
+                return _rendered(lambda: self.context(host)[name], name)
+            except UndefinedValueError as error:
+                raise UndefinedValueError(f"{error}. {_HINT}" if self._play_knows(name) else str(error)) from error
         value, templar = self._task_vars[name], self._templar
         if templar.is_template(value):
-            theirs = {**self._task_vars, **self.context(host)}
+            of_play = {key: item for key, item in self._task_vars.items() if key not in self.context(host)}
+            theirs = {**self._lazily(host), **of_play}
             templar = templar.copy_with_new_env(available_variables=theirs)
         return _rendered(lambda: templar.template(value), name)
+
+    def _play_knows(self, name: str) -> bool:
+        """Whether a variable that the inventory alone cannot render has a value for the task."""
+        try:
+            _rendered(lambda: self._templar.template(self._task_vars.get(name)), name)
+        except UndefinedValueError:
+            return False
+        return name in self._task_vars
 
     def context(self, host: str) -> Variables:
         """Everything that is known of a host, rendered when it is asked for."""

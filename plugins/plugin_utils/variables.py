@@ -142,7 +142,9 @@ def _dictionary(label: str, value: t.Any, option: Option, problems: list[str]) -
         meant = _meant(key, keys) or f"there are {', '.join(sorted(keys))}"
         problems.append(f"{label}: unknown key {scrub(key)}; {meant}")
     problems += [
-        f"{label}: {key} is missing" for key, about in keys.items() if about.get("required") and value.get(key) is None
+        f"{label}: {key} is missing"
+        for key, about in keys.items()
+        if about.get("required") and value.get(key) in (None, "")
     ]
     joint = ": " if " " in label else "."
     return {
@@ -161,7 +163,9 @@ def _single(label: str, value: t.Any, option: Option, problems: list[str]) -> t.
         if isinstance(value, bool) or not isinstance(value, (str, int)):
             problems.append(f"{label} must be {_KINDS[kind]}{_instead(value, option)}")
             return None
-    done = ArgumentSpecValidator({"value": {"type": kind}}).validate({"value": value})
+    # A path may be one on hosts, which have other homes and other variables than the controller: it stays what it is.
+    plain = "str" if kind == "path" else kind
+    done = ArgumentSpecValidator({"value": {"type": plain}}).validate({"value": value})
     if done.error_messages or isinstance(value, (list, tuple, Mapping)):
         problems.append(f"{label} must be {_KINDS[kind]}{_instead(value, option)}")
         return None

@@ -9,6 +9,7 @@ Most of it is the same for many hosts, and is looked at once.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import typing as t
 
@@ -72,6 +73,8 @@ class Declarations:
             # Where an inventory is no file, Ansible says None, as a text.
             directory = str(self._hosts.context(host).get("inventory_dir"))
             values["uvnas_files_dir"] = directory if os.path.isabs(directory) else ""
+        for name in ("uvnas_files_dir", "uvnas_lock_dir"):  # On the controller.
+            values[name] = os.path.expanduser(os.path.expandvars(str(values[name] or "")))
         return Declared(values, tuple(problems))
 
     def _value(self, name: str, given: t.Any) -> tuple[t.Any, list[str]]:
@@ -103,15 +106,22 @@ class Declarations:
 
         once(_uv, "uvnas_uv_version", "uvnas_uv_source", "uvnas_uv_archive", "uvnas_index", "uvnas_uv_variables")
         once(_shares, "uvnas_shares")
+        once(_of_hosts, *_TIMES, "uvnas_uv_local_dirs")
         if problems:
             return {}, problems
         built = [share for share in values["uvnas_shares"] if share["builder"] == host]
+        # Where they start nowhere, that is what is wrong.
+        readable = all(os.path.isabs(path) for _label, path in paths(values))
+        if readable and (built or values["uvnas_uv_local_dirs"]):
+            once(_uv_archive, "uvnas_uv_source", "uvnas_uv_archive", "uvnas_files_dir")
         profile = once(_profile, *_PROFILE)
         specs = once(_environments, "uvnas_envs", "uvnas_shares", "uvnas_upgrade")
         of_python: dict[str, t.Any] = {}
         if specs is not None:  # They ask for Pythons, too.
             of_python = once(_pythons, *_PYTHONS, names=[share["name"] for share in built])
-        if specs is not None and built:
+        if readable and built and of_python is not None:
+            once(_python_archives, "uvnas_site_pythons", "uvnas_files_dir")
+        if readable and specs is not None and built:
             once(_files, "uvnas_envs", "uvnas_shares", "uvnas_files_dir", "uvnas_lock_dir", "uvnas_index")
         if problems:
             return {}, problems
@@ -209,6 +219,67 @@ def _uv(given: Values) -> None:
     check_variables(given["uvnas_uv_variables"])
 
 
+_TIMES = ("uvnas_answer_timeout", "uvnas_smoke_timeout", "uvnas_busy_timeout")
+
+
+def _of_hosts(given: Values) -> None:
+    problems = []
+    for name in _TIMES:
+        seconds = given[name]
+        # For the mutex of a share one may not want to wait at all.
+        if not (0 < seconds < float("inf") or (name == "uvnas_busy_timeout" and seconds == 0)):
+            least = "0 or more" if name == "uvnas_busy_timeout" else "and more than 0"
+            problems.append(f"{name} is {seconds:g}; it is a time in seconds, {least}")
+    problems += [
+        f"uvnas_uv_local_dirs: {path} is not an absolute path. Begin it with / or ~."
+        for path in given["uvnas_uv_local_dirs"]
+        if not path.startswith(("/", "~"))
+    ]
+    if problems:
+        raise SpecError("\n".join(problems))
+
+
+def _uv_archive(given: Values) -> None:
+    archive = given["uvnas_uv_archive"]
+    if given["uvnas_uv_source"] != "archive":
+        return
+    if archive.get("path"):
+        problems = _unreadable("uvnas_uv_archive", given, archive["path"])
+        if problems:
+            raise SpecError("\n".join(problems))
+    elif not archive.get("url"):
+        raise SpecError("uvnas_uv_source is archive, and no archive is given", hint="Set uvnas_uv_archive.")
+    elif not archive.get("sha256"):
+        raise SpecError("uvnas_uv_archive: an archive from a URL needs its sha256")
+
+
+def _python_archives(given: Values) -> None:
+    problems = []
+    for site in parse_site_pythons(given["uvnas_site_pythons"]):
+        if site.archive and "://" not in site.archive:
+            problems += _unreadable(f"interpreter {site.name}", given, site.archive)
+    if problems:
+        raise SpecError("\n".join(problems))
+
+
+def _unreadable(what: str, given: Values, path: str) -> list[str]:
+    """What is wrong with a file on the controller that is only brought to hosts."""
+    path = os.path.join(given["uvnas_files_dir"], os.path.expanduser(path))
+    why = ""
+    try:
+        os.stat(path)
+    except OSError as error:
+        why = error.strerror or str(error)
+    except ValueError:
+        why = "no file has such a name"
+    else:
+        if not os.path.isfile(path):
+            why = "it is no file"
+        elif not os.access(path, os.R_OK):
+            why = os.strerror(errno.EACCES)
+    return [f"{what}: cannot read {path}: {why}"] if why else []
+
+
 _PROFILE = (
     "uvnas_host_shares", "uvnas_shares", "uvnas_index", "uvnas_python_mirror", "uvnas_profile_variables",
     "uvnas_profile_dir", "uvnas_profile_fish_dir", "uvnas_user_cache", "uvnas_user_cache_users",
@@ -217,7 +288,9 @@ _PROFILE = (
 
 def _profile(given: Values) -> dict[str, t.Any]:
     """What a host exports to its users."""
-    where = files.paths(given["uvnas_profile_dir"], given["uvnas_profile_fish_dir"])
+    # ~ is the home of somebody on the host: as absolute as any.
+    directories = [os.path.expanduser(given[name] or "") for name in ("uvnas_profile_dir", "uvnas_profile_fish_dir")]
+    where = files.paths(*directories)
     exported = exports(
         given["uvnas_host_shares"],
         shares=given["uvnas_shares"],

@@ -110,6 +110,38 @@ def test_what_a_play_is_given_as_a_whole_wins(site: Site) -> None:
     assert any(error.startswith("node003: 'node003' is no directory for profile files") for error in errors)
 
 
+def test_what_a_play_is_given_needs_what_it_names_only(site: Site) -> None:
+    # What else there is may be for other plays, where it has a value.
+    site.write({"uvnas_shares": SHARES, "of_another_play": "{{ nobody_said }}"}, SAME)
+    given = {"uvnas_profile_dir": "/etc/{{ inventory_hostname }}/{{ where }}", "where": "x"}
+    _result, errors = site.run([*SAME], of_play=given)
+    assert errors == []
+    _result, errors = site.run([*SAME], of_play={"uvnas_profile_dir": "{{ of_another_play }}"})
+    assert errors == ["uvnas_profile_dir: 'nobody_said' is undefined"]
+
+
+@pytest.mark.parametrize(
+    ("value", "of_play", "error"),
+    [
+        ("/etc/{{ where }}", {"where": "x"}, "uvnas_profile_dir: 'where' is undefined. "),
+        ("/etc/{{ hostvars['node001']['inventory_hostname'] }}", {}, "uvnas_profile_dir: 'hostvars' is undefined. "),
+        # Rendered with what the inventory has, it would be wrong; with what the play of the first host has, for others.
+        ("/etc/{{ where | default('y') }}", {"where": "x"}, "uvnas_profile_dir is another one with what its play "),
+    ],
+)
+def test_what_the_inventory_does_not_know(value: str, of_play: Host, error: str, site: Site) -> None:
+    site.write({"uvnas_shares": SHARES, "uvnas_profile_dir": value}, {**SAME, "node001": {"uvnas_profile_dir": "/etc"}})
+    _result, (said,) = site.run([*SAME], of_play=of_play)
+    assert error in said
+    assert said.endswith("Give what it needs with -e, or in the inventory.")
+
+
+def test_what_only_another_host_has_and_cannot_be_rendered(site: Site) -> None:
+    site.write({"uvnas_shares": SHARES}, {**SAME, "node001": {"uvnas_profile_dir": "{{ nobody_said }}"}})
+    _result, (said,) = site.run([*SAME])
+    assert said == "node001: uvnas_profile_dir: 'nobody_said' is undefined"
+
+
 def test_nobody_has_looked() -> None:
     with pytest.raises(Exception, match="--start-at-task and --skip-tags always leave that out"):
         todo({}, "node1")
@@ -187,6 +219,31 @@ def test_nobody_has_looked() -> None:
             {"uvnas_shares": [{**SHARES[0], "builder": "localhost"}]},
             "share nas_a: its builder localhost is no host of this inventory; its hosts are dev1",
         ),
+        ({"uvnas_shares": [{**SHARES[0], "builder": ""}]}, "share nas_a: builder is missing"),
+        # Hosts may have other homes, and other variables, than the controller.
+        ({"uvnas_shares": [{**SHARES[0], "root": "~/uv"}]}, "share nas_a: its root '~/uv' is not an absolute path"),
+        ({"uvnas_shares": [{**SHARES[0], "root": "$HOME/uv"}]}, "share nas_a: its root '$HOME/uv' is not an absolute"),
+        (
+            {"uvnas_site_pythons": [{"name": "p", "version": "3.12.1", "prefix": "~/python"}]},
+            "interpreter p: prefix is ~/python; it must be an absolute path, on the builder",
+        ),
+        ({"uvnas_uv_local_dirs": ["bin"]}, "uvnas_uv_local_dirs: bin is not an absolute path. Begin it with / or ~."),
+        ({"uvnas_uv_source": "archive"}, "uvnas_uv_source is archive, and no archive is given. Set uvnas_uv_archive."),
+        (
+            {"uvnas_uv_source": "archive", "uvnas_uv_archive": {"url": "https://alice:geheim@example.org/uv.whl"}},
+            "uvnas_uv_archive: an archive from a URL needs its sha256",
+        ),
+        (
+            {"uvnas_uv_source": "archive", "uvnas_uv_archive": {"path": "/gone/uv.whl"}},
+            "uvnas_uv_archive: cannot read /gone/uv.whl: No such file or directory",
+        ),
+        (
+            {"uvnas_site_pythons": [{"name": "p", "version": "3.12.1", "archive": "/gone/p.tar.gz"}]},
+            "interpreter p: cannot read /gone/p.tar.gz: No such file or directory",
+        ),
+        ({"uvnas_answer_timeout": 0}, "uvnas_answer_timeout is 0; it is a time in seconds, and more than 0"),
+        ({"uvnas_smoke_timeout": "nan"}, "uvnas_smoke_timeout is nan; it is a time in seconds, and more than 0"),
+        ({"uvnas_busy_timeout": -1}, "uvnas_busy_timeout is -1; it is a time in seconds, 0 or more"),
     ],
 )
 def test_what_is_refused(variables: Host, error: str, site: Site) -> None:
@@ -226,6 +283,16 @@ def test_a_share_has_one_builder(site: Site) -> None:
     )
 
 
+def test_a_builder_knows_what_it_builds(site: Site) -> None:
+    hosts: dict[str, Host] = {"dev1": {"uvnas_shares": SHARES[:1]}, "node001": {}}
+    (said,) = problems(site, {"uvnas_shares": SHARES}, hosts)
+    assert said == "share nas_b: its builder dev1 does not have it in its own uvnas_shares; node001 has"
+    # A mistake is not told as another.
+    hosts["dev1"] = {"uvnas_shares": "nas_a"}
+    (said,) = problems(site, {"uvnas_shares": SHARES}, hosts)
+    assert said.startswith("dev1: uvnas_shares must be a list")
+
+
 def test_a_builder_that_this_run_leaves_out(site: Site) -> None:
     site.write(SITE, SAME)
     result, errors = site.run(["node001", "node002"], here="node001")
@@ -245,6 +312,25 @@ def test_a_key_that_is_no_text(site: Site) -> None:
     )
     _result, errors = site.run(["dev1"])
     assert errors == ["uvnas_profile_variables: a key in it is no text; put it in quotes"]
+
+
+def test_archives_are_for_hosts_that_install_them(site: Site) -> None:
+    gone = {"uvnas_uv_source": "archive", "uvnas_uv_archive": {"path": "/gone/uv.whl"}}
+    there = {"uvnas_uv_archive": {"path": __file__}}
+    hosts: dict[str, Host] = {**SAME, "dev1": there, "node001": {"uvnas_uv_local_dirs": ["/usr/local/bin"]}}
+    (said,) = problems(site, {**SITE, **gone}, hosts)
+    assert said == "node001: uvnas_uv_archive: cannot read /gone/uv.whl: No such file or directory"
+
+
+def test_the_home_of_the_controller_is_that_of_its_own_paths(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "x.in").write_text("six\n", encoding="utf-8")
+    envs = [{"name": "x", "python": "3.12", "requirements_files": ["x.in"]}]
+    here = {"uvnas_files_dir": "~/files", "uvnas_lock_dir": "$HOME/locks", "uvnas_profile_dir": "~/profile.d"}
+    assert problems(site, {**SITE, "uvnas_envs": envs, **here}) == []
 
 
 def test_credentials_are_not_repeated(site: Site) -> None:
@@ -301,7 +387,13 @@ def test_a_file_that_is_an_inventory_may_have_others_beside_it(site: Site) -> No
 
 def test_no_inventory_directory(site: Site) -> None:
     site.write({}, {})
-    relative = {"uvnas_shares": [], "uvnas_envs": [{"name": "x", "python": "3.12", "lock": "files/x.txt"}]}
+    lock = {"name": "x", "python": "3.12", "lock": "files/x.txt"}
+    built = [{**SHARES[0], "builder": "localhost"}]
+    _result, told_once = site.run(
+        ["localhost"], here="localhost", source="localhost,", of_play={"uvnas_shares": built, "uvnas_envs": [lock]}
+    )
+    assert [error for error in told_once if not error.startswith("without an inventory directory")] == []
+    relative = {"uvnas_shares": [], "uvnas_envs": [lock]}
     _result, errors = site.run(["localhost"], here="localhost", source="localhost,", of_play=relative)
     assert errors == [
         (
