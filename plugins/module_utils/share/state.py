@@ -88,14 +88,14 @@ def observe(wanted: Wanted) -> Seen:
     has_acl = acl.default_acl_of(ground) is not None
     all_mounts = mounts()
     mount = mount_of(ground, all_mounts)
+    seen = {
+        path: _directory(
+            path, status, look=has_acl and path in directories and directories[path].default_acl is not None
+        )
+        for path, status in found.items()
+    }
     return Seen(
-        directories={
-            path: _directory(
-                path, status, look=has_acl and path in directories and directories[path].default_acl is not None
-            )
-            for path, status in found.items()
-        }
-        | hidden,
+        directories={**seen, **hidden},
         identity=identity,
         identity_is_off=identity_is_off,
         ground=ground,
