@@ -16,7 +16,6 @@ import typing as t
 from ...errors import CommandError, UvnasError
 from ...uv.command import Uv
 from ...uv.wheel import normalize
-from ..requirement import split, without_comment
 from ..spec import Sources, significant_lines
 from . import file as locks
 from . import markers
@@ -183,7 +182,7 @@ def declared_in(sources: Sources, package: str, ends: t.Collection[str], fulfils
 
 
 def _applies(line: str, fulfils: Fulfils) -> bool:
-    marker = without_comment(split(line)[0]).partition(";")[2].strip()
+    marker = re.sub(r"\s(--hash|\\).*", "", line.partition(";")[2]).strip()
     try:
         return fulfils(marker)
     except UvnasError:
