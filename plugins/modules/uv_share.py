@@ -251,7 +251,7 @@ corrected:
   elements: str
   sample: [/mnt/nas-a/uv/cache]
 moved_aside:
-  description: What was given another name in C(user-cache), or would be, if O(user_cache=personal).
+  description: What was given another name in C(user-cache), or would be, if O(user_cache=personal); the first 1000.
   returned: success
   type: list
   elements: str

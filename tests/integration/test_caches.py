@@ -8,6 +8,8 @@ On NFS: tests/nfs/test_caches.py. What shells export: tests/integration/test_pro
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import grp
 import os
 import pwd
@@ -249,6 +251,23 @@ def test_whom_this_host_does_not_know(cache: Path, uid: int, name: str, stays: b
     assert (cache / name).exists() == stays
 
 
+@pytest.mark.parametrize(
+    ("uid", "gid", "stays"),
+    [
+        (UNKNOWN_UID, UNKNOWN_UID, True),  # umask 002, and a group of their own that only members know
+        (pwd.getpwnam(ADA).pw_uid, UNKNOWN_UID, True),
+        (UNKNOWN_UID, grp.getgrnam(GROUP).gr_gid, False),
+    ],
+)
+def test_a_group_that_this_host_does_not_know(cache: Path, uid: int, gid: int, stays: bool) -> None:
+    place = cache / (UNKNOWN_NAME if uid == UNKNOWN_UID else ADA)
+    place.mkdir()
+    os.chown(place, uid, gid)
+    place.chmod(0o775)
+    assert converge(cache)["changed"] != stays
+    assert place.exists() == stays
+
+
 def test_names_that_others_choose_are_shown_without_harm(cache: Path) -> None:
     names = ["\x1b[2J", "two\nlines", "a b", "ü", "x" * 255, b"\xff".decode(errors="surrogateescape")]
     for name in names:
@@ -273,6 +292,17 @@ def test_a_warning_does_not_name_thousands(cache: Path) -> None:
     assert f"user019 (belongs to {MALLORY}) and 280 more." in str(warning)
 
 
+def test_nor_is_a_result_as_large_as_somebody_likes(cache: Path) -> None:
+    for number in range(1200):
+        os.symlink("x", os.fsencode(cache) + b"/%04d" % number + b"\xff" * 251)
+    result = converge(cache)
+    assert len(result["moved_aside"]) == 1000
+    assert result["diff"]["before"].endswith("user-cache/: and 200 more\n")
+    assert "and 1180 more." in str(result["warnings"])
+    assert {name[0] for name in os.listdir(cache)} == {"."}
+    assert len(str(result)) < 5_000_000
+
+
 def test_what_cannot_be_moved_is_told_and_stops_nobody(lab: Lab, cache: Path) -> None:
     lab.mount(f"uv/user-cache/{ADA}", "-t", "tmpfs", "tmpfs")
     os.chmod(cache / ADA, 0o755)
@@ -281,6 +311,50 @@ def test_what_cannot_be_moved_is_told_and_stops_nobody(lab: Lab, cache: Path) ->
     assert result["moved_aside"] == [f"{cache}/{OUTSIDER}"]
     (warning,) = [text for text in map(str, result["warnings"]) if "could not be" in text]
     assert f"{ADA} (belongs to root): Device or resource busy." in warning
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["denied", "dead"])
+@pytest.mark.parametrize("wanted", ["personal", "private"])
+def test_who_mounts_something_that_nobody_may_look_at_stops_nobody(
+    lab: Lab, cache: Path, wanted: str, answers: bool
+) -> None:
+    """With fusermount, on a directory of their own, on a builder where they log in."""
+    args = kind("private", ADA) if wanted == "private" else {}
+    assert as_user(ADA, 'mkdir "$1"', cache / ADA).returncode == 0
+    make(cache.parent, group=GROUP, **args)
+    with fuse(lab, f"uv/user-cache/{ADA}", answers=answers):
+        assert not (before := converge(cache, **args))["changed"]
+        said = f"{ADA} (what it is cannot be seen): Permission denied"
+        assert (said in str(before.get("warnings"))) == (wanted == "personal")
+        (cache.parent / "envs").rmdir()
+        assert converge(cache, **args)["created"] == [f"{cache.parent}/envs"]
+    # Where others could make it, it is to go first.
+    if wanted == "personal":
+        with fuse(lab, f"uv/user-cache/{ADA}", answers=answers):
+            result = run(cache.parent, group=GROUP, **kind("private", ADA))
+            assert result["failed"]
+            assert f"{cache}/{ADA}" in result["msg"]
+
+
+@contextlib.contextmanager
+def fuse(lab: Lab, name: str, *, answers: bool) -> t.Iterator[None]:
+    """Have a filesystem of the user ADA mounted, whose process has not answered, or is no more."""
+    number = pwd.getpwnam(ADA).pw_uid
+    descriptor = os.open("/dev/fuse", os.O_RDWR)
+    try:
+        options = f"fd={descriptor},rootmode=40000,user_id={number},group_id={number}".encode()
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.mount(b"fuse", os.fsencode(lab.path / name), b"fuse", 6, options):  # MS_NOSUID | MS_NODEV
+            raise OSError(ctypes.get_errno(), "mount")
+        try:
+            if not answers:
+                os.close(descriptor)
+            yield
+        finally:
+            call("umount", "--lazy", lab.path / name)
+    finally:
+        if answers:
+            os.close(descriptor)
 
 
 def test_who_makes_it_again_and_again_stops_nobody(cache: Path) -> None:

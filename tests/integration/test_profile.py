@@ -376,6 +376,11 @@ def test_nobody_has_no_cache(shell: Shell, host: str, seat: Seat) -> None:
     assert env["UVNAS_SHARE"] == "nas_b" if host == "personal" else "nas_a"
 
 
+def test_tcsh_has_one_name_for_all_who_have_none(seat: Seat) -> None:
+    """It sets USER to that where there is none, and so they would have one cache for all of them."""
+    assert "UV_CACHE_DIR" not in seat.start(CSH[0], "personal", "SOURCE", "DUMP", env={"USER": "unknown"}).env
+
+
 @no_fish
 @pytest.mark.parametrize("name", ["alice", "dom\\alice", "b@d", "it's"])
 def test_whoever_is_listed_has_a_cache(name: str, shell: Shell, seat: Seat) -> None:

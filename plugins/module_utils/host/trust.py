@@ -19,7 +19,7 @@ import typing as t
 
 from ..errors import UvnasError
 from . import acl
-from .users import group_name, user_name
+from .users import group_name, known_group, user_name
 
 # As many symlinks as the kernel follows on one way.
 _MOST_LINKS = 40
@@ -93,10 +93,10 @@ def foreign(path: str, found: int, uid: int, *, deep: bool = True) -> UvnasError
     return UvnasError(belongs, hint=hint)
 
 
-def others_who_may_write(path: str, status: os.stat_result, uid: int) -> str:
+def others_who_may_write(path: str, status: os.stat_result, uid: int, *, unknown: bool = True) -> str:
     """Who else than root and ``uid`` may write to the file or directory ``path``, in words; empty where nobody may.
 
-    By its mode and its ACL, whoever it belongs to.
+    By its mode and its ACL, whoever it belongs to. ``unknown``: whether groups without a name on this host count.
     """
     if status.st_mode & stat.S_IWOTH:
         return "everybody"
@@ -109,7 +109,7 @@ def others_who_may_write(path: str, status: os.stat_result, uid: int) -> str:
         if user not in (0, uid):
             return f"the user {user_name(user)}, by an ACL,"
     for gid in [*groups, *(() if entries is None else entries.groups)]:
-        if not _has_no_others(gid, uid):
+        if not _has_no_others(gid, uid) and (unknown or known_group(gid)):
             return f"the group {group_name(gid)}"
     return ""
 

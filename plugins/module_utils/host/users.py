@@ -109,7 +109,12 @@ def known_number(name: str) -> t.Optional[int]:
 
 
 def group_name(gid: int) -> str:
+    return known_group(gid) or str(gid)
+
+
+def known_group(gid: int) -> t.Optional[str]:
+    """What this host calls a group; None where it does not know it, or nobody answers who would (LDAP)."""
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:
-        return str(gid)
+        return None

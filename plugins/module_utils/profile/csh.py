@@ -120,7 +120,9 @@ _CACHE_OF_THEIR_OWN = "$__uvnas_root:q/@user_cache@/$__uvnas_user:q"
 
 _EVERYBODY = """\
     if (x$__uvnas_user:q =~ x[@begins@]*) set __uvnas_cache = @cache@
-    if (x$__uvnas_user:q =~ *[^@has@]*) set __uvnas_cache = \"\""""
+    if (x$__uvnas_user:q =~ *[^@has@]*) set __uvnas_cache = ""
+    # That is what tcsh calls everybody whom the host has no name for.
+    if ($?tcsh && x$__uvnas_user:q == xunknown) set __uvnas_cache = \"\""""
 
 _VARIABLE = """\
   if (! $?@name@) setenv @name@ ""

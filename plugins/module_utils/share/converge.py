@@ -203,7 +203,7 @@ def _strays(wanted: Wanted, settings: Settings, answer: Survey) -> tuple[Stray, 
     if wanted.user_cache != "personal" or answer.read_only:
         return ()
     found = strays.find(wanted.layout.user_cache)
-    if found and not settings.check_mode:
+    if any(not stray.error for stray in found) and not settings.check_mode:
         with mutex.hold(wanted.layout.mutex, timeout=settings.busy_timeout, purpose="uv_share"):
             observe(wanted)  # It may have been a long wait.
             found = strays.move_aside(wanted.layout.user_cache)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import stat
 import typing as t
 
@@ -28,8 +29,7 @@ def apply(wanted: Wanted, change: Change) -> None:
         parent = _open_parent(wanted, change.path, stack)
         name = os.path.basename(change.path)
         if change.aside:
-            with contextlib.suppress(FileNotFoundError):  # moved by another process since
-                os.rename(name, f".{name}.{os.urandom(8).hex()}.aside", src_dir_fd=parent, dst_dir_fd=parent)
+            _move_aside(change.path, name, parent)
         if change.makes:
             with contextlib.suppress(FileExistsError):  # made by another process since
                 os.mkdir(name, 0o700, dir_fd=parent)
@@ -54,6 +54,18 @@ def apply(wanted: Wanted, change: Change) -> None:
                 os.setxattr(handle, acl.DEFAULT_ACL, acl.default_acl(after.mode))
             else:
                 acl.take_off(handle)
+
+
+def _move_aside(path: str, name: str, parent: int) -> None:
+    try:
+        os.rename(name, f".{name}.{os.urandom(8).hex()}.aside", src_dir_fd=parent, dst_dir_fd=parent)
+    except FileNotFoundError:  # moved by another process since
+        pass
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        hint = f"See who mounted it: findmnt {shlex.quote(path)}. Then, as root: umount {shlex.quote(path)}"
+        raise UvnasError(f"{path} cannot be moved aside: something is mounted on it", hint=hint) from error
 
 
 def _check_maker(wanted: Wanted, change: Change, found: os.stat_result, handle: str) -> None:

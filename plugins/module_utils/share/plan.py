@@ -68,6 +68,8 @@ class Directory:
     default_acl: t.Optional[str] = None
     # It is none: a symlink or a file is in its place.
     other: bool = False
+    # Something is mounted on it that lets nobody else look (FUSE).
+    hidden: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +203,8 @@ def plan_directories(
             continue
         aside = False
         if before is not None and is_of_a_person(wanted, path):
-            if before.uid == after.uid and not before.other and _is_closed(found[wanted.layout.user_cache]):
+            theirs = before.hidden or (before.uid == after.uid and not before.other)
+            if theirs and _is_closed(found[wanted.layout.user_cache]):
                 continue  # What they do about their own is their business, and stops nobody's run.
             aside = not is_acceptable(wanted, before, after)
             if not aside and before.uid == after.uid:
@@ -220,8 +223,8 @@ def is_acceptable(wanted: Wanted, found: Directory, after: Directory) -> bool:
 
     Where people share a cache, anybody can make a directory of any name, or let others write to their own.
     """
-    belongs = found.uid in (0, wanted.uid, after.uid)
-    return belongs and not found.other and not found.mode & 0o022 and found.default_acl in (None, acl.NONE)
+    belongs = found.uid in (0, wanted.uid, after.uid) and not found.other and not found.hidden
+    return belongs and not found.mode & 0o022 and found.default_acl in (None, acl.NONE)
 
 
 def check_owners(wanted: Wanted, found: t.Mapping[str, t.Optional[Directory]]) -> None:

@@ -45,7 +45,7 @@ def report(
         "platform": dataclasses.asdict(platform),
         "created": [change.path for change in changes if change.makes] + file.get("created", []),
         "corrected": [change.path for change in changes if not change.makes] + file.get("corrected", []),
-        "moved_aside": [os.path.join(wanted.layout.user_cache, stray.name) for stray in moved],
+        "moved_aside": [os.path.join(wanted.layout.user_cache, stray.name) for stray in moved[:_RETURNED]],
         "diff": _diff(wanted, changes, identity, moved),
         "warnings": _warnings(wanted, answer, changes, mode),
     }
@@ -60,7 +60,9 @@ def _diff(wanted: Wanted, changes: t.Sequence[Change], identity: str, moved: t.S
     if identity == "corrected":
         before.append(f"share.json: {wanted.name}, of another owner or mode\n")
     user_cache = os.path.relpath(wanted.layout.user_cache, wanted.root)
-    before += [f"{user_cache}/{stray.name}: {stray.why}\n" for stray in moved]
+    before += [f"{user_cache}/{stray.name}: {stray.why}\n" for stray in moved[:_RETURNED]]
+    if len(moved) > _RETURNED:
+        before.append(f"{user_cache}/: and {len(moved) - _RETURNED} more\n")
     return {
         "before": "".join(before),
         "after": "".join(after),
@@ -71,6 +73,8 @@ def _diff(wanted: Wanted, changes: t.Sequence[Change], identity: str, moved: t.S
 
 # Of things that were moved aside, in a warning.
 _NAMED = 20
+# And in the rest of the result, which the controller has to keep, and the log of a run.
+_RETURNED = 1000
 
 # What the default ACL of a directory does, in a diff.
 _TAILS = {

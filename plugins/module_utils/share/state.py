@@ -72,22 +72,30 @@ def observe(wanted: Wanted) -> Seen:
     found[share.root] = _look_at(share.root)
     ground = share.root if found[share.root] else _nearest(share)
     directories = wanted_directories(wanted)
+    hidden: dict[str, Directory] = {}
     for path in directories:
         if path != share.root:
-            found[path] = _look_at(path, other=is_of_a_person(wanted, path)) if found[share.root] else None
+            try:
+                found[path] = _look_at(path, other=is_of_a_person(wanted, path)) if found[share.root] else None
+            except OSError:
+                # A person's own: where the way to it is free, it is they who mounted something, and that stops nobody.
+                if not is_of_a_person(wanted, path) or not os.access(share.layout.user_cache, os.X_OK):
+                    raise
+                hidden[path] = dataclasses.replace(directories[path], hidden=True)
     identity, identity_is_off = _identity(wanted) if found[share.root] else (None, False)
     if identity is None:
         _check_not_inside(share, wanted.uid)
     has_acl = acl.default_acl_of(ground) is not None
     all_mounts = mounts()
     mount = mount_of(ground, all_mounts)
+    seen = {
+        path: _directory(
+            path, status, look=has_acl and path in directories and directories[path].default_acl is not None
+        )
+        for path, status in found.items()
+    }
     return Seen(
-        directories={
-            path: _directory(
-                path, status, look=has_acl and path in directories and directories[path].default_acl is not None
-            )
-            for path, status in found.items()
-        },
+        directories={**seen, **hidden},
         identity=identity,
         identity_is_off=identity_is_off,
         ground=ground,

@@ -11,7 +11,6 @@ person that nobody else may write to, gets another name, which nobody's cache ha
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
 import os
 import stat
@@ -63,12 +62,16 @@ def _strays(directory: str, *, move: bool) -> list[Stray]:
             # Nobody has such a name, see the files for login shells; but what was moved aside has.
             if name.startswith("."):
                 continue
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 status = os.lstat(name, dir_fd=descriptor)
                 why = _why(descriptor, name, status, people)
-                if why:
-                    error = _move(descriptor, name, status) if move else ""
-                    found.append(Stray(_shown(name), why, error))
+                error = _move(descriptor, name, status) if why and move else ""
+            except FileNotFoundError:
+                continue
+            except OSError as refused:  # Whoever made it can mount something (FUSE) that lets nobody else look.
+                why, error = "what it is cannot be seen", refused.strerror or str(refused)
+            if why:
+                found.append(Stray(_shown(name), why, error))
     finally:
         os.close(descriptor)
     return found
@@ -91,7 +94,8 @@ def _others(descriptor: int, name: str, status: os.stat_result) -> str:
     """Who else than its owner may write to the directory ``name``, in words."""
     entry = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
     try:
-        return others_who_may_write(f"/proc/self/fd/{entry}", status, status.st_uid)
+        # As with users: a group that this host does not know may be that of the owner alone, as most systems make one.
+        return others_who_may_write(f"/proc/self/fd/{entry}", status, status.st_uid, unknown=False)
     finally:
         os.close(entry)
 

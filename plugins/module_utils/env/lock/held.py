@@ -18,6 +18,7 @@ from ...uv.command import Uv
 from ...uv.wheel import normalize
 from ..spec import Sources, significant_lines
 from . import file as locks
+from . import markers
 from .file import Lock
 from .resolve import Request, attempt
 
@@ -26,6 +27,10 @@ _LIMITS = r"(?:[<>=!~]=?=?\s*[0-9][A-Za-z0-9.*+!_-]*)(?:\s*,\s*[<>=!~]=?=?\s*[0-
 # What ends at a version: all but the lower bounds.
 _ENDS = re.compile(r"<|==|~=|!=")
 _SHOWN = 300
+# What uv begins with, which says no more than that it failed.
+_BEGIN = re.compile(r"error: No solution found when resolving dependencies\S*( cause:)? (Because )?")
+# What decides whether a requirement's marker holds.
+Fulfils = t.Callable[[str], bool]
 
 
 def reasons(uv: Uv, request: Request, interpreter: str, before: Lock, after: str) -> list[str]:
@@ -61,18 +66,34 @@ def _reason(uv: Uv, request: Request, interpreter: str, lock: Lock, text: str, p
         return f"{package}: held by its address, {version}"
     newer = f">{version.partition('+')[0]}"
     asked = dataclasses.replace(request, upgrade_packages=(package,))
+    fulfils = markers.Interpreter(uv.runner, interpreter).fulfils
     try:
         could = locks.parse(attempt(uv, asked, interpreter, text, package + newer), what="a newer lock").versions
     except CommandError as error:
-        why = explained(error.stderr, request, lock.versions, package, newer, offline=uv.index.offline)
+        why = explained(error.stderr, request, lock.versions, package, newer, fulfils, offline=uv.index.offline)
         return f"{package} {version}: {why}"
     except UvnasError as error:  # What uv wrote is no lock: an index without hashes, say.
         return f"{package} {version}: it is not known what holds it: {error}"
-    return f"{package} {version}: {_along(lock, could, package)}"
+    moved = tuple(name for name, at in lock.versions.items() if could.get(name) != at and name != package)
+    together = bool(moved) and _helps(uv, request, interpreter, text, lock, (package, *moved))
+    return f"{package} {version}: {_along(lock, could, package, together=together)}"
 
 
-def _along(lock: Lock, could: t.Mapping[str, str], package: str) -> str:
-    """What would have to move for a newer version to be had."""
+def _helps(uv: Uv, request: Request, interpreter: str, text: str, lock: Lock, packages: tuple[str, ...]) -> bool:
+    """Whether the first of ``packages`` is another version once all of them are upgraded.
+
+    uv may then take the newest of the others, which may well want the old one of the first.
+    """
+    try:
+        asked = dataclasses.replace(request, upgrade_packages=packages)
+        could = locks.parse(attempt(uv, asked, interpreter, text, ""), what="a newer lock").versions
+    except UvnasError:
+        return False
+    return could.get(packages[0]) != lock.versions[packages[0]]
+
+
+def _along(lock: Lock, could: t.Mapping[str, str], package: str, *, together: bool) -> str:
+    """What would have to move for a newer version to be had; ``together``: whether that is to upgrade all of it."""
     target = f"{package} {could.get(package, '')}".strip()
     moved = {name: version for name, version in lock.versions.items() if could.get(name) != version and name != package}
     if not moved and re.search(r"[0-9](a|b|rc|\.dev)[0-9]", target):
@@ -81,11 +102,20 @@ def _along(lock: Lock, could: t.Mapping[str, str], package: str) -> str:
         return f"uv prefers it to {target}, which could be had"
     lines = locks.changes(moved, {name: could[name] for name in moved if name in could})
     holders = ", ".join(f"{name} {version}" for name, version in sorted(moved.items()))
+    if not together:
+        return f"held by {holders}; {target} could be had with {', '.join(lines)}, if that were declared"
     return f"held by {holders}, as locked; {target} comes with {', '.join(lines)}: upgrade them together"
 
 
 def explained(
-    stderr: str, request: Request, lock: t.Mapping[str, str], package: str, newer: str, *, offline: bool = False
+    stderr: str,
+    request: Request,
+    lock: t.Mapping[str, str],
+    package: str,
+    newer: str,
+    fulfils: Fulfils,
+    *,
+    offline: bool = False,
 ) -> str:
     """What uv 0.13 says of a resolution that failed for want of a version ``newer`` than that of ``package``.
 
@@ -101,7 +131,8 @@ def explained(
         if not said[: match.start()].endswith("conclude that ")
     ]
     holding = [(who, limits) for who, limits in bounds if _ENDS.search(limits)]
-    declaration = declared_in(request.sources, package, {end for _who, limits in holding for end in _ends(limits)})
+    ends = {end for _who, limits in holding for end in _ends(limits)}
+    declaration = declared_in(request.sources, package, ends, fulfils)
     if declaration:
         return f"held by {declaration}"
     for who, limits in holding:
@@ -114,14 +145,17 @@ def explained(
         python = re.search(rf"does not satisfy Python({_LIMITS})", said)
     if python:
         return f"held by Python {request.spec.python}; what is newer wants Python{python[1].rstrip('.')}"
-    if "was filtered by `exclude-newer`" in said and request.spec.exclude_newer:
+    if f"`{package}` was filtered by `exclude-newer`" in said and request.spec.exclude_newer:
         return f"held by exclude_newer {request.spec.exclude_newer}"
     if re.search(rf"{name}\S* has no wheels with a matching|{name}\S* has no usable wheels", said):
         return "nothing newer has a wheel for this Python and platform"
-    if re.search(rf"only {name}\S* is available|only the following versions of {name} are available", said):
+    # Versions are listed in ascending order. If the last one is newer, it is there, and cannot be had.
+    offered = re.search(rf"only (?:the following versions of {name} are available:)?((?: ?{name}{_LIMITS})+)", said)
+    newest = re.search(r"[=]=?\s*([^\s=,]+)$", offered[1].rstrip(".,")) if offered else None
+    none = re.search(rf"(there is no version|there are no versions) of {name}{re.escape(newer)}(?![0-9.])", said)
+    if none or (newest and newest[1].partition("+")[0] == newer[1:]):
         return "the newest that can be had offline" if offline else "the newest there is"
-    if re.search(rf"(there is no version|there are no versions) of {name}", said):
-        return "the newest that can be had offline" if offline else "the newest there is"
+    said = _BEGIN.sub("", said, count=1)
     return f"uv says of something newer: {said[:_SHOWN]}{'…' * (len(said) > _SHOWN)}"
 
 
@@ -131,20 +165,28 @@ def _holder(who: str, lock: t.Mapping[str, str]) -> str:
     return f"{name} {lock[name]}" if name in lock else re.sub(r" depends? on$", "", who)
 
 
-def declared_in(sources: Sources, package: str, ends: t.Collection[str]) -> str:
+def declared_in(sources: Sources, package: str, ends: t.Collection[str], fulfils: Fulfils) -> str:
     """The declaration that lets a package go no further than one of ``ends``, and where it is; empty for none."""
     for kind, files in (
+        ("overrides", sources.overrides),
         ("requirements", sources.requirements),
         ("constraints", sources.constraints),
-        ("overrides", sources.overrides),
     ):
         for name, text in files:
             for line in significant_lines(text):
                 match = re.match(rf"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*\(?({_LIMITS})", line)
-                if match and normalize(match[1]) == package and _ends(match[2]) & set(ends):
+                if match and normalize(match[1]) == package and _ends(match[2]) & set(ends) and _applies(line, fulfils):
                     limits = re.sub(r"\s", "", match[2])
                     return f"{package}{limits} ({kind if name == f'{kind}.in' else f'{kind}, {name}'})"
     return ""
+
+
+def _applies(line: str, fulfils: Fulfils) -> bool:
+    marker = re.sub(r"\s(--hash|\\).*", "", line.partition(";")[2]).strip()
+    try:
+        return fulfils(marker)
+    except UvnasError:
+        return False
 
 
 def _ends(limits: str) -> set[str]:
@@ -153,9 +195,15 @@ def _ends(limits: str) -> set[str]:
     for part in re.sub(r"\s", "", limits).split(","):
         operator, version = re.match(r"([<>=!~]*)(.*)", part).groups()  # type: ignore[union-attr]
         if operator == "~=":  # ~=1.4.2 ends at 1.5.
-            numbers = version.split(".")[:-1]
-            version = ".".join([*numbers[:-1], str(int(numbers[-1]) + 1)]) if numbers and numbers[-1].isdigit() else ""
+            version = _next(version.split(".")[:-1])
+        elif operator == "==" and version.endswith(".*"):  # So does ==1.4.*.
+            version = _next(version[:-2].split("."))
         elif operator.startswith(">"):
             continue
         found.add(re.sub(r"(\.dev0|\.0|\.\*)+$", "", version))
     return found
+
+
+def _next(numbers: t.Sequence[str]) -> str:
+    """The version after all that begin with ``numbers``; empty where that is nonsense."""
+    return ".".join([*numbers[:-1], str(int(numbers[-1]) + 1)]) if numbers and numbers[-1].isdigit() else ""

@@ -35,6 +35,8 @@ def test_golden_text() -> None:
 PERSONAL = """\
     if (x$__uvnas_user:q =~ x[A-Za-z0-9_]*) set __uvnas_cache = $__uvnas_root:q/user-cache/$__uvnas_user:q
     if (x$__uvnas_user:q =~ *[^A-Za-z0-9._@+-]*) set __uvnas_cache = ""
+    # That is what tcsh calls everybody whom the host has no name for.
+    if ($?tcsh && x$__uvnas_user:q == xunknown) set __uvnas_cache = ""
 """
 PRIVATE = """\
     if (x$__uvnas_user:q == xada) set __uvnas_cache = $__uvnas_root:q/user-cache/$__uvnas_user:q

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 import typing as t
 from pathlib import Path
@@ -79,6 +80,48 @@ def held(uv: Uv, sources: Sources, package: str = "alpha", prior: Sources | None
 )
 def test_what_is_declared_and_what_others_want(uv: Uv, sources: Sources, by: str) -> None:
     assert held(uv, sources) == [f"alpha 1.0: held by {by}"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "by"),
+    [
+        (declared("alpha<2; sys_platform == 'win32'", "wants"), "wants 1.1, which wants alpha<2"),
+        (
+            declared("wants", constraints=(("c.txt", "alpha<2; python_version < '3'\n"),)),
+            "wants 1.1, which wants alpha<2",
+        ),
+        (declared("alpha<2; python_version<'3'", "alpha<2.0; python_version>'3' # so"), "alpha<2.0 (requirements)"),
+        (declared("alpha<2", overrides=(("overrides.in", "alpha<2.0\n"),)), "alpha<2.0 (overrides)"),
+        (declared("alpha==1.*"), "alpha==1.* (requirements)"),
+    ],
+)
+def test_what_does_not_apply_is_not_named(uv: Uv, sources: Sources, by: str) -> None:
+    assert held(uv, sources) == [f"alpha 1.0: held by {by}"]
+
+
+@pytest.mark.parametrize(
+    ("needs", "more", "by"),
+    [
+        ("alpha>=2", {"constraints": (("c.txt", "alpha<2\n"),)}, "alpha<2"),
+        ("nowhere", {}, "nowhere"),
+        ("early>=2", {}, "early<=2.0b1"),
+    ],
+)
+def test_what_is_newer_and_cannot_be_had_is_not_said_to_be_none(
+    uv: Uv, links: Path, needs: str, more: dict[str, t.Any], by: str
+) -> None:
+    for name, version, requires in (("early", "1.0", []), ("early", "2.0b1", []), ("latest", "2.0", [needs])):
+        write_small_wheel(links, name, version, requires)
+    (said,) = held(uv, declared("latest", **more), "latest")
+    assert re.fullmatch(rf"latest 1\.0: uv says of something newer: .*\b{re.escape(by)}\b.*", said)
+
+
+def test_what_comes_with_an_older_version_of_something(uv: Uv, links: Path) -> None:
+    """To upgrade both gives the newest of the other, and changes nothing."""
+    write_small_wheel(links, "wants", "0.9", ["alpha"])
+    assert held(uv, declared("wants", "alpha")) == [
+        "alpha 1.0: held by wants 1.1; alpha 2.0 could be had with wants 1.1 -> 0.9, if that were declared"
+    ]
 
 
 def test_nothing_newer(uv: Uv) -> None:
@@ -185,4 +228,7 @@ error: No solution found when resolving dependencies
 )
 def test_what_uv_says_of_an_index(said: str, package: str, newer: str, meaning: str) -> None:
     spec = EnvironmentSpec("train", python="3.9", requirements=("numpy",), exclude_newer="2025-05-20")
-    assert explained(said, Request(spec, DIGEST, Sources()), {"requests": "2.28.0"}, package, newer) == meaning
+    assert (
+        explained(said, Request(spec, DIGEST, Sources()), {"requests": "2.28.0"}, package, newer, lambda _marker: True)
+        == meaning
+    )
