@@ -56,6 +56,8 @@ packages = []
 FILES = {
     "files/legacy.in": "six",
     "files/legacy-constraints.txt": "six<2",
+    "files/cpython-3.12.4-install_only.tar.gz": "",
+    "files/uv-x86_64-unknown-linux-gnu.tar.gz": "",
     "files/pylock.toml": PYLOCK,
     "files/pylock.vendor.toml": PYLOCK,
     "projects/x/pyproject.toml": PROJECT.format(name="x"),
