@@ -455,8 +455,9 @@ def test_from_one_for_each_to_those_made_by_root_and_back(cache: Path) -> None:
     result = converge(cache, **kind("private", ADA, OUTSIDER))
     # The trap is seen here too, at once.
     assert result["created"] == [f"{cache}/{OUTSIDER}"]
+    assert f"{cache}/{ADA}" in result["corrected"]
     assert who(cache) == (OWNER, GROUP, 0o755)
-    assert who(cache / ADA) == (ADA, primary_group(ADA), 0o755)
+    assert who(cache / ADA) == (ADA, primary_group(ADA), 0o700)
     assert who(cache / OUTSIDER) == (OUTSIDER, primary_group(OUTSIDER), 0o700)
     assert as_user(MALLORY, 'mkdir "$1"', cache / MALLORY).returncode != 0
     assert not converge(cache, **kind("private", ADA, OUTSIDER))["changed"]

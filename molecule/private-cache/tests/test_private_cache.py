@@ -28,7 +28,7 @@ def test_people_install_from_their_own_cache(machines, share, user):
     assert machines.root("dev1", f"stat -c %U {module}").strip() == user
     assert machines.root("dev1", f"find {root}/user-cache/{user} -path '*/idna/core.py'") != ""
     if share == "nas_b":
-        assert machines.root("dev1", f"stat -c %h {module}").strip() == "2"
+        assert int(machines.root("dev1", f"stat -c %h {module}")) > 1
     else:
         assert "shared" in machines.root("dev1", f"filefrag -v {module}")
 

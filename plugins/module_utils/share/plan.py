@@ -207,8 +207,6 @@ def plan_directories(
             if theirs and _is_closed(found[wanted.layout.user_cache]):
                 continue  # What they do about their own is their business, and stops nobody's run.
             aside = not is_acceptable(wanted, before, after)
-            if not aside and before.uid == after.uid:
-                continue
         changes.append(Change(path, before, after, aside))
     return changes
 
