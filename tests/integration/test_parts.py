@@ -114,3 +114,14 @@ def test_a_site_that_nobody_has_built_yet(public: Path) -> None:
     assert run.rc != 0
     assert run.output.count("its builder builder is not among the hosts of this run") == 1
     assert "is the builder of share nas_a" not in run.output
+
+
+def test_a_first_look_at_a_new_share_whose_locks_are_in_git(site: Site, public: Path) -> None:
+    locks = {"uvnas_lock_dir": str(public / "locks")}
+    kept = site.run(ENVS, **locks)
+    assert kept.rc == 0, kept.output
+    new = make_site(public / "to-be", locks, HOSTS)
+    look = new.run(ENVS, "--check", "--diff")
+    assert look.rc == 0, look.output
+    assert look.environments["first"]["action"] == "build"
+    assert not new.share.exists()
