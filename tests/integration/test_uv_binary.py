@@ -47,7 +47,7 @@ class Run:
     def results(self) -> list[dict[str, t.Any]]:
         """What uv_binary returned, for one place after the other."""
         found = [json.loads(match["data"]) for match in RESULT.finditer(self.output)]
-        return [data for data in found if "validate_args_context" not in data]
+        return [data for data in found if "validate_args_context" not in data and "work" not in data]
 
     @property
     def result(self) -> dict[str, t.Any]:
