@@ -110,10 +110,10 @@ class Declarations:
         if problems:
             return {}, problems
         built = [share for share in values["uvnas_shares"] if share["builder"] == host]
+        if built or values["uvnas_uv_local_dirs"]:
+            once(_uv_archive, "uvnas_uv_source", "uvnas_uv_archive")
         # Where they start nowhere, that is what is wrong.
         readable = all(os.path.isabs(path) for _label, path in paths(values))
-        if readable and (built or values["uvnas_uv_local_dirs"]):
-            once(_uv_archive, "uvnas_uv_source", "uvnas_uv_archive", "uvnas_files_dir")
         profile = once(_profile, *_PROFILE)
         specs = once(_environments, "uvnas_envs", "uvnas_shares", "uvnas_upgrade")
         of_python: dict[str, t.Any] = {}
@@ -240,16 +240,13 @@ def _of_hosts(given: Values) -> None:
 
 
 def _uv_archive(given: Values) -> None:
+    # Whether a file is there is no matter here: it is read where this version of uv is not there yet.
     archive = given["uvnas_uv_archive"]
-    if given["uvnas_uv_source"] != "archive":
+    if given["uvnas_uv_source"] != "archive" or archive.get("path"):
         return
-    if archive.get("path"):
-        problems = _unreadable("uvnas_uv_archive", given, archive["path"])
-        if problems:
-            raise SpecError("\n".join(problems))
-    elif not archive.get("url"):
+    if not archive.get("url"):
         raise SpecError("uvnas_uv_source is archive, and no archive is given", hint="Set uvnas_uv_archive.")
-    elif not archive.get("sha256"):
+    if not archive.get("sha256"):
         raise SpecError("uvnas_uv_archive: an archive from a URL needs its sha256")
 
 

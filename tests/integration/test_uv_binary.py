@@ -47,7 +47,7 @@ class Run:
     def results(self) -> list[dict[str, t.Any]]:
         """What uv_binary returned, for one place after the other."""
         found = [json.loads(match["data"]) for match in RESULT.finditer(self.output)]
-        return [data for data in found if "validate_args_context" not in data]
+        return [data for data in found if "validate_args_context" not in data and "work" not in data]
 
     @property
     def result(self) -> dict[str, t.Any]:
@@ -216,6 +216,7 @@ def what_is_in(directory: Path) -> dict[str, tuple[int, int]]:
 
 @pytest.mark.compat
 def test_the_role_from_nothing_then_nothing(site: Site, server: Server) -> None:
+    site.hosts = ("builder", "somebody-else")
     variables = {
         "uvnas_shares": [
             {"name": "nas_a", "root": str(site.share), "builder": "builder"},
@@ -223,12 +224,12 @@ def test_the_role_from_nothing_then_nothing(site: Site, server: Server) -> None:
         ],
         "uvnas_uv_local_dirs": [str(site.bin)],
     }
-    predicted = site.role("--check", **variables)
+    predicted = site.role("--limit", "builder", "--check", **variables)
     assert [result["changed"] for result in predicted.results] == [True, True]
     assert sorted(path.name for path in site.share.iterdir()) == ["share.json"]
     assert not site.bin.exists()
 
-    done = site.role("--diff", **variables)
+    done = site.role("--limit", "builder", "--diff", **variables)
     assert done.rc == 0, done.output
     assert [result["actions"] for result in done.results] == [result["actions"] for result in predicted.results]
     assert f"{site.share}/bin: uv (none) -> 0.13.9" in done.output
@@ -243,7 +244,7 @@ def test_the_role_from_nothing_then_nothing(site: Site, server: Server) -> None:
     # Again, with nothing downloaded yet as far as the controller knows, and only a server that would notice.
     before = what_is_in(site.share) | what_is_in(site.path / "local")
     site.environment = {"PIP_INDEX_URL": f"http://{server.address}/simple", "PIP_CONFIG_FILE": os.devnull}
-    again = site.role("-vvv", **variables, uvnas_uv_download_dir=str(site.path / "unused"))
+    again = site.role("--limit", "builder", "-vvv", **variables, uvnas_uv_download_dir=str(site.path / "unused"))
     assert "changed=0" in again.output
     assert what_is_in(site.share) | what_is_in(site.path / "local") == before
     assert server.requests == []

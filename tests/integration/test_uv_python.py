@@ -54,7 +54,8 @@ class Run:
     def results(self) -> list[dict[str, t.Any]]:
         """What uv_python returned, for one share after the other."""
         found = [json.loads(match["data"]) for match in RESULT.finditer(self.output)]
-        return [data for data in found if "validate_args_context" not in data and "results" not in data]
+        others = ("validate_args_context", "results", "work")
+        return [data for data in found if not any(key in data for key in others)]
 
     @property
     def result(self) -> dict[str, t.Any]:
@@ -76,10 +77,12 @@ class Site:
         inventory = self.path / "inventory" / "hosts.yml"
         inventory.parent.mkdir(exist_ok=True)
         common = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-        inventory.write_text(yaml.safe_dump({"all": {"hosts": {"builder": None}, "vars": {**common, **wanted}}}))
+        inventory.write_text(
+            yaml.safe_dump({"all": {"hosts": {"builder": None, "somebody-else": None}, "vars": {**common, **wanted}}})
+        )
         playbook = self.path / "play.yml"
         playbook.write_text(
-            yaml.safe_dump([{"hosts": "all", "gather_facts": False, "roles": ["uvnas.cluster.python"]}])
+            yaml.safe_dump([{"hosts": "builder", "gather_facts": False, "roles": ["uvnas.cluster.python"]}])
         )
         environment = {
             **os.environ,
