@@ -54,7 +54,6 @@ dependency-groups = ["test"]
 packages = []
 """
 FILES = {
-    "files/cpython-3.12.4-install_only.tar.gz": "",
     "files/legacy.in": "six",
     "files/legacy-constraints.txt": "six<2",
     "files/cpython-3.12.4-install_only.tar.gz": "",
