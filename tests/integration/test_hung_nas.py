@@ -387,11 +387,11 @@ class TwoNases:
         nases = (("nas_a", {"mount": f"{path}/nas_a", "builder": nas_a}), ("nas_b", {"builder": nas_b}))
         return [{"name": name, "root": f"{path}/{name}/uv", "owner": owner(), **more} for name, more in nases]
 
-    def start(self, hosts: dict[str, dict[str, t.Any]], **more: t.Any) -> subprocess.Popen[str]:
-        return dataclasses.replace(self.site, hosts=hosts).start([SMALL], **more)
+    def start(self, hosts: dict[str, dict[str, t.Any]], *options: str, **more: t.Any) -> subprocess.Popen[str]:
+        return dataclasses.replace(self.site, hosts=hosts).start([SMALL], *options, **more)
 
-    def run(self, hosts: dict[str, dict[str, t.Any]], **more: t.Any) -> Run:
-        return finish(self.start(hosts, **more), PLAYBOOK_LIMIT)
+    def run(self, hosts: dict[str, dict[str, t.Any]], *options: str, **more: t.Any) -> Run:
+        return finish(self.start(hosts, *options, **more), PLAYBOOK_LIMIT)
 
 
 @contextlib.contextmanager
@@ -471,9 +471,9 @@ def test_the_only_builder_does_not_keep_members_from_being_done(site: TwoNases) 
 
 def test_member_whose_nas_hangs_is_reported_and_the_others_are_done(site: TwoNases) -> None:
     """It is the first of all hosts, on which what is to be done only once is done."""
-    hosts = {"first": {"uvnas_host_shares": ["nas_a", "nas_b"]}, "node": EACH["node"]}
+    hosts = {"first": {"uvnas_host_shares": ["nas_a", "nas_b"]}, "node": EACH["node"], "elsewhere": {}}
     with hanging(site.nas):
-        run = site.run(hosts, uvnas_shares=site.shares(nas_a="elsewhere", nas_b="node"))
+        run = site.run(hosts, "--limit", "first,node", uvnas_shares=site.shares(nas_a="elsewhere", nas_b="node"))
     assert run.rc == 2, run.output
     assert f"share nas_a: {site.site.path}/nas_a/uv {SILENT.format(PLAYBOOK_PATIENCE)}" in run.output
     assert (site.site.path / "first" / "profile.d" / "uvnas.sh").exists()

@@ -291,7 +291,6 @@ WRONG = {
     "names": (
         [
             {"name": "../x", "requirements": ["six"]},
-            {"name": "", "requirements": ["six"]},
             {"name": "has spaces", "requirements": ["six"]},
             {"name": "l" * 65, "requirements": ["six"]},
             {"name": "twice", "requirements": ["six"]},
@@ -300,13 +299,13 @@ WRONG = {
         ],
         [
             "environment ../x: the name may hold",
-            "the name is empty",
             "environment has spaces: the name may hold",
             "the name is longer than 64 characters",
             "environment twice: declared 2 times",
             "environment sources: it has 2 sources (requirements and lock)",
         ],
     ),
+    "no name": ([{"name": "", "requirements": ["six"]}], ["environment number 1: name is missing"]),
     "unknown key": ([{"name": "fine", "requirements": ["six"], "requirement": ["six"]}], ["requirement"]),
     "missing file": ([{"name": "fine", "requirements_files": ["nowhere.in"]}], ["cannot read", "nowhere.in"]),
     "unknown share": ([{"name": "fine", "requirements": ["six"], "shares": ["nas_z"]}], ["no share is called nas_z"]),

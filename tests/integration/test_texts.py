@@ -193,4 +193,4 @@ def test_a_version_without_quotes(site: Site) -> None:
     output = said(site.run([{"name": "analysis", "python": 3.1, "requirements": ["alpha"]}]))
     assert "environment analysis: python is the number 3.1; put it in quotes" in output
     share = {"name": "nas_a", "root": str(site.share), "builder": "builder", "glibc": 2.31}
-    assert "share nas_a: its glibc is the number 2.31; put it in quotes" in said(site.run([], uvnas_shares=[share]))
+    assert "share nas_a: glibc is the number 2.31; put it in quotes" in said(site.run([], uvnas_shares=[share]))
