@@ -46,10 +46,11 @@ requires-python = ">={SERIES}"
 dependencies = ["idna"]
 """,
 }
-# With a directory for /mnt, /etc and /usr/local/bin each.
+# With a directory for /mnt, /etc and /usr/local/bin each. Disks of other tests are let go of: they are to be unmounted.
 ENTER = """\
 set -e
 mount --make-rprivate /
+awk '$(NF - 1) ~ "^/dev/loop" {print $5}' /proc/self/mountinfo | tac | xargs --no-run-if-empty umount --lazy
 for name in mnt etc usr-local-bin; do mount --bind "$0/$name" "/${name//-//}"; done
 for name in nas-a nas-b; do mount -t tmpfs -o size=1g "$name" "/mnt/$name"; done
 exec "$@"
