@@ -24,7 +24,8 @@ from .requirements import check_line
 from .texts import read, toml
 from .uv_locks import UvLock, directory_of, normalized_url
 
-_PUBLIC = "https://pypi.org/simple"
+# The Python Package Index, as projects call it. What they lock from there comes from the default index of the site.
+_PUBLIC = "pypi"
 
 
 def project_sources(path: str, spec: EnvironmentSpec, index: Index | None = None) -> Sources:
@@ -223,8 +224,8 @@ def _undeclared(project: _Project, index: Index | None) -> dict[str, str]:
     found = {}
     for each in _list(settings.get("index", [])):
         given = each if isinstance(each, dict) else {}
-        address, name = normalized_url(str(given.get("url", _PUBLIC))), str(given.get("name", ""))
-        if not given.get("default") and address not in urls | {_PUBLIC} and name not in names:
+        address, name = normalized_url(str(given.get("url", ""))), str(given.get("name", ""))
+        if not given.get("default") and address not in urls and name not in names | {_PUBLIC}:
             found[address] = name or "extra"
     return found
 

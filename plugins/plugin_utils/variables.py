@@ -81,7 +81,8 @@ def checked(name: str, value: t.Any, option: Option) -> t.Any:
     Raises WrongValueError.
     """
     problems: list[str] = []
-    if option["type"] == "list" and option.get("elements", "str") == "str" and not isinstance(value, (list, dict)):
+    texts = option["type"] == "list" and option.get("elements", "str") != "dict"
+    if texts and value is not None and not isinstance(value, (list, dict)):
         # As from the command line.
         value = [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else [value]
     found = _checked(name, value, option, problems)
@@ -110,12 +111,14 @@ def _list(name: str, value: t.Any, option: Option, problems: list[str]) -> t.Any
         problems.append(f"{name} must be a list{_of(element)}{_instead(value, option)}")
         return None
     if element["type"] != "dict":
+        if None in value:
+            problems.append(f"{name} has an empty item in it; leave that out")
         return [_checked(name, item, element, problems) for item in value]
     noun = _NOUNS.get(name, name)
     found = []
     for position, item in enumerate(value, 1):
         called = item.get("name") if isinstance(item, Mapping) else None
-        label = f"{noun} {scrub(called) if called and isinstance(called, str) else f'number {position}'}"
+        label = f"{noun} {_named(called) if called and isinstance(called, str) else f'number {position}'}"
         if isinstance(item, Mapping):
             found.append(_dictionary(label, item, element, problems))
         else:
@@ -140,7 +143,7 @@ def _dictionary(label: str, value: t.Any, option: Option, problems: list[str]) -
         return dict(value)
     for key in sorted(set(value) - set(keys)):
         meant = _meant(key, keys) or f"there are {', '.join(sorted(keys))}"
-        problems.append(f"{label}: unknown key {scrub(key)}; {meant}")
+        problems.append(f"{label}: unknown key {_named(key)}; {meant}")
     problems += [
         f"{label}: {key} is missing"
         for key, about in keys.items()
@@ -174,6 +177,12 @@ def _single(label: str, value: t.Any, option: Option, problems: list[str]) -> t.
     if choices and found not in choices:
         problems.append(f"{label} must be one of {', '.join(choices)}{_instead(value, option)}")
     return found
+
+
+def _named(name: str) -> str:
+    """A name that people gave, for a message of one line."""
+    shown = scrub(name)
+    return shown if shown.isprintable() else repr(shown)
 
 
 def _instead(value: t.Any, option: Option) -> str:
