@@ -9,7 +9,6 @@ Of a converged environment one link is read, one file and one directory. No proc
 from __future__ import annotations
 
 import dataclasses
-import os
 import typing as t
 
 from ..errors import SpecError, UvnasError, as_uvnas_error
@@ -97,8 +96,8 @@ class Comparison:
         """The interpreter for an environment; None where a check comes before it is on the share."""
         if self.locks is not None and self.locks[spec.name].digest is None:
             return None
-        if self.check_mode and not os.path.exists(self.layout.uv):
-            return None  # A new share, whose lock is kept on the controller.
+        if self.check_mode and record.find(spec.python) is None:
+            return None  # A run brings it first. The lock is kept on the controller, or was written for another one.
         return resolve(record, spec.python, check_mode=self.check_mode)
 
     def _find(self, env: str, generation_id: t.Optional[str]) -> planning.Found:

@@ -218,6 +218,15 @@ def test_check_mode_where_a_lock_cannot_be_known_yet(layout: Layout) -> None:
     assert result["diff"] == [{"prepared": "environment analysis: absent -> not known yet\n"}]
 
 
+def test_check_mode_before_an_interpreter_is_there(layout: Layout) -> None:
+    lock(layout)
+    newer = dataclasses.replace(ENV, python="3.13")
+    (fact,) = converge(layout, [newer], check_mode=True)["environments"]
+    assert (fact["action"], fact["id"]) == ("build", None)
+    failed = converge(layout, [newer])
+    assert "Python 3.13 is not on this share" in failed["msg"]
+
+
 def test_check_mode_with_a_lock_that_is_not_written_yet(layout: Layout) -> None:
     facts = {"analysis": LockFact(DIGEST, PACKAGES)}
     (fact,) = converge(layout, locks=facts, check_mode=True)["environments"]
