@@ -1,0 +1,208 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run did, or would do, and what there is on the shares: one structure for the summary and for JSON. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from . import answers
+from .answers import Answer
+
+FORMAT = 1
+# What hosts registered, by the kind of look.
+DONE, VERIFIED, LOOKED = "__uvnas_envs_done", "__uvnas_verify_seen", "__uvnas_info"
+
+Data = dict[str, t.Any]
+# By the name of what a host registered.
+Registered = t.Mapping[str, t.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Hosts:
+    """The hosts of a run: what each has registered, and those that have not failed so far."""
+
+    registered: t.Mapping[str, Registered]
+    well: t.Collection[str]
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.registered)
+
+    @property
+    def failed(self) -> list[str]:
+        return [host for host in self.registered if host not in self.well]
+
+    def answers(self, host: str, kind: str, share: str) -> list[Answer]:
+        return answers.of_loop(self.registered.get(host, {}).get(kind), share)
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """A share, as it is declared for the hosts of a run."""
+
+    name: str
+    root: str
+    builder: str
+    # The names of the environments that are declared for it, those to be removed among them.
+    environments: frozenset[str] = frozenset()
+
+
+def shares(work: t.Iterable[t.Mapping[str, t.Any]]) -> list[Share]:
+    """The shares in what hosts have to do, by name."""
+    found: dict[str, Share] = {}
+    for todo in work:
+        for item in todo["uses"] + todo["builds"]:
+            name = item["name"]
+            before = found.get(name)
+            declared = frozenset(item["environments"]) | (before.environments if before else frozenset())
+            found[name] = Share(name, item["root"], item["builder"], declared)
+    return [found[name] for name in sorted(found)]
+
+
+def not_verified(share: str, builder: str, hosts: Hosts) -> bool:
+    """Whether nobody can say what is to be on a share, as its builder has failed before that was known."""
+    if builder not in hosts.registered or builder in hosts.well:
+        return False
+    # One that fails while members verify has done what it had to do.
+    if VERIFIED in hosts.registered[builder]:
+        return False
+    return not any(answers.mappings(answer.get("environments")) for answer in hosts.answers(builder, DONE, share))
+
+
+def of_run(declared: t.Sequence[Share], hosts: Hosts, *, check_mode: bool, time: str) -> Data:
+    """What a run did to environments, or would do in check mode, and what its members saw of them."""
+    return _report("run", [_of_run(share, hosts) for share in declared], hosts, check_mode=check_mode, time=time)
+
+
+def of_look(declared: t.Sequence[Share], hosts: Hosts, *, check_mode: bool, time: str) -> Data:
+    """What there is on shares, and what it takes."""
+    return _report("info", [_of_look(share, hosts) for share in declared], hosts, check_mode=check_mode, time=time)
+
+
+def _report(kind: str, found: list[Data], hosts: Hosts, *, check_mode: bool, time: str) -> Data:
+    return {
+        "format": FORMAT,
+        "kind": kind,
+        "time": time,
+        "check_mode": check_mode,
+        "hosts": hosts.names,
+        "failed_hosts": hosts.failed,
+        "shares": found,
+    }
+
+
+def _of_run(share: Share, hosts: Hosts) -> Data:
+    # Those on which an environment does not run have seen the others all the same, and count after those that are well.
+    asked = sorted(hosts.names, key=lambda host: (host not in hosts.well, host != share.builder))
+    seen = [(host, answer) for host in asked for answer in hosts.answers(host, VERIFIED, share.name)]
+    seen = [(host, answer) for host, answer in seen if "environments" in answer]
+    done: dict[str, Answer] = {}
+    for answer in hosts.answers(share.builder, DONE, share.name):
+        done.update(_by_name(answer.get("environments")))
+    found = _by_name(seen[0][1].get("environments")) if seen else {}
+    ids: dict[str, list[str]] = {}
+    for host, answer in seen:
+        share_id = answers.word(answer.get("share_id"))
+        if share_id:
+            ids.setdefault(share_id, []).append(host)
+    return {
+        **_head(share, hosts),
+        "ids": ids,
+        "verified_by": [host for host, _answer in seen if host in hosts.well],
+        "builder_failed": not_verified(share.name, share.builder, hosts),
+        "environments": [
+            _environment(share, name, done.get(name, {}), found.get(name)) for name in sorted({*done, *found})
+        ],
+    }
+
+
+def _head(share: Share, hosts: Hosts) -> Data:
+    return {
+        "name": share.name,
+        "root": share.root,
+        "builder": share.builder,
+        "builder_in_run": share.builder in hosts.registered,
+    }
+
+
+def _by_name(facts: t.Any) -> dict[str, Answer]:
+    """Facts about environments, by name, as far as they are such."""
+    found = {answers.word(fact.get("name")): fact for fact in answers.mappings(facts)}
+    return {name: fact for name, fact in found.items() if name is not None}
+
+
+def _environment(share: Share, name: str, done: Answer, seen: Answer | None) -> Data:
+    """What was done about an environment, and what is there: as it was ``seen``, or else as its builder made it."""
+    there = seen if seen is not None else done
+    size = answers.mapping(there.get("size"))
+    packages = there.get("packages")
+    count = answers.whole(there.get("package_count"))
+    return {
+        "name": name,
+        "declared": name in share.environments,
+        "seen": seen is not None,
+        "action": answers.word(done.get("action")),
+        "id": answers.word(seen.get("id") if seen is not None else done.get("id")),
+        "previous_id": answers.word(done.get("previous_id")),
+        "waits_for": answers.word(done.get("waits_for")),
+        "packages_changed": answers.texts(done.get("packages_changed")),
+        "seconds": answers.number(done.get("seconds")),
+        "python": answers.word(answers.mapping(there.get("python")).get("version")),
+        "packages": len(packages) if count is None and isinstance(packages, dict) else count,
+        "bytes": answers.whole(size.get("bytes")),
+        "own_bytes": answers.whole(size.get("own_bytes")),
+    }
+
+
+def _of_look(share: Share, hosts: Hosts) -> Data:
+    """What the first host says that could look: the builder, if it could."""
+    asked = sorted(hosts.names, key=lambda host: host != share.builder)
+    looked = [(host, answer) for host in asked for answer in hosts.answers(host, LOOKED, share.name)]
+    good = [(host, answer) for host, answer in looked if isinstance(answer.get("environments"), (list, tuple))]
+    if not good:
+        return {**_head(share, hosts), "asked": None, "tried": [host for host, _answer in looked]}
+    host, answer = good[0]
+    filesystem = answers.mapping(answer.get("filesystem"))
+    return {
+        **_head(share, hosts),
+        "asked": host,
+        "id": answers.word(answer.get("share_id")),
+        "filesystem": {key: answers.whole(filesystem.get(key)) for key in ("free_bytes", "free_inodes")},
+        "cache_bytes": answers.whole(answer.get("cache_bytes")),
+        "interpreters": [
+            {
+                "key": answers.word(fact.get("key")),
+                "version": answers.word(fact.get("version")),
+                "requests": answers.words(fact.get("requests")),
+                "bytes": answers.whole(fact.get("bytes")),
+            }
+            for fact in answers.mappings(answer.get("interpreters"))
+        ],
+        "environments": [
+            _looked_at(share, name, fact) for name, fact in sorted(_by_name(answer["environments"]).items())
+        ],
+        "problems": answers.texts(answer.get("problems")),
+    }
+
+
+def _looked_at(share: Share, name: str, fact: Answer) -> Data:
+    return {
+        "name": name,
+        "declared": name in share.environments,
+        "id": answers.word(fact.get("id")),
+        "python": answers.word(answers.mapping(fact.get("python")).get("version")),
+        "packages": answers.whole(fact.get("package_count")),
+        "generations": [
+            {
+                "id": answers.word(generation.get("id")),
+                "state": answers.word(generation.get("state")),
+                "age_seconds": answers.whole(generation.get("age_seconds")),
+                "bytes": answers.whole(generation.get("bytes")),
+                "own_bytes": answers.whole(generation.get("own_bytes")),
+            }
+            for generation in answers.mappings(fact.get("generation_sizes"))
+        ],
+    }
