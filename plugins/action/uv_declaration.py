@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_DECLARATION
-from ..plugin_utils import inventory, variables
+from ..plugin_utils import inventory, report_file, variables
 from ..plugin_utils.controller_action import ControllerAction, TaskVars
 from ..plugin_utils.hosts import Hosts, ManyHosts, OneHost
 from ..plugin_utils.work import Declarations, Declared, Work, paths
@@ -36,6 +37,8 @@ class ActionModule(ControllerAction):
         problems.of_all += _builders(declared, everybody, known["inventory_hostname"])
         sources = known.get("ansible_inventory_sources") or ()
         problems.of_all += _files(declared, known["inventory_hostname"], sources)
+        path, wrong = _report_file(declared)
+        problems.of_all += wrong
         work: dict[str, Work] = {}
         for host in hosts.hosts:
             # One mistake is not told as another.
@@ -44,9 +47,10 @@ class ActionModule(ControllerAction):
                 problems.add(host, wrong)
         if problems:
             return self._failed(problems.lines())
-        result = _result(work)
+        asking = _asking(work)
+        result = {**_result(asking), "report_file": path}
         if args["hosts"] is not None:
-            result.update(groups=_groups(declared), warnings=_left_out(declared) if args["writes"] else [])
+            result.update(groups=_groups(asking, declared), warnings=_left_out(declared) if args["writes"] else [])
         return result
 
     def _failed(self, lines: t.Sequence[str]) -> Result:
@@ -138,6 +142,39 @@ def _files(declared: t.Mapping[str, Declared], here: str, sources: t.Sequence[st
     return inventory.taken_for_inventory(found, sources)
 
 
+def _report_file(declared: t.Mapping[str, Declared]) -> tuple[str | None, list[str]]:
+    """The file on the controller that a report goes to, None for none; and what is wrong with it."""
+    found: dict[str, list[str]] = {}
+    for host, about in declared.items():
+        name = about.values["uvnas_report_file"]
+        found.setdefault(os.path.join(about.values["uvnas_files_dir"], name) if name else "", []).append(host)
+    if len(found) > 1:
+        said = "; ".join(f"{path or 'none'} for {inventory.named(hosts)}" for path, hosts in found.items())
+        return None, [f"uvnas_report_file: a run writes one report, and hosts are told different files: {said}"]
+    path = next(iter(found), "")
+    # A relative path that starts nowhere is an error of its own.
+    problem = report_file.problem(path) if os.path.isabs(path) else None
+    return path or None, [problem] if problem else []
+
+
+def _asking(work: t.Mapping[str, Work]) -> dict[str, Work]:
+    """What each host has to do, and the shares that it is asked about where one host for each is enough.
+
+    That is the builder, where it is among them.
+    """
+    asked: dict[str, tuple[str, Work]] = {}
+    for host, todo in work.items():
+        builders = {share["name"]: share["builder"] for share in todo["shares"]}
+        for share in [*todo["builds"], *todo["uses"]]:
+            name = share["name"]
+            if name not in asked or builders[name] == host != asked[name][0]:
+                asked[name] = host, {key: share[key] for key in ("name", "root", "id", "mount") if key in share}
+    return {
+        host: {**todo, "asks": [share for first, share in asked.values() if first == host]}
+        for host, todo in work.items()
+    }
+
+
 def _result(work: t.Mapping[str, Work]) -> Result:
     """What each host has to do. Many have the same, which is there once."""
     different: dict[str, tuple[int, Work]] = {}
@@ -147,15 +184,17 @@ def _result(work: t.Mapping[str, Work]) -> Result:
     return {"changed": False, "work": [todo for _number, todo in different.values()], "hosts": hosts}
 
 
-def _groups(declared: t.Mapping[str, Declared]) -> list[dict[str, t.Any]]:
-    """The groups of hosts by what they have to do, for the plays of site.yml: each has a host in it."""
+def _groups(work: t.Mapping[str, Work], declared: t.Mapping[str, Declared]) -> list[dict[str, t.Any]]:
+    """The groups of hosts by what they have to do, for the plays of the playbooks: each has a host in it."""
     builders = list(dict.fromkeys(builder for builders in _shares(declared).values() for builder in builders))
-    found = [{"name": host, "groups": ["uvnas_builders", "uvnas_building", "uvnas_local_uv"]} for host in builders]
+    found: dict[str, list[str]] = {host: ["uvnas_building"] for host in builders}
     # Ansible ends a run where all hosts of a play have failed. So one host is with the builders for which their roles
     # have nothing to do: builders that are down, or whose NAS hangs, do not keep all others from being done.
     others = [host for host in declared if host not in builders]
-    found += [{"name": host, "groups": ["uvnas_building"]} for host in others[:1]]
-    found += [
-        {"name": host, "groups": ["uvnas_local_uv"]} for host in others if declared[host].values["uvnas_uv_local_dirs"]
-    ]
-    return found
+    with_uv = [host for host in others if declared[host].values["uvnas_uv_local_dirs"]]
+    for host in dict.fromkeys([*others[:1], *with_uv]):
+        found[host] = ["uvnas_building"]
+    # Another play of info.yml begins with one of them, too.
+    for host in [host for host, todo in work.items() if todo["asks"]] or list(work)[:1]:
+        found.setdefault(host, []).append("uvnas_asked")
+    return [{"name": host, "groups": groups} for host, groups in found.items()]

@@ -46,8 +46,8 @@ _value:
 import typing as t
 
 from ..plugin_utils import upgrades
+from ..plugin_utils.answers import Hostvars, results_of
 from .todo import todo
-from .verified import Hostvars, results_of
 
 
 def not_upgraded(hostvars: Hostvars, hosts: t.Sequence[str]) -> list[str]:

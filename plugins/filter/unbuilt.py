@@ -38,7 +38,7 @@ _value:
 
 import typing as t
 
-from .verified import Hostvars, results_of
+from ..plugin_utils.answers import Hostvars, mappings, results_of
 
 
 def unbuilt(hostvars: Hostvars, share: t.Mapping[str, t.Any]) -> list[str]:
@@ -47,8 +47,8 @@ def unbuilt(hostvars: Hostvars, share: t.Mapping[str, t.Any]) -> list[str]:
         fact["name"]
         for result in results_of(hostvars, share["builder"], "__uvnas_envs_done")
         if result.get("__uvnas_share", {}).get("name") == share["name"]
-        for fact in result.get("environments") or ()
-        if fact["action"] == "failed" and not fact["previous_id"]
+        for fact in mappings(result.get("environments"))
+        if fact.get("action") == "failed" and not fact.get("previous_id") and isinstance(fact.get("name"), str)
     ]
 
 

@@ -140,6 +140,12 @@ UV_BINARY: Spec = {
 # It has an action plugin only.
 UV_DECLARATION: Spec = {"hosts": {"type": "list", "elements": "str"}, "writes": {"type": "bool", "default": True}}
 
+UV_REPORT: Spec = {
+    "hosts": {"type": "list", "elements": "str", "required": True},
+    "well": {"type": "list", "elements": "str", "required": True},
+    "kind": {"type": "str", "choices": ["run", "info"], "default": "run"},
+}
+
 UV_BINARY_RULES: Spec = {
     "required_one_of": [("share", "bin_dir")],
     "mutually_exclusive": [("share", "bin_dir"), ("share", "lib_dir")],

@@ -122,10 +122,15 @@ environments:
       returned: always
       type: str
     packages_changed:
-      description: The changes, a line per package.
+      description: The changes, a line per package. Empty where check mode cannot know them.
       returned: always
       type: list
       elements: str
+    waits_for:
+      description:
+        - What has to be there before RV(environments[].id) is known; V(share), V(interpreter) or V(lock).
+      returned: in check mode, if RV(environments[].id) is null
+      type: str
     python:
       description: Key, version and digest of the interpreter.
       returned: when it was built or published

@@ -50,7 +50,9 @@ options:
     type: bool
     default: false
   sizes:
-    description: Whether to measure what each environment takes on the disk, which looks at every file of it.
+    description:
+      - Whether to measure what generations, interpreters and uv's cache take on the disk. This looks at every file of
+        them.
     type: bool
     default: false
   details:
@@ -152,6 +154,34 @@ environments:
       description: Bytes now; of all files, and as allocated without and with hard links to elsewhere.
       returned: with O(sizes=true)
       type: dict
+    generation_sizes:
+      description:
+        - All generations with their C(id), C(state) (V(in_force), V(retired) or V(incomplete)), C(age_seconds), and
+          C(bytes), C(own_bytes) and C(shared_bytes) as in RV(environments[].true_size).
+        - What cannot be known or measured is null.
+      returned: with O(sizes=true)
+      type: list
+      elements: dict
+unpublished:
+  description: Environments with generations of which none is in force; each has C(name) and C(generation_sizes).
+  returned: with O(sizes=true)
+  type: list
+  elements: dict
+filesystem:
+  description: C(free_bytes) and C(free_inodes) of the share's filesystem. Null where a filesystem does not count inodes.
+  returned: with O(sizes=true)
+  type: dict
+cache_bytes:
+  description: The bytes of all files in uv's cache on the share. Null where they cannot be measured.
+  returned: with O(sizes=true)
+  type: int
+interpreters:
+  description:
+    - The interpreters on the share, each with C(key), C(version), the C(requests) that mean it, such as V(3.12), and
+      C(bytes).
+  returned: with O(sizes=true)
+  type: list
+  elements: dict
 problems:
   description: What is wrong on this host, a text per environment, or one for all of them.
   returned: success
@@ -208,6 +238,8 @@ def work(params: t.Mapping[str, t.Any]) -> Result:
         "environments": facts,
         "problems": problems,
     }
+    if params["sizes"]:
+        result.update(inspection.room(), unpublished=inspection.unpublished())
     if params["verify"] and problems:
         result.update(failed=True, msg="\n".join(problems))
     return result

@@ -14,6 +14,8 @@ import typing as t
 from collections.abc import Mapping
 
 Answer = t.Mapping[str, t.Any]
+# What each host has registered, among all else that is known of it, by the host's name.
+Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
 
 # Longer than any name, version or path that makes sense.
 _LONGEST = 300
@@ -48,17 +50,21 @@ def mapping(value: t.Any) -> Answer:
     return value if isinstance(value, Mapping) else {}
 
 
+def is_list(value: t.Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
 def mappings(value: t.Any) -> list[Answer]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, (list, tuple)) else []
+    return [item for item in value if isinstance(item, Mapping)] if is_list(value) else []
 
 
 def words(value: t.Any) -> list[str]:
-    found = [word(item) for item in value] if isinstance(value, (list, tuple)) else []
+    found = [word(item) for item in value] if is_list(value) else []
     return [item for item in found if item is not None]
 
 
 def texts(value: t.Any) -> list[str]:
-    found = [text(item) for item in value] if isinstance(value, (list, tuple)) else []
+    found = [text(item) for item in value] if is_list(value) else []
     return [item for item in found if item is not None]
 
 
@@ -69,3 +75,8 @@ def of_loop(registered: t.Any, share: str) -> list[Answer]:
     """
     results = mappings(mapping(registered).get("results"))
     return [result for result in results if mapping(result.get("__uvnas_share")).get("name") == share]
+
+
+def results_of(hostvars: Hostvars, host: str, name: str) -> list[Answer]:
+    """The results of a loop that a host registered as ``name``; none where there are none."""
+    return mappings(mapping(hostvars[host].get(name)).get("results")) if host in hostvars else []

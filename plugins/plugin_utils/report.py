@@ -13,7 +13,9 @@ from .answers import Answer
 
 FORMAT = 1
 # What hosts registered, by the kind of look.
-DONE, VERIFIED, LOOKED = "__uvnas_envs_done", "__uvnas_verify_seen", "__uvnas_info"
+DONE, VERIFIED = "__uvnas_envs_done", "__uvnas_verify_seen"
+# Of hosts that are asked what is on a share, and of others where those could not say.
+LOOKED, LOOKED_AGAIN = "__uvnas_info", "__uvnas_info_again"
 
 Data = dict[str, t.Any]
 # By the name of what a host registered.
@@ -54,7 +56,7 @@ def shares(work: t.Iterable[t.Mapping[str, t.Any]]) -> list[Share]:
     """The shares in what hosts have to do, by name."""
     found: dict[str, Share] = {}
     for todo in work:
-        for item in todo["uses"] + todo["builds"]:
+        for item in todo["shares"]:
             name = item["name"]
             before = found.get(name)
             declared = frozenset(item["environments"]) | (before.environments if before else frozenset())
@@ -80,6 +82,12 @@ def of_run(declared: t.Sequence[Share], hosts: Hosts, *, check_mode: bool, time:
 def of_look(declared: t.Sequence[Share], hosts: Hosts, *, check_mode: bool, time: str) -> Data:
     """What there is on shares, and what it takes."""
     return _report("info", [_of_look(share, hosts) for share in declared], hosts, check_mode=check_mode, time=time)
+
+
+def looked(registered: Registered, share: str) -> list[Answer]:
+    """What a host could say of a share that it was asked about; nothing where it could not."""
+    said = [answer for kind in (LOOKED, LOOKED_AGAIN) for answer in answers.of_loop(registered.get(kind), share)]
+    return [answer for answer in said if not answer.get("failed") and answers.is_list(answer.get("environments"))]
 
 
 def _report(kind: str, found: list[Data], hosts: Hosts, *, check_mode: bool, time: str) -> Data:
@@ -160,11 +168,12 @@ def _environment(share: Share, name: str, done: Answer, seen: Answer | None) -> 
 def _of_look(share: Share, hosts: Hosts) -> Data:
     """What the first host says that could look: the builder, if it could."""
     asked = sorted(hosts.names, key=lambda host: host != share.builder)
-    looked = [(host, answer) for host in asked for answer in hosts.answers(host, LOOKED, share.name)]
-    good = [(host, answer) for host, answer in looked if isinstance(answer.get("environments"), (list, tuple))]
+    good = [(host, answer) for host in asked for answer in looked(hosts.registered[host], share.name)]
     if not good:
-        return {**_head(share, hosts), "asked": None, "tried": [host for host, _answer in looked]}
+        tried = [host for host in asked for kind in (LOOKED, LOOKED_AGAIN) if hosts.answers(host, kind, share.name)]
+        return {**_head(share, hosts), "asked": None, "tried": tried}
     host, answer = good[0]
+    environments = {**_by_name(answer.get("unpublished")), **_by_name(answer["environments"])}
     filesystem = answers.mapping(answer.get("filesystem"))
     return {
         **_head(share, hosts),
@@ -181,9 +190,7 @@ def _of_look(share: Share, hosts: Hosts) -> Data:
             }
             for fact in answers.mappings(answer.get("interpreters"))
         ],
-        "environments": [
-            _looked_at(share, name, fact) for name, fact in sorted(_by_name(answer["environments"]).items())
-        ],
+        "environments": [_looked_at(share, name, fact) for name, fact in sorted(environments.items())],
         "problems": answers.texts(answer.get("problems")),
     }
 

@@ -37,14 +37,14 @@ def lines(report: Data) -> list[str]:
     """An environment each, then what else there is to say."""
     check_mode = bool(report["check_mode"])
     each = [(share["name"], environment) for share in report["shares"] for environment in share["environments"]]
-    have = _columns([_have(environment) for _share, environment in each], "<>>>")
+    have = columns([_have(environment) for _share, environment in each], "<>>>")
     rows = []
     for (share, environment), facts in zip(each, have, strict=True):
         head = [f"{share}: {environment['name']}", _what(environment, check_mode=check_mode)]
         texts = [text for text in (_changes(environment, check_mode=check_mode), facts) if text]
         rows.append([*head, texts[0] if texts else ""])
         rows += [["", "", text] for text in texts[1:]]
-    found = _columns(rows, "<<<")
+    found = columns(rows, "<<<")
     if any("not shared" in line for line in found):
         found.append(LEGEND)
     if not each:
@@ -61,13 +61,13 @@ def different(report: Data) -> list[str]:
     """What to say of shares that are not the same on all hosts, a line each."""
     return [
         f"share {share['name']} is not the same on all hosts: "
-        + "; ".join(f"its id is {share_id} on {_named(hosts)}" for share_id, hosts in share["ids"].items())
+        + "; ".join(f"its id is {share_id} on {named(hosts)}" for share_id, hosts in share["ids"].items())
         for share in report["shares"]
         if len(share.get("ids", ())) > 1
     ]
 
 
-def _named(hosts: t.Sequence[str]) -> str:
+def named(hosts: t.Sequence[str]) -> str:
     return ", ".join(hosts[:3]) + (f" and {len(hosts) - 3} more hosts" if len(hosts) > 3 else "")
 
 
@@ -146,8 +146,8 @@ def seconds(value: float) -> str:
     return f"{rest} s" if minutes == 0 else f"{minutes} min {rest} s"
 
 
-def _columns(rows: t.Sequence[t.Sequence[str]], align: str) -> list[str]:
-    """Rows as lines, each column as wide as its widest. The widest text of a last column to the left does not count."""
+def columns(rows: t.Sequence[t.Sequence[str]], align: str) -> list[str]:
+    """Rows as lines, each column as wide as its widest cell, its cells to the left (``<``) or to the right."""
     widths = [max((len(row[place]) for row in rows), default=0) for place in range(len(align))]
     found = []
     for row in rows:

@@ -73,7 +73,7 @@ class Declarations:
             # Where an inventory is no file, Ansible says None, as a text.
             directory = str(self._hosts.context(host).get("inventory_dir"))
             values["uvnas_files_dir"] = directory if os.path.isabs(directory) else ""
-        for name in ("uvnas_files_dir", "uvnas_lock_dir"):  # On the controller.
+        for name in ("uvnas_files_dir", "uvnas_lock_dir", "uvnas_report_file"):  # On the controller.
             values[name] = os.path.expanduser(os.path.expandvars(str(values[name] or "")))
         return Declared(values, tuple(problems))
 
@@ -140,7 +140,17 @@ class Declarations:
             "upgrade": values["uvnas_upgrade"],
             "upgrade_packages": values["uvnas_upgrade_packages"],
             "exports": profile,
+            "shares": [
+                {**_keys(share, ("name", "root", "builder")), "environments": _names(specs, share["name"])}
+                for share in shares.values()
+                if share in built or share["name"] in values["uvnas_host_shares"]
+            ],
         }, []
+
+
+def _names(specs: t.Sequence[EnvironmentSpec], share: str) -> list[str]:
+    """The environments that are declared for a share, those that are to go among them."""
+    return [spec.name for spec in specs if spec.on_share(share)]
 
 
 def _keys(share: t.Mapping[str, t.Any], keys: t.Iterable[str]) -> dict[str, t.Any]:
@@ -149,7 +159,7 @@ def _keys(share: t.Mapping[str, t.Any], keys: t.Iterable[str]) -> dict[str, t.An
 
 def paths(values: Values) -> list[tuple[str, str]]:
     """What is declared to lie on the controller, each with what names it; and where it is."""
-    found = [("uvnas_lock_dir", values["uvnas_lock_dir"])]
+    found = [(name, values[name]) for name in ("uvnas_lock_dir", "uvnas_report_file")]
     found += [("uvnas_uv_archive", (values["uvnas_uv_archive"] or {}).get("path"))]
     for site in values["uvnas_site_pythons"] or ():
         archive = site.get("archive") or ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import os
 import time
 import typing as t
 
@@ -25,7 +26,7 @@ from ..uv import unsynced
 from ..uv.command import Uv
 from .generation import build, intact, publish
 from .lock.file import changes as package_changes
-from .plan import BUILD, PUBLISH, REMOVE, SEAL, Change, Plan, overtaken
+from .plan import BUILD, INTERPRETER, LOCK, PUBLISH, REMOVE, SEAL, SHARE, Change, Plan, overtaken
 from .spec import EnvironmentSpec
 from .state import Comparison, LockFact, read_lock
 
@@ -230,8 +231,19 @@ class Environments(ShareConvergence[Plan, Done]):
         fact = change.as_dict()
         if change.changes and change.action != SEAL:
             before = self._manifest(change)
-            fact["packages_changed"] = package_changes(before.packages if before else {}, self._versions(change))
+            versions = self._versions(change)
+            if versions is not None:
+                fact["packages_changed"] = package_changes(before.packages if before else {}, versions)
+            if change.action == BUILD and fact["id"] is None:
+                fact["waits_for"] = self._waits_for(change)
         return fact
+
+    def _waits_for(self, change: Change) -> str:
+        """What has to be there before anybody can say which generation a build makes. Only a check has to ask."""
+        if change.wanted is not None and os.path.exists(self.layout.identity):
+            found = load_record(self.layout).find(change.wanted.spec.python)
+            return INTERPRETER if found is None or found.unfinished else LOCK
+        return SHARE
 
     def _unplanned(self, env: str) -> Result:
         """The same about one that is not even in the plan: it has no lock, no interpreter, or a foreign link."""
@@ -240,8 +252,8 @@ class Environments(ShareConvergence[Plan, Done]):
             published = store.published(self.layout, env)
         return {"name": env, "action": "failed", "id": None, "previous_id": published, "packages_changed": []}
 
-    def _versions(self, change: Change) -> t.Mapping[str, str]:
-        """The packages after ``change``."""
+    def _versions(self, change: Change) -> t.Optional[t.Mapping[str, str]]:
+        """The packages after ``change``; None where a check cannot know them yet."""
         if change.wanted is None:
             return {}
         if self.locks is not None:
@@ -249,10 +261,10 @@ class Environments(ShareConvergence[Plan, Done]):
             if versions is not None:
                 return versions
             if self.locks[change.name].digest is None:
-                return {}
+                return None
         with contextlib.suppress(UvnasError, OSError):  # What is wrong with it comes up when it is needed.
             return read_lock(self.layout, change.name).lock.versions
-        return {}
+        return None
 
 
 def _diff_text(fact: t.Mapping[str, t.Any]) -> str:

@@ -20,6 +20,7 @@ from ..host.mounts import space
 from ..host.process import Runner
 from ..host.users import User
 from ..host.workers import Result, call_as, call_many
+from ..python.record import load_record
 from ..python.version import Version
 from ..share import manifest as manifests
 from ..share import store
@@ -34,6 +35,10 @@ from .spec import EnvironmentSpec
 JOBS = 4
 # Seconds that an environment may take to import what it should. The largest take a minute from a slow NAS.
 IMPORT_TIMEOUT = 300.0
+# Of generations. What is incomplete was never in force.
+IN_FORCE = "in_force"
+RETIRED = "retired"
+INCOMPLETE = "incomplete"
 _NOEXEC = "Mount it without noexec; uv, Python and every environment run from the share."
 
 
@@ -78,19 +83,65 @@ class Inspection:
     def facts(self, env: str, *, sizes: bool) -> Result:
         """All there is to know of a published environment. Raises UvnasError where it is not complete."""
         manifest = self.manifest(env)
-        age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(manifest.created)
         said = manifest.as_dict()
         facts = {
             "name": env,
             "path": self.layout.env(env),
-            "age_seconds": int(age.total_seconds()),
+            "age_seconds": _age(manifest.created),
             "package_count": len(manifest.packages),
             "generations": store.generations(self.layout, env),
             **{key: said[key] for key in ("id", "created", "python", "uv", "packages", "platform", "size", "source")},
         }
         if sizes:
-            facts["true_size"] = true_size(self.layout.generation(env, manifest.id))
+            each = {generation: self._size_of(env, generation, manifest.id) for generation in facts["generations"]}
+            facts["generation_sizes"] = [{**about, "id": generation} for generation, about in each.items()]
+            facts["true_size"] = {key: each[manifest.id][key] for key in ("bytes", "own_bytes", "shared_bytes")}
         return facts
+
+    def unpublished(self) -> list[Result]:
+        """Environments that have generations, none of which is in force, with what those take."""
+        published = set(store.environments(self.layout))
+        return [
+            {
+                "name": env,
+                "generation_sizes": [
+                    {**self._size_of(env, generation, None), "id": generation}
+                    for generation in store.generations(self.layout, env)
+                ],
+            }
+            for env in store.known_environments(self.layout)
+            if env not in published
+        ]
+
+    def _size_of(self, env: str, generation: str, in_force: t.Optional[str]) -> Result:
+        """What one generation is and takes; without sizes where that cannot be measured."""
+        state = IN_FORCE if generation == in_force else RETIRED
+        age = None
+        try:
+            manifest = manifests.of_generation(self.layout, env, generation)
+            age = None if manifest is None else _age(manifest.created)
+            state = state if manifest is not None else INCOMPLETE
+        except (UvnasError, OSError, ValueError):
+            state = INCOMPLETE
+        return {"state": state, "age_seconds": age, **_measured(self.layout.generation(env, generation))}
+
+    def room(self) -> Result:
+        """What the rest of the share takes, and what is left on its filesystem. Looks at every file of the cache."""
+        free = space(self.layout.root)
+        record = load_record(self.layout)
+        return {
+            "filesystem": {"free_bytes": free.free_bytes, "free_inodes": free.free_inodes},
+            "cache_bytes": _measured(self.layout.cache)["bytes"],
+            "interpreters": [
+                {
+                    "key": key,
+                    "version": found.version,
+                    "requests": sorted(request for request, meant in record.requests.items() if meant == key),
+                    "bytes": _measured(os.path.join(self.layout.python, key))["bytes"],
+                }
+                for key, found in sorted(record.interpreters.items())
+            ],
+        }
 
     def problems(self, specs: t.Sequence[EnvironmentSpec]) -> list[str]:
         """Why declared environments cannot be used on this host, a text for each that cannot; or one for all of them.
@@ -218,6 +269,20 @@ class Inspection:
                 " (owner in uvnas_shares)."
             )
         return found
+
+
+def _age(created: str) -> int:
+    """How many seconds ago that was (ISO 8601)."""
+    age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(created)
+    return int(age.total_seconds())
+
+
+def _measured(path: str) -> dict[str, t.Optional[int]]:
+    """What a tree takes; None where this user may not look, or somebody changes it meanwhile."""
+    try:
+        return dict(true_size(path))
+    except OSError:
+        return dict.fromkeys(("bytes", "own_bytes", "shared_bytes"))
 
 
 def _is_open(path: str) -> bool:

@@ -18,6 +18,11 @@ SEAL = "seal"
 KEEP = "keep"
 REMOVE = "remove"
 
+# What a check may have to wait for before it can say which generation a build makes.
+SHARE = "share"
+INTERPRETER = "interpreter"
+LOCK = "lock"
+
 # What a build adds by itself, as a number: to be raised when that becomes something else, so that it gets a new name.
 _RECIPE = 2
 

@@ -1,0 +1,49 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Says at the end of a run what it did, and what there is, and writes the same as JSON. Nothing runs on hosts."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+from ..module_utils.host.workers import Result
+from ..module_utils.options import UV_REPORT
+from ..plugin_utils import info, report, report_file, summary
+from ..plugin_utils.controller_action import ControllerAction, TaskVars
+from ..plugin_utils.report import DONE, LOOKED, LOOKED_AGAIN, VERIFIED, Hosts
+
+_KINDS = (DONE, VERIFIED, LOOKED, LOOKED_AGAIN)
+_DECLARED = "__uvnas_declared"
+
+
+class ActionModule(ControllerAction):
+    """Put together what hosts have registered."""
+
+    ARGUMENTS: t.ClassVar[dict[str, t.Any]] = UV_REPORT
+
+    def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
+        registered, todo = {}, []
+        hostvars = (task_vars or {})["hostvars"]
+        path: str | None = None
+        for host in args["hosts"]:
+            known = hostvars.raw_get(host)  # There is nothing to render in what hosts registered, nor should there be.
+            registered[host] = {name: known[name] for name in _KINDS if name in known}
+            declared = known.get(_DECLARED) or {}
+            if host in declared.get("hosts", {}):
+                todo.append(declared["work"][declared["hosts"][host]])
+                path = path or declared.get("report_file")
+        hosts = Hosts(registered, frozenset(args["well"]))
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        make = report.of_look if args["kind"] == "info" else report.of_run
+        found = make(report.shares(todo), hosts, check_mode=self._task.check_mode, time=now)
+        lines = info.lines(found) if args["kind"] == "info" else summary.lines(found)
+        wrong = [*summary.different(found), *info.missing(found)]
+        if path:
+            report_file.write(path, found)
+            lines = [*lines, f"The same as JSON: {path}"]
+        if wrong:
+            return {"changed": False, "failed": True, "msg": "\n".join([*wrong, *lines])}
+        # As with debug: this is said however quiet a run is.
+        return {"changed": False, "msg": lines, "_ansible_verbose_always": True}

@@ -1,0 +1,65 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: uv_report
+short_description: Summarize what a run did, and what is on the shares
+version_added: 0.1.0
+author: [uvnas.cluster contributors (@uvnas)]
+description:
+  - Puts together what the roles of the collection have registered on each host, shows it as a few lines, and writes the
+    same as JSON if C(uvnas_report_file) is set.
+  - In check mode it says what a run would do. The JSON file is written in check mode, too.
+  - Fails if a share is not the same one on all hosts.
+  - The role C(uvnas.cluster.verify) and the playbooks use it. It has an action plugin only, and connects to no host.
+options:
+  hosts:
+    description: The names of the hosts of this run.
+    type: list
+    elements: str
+    required: true
+  well:
+    description: The names of those that have not failed.
+    type: list
+    elements: str
+    required: true
+  kind:
+    description: What to report; what a V(run) did and verified, or V(info) about shares.
+    type: str
+    choices: [run, info]
+    default: run
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed (or would change, in C(check_mode)), when in diff mode.
+    support: N/A
+  idempotent:
+    description: When run twice in a row outside check mode, with the same arguments, the second run reports no change.
+    support: full
+  platform:
+    description: Systems the module works on.
+    platforms: linux
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Summarize this run
+  uvnas.cluster.uv_report:
+    hosts: "{{ ansible_play_hosts_all }}"
+    well: "{{ ansible_play_hosts }}"
+  run_once: true
+"""
+
+RETURN = r"""
+msg:
+  description: The lines.
+  returned: success
+  type: list
+  elements: str
+"""

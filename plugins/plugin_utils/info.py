@@ -1,0 +1,94 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lines of info.yml: each share once, made of the report (see report.py). Pure."""
+
+from __future__ import annotations
+
+from .report import Data
+from .summary import LEGEND, amount, columns, count, named
+
+_STATES = {"in_force": "in force", "retired": "retired", "incomplete": "incomplete"}
+_UNKNOWN = "not known"
+
+
+def lines(report: Data) -> list[str]:
+    """What there is on each share, and what it takes."""
+    found: list[str] = []
+    for share in report["shares"]:
+        found += _share(share)
+    if any("not shared" in line for line in found):
+        found.append(LEGEND)
+    return found or ([] if report["shares"] else ["No shares."])
+
+
+def missing(report: Data) -> list[str]:
+    """What to say of shares that nobody could look at, a line each."""
+    return [
+        f"share {share['name']}: none of the hosts that were asked can say what is on it ({named(share['tried'])})"
+        for share in report["shares"]
+        if "asked" in share and share["asked"] is None
+    ]
+
+
+def _share(share: Data) -> list[str]:
+    head = f"share {share['name']}: {share['root']}"
+    if share["asked"] is None:
+        return []
+    rows = [
+        ["id", share["id"] or _UNKNOWN],
+        ["free", _free(share["filesystem"])],
+        ["cache", _amount(share["cache_bytes"])],
+        ["interpreters", ", ".join(map(_interpreter, share["interpreters"])) or "none"],
+    ]
+    generations = [fact for environment in share["environments"] for fact in environment["generations"]]
+    told = iter(columns([_generation(fact) for fact in generations], "<<>>>"))
+    for environment in share["environments"]:
+        rows.append([environment["name"], _environment(environment)])
+        rows += [["", next(told)] for _generation_of_it in environment["generations"]]
+    rows += [["problem", text] for text in share["problems"]]
+    return [f"{head}, seen by {share['asked']}", *(f"  {line}" for line in columns(rows, "<<"))]
+
+
+def _free(filesystem: Data) -> str:
+    inodes = filesystem["free_inodes"]
+    return _amount(filesystem["free_bytes"]) + (f", {inodes} inodes" if inodes is not None else "")
+
+
+def _interpreter(fact: Data) -> str:
+    return f"{fact['version'] or '?'} ({_amount(fact['bytes'])})"
+
+
+def _environment(fact: Data) -> str:
+    parts = [] if fact["declared"] else ["not declared"]
+    if fact["id"] is None:
+        parts.append("no generation is in force")
+    else:
+        parts += [
+            f"Python {fact['python'] or '?'}",
+            "?" if fact["packages"] is None else count(fact["packages"], "package"),
+        ]
+    return ", ".join(parts)
+
+
+def _generation(fact: Data) -> list[str]:
+    age, own = fact["age_seconds"], fact["own_bytes"]
+    return [
+        fact["id"] or "?",
+        _STATES.get(fact["state"], "?"),
+        "" if age is None else f"built {ago(age)} ago",
+        _amount(fact["bytes"]),
+        "" if own is None else f"({amount(own)} not shared)",
+    ]
+
+
+def _amount(size: int | None) -> str:
+    return _UNKNOWN if size is None else amount(size)
+
+
+def ago(seconds: int) -> str:
+    """How long that is, in the unit that people use."""
+    for unit, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= unit:
+            return count(seconds // unit, noun)
+    return count(seconds, "second")
