@@ -168,7 +168,7 @@ unpublished:
   type: list
   elements: dict
 filesystem:
-  description: C(free_bytes) and C(free_inodes) of the share's filesystem. Null where a filesystem does not count inodes.
+  description: C(free_bytes) and C(free_inodes) of the share's filesystem. Null where it does not count inodes.
   returned: with O(sizes=true)
   type: dict
 cache_bytes:

@@ -19,6 +19,7 @@ description:
     nothing, and leave V(root) alone.
   - A variable that a user has set is left as it is. One that these files have set, on this host or on the one that a
     Slurm job inherited its environment from, follows the home share of the host and of the session.
+  - In diff mode it shows a line of what changes; with C(-vv) or more, whole files.
 author:
   - uvnas.cluster contributors (@uvnas)
 extends_documentation_fragment:
@@ -148,6 +149,7 @@ from ..module_utils import adapter
 from ..module_utils.host.secrets import has_credentials
 from ..module_utils.host.workers import Result
 from ..module_utils.profile import files
+from ..module_utils.profile.changes import lines
 from ..module_utils.profile.spec import Profile
 
 ARGUMENTS: dict[str, t.Any] = {
@@ -166,9 +168,15 @@ ARGUMENTS: dict[str, t.Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 
+# From -vv on a diff shows whole files: 250 lines for each host.
+VERBOSE = 2
 
-def converge(params: t.Mapping[str, t.Any], *, check: bool, diff: bool) -> Result:
-    """Have the files as ``params`` say, or only find out what that takes (``check``). The module's result."""
+
+def converge(params: t.Mapping[str, t.Any], *, check: bool, diff: bool, texts: bool = False) -> Result:
+    """Have the files as ``params`` say, or only find out what that takes (``check``). The module's result.
+
+    With ``diff`` it has a line of what changes, or with ``texts`` the files as a whole.
+    """
     paths = files.paths(params["directory"], params["fish_directory"])
     profile = None
     if params["state"] == "present":
@@ -184,8 +192,10 @@ def converge(params: t.Mapping[str, t.Any], *, check: bool, diff: bool) -> Resul
     if profile and params["withheld"]:
         withheld = ", ".join(params["withheld"])
         result["warnings"] = [f"{withheld}: URLs with credentials are not exported, since everybody could read them"]
-    if diff:
+    if diff and texts:
         result["diff"] = [change.diff() for change in changes]
+    elif diff:
+        result["diff"] = [{"prepared": lines(changes)}] if changes else []
     return result
 
 
@@ -194,7 +204,8 @@ def main() -> t.NoReturn:
     # Values are hidden in case one has credentials in it. The others are what an admin wants to see in a diff.
     values = [str(value) for value in module.params["variables"].values()]
     module.no_log_values.difference_update(value for value in values if not has_credentials(value))
-    adapter.run(module, lambda: converge(module.params, check=module.check_mode, diff=module._diff))
+    how = {"check": module.check_mode, "diff": module._diff, "texts": module._verbosity >= VERBOSE}
+    adapter.run(module, lambda: converge(module.params, **how))
 
 
 if __name__ == "__main__":

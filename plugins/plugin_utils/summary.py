@@ -27,7 +27,7 @@ _UNKNOWN = {
     "lock": "versions are known once it is locked",
 }
 _WAITS = {"share": "new share", "interpreter": "its interpreter is not on the share yet"}
-LEGEND = "Not shared: what is on the disk for one environment alone. The rest is linked to the cache and others."
+LEGEND = "Not shared: on the disk for this environment alone. The rest is links to files in the cache."
 # As wide as a text about packages may become before the rest of them is a number.
 _WIDTH = 60
 _CHANGED = re.compile(r"\S+ \S+ -> \S+")

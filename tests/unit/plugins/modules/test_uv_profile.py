@@ -40,8 +40,8 @@ def args(tmp_path: Path) -> dict[str, t.Any]:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> t.Callable[..., dict[str, t.Any]]:
-    def run(args: dict[str, t.Any], *, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
-        given = {**args, **more, "_ansible_check_mode": check, "_ansible_diff": True}
+    def run(args: dict[str, t.Any], *, check: bool = False, verbosity: int = 2, **more: t.Any) -> dict[str, t.Any]:
+        given = {**args, **more, "_ansible_check_mode": check, "_ansible_diff": True, "_ansible_verbosity": verbosity}
         with patch_module_args(given), pytest.raises(SystemExit) as ended:
             uv_profile.main()
         result: dict[str, t.Any] = json.loads(capsys.readouterr().out)
@@ -91,6 +91,28 @@ def test_the_diff_is_about_what_changed(run: Run, args: dict[str, t.Any]) -> Non
     for change in diff:
         assert "60" in change["before"]
         assert change["before"].replace("60", "90") == change["after"]
+
+
+def test_without_verbosity_the_diff_is_a_line(run: Run, args: dict[str, t.Any], tmp_path: Path) -> None:
+    def said(**more: t.Any) -> str:
+        return "".join(change["prepared"] for change in run(args, verbosity=1, **more)["diff"])
+
+    every = "uvnas.sh, uvnas.csh, uvnas.fish: "
+    assert said(check=True) == said(shares=SHARES[:1]).replace("nas_a", "nas_a nas_b") != ""
+    assert said() == every + "changed, shares nas_a -> nas_a nas_b\n"
+    assert said(shares=SHARES[::-1]) == every + "changed, shares nas_a nas_b -> nas_b nas_a\n"
+    assert said(shares=SHARES[::-1]) == ""
+    assert said() == every + "changed, shares nas_b nas_a -> nas_a nas_b\n"
+    assert said(variables={"UV_HTTP_TIMEOUT": 60, "PIP_INDEX_URL": "https://a.example.org"}) == (
+        every + "changed, PIP_INDEX_URL, UV_HTTP_TIMEOUT\n"
+    )
+    sh = tmp_path / "profile.d" / "uvnas.sh"
+    sh.write_text("echo mine\x1b[2J\n")
+    sh.chmod(0o600)
+    assert said(check=True, fish_directory="", state="absent") == "uvnas.sh, uvnas.csh: removed\n"
+    assert said(variables={"UV_HTTP_TIMEOUT": 60, "PIP_INDEX_URL": "https://a.example.org"}) == (
+        f"uvnas.sh: replaced, shares nas_a nas_b; owner {os.geteuid()}, mode 0600 -> owner {os.geteuid()}, mode 0644\n"
+    )
 
 
 def test_absent(run: Run, args: dict[str, t.Any], tmp_path: Path) -> None:
