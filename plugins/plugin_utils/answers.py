@@ -8,7 +8,6 @@ A host answers what it wants. What is taken from here on is a text on one line, 
 
 from __future__ import annotations
 
-import math
 import re
 import typing as t
 from collections.abc import Mapping
@@ -37,9 +36,9 @@ def word(value: t.Any) -> str | None:
 
 def number(value: t.Any) -> int | float | None:
     """A number that can be the size or the age of something."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return value if 0 <= value < _NUMBERS else None
+    return value if 0 <= value < _NUMBERS else None  # Which nan is not.
 
 
 def whole(value: t.Any) -> int | None:

@@ -47,14 +47,12 @@ def lines(report: Data) -> list[str]:
     found = columns(rows, "<<<")
     if any("not shared" in line for line in found):
         found.append(LEGEND)
-    if not each:
-        found.append("No environments.")
     for share in report["shares"]:
         if share["builder_failed"] and not check_mode:
             found.append(f"share {share['name']}: not verified, as its builder {share['builder']} failed")
         elif share["builder_failed"]:
             found.append(f"share {share['name']}: nothing is known of it, as its builder {share['builder']} failed")
-    return found
+    return found or ["No environments."]
 
 
 def different(report: Data) -> list[str]:
@@ -112,7 +110,9 @@ def packages(changed: t.Sequence[str], *, new: bool) -> str:
         shown.append(text)
     more = f" and {len(named) - len(shown)} more" if len(named) > len(shown) else ""
     numbers = " ".join(f"{sign}{total}" for sign, total in (("+", added), ("-", removed)) if total)
-    return ", ".join(part for part in (", ".join(shown) + more, numbers) if part) or "same packages"
+    if not named:
+        return f"{numbers} packages" if numbers else "same packages"
+    return ", ".join(part for part in (", ".join(shown) + more, numbers) if part)
 
 
 def _have(environment: Data) -> list[str]:

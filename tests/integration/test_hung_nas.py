@@ -443,7 +443,7 @@ def finished(run: Run, host: str) -> bool:
 
 def summary(run: Run) -> list[str]:
     """The shares of the environments that the run told of at its end."""
-    return re.findall(r"^ *\"(nas_\w): small +\w+ +Python", run.output, re.MULTILINE)
+    return re.findall(r"^ *\"(nas_\w): small +\w+ +(?:Python|new, )", run.output, re.MULTILINE)
 
 
 def test_builder_whose_nas_hangs_is_reported_and_the_other_is_done(site: TwoNases) -> None:

@@ -78,13 +78,69 @@ def test_members_with_the_same_to_do_share_it(site: Site) -> None:
     assert len(result["work"]) == 3
     assert [share["name"] for share in todo(result, "node007")["uses"]] == ["nas_b"]
     assert [share["name"] for share in todo(result, "node008")["exports"]["shares"]] == ["nas_a", "nas_b"]
-    groups = {name: [host["name"] for host in result["groups"] if name in host["groups"]] for name in
-              ("uvnas_builders", "uvnas_building", "uvnas_local_uv")}  # fmt: skip
-    assert groups == {
-        "uvnas_builders": ["dev1"],
-        "uvnas_building": ["dev1", "node000"],
-        "uvnas_local_uv": ["dev1", "node007"],
+    groups = {
+        name: [host["name"] for host in result["groups"] if name in host["groups"]]
+        for name in ("uvnas_building", "uvnas_asked")
     }
+    assert groups == {"uvnas_building": ["dev1", "node000", "node007"], "uvnas_asked": ["dev1"]}
+
+
+def test_one_host_is_asked_about_a_share(site: Site) -> None:
+    def asked(hosts: list[str]) -> dict[str, list[str]]:
+        result, errors = site.run(hosts, writes=False, here=hosts[0])
+        assert errors == []
+        found = {host: [share["name"] for share in todo(result, host)["asks"]] for host in hosts}
+        return {host: names for host, names in found.items() if names}
+
+    only_b = {"uvnas_host_shares": ["nas_b"]}
+    site.write(SITE, {"node1": only_b, "node2": {}, "node3": {}, "dev1": {"uvnas_host_shares": []}})
+    # Its builder looks at a share, whether it uses it itself or not.
+    assert asked(["node1", "node2", "node3", "dev1"]) == {"dev1": ["nas_b", "nas_a"]}
+    assert asked(["node1", "node2", "node3"]) == {"node1": ["nas_b"], "node2": ["nas_a"]}
+
+
+def test_the_environments_of_a_share(site: Site) -> None:
+    envs = [*ENVS, {"name": "old", "state": "absent"}, {**ENVS[0], "name": "other", "shares": ["nas_b"]}]
+    site.write({**SITE, "uvnas_envs": envs}, {"dev1": {}, "node1": {"uvnas_host_shares": ["nas_b"]}})
+    result, errors = site.run(["dev1", "node1"])
+    assert errors == []
+    found = {share["name"]: share["environments"] for share in todo(result, "dev1")["shares"]}
+    assert found == {"nas_a": ["train", "old"], "nas_b": ["train", "old", "other"]}
+    assert [share["name"] for share in todo(result, "node1")["shares"]] == ["nas_b"]
+
+
+# The report
+
+
+def test_where_a_report_goes(site: Site, tmp_path: Path) -> None:
+    site.write(SITE, SAME)
+    assert site.run([*SAME])[0]["report_file"] is None
+    site.write({**SITE, "uvnas_report_file": "report.json", "uvnas_files_dir": str(tmp_path)}, SAME)
+    for hosts in ([*SAME], None):
+        result, errors = site.run(hosts)
+        assert (result["report_file"], errors) == (str(tmp_path / "report.json"), [])
+    # Where inventories are, Ansible would take it for one.
+    (error,) = problems(site, {**SITE, "uvnas_report_file": "report.json"}, source="")
+    assert "uvnas_report_file (report.json)" in error
+
+
+def test_a_report_that_cannot_be_written(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path, said in (
+        (tmp_path / "no" / "report.json", "/no is not a directory; make it first"),
+        (tmp_path / "file" / "report.json", "/file is not a directory"),
+        (tmp_path, "something else than a file is there"),
+        ("/dev/null", "something else than a file is there"),
+    ):
+        (error,) = problems(site, {**SITE, "uvnas_report_file": str(path)})
+        assert error.startswith(f"uvnas_report_file: cannot write {path}: ")
+        assert said in error
+    site.write(SITE, {"dev1": {}, "node1": {"uvnas_report_file": "/x/y.json"}})
+    _result, errors = site.run(["dev1", "node1"])
+    assert errors == [
+        "uvnas_report_file: a run writes one report, and hosts are told different files: "
+        "none for dev1; /x/y.json for node1"
+    ]
 
 
 def test_a_role_alone_has_the_variables_of_its_task(site: Site) -> None:

@@ -1,83 +1,79 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The filters: lines for people, and what one host has to do."""
+"""The filters: what one host has to do, what can be verified, and whom to ask next."""
 
 from __future__ import annotations
 
 import typing as t
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.filter import summary, todo
+from ansible_collections.uvnas.cluster.plugins.filter import todo, unanswered, unbuilt, verifiable
+
+NAS_A = {"name": "nas_a", "root": "/mnt/nas-a/uv", "builder": "dev1"}
+NAS_B = {"name": "nas_b", "root": "/mnt/nas-b/uv", "builder": "dev2"}
+FAILED = {"name": "train", "action": "failed", "previous_id": None}
 
 
-def fact(name: str, version: str, packages: int, size: int, own: int) -> dict[str, t.Any]:
-    return {
-        "name": name,
-        "python": {"version": version},
-        "package_count": packages,
-        "size": {"bytes": size, "own_bytes": own},
-    }
-
-
-def test_a_summary() -> None:
-    nas_a = [
-        fact("analysis", "3.12.11", 128, 5_312_400_000, 90_100_000),
-        fact("docs", "3.13.1t", 1, 40_000, 40_000),
-        fact("train", "3.12.11", 12, 1_000_000, 0),
-    ]
-    results = [
-        {"share_name": "nas_b", "environments": [fact("train", "3.9.1", 3, 2_000_000, 1_000_000)]},
-        {"share_name": "nas_a", "environments": nas_a},
-        {"share_name": "nas_a", "environments": []},
-    ]
-    done = {
-        "nas_a": [
-            {"name": "analysis", "action": "build", "seconds": 12.34},
-            {"name": "docs", "action": "keep"},
-            {"name": "train", "action": "failed"},
-            {"name": "gone", "action": "remove", "seconds": 0.1},
-            {"name": "never", "action": "failed"},
-        ]
-    }
-    assert summary.summary(results, done) == [
-        "nas_a: analysis  built      Python 3.12.11  128 packages     5312.4 MB (90.1 MB not shared)    12.3 s",
-        "nas_a: docs      unchanged  Python 3.13.1t    1 packages         0.0 MB (0.0 MB not shared)",
-        "nas_a: train     FAILED     Python 3.12.11   12 packages         1.0 MB (0.0 MB not shared)",
-        "nas_a: gone      removed",
-        "nas_a: never     FAILED",
-        "nas_b: train     present    Python 3.9.1      3 packages         2.0 MB (1.0 MB not shared)",
-    ]
-
-
-def test_a_summary_of_a_share_that_nobody_saw() -> None:
-    done = {"nas_a": [{"name": "train", "action": "build", "seconds": 1.0}, {"name": "docs", "action": "failed"}]}
-    assert summary.summary([], done) == ["nas_a: train  built", "nas_a: docs  FAILED"]
-
-
-@pytest.mark.parametrize(
-    "results",
-    [
-        [{"share_name": "nas_a"}],
-        [{"share_name": "nas_a", "environments": 5}],
-        [{"share_name": "nas_a", "environments": [{"name": "train"}]}],
-        [{"share_name": "nas_a", "environments": [{**fact("train", "3.12.1", 1, 1, 1), "size": "big"}]}],
-        [{"share_name": ["nas_a"], "environments": []}],
-        [[]],
-    ],
-)
-def test_a_summary_of_nonsense(results: t.Any) -> None:
-    """Of a host that answers what it wants: what the others say is told all the same."""
-    fine = {"share_name": "nas_b", "environments": [fact("docs", "3.12.1", 1, 1, 1)]}
-    lines = summary.summary([*results, fine])
-    assert sum(line.startswith("nas_b: docs") for line in lines) == 1
-    assert all(line.startswith("nas_b: docs") or "sense" in line for line in lines)
-
-
-def test_a_summary_of_nothing() -> None:
-    assert summary.summary([]) == []
+def loop(*results: tuple[dict[str, str], dict[str, t.Any]]) -> dict[str, t.Any]:
+    """What a task registers that is done for shares."""
+    return {"results": [{**result, "__uvnas_share": share} for share, result in results]}
 
 
 def test_the_names_of_the_filters() -> None:
-    assert summary.FilterModule().filters() == {"summary": summary.summary}
-    assert todo.FilterModule().filters() == {"todo": todo.todo}
+    for module, name in ((todo, "todo"), (unanswered, "unanswered"), (unbuilt, "unbuilt"), (verifiable, "verifiable")):
+        assert list(module.FilterModule().filters()) == [name]
+
+
+HOSTS = ["dev1", "dev2", "node1"]
+
+
+@pytest.mark.parametrize(
+    ("dev1", "well", "left"),
+    [
+        ({}, HOSTS, ["nas_a", "nas_b"]),
+        # It failed before it could say anything of environments.
+        ({}, HOSTS[1:], ["nas_b"]),
+        ({"__uvnas_envs_done": loop((NAS_A, {"failed": True, "msg": "hung"}))}, HOSTS[1:], ["nas_b"]),
+        ({"__uvnas_envs_done": {"unreachable": True}}, HOSTS[1:], ["nas_b"]),
+        # Of another share.
+        ({"__uvnas_envs_done": loop((NAS_B, {"environments": [FAILED]}))}, HOSTS[1:], ["nas_b"]),
+        # It said which of them failed: the others are verified.
+        ({"__uvnas_envs_done": loop((NAS_A, {"environments": [FAILED]}))}, HOSTS[1:], ["nas_a", "nas_b"]),
+        # It fails now, as any member may.
+        ({"__uvnas_verify_seen": loop((NAS_A, {"failed": True}))}, HOSTS[1:], ["nas_a", "nas_b"]),
+    ],
+)
+def test_shares_of_a_builder_that_failed_are_not_verified(
+    dev1: dict[str, t.Any], well: list[str], left: list[str]
+) -> None:
+    hostvars = {"dev1": dev1, "dev2": {}, "node1": {}}
+    found = verifiable.verifiable([NAS_A, NAS_B], hostvars, HOSTS, well)
+    assert [share["name"] for share in found] == left
+
+
+def test_a_builder_outside_of_this_run_has_not_failed() -> None:
+    assert verifiable.verifiable([NAS_A], {"dev1": {}, "node1": {}}, ["node1"], ["node1"]) == [NAS_A]
+
+
+@pytest.mark.parametrize("nonsense", [None, 5, [5], [{}], [{"name": "train"}], [{"name": 5, "action": "failed"}]])
+def test_environments_that_were_not_built(nonsense: t.Any) -> None:
+    done = loop((NAS_B, {"environments": [FAILED]}), (NAS_A, {"environments": nonsense}))
+    assert unbuilt.unbuilt({"dev1": {"__uvnas_envs_done": done}}, NAS_A) == []
+    done = loop((NAS_A, {"environments": [{**FAILED, "previous_id": "x", "name": "old"}, FAILED]}))
+    assert unbuilt.unbuilt({"dev1": {"__uvnas_envs_done": done}}, NAS_A) == ["train"]
+
+
+def test_others_are_asked_where_a_host_could_not_look() -> None:
+    declared = {"work": [{"uses": [NAS_A, NAS_B]}], "hosts": dict.fromkeys(HOSTS, 0)}
+    good, bad = {"environments": []}, {"failed": True, "msg": "hung"}
+    hostvars: dict[str, dict[str, t.Any]] = {
+        "dev1": {"__uvnas_info": loop((NAS_A, good))},
+        "dev2": {"__uvnas_info": loop((NAS_B, good))},
+        "node1": {},
+    }
+    assert unanswered.unanswered(declared, hostvars) == {}
+    hostvars["dev2"] = {"__uvnas_info": loop((NAS_B, bad))}
+    assert unanswered.unanswered(declared, hostvars) == {"dev1": [NAS_B], "node1": [NAS_B]}
+    hostvars["node1"] = {"__uvnas_info_again": loop((NAS_B, good))}
+    assert unanswered.unanswered(declared, hostvars) == {}
