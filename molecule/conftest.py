@@ -129,7 +129,7 @@ class Run:
     @property
     def finished(self) -> set[str]:
         """The hosts that were verified, and on which nothing failed."""
-        task = self.output.partition("TASK [uvnas.cluster.verify : See that this host has its shares")[2]
+        task = self.output.partition("TASK [uvnas.cluster.verify : Verify that this host has its shares")[2]
         return set(re.findall(r"^ok: \[([^]]+)\]", task.partition("\nTASK ")[0], re.MULTILINE)) - self.failed
 
     @property
