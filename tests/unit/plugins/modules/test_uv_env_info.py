@@ -62,6 +62,27 @@ def test_sizes(run: Run) -> None:
     assert run(sizes=True)["environments"][0]["true_size"]["bytes"] > 0
 
 
+def test_what_a_share_takes(run: Run, layout: Layout) -> None:
+    shares.add_interpreter(Path(layout.root))
+    shares.add_generation(Path(layout.root), "train", "aaaaaaaaaaaa")
+    os.mkdir(layout.generation("train", "bbbbbbbbbbbb"))
+    shares.add_generation(Path(layout.root), "left", "cccccccccccc")
+    Path(layout.cache, "file").write_text("12345")
+    result = run(sizes=True)
+    (train,) = result["environments"]
+    states = {fact["id"]: fact["state"] for fact in train["generation_sizes"]}
+    assert states == {ID: "in_force", "aaaaaaaaaaaa": "retired", "bbbbbbbbbbbb": "incomplete"}
+    assert all(fact["bytes"] > 0 for fact in train["generation_sizes"] if fact["state"] != "incomplete")
+    assert [fact["age_seconds"] is None for fact in train["generation_sizes"]] == [False, False, True]
+    (left,) = result["unpublished"]
+    assert (left["name"], left["generation_sizes"][0]["state"]) == ("left", "retired")
+    assert (result["cache_bytes"], result["filesystem"]["free_bytes"] > 0) == (5, True)
+    (interpreter,) = result["interpreters"]
+    # It is in the record, and not there.
+    assert (interpreter["version"], interpreter["requests"], interpreter["bytes"]) == ("3.12.4", ["3.12"], None)
+    assert not {"unpublished", "filesystem", "cache_bytes", "interpreters"} & set(run())
+
+
 def test_without_details_a_result_stays_small(run: Run) -> None:
     details = {"generations", "packages", "source"}
     assert details < set(run()["environments"][0])

@@ -216,13 +216,28 @@ def test_check_mode_where_a_lock_cannot_be_known_yet(layout: Layout) -> None:
     result = converge(layout, locks={"analysis": LockFact(None)}, check_mode=True)
     assert (actions(result), result["changed"]) == ({"analysis": "build"}, True)
     assert result["diff"] == [{"prepared": "environment analysis: absent -> not known yet\n"}]
+    assert result["environments"][0]["waits_for"] == "lock"
+
+
+def test_check_mode_does_not_take_packages_that_are_not_known_yet_for_removed(layout: Layout) -> None:
+    built(layout, OLD, version="2.0")
+    published(layout, OLD)
+    (fact,) = converge(layout, locks={"analysis": LockFact(None)}, check_mode=True)["environments"]
+    assert (fact["previous_id"], fact["packages_changed"], fact["waits_for"]) == (OLD, [], "lock")
+
+
+def test_check_mode_where_there_is_no_share_yet(tmp_path: Path) -> None:
+    share = Share.parse({"name": "nas_a", "root": str(tmp_path / "uv")})
+    environments = Environments(share, Uv(share.layout, FakeUv()), [ENV], {"analysis": LockFact(None)}, check_mode=True)
+    assert environments.report(environments.plan(), None)["environments"][0]["waits_for"] == "share"
 
 
 def test_check_mode_before_an_interpreter_is_there(layout: Layout) -> None:
     lock(layout)
     newer = dataclasses.replace(ENV, python="3.13")
     (fact,) = converge(layout, [newer], check_mode=True)["environments"]
-    assert (fact["action"], fact["id"]) == ("build", None)
+    assert (fact["action"], fact["id"], fact["waits_for"]) == ("build", None, "interpreter")
+    assert fact["packages_changed"] == ["iniconfig 2.1 (new)"]
     failed = converge(layout, [newer])
     assert "Python 3.13 is not on this share" in failed["msg"]
 
