@@ -85,10 +85,22 @@ work:
     exports:
       description: What shells of a host are told, as options of M(uvnas.cluster.uv_profile).
       type: dict
+    shares:
+      description: The shares that a host builds or uses, each with the names of the environments declared for it.
+      type: list
+      elements: dict
+    asks:
+      description: The shares that this host looks at for all hosts, where one for each share is enough.
+      type: list
+      elements: dict
 hosts:
   description: For each host, which of O(ignore:work) is its own, from 0.
   returned: success
   type: dict
+report_file:
+  description: The path of the file that a report is written to. Null where none is.
+  returned: success
+  type: str
 groups:
   description: Hosts, and the groups that they are in by what they have to do.
   returned: success, if O(hosts) is given
