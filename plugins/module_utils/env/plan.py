@@ -19,6 +19,7 @@ KEEP = "keep"
 REMOVE = "remove"
 
 # What a build adds by itself, as a number: to be raised when that becomes something else, so that it gets a new name.
+# What answers to ``pip`` does not count: see generation/no_pip.py.
 _RECIPE = 2
 
 
