@@ -24,7 +24,7 @@ printf '%s\\n' uv "$@"
 """
 
 
-@pytest.fixture(params=["uv", "it's a \"$HOME\" \\n `id` %s {x}"], ids=["plain", "odd"])
+@pytest.fixture(params=["uv", 'it\'s a "$HOME" \\n `id` %s {x}'], ids=["plain", "odd"])
 def layout(request: pytest.FixtureRequest, tmp_path: Path) -> Layout:
     """A share with a generation of the environment train that is not sealed yet."""
     found = Layout(str(tmp_path / request.param))
