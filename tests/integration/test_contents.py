@@ -119,13 +119,11 @@ def test_every_file_of_a_generation_is_vouched_for(site: Site) -> None:
         assert damaged(generation(site, share)) == []
     listed = read(generation(site, "nas_a") / ".uvnas-files.json")
     # What uv and this collection add to packages, what the wheel without hashes has, and what was built.
-    assert {"pyvenv.cfg", ".gitignore", "CACHEDIR.TAG", "bin/activate", "bin/activate.csh", ".uvnas-pin.py"} <= set(
-        listed["files"]
-    )
-    assert {f"{SITE}/{name}" for name in ("zzz_uvnas_pin.pth", "bare.py", "bare.txt", "built/data.txt")} <= set(
-        listed["files"]
-    )
-    assert set(listed["links"]) == {"bin/python", "bin/python3", f"bin/python{SERIES}", "lib64"}
+    made = {"pyvenv.cfg", ".gitignore", "CACHEDIR.TAG", "bin/activate", "bin/activate.csh", "bin/pip", ".uvnas-pin.py"}
+    packages = {f"{SITE}/{name}" for name in ("zzz_uvnas_pin.pth", "pip.py", "bare.py", "bare.txt", "built/data.txt")}
+    assert made | packages <= set(listed["files"])
+    programs = {f"bin/{name}{version}" for name in ("python", "pip") for version in ("", "3", SERIES)}
+    assert set(listed["links"]) == {*programs - {"bin/pip"}, "lib64"}
     assert not {name for name in listed["files"] if "tool" in name}
     assert not (generation(site, "nas_a") / ".lock").exists()
 

@@ -393,7 +393,11 @@ def test_requirements_files_projects_ready_locks_and_seed(site: Site) -> None:
     assert set(site.packages("with_pip")) == {"pip", "six"}
     lock = (site.share / "locks" / "with_pip.txt").read_text()
     assert re.search(r"^pip==[0-9.]+ \\\n +--hash=sha256:", lock, re.MULTILINE)
-    assert (site.share / "envs" / "with_pip" / "bin" / "pip").exists()
+    # There it is pip itself that answers, and nothing of ours.
+    real, ours = (site.share / "envs" / name / "bin" / "pip" for name in ("with_pip", "from_files"))
+    assert "There is no pip" not in real.read_text()
+    assert "There is no pip" in ours.read_text()
+    assert site.python_says("with_pip", "import pip; print(pip.__version__)") == site.packages("with_pip")["pip"]
     assert succeeded(site.envs(envs)).changed == 0
 
 

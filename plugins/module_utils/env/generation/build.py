@@ -36,7 +36,7 @@ from ...uv.wheel import installed_packages
 from ..lock.file import LockText
 from ..plan import Ingredients
 from ..spec import EnvironmentSpec
-from . import install, needs, pin, record
+from . import install, needs, no_pip, pin, record
 from .size import seal
 
 # Of uv: how many threads link files, and how many processes compile bytecode (seen with strace). By default as many as
@@ -108,6 +108,7 @@ def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
         packages = _check_packages(what, path)
         recorder = record.Recorder(what.spec.name, path, site_packages(path, what.interpreter.minor))
         pin.write(path, site_packages(path, what.interpreter.minor))
+        no_pip.write(layout, what.spec.name, path, what.interpreter.minor)
         needed = _check_needs(layout, what, path, packages)
         _smoke_test(uv, what, path)
         mutex.check(layout.mutex)

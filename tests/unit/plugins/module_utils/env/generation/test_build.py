@@ -117,8 +117,11 @@ def test_what_is_there_is_recorded(layout: Layout) -> None:
     found = contents.read(layout.contents("analysis", build.id), manifest.content)
     site = "lib/python3.12/site-packages"
     assert set(found.records) == {f"{site}/iniconfig-2.1.dist-info/RECORD"}
-    assert set(found.files) == {"pyvenv.cfg", ".uvnas-pin.py", f"{site}/zzz_uvnas_pin.pth"}
-    assert found.links == {"bin/python": layout.interpreter_bin(KEY, "3.12")}
+    ours = {".uvnas-pin.py", f"{site}/zzz_uvnas_pin.pth", "bin/pip", f"{site}/pip.py"}
+    assert set(found.files) == {"pyvenv.cfg", *ours}
+    assert found.links == {
+        "bin/python": layout.interpreter_bin(KEY, "3.12"), "bin/pip3": "pip", "bin/pip3.12": "pip",
+    }  # fmt: skip
     assert manifest.content.packages == found.portable
 
 
