@@ -248,8 +248,8 @@ _PAGE = """\
 Variables
 =========
 
-Set them in the inventory. An unknown or misspelt one is an error before anything is done, with a suggestion. The role pages list the
-same variables by role, as does ``ansible-doc -t role uvnas.cluster.ROLE``.
+Set them in the inventory. An unknown or misspelt one is an error before anything is done, with a suggestion. The role
+pages list the same variables by role, as does ``ansible-doc -t role uvnas.cluster.ROLE``.
 
 .. contents::
    :local:
