@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the documentation shows: README, the pages of docs/docsite/rst, the README of roles, and examples in their specs."""
+"""What the documentation shows: README, the pages, the README of roles, and the examples in their specs."""
 
 from __future__ import annotations
 
