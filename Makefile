@@ -120,9 +120,10 @@ docs: $(VENV_DEV)/.ready ## HTML documentation in build/docs/html
 	rm -rf build/docs
 	mkdir -p build/docs/rst
 	$(ANTSIBULL_DOCS) collection --use-current --squash-hierarchy --fail-on-error --dest-dir build/docs/rst uvnas.cluster
+	cp docs/docsite/index.rst build/docs/rst/
 	sphinx-build --quiet --nitpicky --fail-on-warning --keep-going -c docs/docsite build/docs/rst build/docs/html
 
-schema: $(VENV_DEV)/.ready ## Write what follows from meta/schema.yml: argument specs, doc fragments, README's variables
+schema: $(VENV_DEV)/.ready ## Write what follows from meta/schema.yml: argument specs, doc fragments, the page of variables
 	python tests/tools/schema.py --write
 
 requirements: $(VENV_DEV)/.ready ## Pin the newest versions of what requirements/*.in name

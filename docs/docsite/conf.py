@@ -15,7 +15,17 @@ copyright = "The uvnas.cluster contributors"  # noqa: A001  # The name that Sphi
 html_title = "uvnas.cluster"
 html_short_title = html_title
 html_theme = "alabaster"
-html_theme_options = {"description": "Python environments with uv on shared filesystems", "page_width": "1100px"}
+html_theme_options = {
+    "description": "Python environments with uv on shared filesystems",
+    "fixed_sidebar": False,
+    "font_family": "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif",
+    "font_size": "16px",
+    "page_width": "1200px",
+    "show_relbar_bottom": True,
+    "sidebar_width": "250px",
+}
+html_static_path = ["_static"]  # custom.css, which the theme links.
+templates_path = ["_templates"]
 html_show_sphinx = False
 html_show_sourcelink = False
 highlight_language = "YAML+Jinja"

@@ -1,9 +1,10 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""README's inventory as it stands there, with NASes and accounts of those names: from nothing, and again.
+"""Inventories and commands of README and of the pages, as they stand there, with NASes and accounts of those names.
 
-Each run sees a file tree of its own below /mnt, /etc and /usr/local/bin, in a mount namespace.
+Each run of an inventory sees a file tree of its own below /mnt, /etc and /usr/local/bin, in a mount namespace. "Getting
+started" is done by an ordinary user, from top to bottom.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.uvnas.cluster.tests.support import documents, pythons
+from ansible_collections.uvnas.cluster.tests.support import documents, pythons, unprivileged
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 SERIES = pythons.VERSION.rpartition(".")[0]
 HOSTS = ("dev1", "node001")
+STARTED = f"{documents.PAGES}/getting-started.rst"
 FILES = {
     "files/legacy.in": "iniconfig\n",
     "files/legacy-constraints.txt": "iniconfig<3\n",
@@ -59,7 +61,7 @@ exec "$@"
 
 @dataclasses.dataclass(frozen=True)
 class Admin:
-    """Somebody who has README's inventory, on a machine that is all of its hosts."""
+    """Somebody who has an inventory of the documentation, on a machine that is all of its hosts."""
 
     path: Path
 
@@ -103,11 +105,19 @@ class Admin:
         return done.stdout.split("== again\n")
 
 
+PAGES = {
+    "checkout": (f"{documents.PAGES}/inventory.rst", ""),
+    "installed": (f"{documents.PAGES}/inventory.rst", ""),
+    "readme": (documents.README, ""),
+    "started": (STARTED, "A devserver, a NAS and a cluster\n"),
+}
+
+
 @pytest.fixture
 def admin(public: Path, request: pytest.FixtureRequest) -> Admin:
     path = public / request.node.callspec.id
     admin = Admin(path)
-    documents.write_inventory(admin.inventory)
+    documents.write_inventory(admin.inventory, *PAGES[request.node.callspec.id])
     for name, text in FILES.items():
         file = admin.inventory / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -150,7 +160,7 @@ def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
 @pytest.mark.parametrize("how", ["checkout", "installed"])
-def test_the_inventory_of_the_readme(how: str, admin: Admin, collections: Path) -> None:
+def test_the_large_inventory(how: str, admin: Admin, collections: Path) -> None:
     if how == "checkout":
         first, again = admin.runs("playbooks/site.yml", cwd=ROOT, settings={})
     else:
@@ -170,3 +180,91 @@ def test_the_inventory_of_the_readme(how: str, admin: Admin, collections: Path) 
         "legacy.txt", "project-x.txt", "train.txt", "vendor.txt",
     ]  # fmt: skip
     assert "[WARNING]" not in again, again
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+@pytest.mark.parametrize("how", ["readme", "started"])
+def test_the_inventories_to_begin_with(how: str, admin: Admin) -> None:
+    first, again = admin.runs("playbooks/site.yml", cwd=ROOT, settings={})
+    for host in HOSTS:
+        assert re.search(rf"^{host} .*changed=[1-9].*failed=0", first, re.MULTILINE), (how, first)
+        assert re.search(rf"^{host} .*changed=0 .*failed=0", again, re.MULTILINE), (how, again)
+    assert "[WARNING]" not in again, again
+    assert again.split("/mnt/nas-a/uv/envs:\n")[1].split()[0] == "train"
+    assert [path.name for path in (admin.inventory / "locks").iterdir()] == ["train.txt"]
+
+
+def as_printed(shown: str) -> re.Pattern[str]:
+    """What a line of output may be, if the page has ``shown``: with anything for ``…``."""
+    return re.compile(".*".join(re.escape(part) for part in shown.split("…")))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an account of its own needs root")
+def test_getting_started_from_top_to_bottom(public: Path) -> None:
+    """By somebody who has a home directory and a checkout, and no more. Each command has to succeed."""
+    home, checkout = public / "home", public / "checkout"
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in files.rstrip("\0").split("\0"):
+        if (ROOT / name).is_symlink() or (ROOT / name).is_file():
+            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, checkout / name, follow_symlinks=False)
+    home.mkdir()
+    # What this machine cannot have: downloads of interpreters.
+    pythons.pack_ours(public / "python.tar.gz", whole=True)
+    site = {"name": "site", "version": pythons.VERSION, "archive": str(public / "python.tar.gz")}
+    given = yaml.safe_dump({"uvnas_site_pythons": [site]})
+    script = ["set -e -o pipefail"]
+    shown: list[tuple[str, list[str]]] = []
+    text = (ROOT / STARTED).read_text(encoding="utf-8")
+    end = text.count("\n", 0, text.index(PAGES["started"][1]))
+    for block in documents.blocks_of(STARTED, "yaml", "console"):
+        if block.line >= end:
+            continue
+        if block.language == "yaml":
+            file = f"inventory/{block.name}"
+            content = re.sub(r'"3\.1[0-9]"', f'"{SERIES}"', block.text)
+            script.append(f"cat >{file} <<'END'\n{content}END")
+            script.append(f"mkdir -p inventory/host_vars; cat >inventory/host_vars/localhost.yml <<'END'\n{given}END")
+            continue
+        for command, printed in block.commands:
+            script.append(f"echo '== {len(shown)}'\n{command}")
+            shown.append((command, printed))
+    inherited = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("ANSIBLE_", "PYTHON", "XDG_", "VIRTUAL_ENV"))
+    }
+    who = {f"GIT_{who}_{what}": "ada@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    # Ansible asks for the home directory of an account.
+    number = str(unprivileged.UID)
+    accounts = public / "passwd"
+    known = Path("/etc/passwd").read_text(encoding="utf-8")
+    accounts.write_text(f"{known}ada:x:{number}:{number}::{home}:/bin/bash\n", encoding="utf-8")
+    unprivileged.give(home)
+    unprivileged.give(checkout)
+    enter = 'mount --make-rprivate / && mount --bind "$0" /etc/passwd && exec "$@"'
+    become = ["setpriv", "--reuid", number, "--regid", number, "--clear-groups"]
+    command = ["unshare", "--mount", "bash", "-c", enter, accounts, *become, "bash", "-c", "\n".join(script)]
+    done = subprocess.run(
+        command,
+        cwd=checkout,
+        env={**inherited, **who, "HOME": str(home), "USER": "ada", "LOGNAME": "ada", "ANSIBLE_NOCOLOR": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    outputs = re.split(r"^== \d+\n", done.stdout, flags=re.MULTILINE)[1:]
+    assert done.returncode == 0, f"{shown[len(outputs) - 1][0]}\n{outputs[-1]}"
+    for (command_, printed), output in zip(shown, outputs, strict=True):
+        for line in printed:
+            assert any(as_printed(line).fullmatch(text) for text in output.splitlines()), (command_, line, output)
+    runs = [
+        output
+        for (command_, _), output in zip(shown, outputs, strict=True)
+        if command_.startswith("ansible-playbook") and "--check" not in command_
+    ]
+    changed = [re.search(r"^localhost .*changed=(\d+)", output, re.MULTILINE) for output in runs]
+    assert [int(found[1]) > 0 for found in changed if found] == [True, False, True, True]
+    assert "WARNING" not in "".join(runs)
+    assert {path.name for path in home.iterdir()} <= {".ansible", ".cache"}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What follows from meta/schema.yml: argument specs of roles and modules, doc fragments, README's tables of variables.
+"""What follows from meta/schema.yml: argument specs of roles and modules, doc fragments, and the page *Variables*.
 
 With --write, all of that is written. Without, differences are shown and return 1.
 """
@@ -37,6 +37,7 @@ class Schema(t.NamedTuple):
 
     types: dict[str, Options]
     fragments: dict[str, t.Any]
+    examples: dict[str, str]
     roles: dict[str, t.Any]
     variables: Options
 
@@ -93,6 +94,8 @@ class Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: Dumper, text: str) -> yaml.Node:
+    if "\n" in text:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|")
     plain = text and isinstance(yaml.safe_load(text), str)
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
 
@@ -119,7 +122,9 @@ def _wrapped(line: str) -> str:
 def role_specs(schema: Schema) -> dict[str, str]:
     def specs(role: str, said: dict[str, t.Any]) -> str:
         options = schema.documented(schema.variables_of(role), "options")
-        return f"---\n# {NOTE}\n" + to_yaml({"argument_specs": {"main": {**said, "options": options}}})
+        return f"---\n# {NOTE}\n" + to_yaml(
+            {"argument_specs": {"main": {**said, "examples": schema.examples[role], "options": options}}}
+        )
 
     return {f"roles/{role}/meta/argument_specs.yml": specs(role, said) for role, said in schema.roles.items()}
 
@@ -223,28 +228,53 @@ def literal(value: t.Any) -> str:
     return repr(value)
 
 
-# Markdown
+# The page of the variables
 
 _LINK = re.compile(r"\bL\((?P<text>[^,)]+), *(?P<url>[^)]+)\)")
 _URL = re.compile(r"\bU\((?P<url>[^)]+)\)")
 _CODE = re.compile(r"\b[CEMOPV]\((?P<text>(?:[^()\\]|\\.|\([^()]*\))*)\)")
 _ITALIC = re.compile(r"\bI\((?P<text>[^)]+)\)")
 _BOLD = re.compile(r"\bB\((?P<text>[^)]+)\)")
+_LABEL = "ansible_collections.uvnas.cluster.docsite.variables"
+_PAGE = """\
+.. Copyright (c) 2026, the uvnas.cluster contributors
+   GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+   SPDX-License-Identifier: GPL-3.0-or-later
+
+.. {note}
+
+.. _{label}:
+
+Variables
+=========
+
+Set them in the inventory. An unknown or misspelt one is an error before anything is done, with a suggestion. The role
+pages list the same variables by role, as does ``ansible-doc -t role uvnas.cluster.ROLE``.
+
+.. contents::
+   :local:
+
+{parts}"""
 
 
-def markdown(text: str) -> str:
-    """Ansible's markup as Markdown, fit for a cell of a table."""
-    text = _CODE.sub(lambda found: f"`{found['text']}`".replace("\\", ""), text)
-    text = _LINK.sub(r"[\g<text>](\g<url>)", text)
-    text = _URL.sub(r"<\g<url>>", text)
+def restructured(text: str) -> str:
+    """Ansible's markup as reStructuredText."""
+
+    def literal(found: re.Match[str]) -> str:
+        joined = re.match(r"\w", found.string[found.end() :])  # Would not be a literal with a letter right behind it.
+        return f"``{found['text']}``".replace("\\", "") + ("\\ " if joined else "")
+
+    text = _CODE.sub(literal, text)
+    text = _LINK.sub(r"`\g<text> <\g<url>>`__", text)
+    text = _URL.sub(r"\g<url>", text)
     text = _ITALIC.sub(r"*\g<text>*", text)
     text = _BOLD.sub(r"**\g<text>**", text)
-    return " ".join(text.split()).replace("|", "\\|")
+    return " ".join(text.split())
 
 
 def description(option: Option) -> str:
-    choices = ", ".join(f"`{choice}`" for choice in option.get("choices", ()))
-    text = markdown(" ".join(lines(option["description"])).replace("O(.", "O("))
+    choices = ", ".join(f"``{choice}``" for choice in option.get("choices", ()))
+    text = restructured(" ".join(lines(option["description"])).replace("O(.", "O("))
     return f"{text} One of {choices}." if choices else text
 
 
@@ -255,27 +285,34 @@ def kind(option: Option) -> str:
 
 def default(option: Option) -> str:
     if option.get("required"):
-        return "**required**"
+        return ", **required**"
     value = option.get("default")
-    if value is None:
-        return ""
-    return f"`{json.dumps(value)}`".replace("|", "\\|")
+    return "" if value is None else f", default ``{json.dumps(value)}``"
 
 
-def rows(options: Options) -> t.Iterator[str]:
-    yield "| name | type | default | meaning |"
-    yield "| --- | --- | --- | --- |"
+def definitions(options: Options, above: str = "") -> t.Iterator[str]:
+    """An item for each, which is fit for a narrow screen as no table is."""
     for name, option in options.items():
-        yield f"| `{name}` | {kind(option)} | {default(option)} | {description(option)} |"
+        yield f".. _{_LABEL}.{above}{name}:\n"
+        yield f"``{name}`` : {kind(option)}{default(option)}"
+        yield textwrap.indent(textwrap.fill(description(option), WIDTH - 4, break_on_hyphens=False), " " * 4)
+        if "keys" in option:
+            yield f"\n    :ref:`{_LABEL}.keys_of_{name}`"
+        yield ""
 
 
-def tables(schema: Schema) -> t.Iterator[str]:
-    """A table of the variables, then one for the keys of each of them that has some."""
-    yield from rows(schema.variables)
+def variables_page(schema: Schema) -> str:
+    """The variables, then the keys of each of them that has some."""
+
+    def part(title: str, options: Options, above: str = "") -> str:
+        return "\n".join([title, "-" * len(title), "", *definitions(options, above)])
+
+    parts = [part("All variables", schema.variables)]
     for name, option in schema.variables.items():
         if "keys" in option:
-            each = "each of " if option["type"] == "list" else ""
-            yield from ("", f"### Keys of {each}`{name}`", "", *rows(schema.types[option["keys"]]))
+            title = f"Keys of {'each of ' if option['type'] == 'list' else ''}``{name}``"
+            parts.append(f".. _{_LABEL}.keys_of_{name}:\n\n" + part(title, schema.types[option["keys"]], f"{name}."))
+    return _PAGE.format(note=NOTE, label=_LABEL, parts="\n".join(parts).rstrip() + "\n")
 
 
 # All of it
@@ -292,9 +329,7 @@ def outputs(schema: Schema, root: Path = ROOT) -> dict[str, str]:
         **role_specs(schema),
         **doc_fragments(schema),
         **with_part("plugins/module_utils/options.py", begin, end, argument_specs(schema)),
-        **with_part(
-            "README.md", "<!-- variables:begin -->", "<!-- variables:end -->", "\n".join(["", *tables(schema), "", ""])
-        ),
+        "docs/docsite/rst/variables.rst": variables_page(schema),
     }
 
 

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import typing as t
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.uvnas.cluster.tests.support import documents
 from ansible_collections.uvnas.cluster.tests.unit import declarations
 
@@ -74,8 +76,8 @@ FILES = {
 
 
 def blocks() -> t.Iterator[t.Any]:
-    for block in documents.blocks():
-        if isinstance(block.data, dict) and any(key.startswith("uvnas_") for key in block.data):
+    for block in [*documents.blocks(), *documents.examples()]:
+        if block.variables:
             yield pytest.param(block, id=f"{block.page}:{block.line}")
 
 
@@ -92,14 +94,20 @@ def site(tmp_path: Path) -> declarations.Site:
 @pytest.mark.parametrize("block", [*blocks()])
 def test_an_example_is_accepted(block: documents.Block, site: declarations.Site) -> None:
     site.write({"uvnas_shares": SHARES, "vault_index_password": "geheim/%"}, {"dev1": {}, "node001": {}})
-    (site.inventory / "group_vars" / "all" / "shown.yml").write_text(block.text, encoding="utf-8")
+    shown = block.text if isinstance(block.data, dict) else yaml.safe_dump(block.variables)
+    (site.inventory / "group_vars" / "all" / "shown.yml").write_text(shown, encoding="utf-8")
     result, errors = site.run(["dev1", "node001"])
     assert errors == []
     assert "geheim" not in str(result)
 
 
-def test_the_inventory_of_the_readme_is_accepted(site: declarations.Site) -> None:
-    names = documents.write_inventory(site.inventory)
+INVENTORY = f"{documents.PAGES}/inventory.rst"
+STARTED = f"{documents.PAGES}/getting-started.rst"
+CLUSTER = "A devserver, a NAS and a cluster\n"
+
+
+def test_the_large_inventory_is_accepted(site: declarations.Site) -> None:
+    names = documents.write_inventory(site.inventory, INVENTORY)
     assert names == ["hosts.yml", "group_vars/all.yml", "group_vars/cluster_a.yml", "host_vars/dev1.yml"]
     hosts = ["dev1", *(f"node{number:03}" for number in range(1, 65))]
     result, errors = site.run(hosts, source="hosts.yml")
@@ -108,7 +116,85 @@ def test_the_inventory_of_the_readme_is_accepted(site: declarations.Site) -> Non
     assert [share["name"] for share in result["work"][result["hosts"]["node064"]]["uses"]] == ["nas_a"]
 
 
+@pytest.mark.parametrize(("page", "after"), [(documents.README, ""), (STARTED, CLUSTER)])
+def test_the_inventories_to_begin_with_are_accepted(page: str, after: str, site: declarations.Site) -> None:
+    assert documents.write_inventory(site.inventory, page, after) == ["hosts.yml", "group_vars/all.yml"]
+    hosts = ["dev1", *(f"node{number:03}" for number in range(1, 65))]
+    result, errors = site.run(hosts, source="hosts.yml")
+    assert errors == []
+    assert [share["name"] for share in result["work"][result["hosts"]["dev1"]]["builds"]] == ["nas_a"]
+    assert [share["name"] for share in result["work"][result["hosts"]["node064"]]["uses"]] == ["nas_a"]
+
+
+def test_every_role_has_an_example_that_uses_it() -> None:
+    shown = {Path(block.page).parts[1]: block.data for block in documents.examples()}
+    assert sorted(shown) == sorted(path.name for path in (ROOT / "roles").iterdir())
+    for role, plays in shown.items():
+        assert [item["role"] for play in plays for item in play["roles"]] == [f"uvnas.cluster.{role}"]
+
+
 @pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in documents.pages()])
 def test_commands_name_a_file_as_the_inventory(page: str) -> None:
     given = re.findall(r"ansible[a-z-]* [^`\n]*-i ([^\s`]+)", (ROOT / page).read_text(encoding="utf-8"))
     assert [source for source in given if not source.endswith((".yml", ","))] == []
+
+
+@pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in documents.pages()])
+def test_commands_are_read_by_a_shell_and_name_what_there_is(page: str) -> None:
+    """Playbooks, targets of make, and variables that are given on the command line."""
+    known = (ROOT / "meta" / "schema.yml").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for block in documents.blocks_of(page, "console"):
+        for command, _printed in block.commands:
+            subprocess.run(["bash", "-n", "-c", command], check=True)
+            for playbook in re.findall(r"(?:uvnas\.cluster\.|\bplaybooks/)(\w+)", command):
+                assert (ROOT / "playbooks" / f"{playbook}.yml").exists(), command
+            for name in re.findall(r"-e (uvnas_\w+)=", command):
+                assert f"\n  {name}:\n" in known, command
+            for target in re.findall(r"^make ([a-z-]+)", command):
+                assert re.search(rf"^{target}:", makefile, re.MULTILINE), command
+
+
+# The order of the pages
+
+
+def toctrees() -> dict[str, list[str]]:
+    """The pages of each section of the first page, by its caption."""
+    text = (ROOT / "docs" / "docsite" / "index.rst").read_text(encoding="utf-8")
+    found = re.findall(r"\.\. toctree::\n   :caption: (.+)\n(?:   :.*\n)*\n((?:   .+\n)+)", text)
+    return {
+        caption: [re.sub(r".*<(.*)>", r"\1", line.strip()) for line in lines.splitlines()] for caption, lines in found
+    }
+
+
+def test_the_readme_is_short_and_names_every_page() -> None:
+    text = (ROOT / documents.README).read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    linked = set(re.findall(r"\]\(([^):#]+)\)", text))
+    assert [name for name in linked if not (ROOT / name).exists()] == []
+    assert {str(page.relative_to(ROOT)) for page in (ROOT / documents.PAGES).glob("*.rst")} <= linked
+    assert "\n$ make demo\n" in text
+    assert "\n$ make test\n" in text
+
+
+def test_no_page_is_left_out_and_the_order_is_one() -> None:
+    sections = yaml.safe_load((ROOT / "docs" / "docsite" / "extra-docs.yml").read_text(encoding="utf-8"))["sections"]
+    declared = {section["title"]: [f"docsite/{name}" for name in section["toctree"]] for section in sections}
+    shown = toctrees()
+    assert list(shown.items())[: len(declared)] == list(declared.items())
+    pages = {f"docsite/{page.stem}" for page in (ROOT / documents.PAGES).glob("*.rst")}
+    assert pages == {name for names in declared.values() for name in names}
+
+
+def test_every_plugin_and_role_is_on_the_first_page_and_internals_come_last() -> None:
+    shown = toctrees()
+    plugins = [
+        f"{path.stem}_{kind}"
+        for kind, where in (("module", "modules"), ("filter", "filter"))
+        for path in (ROOT / "plugins" / where).glob("*.py")
+        if path.stem != "__init__"
+    ]
+    roles = [f"{path.name}_role" for path in (ROOT / "roles").iterdir()]
+    assert list(shown)[-3:] == ["Roles", "Modules", "Internals"]
+    assert sorted(shown["Roles"]) == sorted(roles)
+    assert sorted(shown["Modules"] + shown["Internals"]) == sorted(plugins)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every promise of the pages *Security* and *NFS* names tests that attack it, and these exist."""
+"""Every promise of the pages *Guarantees*, *Security* and *NFS* names tests that attack it, and these exist."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.uvnas.cluster.tests.support.sites import ROOT
 _ATTACK = re.compile(r"``(?P<file>\S+\.py)::(?P<test>test_\w+)``")
 PAGES = {
     name: (ROOT / "docs" / "docsite" / "rst" / f"{name}.rst").read_text(encoding="utf-8")
-    for name in ("security", "nfs")
+    for name in ("guarantees", "security", "nfs")
 }
 
 
@@ -33,7 +33,7 @@ def test_a_promise_has_tests_that_attack_it(promise: str) -> None:
         assert re.search(rf"^def {test}\(", (ROOT / file).read_text(encoding="utf-8"), re.M), f"{file} has no {test}"
 
 
-@pytest.mark.parametrize(("name", "least"), [("security", 8), ("nfs", 5)])
+@pytest.mark.parametrize(("name", "least"), [("guarantees", 11), ("security", 8), ("nfs", 5)])
 def test_no_attack_is_named_in_another_way(name: str, least: int) -> None:
     """It would not be looked for."""
     assert len(re.findall(r"::test_", PAGES[name])) == len(_ATTACK.findall(PAGES[name]))
