@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What others make of the tarball: Galaxy, which imports it, and ansible-builder, which puts it into execution environments."""
+"""What others make of the tarball: Galaxy imports it, and ansible-builder puts it into execution environments."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 # Their own virtual environment: they pin what the development tools have in other versions.
 BIN = Path(os.environ.get("UVNAS_GALAXY_BIN") or ROOT / ".venv-galaxy" / "bin")
-# All that Galaxy does with a collection, whatever is configured on this machine, but no ansible-test in a container: that is
-# `make test-sanity`.
+# All that Galaxy does, whatever is configured on this machine. Not ansible-test in a container: see `make test-sanity`.
 IMPORTER = {
     "check_changelog": "True",
     "offline_ansible_lint": "True",
