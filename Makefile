@@ -88,6 +88,15 @@ lint-shell:
 test-unit: $(VENV_DEV)/.ready ## Fast tests of the code, without Ansible runs
 	$(call pytest,unit) $(PARALLEL) tests/unit
 
+# Modules run within these tests, and what they fork counts. What Ansible unpacks on a host, in other tests, does not.
+coverage: $(VENV_DEV)/.ready ## How much of plugins/ the unit tests run, by file; build/coverage/html has the lines
+	rm -rf build/coverage
+	mkdir -p build/coverage
+	coverage run -m pytest --quiet $(PARALLEL) $(PYTEST_ARGS) tests/unit
+	coverage combine --quiet
+	coverage html --quiet --directory build/coverage/html
+	coverage report --skip-covered
+
 # Each time with other input, and at other moments. What it finds becomes an example in its test.
 soak: $(VENV_DEV)/.ready test-deps ## Hours of bad input (SOAK=20000 for each test), power cuts (CUTS=20) and kills (KILLS=200); SEED=…
 	@echo "SEED=$(SEED)"
