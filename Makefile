@@ -34,7 +34,7 @@ SLOW  := tests/unit/generated tests/unit/plugins/modules tests/unit/plugins/plug
 	$(UTILS)/python/test_pack.py $(UTILS)/uv/test_cache.py
 # What knows Ansible, and so may break with another ansible-core.
 NEAR_ANSIBLE := tests/unit/test_argument_specs.py $(addprefix tests/unit/plugins/,action filter plugin_utils) \
-	$(foreach name,env_compare env_info lock profile share,tests/unit/plugins/modules/test_uv_$(name).py)
+	$(addprefix tests/unit/plugins/modules/test_,$(addsuffix .py,hidden uv_env_info uv_lock uv_profile uv_share))
 
 ANTSIBULL_DOCS = antsibull-docs --config-file docs/docsite/antsibull-docs.cfg
 
