@@ -6,6 +6,8 @@
 VENV        := .venv
 VENV_DEV    := .venv-dev
 VENV_COMPAT := .venv-compat
+VENV_NEWEST := .venv-newest
+VENV_GALAXY := .venv-galaxy
 MACHINES    := $(or $(UVNAS_MACHINES_DIR),build/machines)
 RESULTS     := build/results
 SOAK        := 20000
@@ -18,18 +20,28 @@ export PATH := $(CURDIR)/$(VENV_DEV)/bin:$(PATH)
 FIND_PYTHON = $(or $(PYTHON),$(shell tests/tools/find-python.sh 3.11 3.14))
 # ansible-core 2.19, the oldest supported, takes 3.11 to 3.13.
 FIND_OLDEST = $(shell tests/tools/find-python.sh 3.11 3.13 --oldest)
+# ansible-core 2.22, the newest, takes 3.13 to 3.15.
+FIND_NEWEST = $(shell tests/tools/find-python.sh 3.13 3.15)
 
 # $(call pytest,NAME) runs tests and keeps the counts as NAME. PYTEST_ARGS='-k word -x' picks some.
 pytest = python -m pytest --junit-xml=$(RESULTS)/$(1).xml $(PYTEST_ARGS)
 # Tests of a file share what is costly to make, so each file has one process.
 PARALLEL := --numprocesses=auto --dist=loadfile
+# What `make quick` leaves out: unit tests that run uv, pip or interpreters, or try hundreds of inputs.
+UTILS := tests/unit/plugins/module_utils
+SLOW  := tests/unit/generated tests/unit/plugins/modules tests/unit/plugins/plugin_utils/test_download.py \
+	tests/unit/plugins/plugin_utils/test_projects.py $(UTILS)/env/lock/test_builds.py $(UTILS)/env/lock/test_held.py \
+	$(UTILS)/python/test_pack.py $(UTILS)/uv/test_cache.py
+# What knows Ansible, and so may break with another ansible-core.
+NEAR_ANSIBLE := tests/unit/test_argument_specs.py $(addprefix tests/unit/plugins/,action filter plugin_utils) \
+	$(addprefix tests/unit/plugins/modules/test_,$(addsuffix .py,hidden uv_env_info uv_lock uv_profile uv_share))
 
 ANTSIBULL_DOCS = antsibull-docs --config-file docs/docsite/antsibull-docs.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lint-python lint-ansible lint-docs lint-shell test-unit soak test-sanity test-integration \
-	test-compat test-molecule test-nfs test-nfs-short test-deps test-molecule-deps test-nfs-deps benchmark \
-	benchmark-fleet docs schema requirements clean
+.PHONY: help demo quick test lint lint-python lint-ansible lint-docs lint-shell test-unit soak test-sanity test-integration \
+	test-compat test-newest run-newest test-galaxy coverage test-molecule test-nfs test-nfs-short test-deps test-molecule-deps test-nfs-deps benchmark \
+	benchmark-fleet docs schema requirements release clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,14 +53,19 @@ demo: $(VENV)/.ready ## One share under ./.demo, from nothing to two environment
 
 ## Testing it
 
+quick: $(VENV_DEV)/.ready ## The loop while you work, a minute: style, types and the fast unit tests
+	$(MAKE) --no-print-directory lint-python
+	python tests/tools/schema.py
+	python -m pytest --quiet $(PARALLEL) $(addprefix --ignore=,$(SLOW)) $(PYTEST_ARGS) tests/unit
+
 # In parallel where one leaves a processor idle: some checks have but one process, and clusters are waited for.
 test: test-deps test-nfs-deps test-molecule-deps ## All of the tests, and what they need
-	$(MAKE) --jobs=2 --output-sync=target lint docs test-sanity
-	$(MAKE) test-unit test-integration test-compat
+	$(MAKE) --jobs=2 --output-sync=target lint docs test-galaxy test-sanity
+	$(MAKE) test-unit test-integration test-compat test-newest
 	$(MAKE) --jobs=2 --output-sync=line test-nfs-short test-molecule
 	@python tests/tools/summary.py \
-		$(addprefix $(RESULTS)/,unit.xml integration.xml compat-unit.xml compat-integration.xml nfs.xml) \
-		$(RESULTS)/molecule-*.xml
+		$(addprefix $(RESULTS)/,galaxy.xml unit.xml integration.xml compat-unit.xml compat-integration.xml) \
+		$(wildcard $(RESULTS)/newest-*.xml) $(RESULTS)/nfs.xml $(RESULTS)/molecule-*.xml
 
 lint: lint-python lint-ansible lint-docs lint-shell ## Style, types, docs and changelog
 
@@ -71,6 +88,15 @@ lint-shell:
 test-unit: $(VENV_DEV)/.ready ## Fast tests of the code, without Ansible runs
 	$(call pytest,unit) $(PARALLEL) tests/unit
 
+# Modules run within these tests, and what they fork counts. What Ansible unpacks on a host, in other tests, does not.
+coverage: $(VENV_DEV)/.ready ## How much of plugins/ the unit tests run, by file; build/coverage/html has the lines
+	rm -rf build/coverage
+	mkdir -p build/coverage
+	coverage run -m pytest --quiet $(PARALLEL) $(PYTEST_ARGS) tests/unit
+	coverage combine --quiet
+	coverage html --quiet --directory build/coverage/html
+	coverage report --skip-covered
+
 # Each time with other input, and at other moments. What it finds becomes an example in its test.
 soak: $(VENV_DEV)/.ready test-deps ## Hours of bad input (SOAK=20000 for each test), power cuts (CUTS=20) and kills (KILLS=200); SEED=…
 	@echo "SEED=$(SEED)"
@@ -87,6 +113,19 @@ test-integration: $(VENV_DEV)/.ready test-deps ## Roles and playbooks on real fi
 test-compat: $(VENV_COMPAT)/.ready test-deps ## Unit tests and some integration tests with the oldest ansible-core
 	PATH="$(CURDIR)/$(VENV_COMPAT)/bin:$$PATH" $(call pytest,compat-unit) $(PARALLEL) tests/unit
 	PATH="$(CURDIR)/$(VENV_COMPAT)/bin:$$PATH" $(call pytest,compat-integration) $(PARALLEL) -m compat tests/integration
+
+# The next ansible-core, before it is released too. It runs only on Pythons that not every machine has.
+test-newest: test-deps ## A short form of test-compat with the newest ansible-core, where there is a Python 3.13 or newer
+	rm -f $(RESULTS)/newest-*.xml
+	@if [ -n "$(FIND_NEWEST)" ]; then $(MAKE) --no-print-directory run-newest; else \
+		echo "test-newest: skipped, as there is no Python 3.13 to 3.15 for the newest ansible-core"; fi
+
+run-newest: $(VENV_NEWEST)/.ready
+	PATH="$(CURDIR)/$(VENV_NEWEST)/bin:$$PATH" $(call pytest,newest-unit) $(PARALLEL) $(NEAR_ANSIBLE)
+	PATH="$(CURDIR)/$(VENV_NEWEST)/bin:$$PATH" $(call pytest,newest-integration) $(PARALLEL) -m compat tests/integration
+
+test-galaxy: $(VENV_DEV)/.ready $(VENV_GALAXY)/.ready ## What Galaxy and ansible-builder make of the built collection
+	UVNAS_GALAXY_BIN=$(CURDIR)/$(VENV_GALAXY)/bin $(call pytest,galaxy) tests/galaxy
 
 test-molecule: $(VENV_DEV)/.ready test-molecule-deps ## A real cluster in containers, see molecule/README.md
 	rm -f $(RESULTS)/molecule-*.xml
@@ -127,15 +166,19 @@ schema: $(VENV_DEV)/.ready ## Write what follows from meta/schema.yml: argument 
 	python tests/tools/schema.py --write
 
 requirements: $(VENV_DEV)/.ready ## Pin the newest versions of what requirements/*.in name
-	cd requirements && for name in run dev compat; do \
-		uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	cd requirements && for name in run dev compat galaxy newest; do \
+		oldest=3.11; [ $$name != newest ] || oldest=3.13; \
+		uv pip compile --quiet --upgrade --universal --python-version $$oldest --generate-hashes \
 			--no-emit-index-url --no-header --output-file $$name.txt $$name.in >/dev/null || exit 1; \
 	done
+
+release: $(VENV_DEV)/.ready ## Changelog, commit, tag and tarball of VERSION=… (nothing is pushed)
+	tests/tools/release.sh "$(VERSION)"
 
 clean: ## Remove what was built and installed here, the demo too
 	[ ! -d $(MACHINES)/nas ] || python3 molecule/machines/cluster.py destroy
 	[ ! -d .demo ] || chmod -R u+rwX .demo
-	rm -rf build .demo .venv .venv-dev .venv-compat .ansible .mypy_cache .ruff_cache .pytest_cache
+	rm -rf build .demo .venv .venv-dev .venv-compat .venv-newest .venv-galaxy .ansible .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A virtual environment holds what its requirements say: it is made anew when they change.
@@ -147,3 +190,9 @@ $(VENV_DEV)/.ready: requirements/dev.txt
 
 $(VENV_COMPAT)/.ready: requirements/compat.txt
 	@tests/tools/venv.sh "$(FIND_OLDEST)" $(VENV_COMPAT) $<
+
+$(VENV_NEWEST)/.ready: requirements/newest.txt
+	@tests/tools/venv.sh "$(FIND_NEWEST)" $(VENV_NEWEST) $<
+
+$(VENV_GALAXY)/.ready: requirements/galaxy.txt
+	@tests/tools/venv.sh "$(FIND_PYTHON)" $(VENV_GALAXY) $<

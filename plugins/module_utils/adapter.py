@@ -11,6 +11,11 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+try:
+    from ansible.module_utils.secrets import register_secrets  # type: ignore[import-not-found,unused-ignore]
+except ImportError:  # Before ansible-core 2.22, where nothing but no_log_values counts.
+    register_secrets = None
+
 from .errors import UvnasError, from_os_error
 from .host import in_use, secrets
 from .host.users import User, by_number, user_to_become
@@ -127,5 +132,7 @@ def _hide(module: AnsibleModule, value: str, found: t.Collection[str]) -> None:
     """Hide the secrets that were ``found`` in the value of an option; where there are none, hide nothing of it."""
     if found:
         module.no_log_values.update(found)
+        if register_secrets is not None:
+            register_secrets(found)
     else:
         module.no_log_values.discard(value)
