@@ -48,7 +48,7 @@ def said(*packages: str, steps: t.Sequence[Step] = STEPS, environments: t.Sequen
         (
             "torch",
             (
-                "torch cannot be upgraded: only what a project or a ready-made lock pins has it (project-x). "
+                "torch cannot be upgraded: only environments with a project or a ready-made lock have it (project-x). "
                 "Change its uv.lock, or the file, and run again."
             ),
         ),
@@ -65,7 +65,7 @@ def test_what_some_lock_has(package: str) -> None:
 
 def test_only_the_environments_that_are_named_count() -> None:
     assert said("six", environments=["train"]) == [
-        "six cannot be upgraded: legacy, project-x has it, which uvnas_upgrade does not name."
+        "six cannot be upgraded: only the locks of legacy, project-x have it, and uvnas_upgrade names none of them."
     ]
     assert said("six", environments=["all"]) == []
     assert said("numpyy", "six", environments=["legacy"]) == [said("numpyy")[0]]

@@ -238,7 +238,7 @@ def test_a_damaged_lock_that_still_says_what_it_is_does_not_stop_the_others(layo
     put(layout, lock().replace("==2.0", ">=2.0"))
     result = converge(locking(layout, {"analysis": Input(SPEC), "other": Input(SPEC, SOURCES)}))
     assert "environment analysis: its lock is not a lock" in result["msg"]
-    assert f"Was {layout.lock('analysis')} edited? Put it right, or remove it" in result["msg"]
+    assert f"Was {layout.lock('analysis')} edited? Fix it, or remove it" in result["msg"]
     assert list(result["locks"]) == ["other"]
     os.unlink(layout.lock("analysis"))
     assert converge(locking(layout, {"analysis": Input(SPEC, SOURCES)}))["changed"]

@@ -79,7 +79,7 @@ def test_a_wrong_hash_is_an_error_wherever_it_is_declared(site: Site) -> None:
     for key in ("requirements", "constraints", "overrides"):
         with pytest.raises(UvnasError) as caught:
             site.locked(**{"requirements": "beta", key: line})
-        said = "environment analysis: alpha==1.0 has none of the hashes that are declared for it (sha256:00000000"
+        said = "environment analysis: alpha==1.0 has none of the hashes declared for it (sha256:00000000"
         assert str(caught.value).startswith(said)
         assert f"sha256:{site.wheel[:16]}..." in str(caught.value)
 

@@ -73,7 +73,7 @@ def test_what_an_interpreter_says(text: str) -> None:
      f"{'(' * 5000}os_name == 'nt'{')' * 5000}"],
 )  # fmt: skip
 def test_what_is_none(text: str) -> None:
-    with pytest.raises(UvnasError, match="is no environment marker"):
+    with pytest.raises(UvnasError, match="is not an environment marker"):
         markers.parse(text)
 
 
@@ -123,5 +123,5 @@ def test_requires_python(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["3.9", ">=", ">=x", "=3.9", ">=3.9;"])
 def test_requires_python_that_is_none(text: str) -> None:
-    with pytest.raises(UvnasError, match="it is for Python .*, which is no list of versions"):
+    with pytest.raises(UvnasError, match="it is for Python .*, which is not a list of versions"):
         markers.of_specifiers(text, "it is")

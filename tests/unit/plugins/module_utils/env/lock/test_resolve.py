@@ -237,7 +237,7 @@ def test_what_an_interpreter_has_to_fulfil(uv: Uv) -> None:
     linux, old, windows = "sys_platform == 'linux'", "python_version < '3'", "sys_platform == 'win32'"
     text = f"alpha==1.0{HASH}"
     assert ready(uv, text, Condition("x", "", linux), Condition("y", windows, old)) == {"alpha": "1.0"}
-    with pytest.raises(UvnasError, match="environment analysis: its Python is another one: y; z$"):
+    with pytest.raises(UvnasError, match="environment analysis: its Python does not fit: y; z$"):
         ready(uv, text, Condition("x", "", linux), Condition("y", linux, old), Condition("z", "", windows))
 
 
