@@ -11,8 +11,8 @@ short_description: Check what is declared, and work out what each host has to do
 version_added: 0.1.0
 author: [uvnas.cluster contributors (@uvnas)]
 description:
-  - Checks the variables of the collection's roles on the controller, before any host is asked to do anything: keys,
-    types and values; shares and their builders; environments, the files that they name, and the locks kept.
+  - Checks the variables of the collection's roles on the controller, before any host is asked to do anything;
+    keys, types and values; shares and their builders; environments, the files that they name, and the locks kept.
   - A variable that begins with C(uvnas_) but that no role declares is an error, wherever it comes from.
   - Each problem is reported once, in a line of its own. Nothing is changed then.
   - The collection's roles use it. It is an action plugin only, and connects to no host.

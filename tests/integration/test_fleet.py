@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""site.yml on many hosts: what a member costs, and that the variables of each are looked at before the first write."""
+"""site.yml on many hosts: what a member costs, and that the variables of each are checked before the first write."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_mistakes_are_printed_once_and_without_the_spec(refused: tuple[Site, Run
 
 @pytest.mark.compat
 @pytest.mark.parametrize("host", WRONG)
-def test_each_mistake_is_said_at_once_with_its_host(host: str, refused: tuple[Site, Run]) -> None:
+def test_all_mistakes_are_reported_at_once_with_their_hosts(host: str, refused: tuple[Site, Run]) -> None:
     assert f"{host}: {WRONG[host][1]}" in refused[1].output
 
 

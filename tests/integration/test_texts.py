@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files as editors, pip, conda and people write them: read as they are meant, or refused before anything is done."""
+"""Files as editors, pip, conda and people write them: read as meant, or refused before anything is done."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_files_with_byte_order_marks_and_other_line_ends(site: Site) -> None:
     assert (again.rc, again.changed) == (0, 0), again.output
 
 
-def test_what_is_no_lock_among_those_that_are_kept(site: Site) -> None:
+def test_kept_files_that_are_not_locks(site: Site) -> None:
     envs = [{"name": name, "requirements": ["alpha"]} for name in ("ka", "kb", "kc", "kd")]
     envs.append({"name": "ke", "requirements": []})
     done = site.run(envs)

@@ -142,7 +142,7 @@ def test_what_only_another_host_has_and_cannot_be_rendered(site: Site) -> None:
     assert said == "node001: uvnas_profile_dir: 'nobody_said' is undefined"
 
 
-def test_nobody_has_looked() -> None:
+def test_a_declaration_that_was_not_checked() -> None:
     with pytest.raises(Exception, match="--start-at-task and --skip-tags always skip that"):
         todo({}, "node1")
 
@@ -252,13 +252,13 @@ def test_what_is_refused(variables: Host, error: str, site: Site) -> None:
     assert "\n" not in said
 
 
-def test_all_that_is_wrong_is_said_at_once(site: Site) -> None:
+def test_everything_wrong_is_reported_at_once(site: Site) -> None:
     envs = [{**ENVS[0], "imports": ["a-b"]}, {"name": "other", "python": "3.12"}]
     said = problems(site, {**SITE, "uvnas_envs": envs, "uvnas_jbos": 1, "uvnas_profile_fish_dir": "here"})
     assert len(said) == 4
 
 
-def test_a_mistake_is_said_once_with_the_hosts_that_have_it(site: Site) -> None:
+def test_a_mistake_is_reported_once_with_the_hosts_that_have_it(site: Site) -> None:
     hosts: dict[str, Host] = {**SAME, **{name: {"uvnas_user_chache": "private"} for name in NODES[:2]}}
     (said,) = problems(site, SITE, hosts)
     assert said.startswith("node000, node001: uvnas_user_chache is not a variable")
@@ -270,7 +270,7 @@ def test_of_a_whole_cluster_a_few_are_named(site: Site) -> None:
     assert said.startswith("node000, node001, node002, node003, node004 and 195 more hosts: uvnas_user_cache must be")
 
 
-def test_what_is_wrong_for_all_hosts_is_so_for_none_in_particular(site: Site) -> None:
+def test_a_mistake_of_all_hosts_names_none(site: Site) -> None:
     (said,) = problems(site, {**SITE, "uvnas_user_cache": "gruop"}, SAME)
     assert said.startswith("uvnas_user_cache must be one of")
 
@@ -304,7 +304,7 @@ def test_a_builder_that_this_run_leaves_out(site: Site) -> None:
     assert not site.run(["node001"], here="node001", writes=False)[0].get("warnings")
 
 
-def test_a_key_that_is_no_text(site: Site) -> None:
+def test_a_key_that_is_not_a_string(site: Site) -> None:
     # JSON has no such keys; YAML has.
     site.write({}, {"dev1": {}})
     (site.inventory / "group_vars" / "all" / "more.yml").write_text(

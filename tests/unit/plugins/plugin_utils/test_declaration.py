@@ -147,7 +147,7 @@ def test_circles(texts: dict[str, str], files: Files) -> None:
     ],
 )
 @pytest.mark.parametrize("where", [f"{key}_files" for key in KEYS])
-def test_what_is_no_requirement_is_named_by_file_and_line(
+def test_what_is_not_a_requirement_is_named_by_file_and_line(
     line: str, said: str, where: str, files: Files, tmp_path: Path
 ) -> None:
     here = files(a_txt=f"alpha\n{line}\n", fine_txt="alpha\n")
@@ -163,7 +163,7 @@ def test_credentials_have_no_place_in_a_file_and_are_not_repeated(files: Files) 
     assert "geheim" not in caught.value.explain()
 
 
-def test_all_that_is_missing_is_said_at_once(files: Files, tmp_path: Path) -> None:
+def test_everything_missing_is_reported_at_once(files: Files, tmp_path: Path) -> None:
     specs = [
         EnvironmentSpec("one", python="3.12", requirements_files=("one.txt",)),
         EnvironmentSpec("two", python="3.12", lock="two.txt"),
@@ -210,7 +210,7 @@ def test_a_project_without_a_lock(files: Files) -> None:
         files(p__pyproject_toml="[project]\n").sources(spec(project="p"))
 
 
-def test_a_project_that_is_no_toml(files: Files) -> None:
+def test_a_project_that_is_not_toml(files: Files) -> None:
     with pytest.raises(SpecError, match=r"pyproject\.toml is not valid TOML"):
         files(p__pyproject_toml="[project\n", p__uv_lock="").sources(spec(project="p"))
 
@@ -264,7 +264,7 @@ HASHES = f"iniconfig==2.1 --hash=sha256:{'2' * 64}\n"
         ("# uvnas.cluster lock: {}}\n" + HASHES, "/ready.txt is not a lock: its first line is damaged"),
     ],
 )
-def test_a_ready_lock_that_is_none(text: str, said: str, files: Files, tmp_path: Path) -> None:
+def test_a_ready_lock_that_is_not_one(text: str, said: str, files: Files, tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         files(ready_txt=text).inputs([spec(lock="ready.txt")], {})
     assert str(caught.value).startswith(f"environment analysis: {tmp_path}{said}")
@@ -356,7 +356,7 @@ def test_a_kept_lock_is_the_same_whatever_an_editor_or_git_made_of_its_line_ends
     assert here.inputs([spec(requirements=("alpha",))], {}, check_locks=True)["analysis"].kept
 
 
-def test_all_that_is_wrong_is_said_at_once_a_line_each(files: Files) -> None:
+def test_everything_wrong_is_reported_at_once_a_line_each(files: Files) -> None:
     here = files(a_txt="alpha>=\n-r none.txt\n--pre\n", c_txt="./x\n", locks_txt="-e .\n--pre\n")
     specs = [
         of_file(constraints_files=("c.txt",), overrides=("x @ y",)),

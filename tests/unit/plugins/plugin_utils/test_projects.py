@@ -152,7 +152,7 @@ def test_an_index_that_nobody_knows_of(uv: Uv, ours: Path, index: str) -> None:
 
 
 def test_an_index_for_a_few_packages(uv: Uv, ours: Path, index: str, tmp_path: Path) -> None:
-    """It has others of other versions, too; they are in nobody's way."""
+    """It has others in other versions, too; they do no harm."""
     for name, version in (("epsilon", "1.0+cu"), ("beta", "0.5")):
         write_small_wheel(tmp_path / "few" / "links", name, version)
     few = write_index(tmp_path / "few" / "simple", tmp_path / "few" / "links")
@@ -201,7 +201,7 @@ def test_nobody_elses_settings_are(
 def test_its_version_does_not_matter(
     uv: Uv, ours: Path, index: str, before: dict[str, str], after: dict[str, str]
 ) -> None:
-    """It is not installed. So it is no matter either that it is found out by a build: that would fail here."""
+    """It is not installed. So it does not matter either if only a build could tell: that would fail here."""
     lines = f"{BACKEND}[tool.uv]\npackage = true\n"
     ours.mkdir(parents=True)
     (ours / "backend.py").write_text(
@@ -232,7 +232,7 @@ def test_what_only_a_build_tells_is_not_checked(uv: Uv, ours: Path, index: str) 
 
 @pytest.fixture
 def workspace(ours: Path, index: str) -> Path:
-    """A root that is no package, with members one, which needs two, and two; and a directory beside it."""
+    """A root that is not a package, with members one, which needs two, and two; and a directory beside it."""
     ours.mkdir(parents=True)
     (ours / "pyproject.toml").write_text(
         '[tool.uv.workspace]\nmembers = ["packages/*"]\n[dependency-groups]\nlint = ["delta"]\n'
@@ -432,7 +432,7 @@ def test_a_marker_is_decided_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(decided) == ["", marker]
 
 
-def test_a_lock_that_is_none(uv: Uv, ours: Path) -> None:
+def test_a_lock_that_is_not_one(uv: Uv, ours: Path) -> None:
     write_project(ours, "")
     for text, problem in (
         ("package = 1\n", "uv.lock is not a lock file of uv: package"),

@@ -49,7 +49,7 @@ def read(tmp_path: Path) -> Read:
     ],
 )
 def test_lines(text: str, lines: list[tuple[int, str]]) -> None:
-    """As pip and uv 0.13 read them. Where these differ, a backslash at the end of a comment, it is uv that counts."""
+    """As pip and uv 0.13 read them. Where they differ (a backslash at the end of a comment), uv counts."""
     assert list(logical_lines(text)) == lines
 
 
@@ -168,7 +168,7 @@ def test_a_constraints_file_may_include_others(read: Read) -> None:
     assert read("-c c.txt\n", "overrides", **more) == ([], said)
 
 
-def test_a_problem_in_an_included_file_is_told_where_it_is(read: Read) -> None:
+def test_a_problem_in_an_included_file_is_reported_where_it_is(read: Read) -> None:
     said = [
         "b.txt:2: 'x y' is not a requirement",
         "a.txt:2: cannot read none.txt: No such file",
@@ -179,14 +179,14 @@ def test_a_problem_in_an_included_file_is_told_where_it_is(read: Read) -> None:
     assert all(any(problem.startswith(each) for problem in problems) for each in said)
 
 
-def test_of_a_file_that_is_wrong_all_over_some_lines_are_told(read: Read) -> None:
+def test_some_lines_of_a_file_that_is_all_wrong_are_reported(read: Read) -> None:
     _lines, problems = read("this is no file of requirements\n" * 100)
     assert len(problems) == 6
     assert problems[-1] == "a.txt: 95 more lines cannot be used"
 
 
 def test_what_uv_calls_a_text() -> None:
-    """It would read a .toml, .py or .cfg as something else, and a name with a dash as an option."""
+    """uv would read a .toml, .py or .cfg as something else, and a name with a dash as an option."""
     names = [name_of(f"/x/{name}") for name in ("a.txt", "a.in", "a", "a.py", "a.toml", "--a.txt")]
     assert names == ["a.txt", "a.in", "a.in", "a.py.in", "a.toml.in", "a.txt"]
 
@@ -250,7 +250,7 @@ def test_files_of_other_tools(name: str, text: str, said: str) -> None:
         assert (advice(f"/x/{name}", text, key) or "").startswith(said)
 
 
-def test_a_lock_in_the_standard_format_is_no_file_of_requirements() -> None:
+def test_a_pylock_is_not_a_requirements_file() -> None:
     for path, text in (("pylock.toml", ""), ("pylock.dev.toml", ""), ("x.txt", 'lock-version = "1.0"\n')):
         assert advice(path, text, "requirements") == "is a pylock.toml; give it as lock"
     assert advice("x.txt", 'lock-version = "1.0"\n', "lock") == "is a pylock.toml; its name must end in .toml"
@@ -259,6 +259,6 @@ def test_a_lock_in_the_standard_format_is_no_file_of_requirements() -> None:
 @pytest.mark.parametrize(
     "text", ["six\n", "", "version>=1\n", "project\n", "name\n", f"# pip-compile\nsix==1 {HASH}\n"]
 )
-def test_files_of_requirements_are_of_no_other_tool(text: str) -> None:
+def test_requirements_files_are_not_taken_for_other_files(text: str) -> None:
     for key in ("requirements", "lock"):
         assert advice("/x/requirements.txt", text, key) is None

@@ -45,7 +45,7 @@ def test_one_text_however_it_is_stored(content: bytes, tmp_path: Path) -> None:
         (b"PK\x03\x04\x00", "it is not text, or is UTF-16 without a byte order mark; save it as UTF-8"),
     ],
 )
-def test_what_is_no_text(content: bytes, said: str, tmp_path: Path) -> None:
+def test_what_is_not_text(content: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(content)
     with pytest.raises(SpecError) as caught:
@@ -53,7 +53,7 @@ def test_what_is_no_text(content: bytes, said: str, tmp_path: Path) -> None:
     assert str(caught.value) == f"cannot read {path}: {said}"
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_what_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"cannot read .*/a\.txt: No such file"):
         read(str(tmp_path / "a.txt"))
     with pytest.raises(SpecError, match=r"cannot read 'a\\x00': no file can have such a name"):

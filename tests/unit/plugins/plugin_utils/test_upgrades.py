@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which packages that are to be upgraded some lock has, and what is said where none does."""
+"""Which of the packages to upgrade some lock has, and what is reported if none does."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Locks at work: kept, copied, resolved by something that answers like uv, and told of."""
+"""Converging locks: kept, copied, resolved by something that answers like uv, and reported."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_copying(layout: Layout) -> None:
 
 @pytest.fixture
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Share:
-    """A share that has a newer lock than one that is resolved now would be."""
+    """A share that has a newer lock than one resolved now would be."""
     other = Layout(str(tmp_path_factory.mktemp("earlier")))
     os.makedirs(other.locks)
     put(other, lock("2.2"))

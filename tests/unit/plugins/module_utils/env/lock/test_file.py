@@ -299,7 +299,7 @@ def test_what_stands_elsewhere_is_a_comment() -> None:
 
 
 @pytest.mark.parametrize("said", ["1", "3", '"2"', "null", "[2]", "2.5"])
-def test_a_lock_that_was_cut_short_is_none(said: str) -> None:
+def test_a_truncated_lock_is_refused(said: str) -> None:
     """By its first line, which says how many packages there are. One that somebody else made says nothing."""
     entries = "".join(f"{name}==1.0 --hash=sha256:{'1' * 64}\n" for name in ("alpha", "beta"))
     first = '# uvnas.cluster lock: {"spec": "5", "packages": 2}\n'

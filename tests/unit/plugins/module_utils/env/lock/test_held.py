@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What holds a package at its version: asked of the real uv, with small wheels; and of what it says of an index."""
+"""What holds a package at its version: asked of the real uv with small wheels; and read from what it wrote."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def declared(*lines: str, **more: t.Any) -> Sources:
 
 
 def held(uv: Uv, sources: Sources, package: str = "alpha", prior: Sources | None = None, **more: t.Any) -> list[str]:
-    """What is said of an upgrade of what was resolved before."""
+    """What is reported about an upgrade of what was resolved before."""
     spec = EnvironmentSpec("train", python=PYTHON, requirements=(), **more)
     before, _warnings = resolve(uv, Request(spec, DIGEST, prior or sources), sys.executable, None)
     request = Request(spec, DIGEST, sources, upgrade_packages=(package,))
@@ -107,7 +107,7 @@ def test_what_does_not_apply_is_not_named(uv: Uv, sources: Sources, by: str) -> 
         ("early>=2", {}, "early<=2.0b1"),
     ],
 )
-def test_what_is_newer_and_cannot_be_had_is_not_said_to_be_none(
+def test_a_newer_version_that_does_not_fit_is_not_denied(
     uv: Uv, links: Path, needs: str, more: dict[str, t.Any], by: str
 ) -> None:
     for name, version, requires in (("early", "1.0", []), ("early", "2.0b1", []), ("latest", "2.0", [needs])):
@@ -117,7 +117,7 @@ def test_what_is_newer_and_cannot_be_had_is_not_said_to_be_none(
 
 
 def test_what_comes_with_an_older_version_of_something(uv: Uv, links: Path) -> None:
-    """To upgrade both gives the newest of the other, and changes nothing."""
+    """Upgrading both gives the newest of the other, and changes nothing."""
     write_small_wheel(links, "wants", "0.9", ["alpha"])
     assert held(uv, declared("wants", "alpha")) == [
         "alpha 1.0: held by wants 1.1; alpha 2.0 would fit with wants 1.1 -> 0.9, if you declared that"
