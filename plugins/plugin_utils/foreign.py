@@ -25,7 +25,7 @@ class _Kind:
         return f"{self.what}; " + (self.lock if key == "lock" or not self.requirements else self.requirements)
 
 
-# How many characters of a file are looked at.
+# How many characters of a file to examine.
 _BEGINNING = 2000
 _EXPORT = "export it ({}), and give the result as lock"
 _KINDS = (
