@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sees that what is declared for hosts makes sense, and says what each of them has to do. Nothing runs on hosts."""
+"""Checks what is declared for hosts, and works out what each of them has to do. Nothing runs on hosts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..plugin_utils.work import Declarations, Declared, Work, paths
 
 
 class ActionModule(ControllerAction):
-    """Say what is wrong, each thing once and in a line; or what there is to do."""
+    """Report each problem once, in a line of its own; or return what there is to do."""
 
     ARGUMENTS: t.ClassVar[dict[str, t.Any]] = UV_DECLARATION
 
@@ -41,7 +41,7 @@ class ActionModule(ControllerAction):
         problems.of_all += wrong
         work: dict[str, Work] = {}
         for host in hosts.hosts:
-            # One mistake is not told as another.
+            # So that one mistake does not look like another.
             if not declared[host].problems:
                 work[host], wrong = declarations.work(host, declared[host])
                 problems.add(host, wrong)
@@ -56,16 +56,16 @@ class ActionModule(ControllerAction):
     def _failed(self, lines: t.Sequence[str]) -> Result:
         for line in lines:
             self._display.error(line)
-        count = "One thing" if len(lines) == 1 else f"{len(lines)} things"
+        count = "One problem" if len(lines) == 1 else f"{len(lines)} problems"
         return {
             "changed": False,
             "failed": True,
-            "msg": f"{count} in what is declared cannot be used: see [ERROR]. Nothing has been changed.",
+            "msg": f"{count} in what is declared, see [ERROR]. Nothing has been changed.",
         }
 
 
 class _Problems:
-    """What is wrong, with the hosts that it is wrong for."""
+    """What is wrong, and for which hosts."""
 
     def __init__(self, hosts: t.Sequence[str]) -> None:
         self._hosts = hosts
@@ -80,7 +80,7 @@ class _Problems:
         return bool(self._found or self.of_all)
 
     def lines(self) -> list[str]:
-        """A line for each; what is wrong for all hosts is so for none of them in particular."""
+        """A line for each; a problem of all hosts names none of them."""
         found = [
             problem if len(hosts) == len(self._hosts) else f"{inventory.named(hosts)}: {problem}"
             for problem, hosts in self._found.items()
@@ -89,7 +89,7 @@ class _Problems:
 
 
 def _shares(declared: t.Mapping[str, Declared]) -> dict[str, dict[str, list[str]]]:
-    """For each share the builders that it is declared with, and the hosts that say so."""
+    """The declared builders of each share, and the hosts that declare them."""
     found: dict[str, dict[str, list[str]]] = {}
     for host, about in declared.items():
         for share in about.values["uvnas_shares"] or ():
@@ -100,26 +100,26 @@ def _shares(declared: t.Mapping[str, Declared]) -> dict[str, dict[str, list[str]
 
 
 def _builders(declared: t.Mapping[str, Declared], everybody: t.Sequence[str], here: str) -> list[str]:
-    """What is wrong with the builders of shares: no host of the inventory, two for one share, or not told of it."""
+    """What is wrong with the builders of shares: unknown, two for one share, or one that lacks the share."""
     problems = []
     for share, builders in _shares(declared).items():
-        known = {*everybody, here}
-        problems += [inventory.stranger(share, builder, everybody) for builder in builders if builder not in known]
+        strangers = [builder for builder in builders if builder not in {*everybody, here}]
+        problems += [inventory.unknown_builder(share, builder, everybody) for builder in strangers]
         if len(builders) > 1:
             said = "; ".join(f"{builder} for {inventory.named(hosts)}" for builder, hosts in builders.items())
-            problems.append(f"share {share}: it has one builder, and hosts are told different ones: {said}")
+            problems.append(f"share {share}: it has one builder, but hosts declare different ones: {said}")
             continue
         for builder, hosts in builders.items():
             if builder in declared and builder not in hosts and not declared[builder].problems:
                 have = f"{inventory.named(hosts)} {'has' if len(hosts) == 1 else 'have'}"
                 problems.append(
-                    f"share {share}: its builder {builder} does not have it in its own uvnas_shares; {have}"
+                    f"share {share}: its builder {builder} does not have it in its own uvnas_shares, but {have}"
                 )
     return problems
 
 
 def _left_out(declared: t.Mapping[str, Declared]) -> list[str]:
-    """What to say of shares whose builder is not among the hosts of this run."""
+    """Warnings about shares whose builder is not among the hosts of this run."""
     return [
         f"share {share}: its builder {builder} is not among the hosts of this run (--limit?), so nothing is built there"
         for share, builders in _shares(declared).items()
@@ -129,14 +129,14 @@ def _left_out(declared: t.Mapping[str, Declared]) -> list[str]:
 
 
 def _files(declared: t.Mapping[str, Declared], here: str, sources: t.Sequence[str]) -> list[str]:
-    """What is wrong with where files on the controller lie."""
-    # If lines of such a file have become hosts, what they are told makes no sense.
+    """What is wrong with where files on the controller are."""
+    # If lines of such a file have become hosts, their declarations make no sense.
     told = {here: declared[here]} if inventory.taken_for_inventory(paths(declared[here].values), sources) else declared
     found = list(dict.fromkeys(path for about in told.values() for path in paths(about.values)))
     relative = [f"{label} ({path})" for label, path in found if not path.startswith("/")]
     if relative:
         return [
-            "without an inventory directory, relative paths start nowhere: set uvnas_files_dir, or make them absolute: "
+            "without an inventory directory, relative paths have no start: set uvnas_files_dir, or make them absolute: "
             + inventory.named(relative, "paths")
         ]
     return inventory.taken_for_inventory(found, sources)
@@ -176,7 +176,7 @@ def _asking(work: t.Mapping[str, Work]) -> dict[str, Work]:
 
 
 def _result(work: t.Mapping[str, Work]) -> Result:
-    """What each host has to do. Many have the same, which is there once."""
+    """What each host has to do. What many have in common is there once."""
     different: dict[str, tuple[int, Work]] = {}
     hosts = {}
     for host, todo in work.items():
@@ -188,8 +188,8 @@ def _groups(work: t.Mapping[str, Work], declared: t.Mapping[str, Declared]) -> l
     """The groups of hosts by what they have to do, for the plays of the playbooks: each has a host in it."""
     builders = list(dict.fromkeys(builder for builders in _shares(declared).values() for builder in builders))
     found: dict[str, list[str]] = {host: ["uvnas_building"] for host in builders}
-    # Ansible ends a run where all hosts of a play have failed. So one host is with the builders for which their roles
-    # have nothing to do: builders that are down, or whose NAS hangs, do not keep all others from being done.
+    # Ansible ends a run once all hosts of a play have failed. So one host joins the builders although their roles have
+    # nothing for it to do: builders that are down, or whose NAS hangs, do not stop everybody else.
     others = [host for host in declared if host not in builders]
     with_uv = [host for host in others if declared[host].values["uvnas_uv_local_dirs"]]
     for host in dict.fromkeys([*others[:1], *with_uv]):

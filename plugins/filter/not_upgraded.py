@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: not_upgraded
-short_description: Tell which packages that are to be upgraded no lock has
+short_description: List the packages to upgrade that no lock has
 version_added: 0.1.0
 author: [uvnas.cluster contributors (@uvnas)]
 description:
-  - Puts together what M(uvnas.cluster.uv_env) returned as RV(uvnas.cluster.uv_env#module:upgrade_packages) on each of
-    several shares.
-  - Where a share has not answered, or does not know one of its locks yet, nothing is said of packages that it may have.
+  - Combines what M(uvnas.cluster.uv_env) returned as RV(uvnas.cluster.uv_env#module:upgrade_packages) on each
+    of several shares.
+  - If a share has not answered, or does not know one of its locks yet, packages that it may have are left out.
 positional: _input, hosts
 options:
   _input:
@@ -20,14 +20,14 @@ options:
     type: dict
     required: true
   hosts:
-    description: The names of the hosts of this run. Those that build a share are to have answered.
+    description: The names of the hosts of this run. Those that build a share should have answered.
     type: list
     elements: str
     required: true
 """
 
 EXAMPLES = r"""
-- name: See that packages to upgrade are in a lock
+- name: Check that packages to upgrade are in a lock
   ansible.builtin.fail:
     msg: "{{ missing | join('\n') }}"
   when: missing | length > 0
@@ -51,7 +51,7 @@ from .todo import todo
 
 
 def not_upgraded(hostvars: Hostvars, hosts: t.Sequence[str]) -> list[str]:
-    """A line for each package that no lock has, of the shares that ``hosts`` build."""
+    """A line for each package that no lock has, on the shares that ``hosts`` build."""
     shares, answers = [], {}
     for host in hosts:
         shares += [share["name"] for share in todo(hostvars[host].get("__uvnas_declared", {}), host)["builds"]]

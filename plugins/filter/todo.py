@@ -10,11 +10,11 @@ short_description: What one host has to do
 version_added: 0.1.0
 author: [uvnas.cluster contributors (@uvnas)]
 description:
-  - Takes what a host has to do from what M(uvnas.cluster.uv_declaration) returned for all of them.
+  - Picks what one host has to do from what M(uvnas.cluster.uv_declaration) returned for all of them.
 positional: _input, host
 options:
   _input:
-    description: What M(uvnas.cluster.uv_declaration) returned. Empty where it was not run, which is an error.
+    description: What M(uvnas.cluster.uv_declaration) returned. If it did not run and this is empty, that is an error.
     type: dict
     required: true
   host:
@@ -24,14 +24,14 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Say which shares this host builds
+- name: Show which shares this host builds
   ansible.builtin.debug:
     msg: "{{ (declared | uvnas.cluster.todo(inventory_hostname)).builds }}"
 """
 
 RETURN = r"""
 _value:
-  description: What there is to do, one of C(work).
+  description: What the host has to do, one of C(work).
   type: dict
 """
 
@@ -39,16 +39,16 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-_NOT_LOOKED_AT = (
-    "nobody has looked at what is declared for {host}: --start-at-task and --skip-tags always leave that out. "
-    "Use --tags (share, uv, python, envs, profile, verify) or --limit to do a part."
+_NOT_CHECKED = (
+    "the declaration for {host} has not been checked: --start-at-task and --skip-tags always skip that. "
+    "Use --tags (share, uv, python, envs, profile, verify) or --limit to run a part."
 )
 
 
 def todo(declared: t.Mapping[str, t.Any], host: str) -> t.Any:
-    """What ``host`` has to do. Raises AnsibleFilterError where nobody has looked."""
+    """What ``host`` has to do. Raises AnsibleFilterError if its declaration was not checked."""
     if host not in declared.get("hosts", {}):
-        raise AnsibleFilterError(_NOT_LOOKED_AT.format(host=host))
+        raise AnsibleFilterError(_NOT_CHECKED.format(host=host))
     return declared["work"][declared["hosts"][host]]
 
 

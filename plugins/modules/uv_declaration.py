@@ -7,29 +7,27 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: uv_declaration
-short_description: See that what is declared makes sense, and what each host has to do
+short_description: Check what is declared, and work out what each host has to do
 version_added: 0.1.0
 author: [uvnas.cluster contributors (@uvnas)]
 description:
-  - Looks at the variables of the collection's roles on the controller, before any host is asked to do something; keys,
-    types and values; shares and their builders; environments, the files that they name, and locks that are kept.
-  - A variable that begins with C(uvnas_) and that no role declares is an error, from whatever source it comes.
-  - Each thing that is wrong is said once, in a line of its own. Nothing is changed then.
-  - The roles of the collection use it. It has an action plugin only, and no host is connected to.
+  - Checks the variables of the collection's roles on the controller, before any host is asked to do anything;
+    keys, types and values; shares and their builders; environments, the files that they name, and the locks kept.
+  - A variable that begins with C(uvnas_) but that no role declares is an error, wherever it comes from.
+  - Each problem is reported once, in a line of its own. Nothing is changed then.
+  - The collection's roles use it. It is an action plugin only, and connects to no host.
 options:
   hosts:
     description:
-      - The hosts to look at, by the names that they have in the inventory. By default the host of the task, with all
-        variables that the task has.
-      - Of other hosts than that of the task count the variables of the inventory, and those that are given to the play
-        as a whole.
-      - Those of the inventory are looked at without C(hostvars), and without what the play is given. One that needs
-        these is an error.
+      - The hosts to check, by inventory name. By default the host of the task, with all variables of the task.
+      - For other hosts than that of the task, the inventory's variables count, and those of the play as a whole.
+      - The inventory's variables are checked without C(hostvars), and without those of the play. A variable that
+        needs these is an error.
     type: list
     elements: str
   writes:
     description:
-      - Whether this run changes shares. If so, there is a warning for each share whose builder is not in O(hosts).
+      - Whether this run changes shares. If so, it warns about each share whose builder is not in O(hosts).
     type: bool
     default: true
 attributes:
@@ -49,7 +47,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: See what all hosts have to do
+- name: Work out what all hosts have to do
   uvnas.cluster.uv_declaration:
     hosts: "{{ ansible_play_hosts_all }}"
   register: declared
@@ -58,13 +56,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 work:
-  description: What there is to do for hosts, each different one once.
+  description: What hosts have to do, each distinct item once.
   returned: success
   type: list
   elements: dict
   contains:
     builds:
-      description: The shares that a host builds, with the interpreters that are asked for on them.
+      description: The shares that a host builds, with the interpreters wanted on them.
       type: list
       elements: dict
     uses:
@@ -83,7 +81,7 @@ work:
       type: list
       elements: str
     exports:
-      description: What shells of a host are told, as options of M(uvnas.cluster.uv_profile).
+      description: What a host's shells are told, as options of M(uvnas.cluster.uv_profile).
       type: dict
     shares:
       description: The shares that a host builds or uses, each with the names of the environments declared for it.
@@ -94,7 +92,7 @@ work:
       type: list
       elements: dict
 hosts:
-  description: For each host, which of O(ignore:work) is its own, from 0.
+  description: For each host, the index of its item in O(ignore:work), from 0.
   returned: success
   type: dict
 report_file:
@@ -102,7 +100,7 @@ report_file:
   returned: success
   type: str
 groups:
-  description: Hosts, and the groups that they are in by what they have to do.
+  description: Hosts, and the groups for what they have to do.
   returned: success, if O(hosts) is given
   type: list
   elements: dict

@@ -11,11 +11,11 @@ short_description: Lock environments on a share
 version_added: 0.1.0
 author: [uvnas.cluster contributors (@uvnas)]
 description:
-  - Resolves what each environment declares to a lock, in which every package is pinned and hashed, once.
-  - A lock is resolved again only if what the environment declares has changed, or an upgrade is asked for. Even then
-    versions stay that still satisfy what is wanted. Where packages are fetched from does not count.
+  - Resolves what each environment declares, once, to a lock in which every package is pinned and hashed.
+  - A lock is resolved again only if what the environment declares has changed, or for an upgrade. Even then, versions
+    that still satisfy the declaration stay. Where packages are fetched from does not count.
   - Files that environments name are read on the controller.
-  - Environments that cannot be locked do not keep the others from it. The task then fails and names them.
+  - An environment that cannot be locked does not stop the others. The task then fails and names it.
 extends_documentation_fragment:
   - uvnas.cluster.attributes
   - uvnas.cluster.share
@@ -26,7 +26,7 @@ extends_documentation_fragment:
   - uvnas.cluster.earlier_shares
 options:
   inputs:
-    description: What the controller knows of the environments. The action plugin of this module sets it.
+    description: What the controller knows about the environments. The action plugin of this module sets it.
     type: dict
     default: {}
   jobs:
@@ -49,7 +49,7 @@ EXAMPLES = r"""
         python: "3.12"
         requirements: ["numpy>=2", pandas]
 
-- name: Have the newest numpy wherever it is used
+- name: Upgrade numpy wherever it is used
   uvnas.cluster.uv_lock:
     share: /mnt/nas-a/uv
     share_name: nas_a
@@ -61,7 +61,7 @@ EXAMPLES = r"""
 RETURN = r"""
 locks:
   description: The locks, by environment.
-  returned: success, and on failure for those environments that did not fail
+  returned: success; on failure, for the environments that did not fail
   type: dict
   contains:
     action:
@@ -73,7 +73,7 @@ locks:
       returned: always
       type: bool
     digest:
-      description: SHA-256 of what is locked. Null where check mode cannot know it, as there is no uv on the share yet.
+      description: SHA-256 of what is locked. Null if check mode cannot know it, as there is no uv on the share yet.
       returned: always
       type: str
     packages_changed:
@@ -86,7 +86,7 @@ locks:
       returned: when the lock changed
       type: dict
     held:
-      description: What holds each package that was to be upgraded and was not, a line per package. A warning, too.
+      description: What holds each package that an upgrade did not change, a line per package. Also a warning.
       returned: when there are any
       type: list
       elements: str
@@ -98,7 +98,7 @@ locks:
       packages_changed: ["numpy 2.0.1 -> 2.1.0"]
       versions: {numpy: 2.1.0}
 upgrade_packages:
-  description: Of each of O(upgrade_packages), the environments whose lock has it.
+  description: For each of O(upgrade_packages), the environments whose lock has it.
   returned: with O(upgrade_packages)
   type: dict
   contains:
@@ -108,7 +108,7 @@ upgrade_packages:
       type: list
       elements: str
     fixed:
-      description: Those whose project or ready-made lock has it, so that it is not upgraded from here.
+      description: Those whose project or ready-made lock has it, so that it cannot be upgraded from here.
       returned: always
       type: list
       elements: str
@@ -118,12 +118,12 @@ upgrade_packages:
       type: list
       elements: str
     unknown:
-      description: Those that have no lock yet, so that nobody knows whether they have it.
+      description: Those without a lock so far, which may or may not have it.
       returned: always
       type: list
       elements: str
     like:
-      description: Packages with a similar name, where there is none in RV(upgrade_packages.environments).
+      description: Packages with a similar name, if RV(upgrade_packages.environments) is empty.
       returned: always
       type: list
       elements: str

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What lies on the controller: the files that environments are declared with, and the locks that are kept there."""
+"""What is on the controller: the files that environments are declared with, and the locks kept there."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Declaration:
 
     files_dir: str
     lock_dir: str | None = None
-    # Where packages of the site come from; None where that is not known, so that nothing is said about it.
+    # Where the site gets packages; None if unknown, and then not checked.
     index: Index | None = None
 
     def inputs(
         self, specs: t.Iterable[EnvironmentSpec], index_settings: t.Mapping[str, str], *, check_locks: bool = False
     ) -> dict[str, Input]:
-        """All that the controller knows of each environment, by name. Raises SpecError naming all missing files.
+        """All that the controller knows about each environment, by name. Raises SpecError naming all missing files.
 
-        ``check_locks``: see that all the locks that are kept are locks, too. One that is not to be replaced need not be
-        read for that here: the builder does so before it takes it.
+        ``check_locks``: check that each kept lock is a lock, too. One that stays need not be read for that here: the
+        builder does so before it takes it.
         """
         inputs = {}
         problems: list[str] = []
@@ -55,11 +55,11 @@ class Declaration:
         return inputs
 
     def again(self, inputs: t.Mapping[str, Input]) -> dict[str, Input]:
-        """``inputs`` with the locks that are kept by now: another run may have kept some meanwhile."""
+        """``inputs`` with the locks kept by now: another run may have added some."""
         return {name: known.keeping(self.kept(name), keeps=self.lock_dir is not None) for name, known in inputs.items()}
 
     def sources(self, spec: EnvironmentSpec) -> Sources:
-        """The texts that ``spec`` names. Raises SpecError that says all that is wrong with them, a line each."""
+        """The texts that ``spec`` names. Raises SpecError with everything wrong with them, a line each."""
         reader = Reader()
         builds = reader.inline("build_constraints", spec.build_constraints)
         builds += [reader.file(self._path(path), "build_constraints") for path in spec.build_constraints_files]
@@ -81,15 +81,15 @@ class Declaration:
         return Sources(tuple(requirements), tuple(constraints), tuple(overrides), tuple(builds))
 
     def kept(self, env: str) -> LockText | None:
-        """The lock of an environment as it is kept on the controller; None where there is none."""
+        """The lock of an environment kept on the controller; None if there is none."""
         if self.lock_dir is None:
             return None
         path = self._lock_path(env)
-        hint = "Restore it, such as with git, or remove it: the next run makes it anew."
+        hint = "Restore it, for example with git, or remove it: the next run recreates it."
         return LockText(read(path), path, hint) if os.path.lexists(path) else None
 
     def keeps(self, env: str, text: str) -> bool:
-        """Whether to keep the text of a lock on the controller would change anything."""
+        """Whether keeping the text of a lock on the controller would change anything."""
         kept = self.kept(env)
         return self.lock_dir is not None and (kept is None or kept.text != text)
 
@@ -98,7 +98,7 @@ class Declaration:
         if self.lock_dir is None or not self.keeps(env, text):
             return False
         os.makedirs(self.lock_directory, exist_ok=True)
-        # As git writes the rest of a checkout, which admins may share as a group; but never for everybody.
+        # Like git in a checkout, which admins may share as a group; but never for everybody.
         files.write(self._lock_path(env), text, mode=0o664 & ~_umask())
         return True
 
@@ -114,7 +114,7 @@ class Declaration:
         return os.path.join(self.files_dir, os.path.expanduser(path))
 
     def _ready_lock(self, spec: EnvironmentSpec) -> tuple[str, tuple[Condition, ...]]:
-        """A lock that somebody made, in requirements format, and what the interpreter has to fulfil for it."""
+        """A ready-made lock in requirements format, and what the interpreter must fulfil for it."""
         path = self._path(spec.lock or "")
         text = read(path)
         conditions: tuple[Condition, ...] = ()
@@ -128,9 +128,9 @@ class Declaration:
 
 
 def _check_kept(kept: LockText) -> None:
-    """Raise UvnasError where what is kept as a lock is none. One without packages has at least its first line."""
+    """Raise UvnasError if what is kept is not a lock. One without packages has at least its first line."""
     if not kept.lock.packages and not kept.header:
-        raise SpecError(f"{kept.what} is not a lock: there is nothing in it", hint=kept.hint)
+        raise SpecError(f"{kept.what} is not a lock: it is empty", hint=kept.hint)
 
 
 def _umask() -> int:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is declared for hosts: the values that their variables have, from whatever source, rendered for each of them."""
+"""What is declared for hosts: the values of their variables, from whatever source, rendered for each of them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .variables import PREFIX
 
 Variables = t.Mapping[str, t.Any]
 _HINT = (
-    "Variables of the inventory are looked at without hostvars, and without what a play is given "
-    "(vars of import_playbook). Give what it needs with -e, or in the inventory."
+    "Inventory variables are checked without hostvars, and without the variables of a play "
+    "(vars of import_playbook). Set what it needs with -e, or in the inventory."
 )
 
 
 class Templar(t.Protocol):
-    """Ansible's, of a task."""
+    """Ansible's templar of a task."""
 
     def template(self, variable: t.Any, /) -> t.Any:
         """``variable``, rendered."""
 
     def is_template(self, data: t.Any, /) -> bool:
-        """Whether there is something to render in ``data``."""
+        """Whether ``data`` has anything to render."""
 
     def copy_with_new_env(self, *, available_variables: dict[str, t.Any]) -> Templar:
         """A templar with other variables."""
@@ -39,7 +39,7 @@ class UndefinedValueError(Exception):
 
 
 class OneHost:
-    """The host of a task, whose variables are complete: roles have added theirs."""
+    """The host of a task. Its variables are complete: roles have added theirs."""
 
     def __init__(self, templar: Templar, task_vars: Variables) -> None:
         self.hosts: t.Sequence[str] = [task_vars["inventory_hostname"]]
@@ -47,7 +47,7 @@ class OneHost:
         self._task_vars = task_vars
 
     def names(self, _host: str) -> set[str]:
-        """Of the variables that look like the collection's."""
+        """The names of variables that look like the collection's."""
         return {name for name in self._task_vars if name.startswith(PREFIX)}
 
     def value(self, _host: str, name: str) -> t.Any:
@@ -55,14 +55,14 @@ class OneHost:
         return _rendered(lambda: self._templar.template(self._task_vars[name]), name)
 
     def context(self, _host: str) -> Variables:
-        """Everything that is known of the host, not rendered unless it is asked for."""
+        """Everything known about the host, rendered on demand."""
         return self._task_vars
 
 
 class ManyHosts:
-    """The hosts of a play, looked at in a task of one of them.
+    """The hosts of a play, seen from a task of one of them.
 
-    What a play is given as a whole (``vars`` of ``import_playbook``) is not among ``hostvars``, and wins over what is.
+    The play's own variables (``vars`` of ``import_playbook``) are not among ``hostvars``, and win over those that are.
     """
 
     def __init__(self, templar: Templar, task_vars: Variables, hosts: t.Sequence[str]) -> None:
@@ -76,7 +76,7 @@ class ManyHosts:
         self._look_at_play()
 
     def _look_at_play(self) -> None:
-        """Find the variables that have another value for the task than in the inventory."""
+        """Find the variables whose value in the task is not the inventory's."""
         here = self._task_vars["inventory_hostname"]
         mine = self.context(here)
         for name in (name for name in self._task_vars if name.startswith(PREFIX)):
@@ -84,32 +84,32 @@ class ManyHosts:
                 self._of_play.add(name)
                 continue
             value = self._task_vars[name]
-            with contextlib.suppress(AnsibleError):  # It is said later, by whoever asks for it.
+            with contextlib.suppress(AnsibleError):  # Whoever asks for it gets the error.
                 if self._templar.template(value) == mine[name]:
                     continue
                 if self._for_inventory(here).template(value) == mine[name]:
-                    # It is the inventory's, and other hosts may have another one there.
+                    # It comes from the inventory, which may give other hosts another one.
                     self._unsure.add(name)
                 else:
                     self._of_play.add(name)
 
     def _for_inventory(self, host: str) -> Templar:
-        """A templar that knows what the inventory says of a host."""
-        return self._templar.copy_with_new_env(available_variables=self._lazily(host))
+        """A templar that knows what the inventory says about a host."""
+        return self._templar.copy_with_new_env(available_variables=self._on_demand(host))
 
-    def _lazily(self, host: str) -> dict[str, t.Any]:
-        """Everything that is known of a host. What a template does not name is not rendered; perhaps it cannot be."""
+    def _on_demand(self, host: str) -> dict[str, t.Any]:
+        """Everything known about a host. Only what a template names is rendered; the rest might fail."""
         known = {name: trust_as_template(f"{{{{ hostvars[{host!r}][{name!r}] }}}}") for name in self.context(host)}
         return {**known, "hostvars": self._hostvars}
 
     def names(self, host: str) -> set[str]:
-        """Of the variables that look like the collection's."""
+        """The names of variables that look like the collection's."""
         return {name for name in self.context(host) if name.startswith(PREFIX)} | self._of_play
 
     def value(self, host: str, name: str) -> t.Any:
         """The value of a variable. Raises UndefinedValueError."""
         if name in self._unsure:
-            raise UndefinedValueError(f"{name} is another one with what its play is given. {_HINT}")
+            raise UndefinedValueError(f"{name} has another value with its play's variables. {_HINT}")
         if name not in self._of_play:
             try:
                 return _rendered(lambda: self.context(host)[name], name)
@@ -118,12 +118,12 @@ class ManyHosts:
         value, templar = self._task_vars[name], self._templar
         if templar.is_template(value):
             of_play = {key: item for key, item in self._task_vars.items() if key not in self.context(host)}
-            theirs = {**self._lazily(host), **of_play}
+            theirs = {**self._on_demand(host), **of_play}
             templar = templar.copy_with_new_env(available_variables=theirs)
         return _rendered(lambda: templar.template(value), name)
 
     def _play_knows(self, name: str) -> bool:
-        """Whether a variable that the inventory alone cannot render has a value for the task."""
+        """Whether a variable that the inventory alone cannot render has a value in the task."""
         try:
             _rendered(lambda: self._templar.template(self._task_vars.get(name)), name)
         except UndefinedValueError:
@@ -131,8 +131,8 @@ class ManyHosts:
         return name in self._task_vars
 
     def context(self, host: str) -> Variables:
-        """Everything that is known of a host, rendered when it is asked for."""
-        if self._host[0] != host:  # To make it takes as long as to render some.
+        """Everything known about a host, rendered on demand."""
+        if self._host[0] != host:  # Making it takes as long as rendering some.
             self._host = (host, self._hostvars[host])
         return self._host[1]
 
@@ -142,17 +142,17 @@ Hosts = OneHost | ManyHosts
 
 def _rendered(render: t.Callable[[], t.Any], name: str) -> t.Any:
     try:
-        return _deeply(render())
+        return _render_deeply(render())
     except (AnsibleError, jinja2.UndefinedError) as error:
         raise UndefinedValueError(f"{name}: {error}") from error
 
 
-def _deeply(value: t.Any) -> t.Any:
-    """``value`` with every template deep inside rendered. Raises UndefinedError where one needs what nobody said."""
+def _render_deeply(value: t.Any) -> t.Any:
+    """``value`` with every template in it rendered. Raises UndefinedError if one needs what nobody defined."""
     if isinstance(value, jinja2.Undefined):
-        return str(value)  # This is what raises.
+        return str(value)  # This raises.
     if isinstance(value, t.Mapping):
-        return {key: _deeply(value[key]) for key in value}
+        return {key: _render_deeply(value[key]) for key in value}
     if isinstance(value, (list, tuple)):
-        return [_deeply(item) for item in value]
+        return [_render_deeply(item) for item in value]
     return value

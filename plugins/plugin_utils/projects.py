@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Projects on the controller: what uv is to see of them, and whether that can be installed for an environment.
+"""Projects on the controller: what uv gets to see of them, and whether that can be installed for an environment.
 
 What counts is what uv would take: pyproject.toml and uv.lock of a project or of its workspace, a uv.toml beside them,
 and the pyproject.toml of members and of directories that the project depends on. Their own code is not installed.
@@ -24,18 +24,18 @@ from .requirements import check_line
 from .texts import read, toml
 from .uv_locks import UvLock, directory_of, normalized_url
 
-# The Python Package Index, as projects call it. What they lock from there comes from the default index of the site.
+# The public index, as projects call it. What they lock from there comes from the site's default index.
 _PUBLIC = "pypi"
 
 
 def project_sources(path: str, spec: EnvironmentSpec, index: Index | None = None) -> Sources:
-    """What uv is to see of the project in the directory ``path``, for an environment.
+    """What uv gets to see of the project in the directory ``path``, for an environment.
 
-    Raises SpecError that names what cannot be installed, as far as that can be known here; ``index`` is that of the
-    site, None where it is not known.
+    Raises SpecError naming what cannot be installed, as far as that shows here; ``index`` is that of the site, None if
+    unknown.
     """
     if not os.path.isdir(path):
-        raise SpecError(f"{path} is no directory with a project")
+        raise SpecError(f"{path} is not a directory with a project")
     path = os.path.abspath(path)
     root = _root(path)
     project = _Project.read(root)
@@ -54,8 +54,8 @@ def project_sources(path: str, spec: EnvironmentSpec, index: Index | None = None
     conditions = requires_python(lock.requires_python, f"{root} is", "", spec.python)
     undeclared = _undeclared(project, index)
     values = markers.declared(spec.python)
-    surely = lock.surely([each.name for each in chosen if each.name], spec.extras, spec.groups, values)
-    problems = [problem for each, why in surely if (problem := lock.problem(each, why, undeclared))]
+    certain = lock.certain([each.name for each in chosen if each.name], spec.extras, spec.groups, values)
+    problems = [problem for each, why in certain if (problem := lock.problem(each, why, undeclared))]
     if problems:
         raise SpecError("\n".join(f"{root} cannot be installed: {problem}" for problem in sorted(problems)))
     top = os.path.commonpath([*own, *beside])
@@ -94,7 +94,7 @@ class _Project:
 
     @property
     def name(self) -> str:
-        """The normalized name of its package; empty where it is none."""
+        """The normalized name of its package; empty if it has none."""
         name = self.table("project").get("name")
         return normalize(name) if isinstance(name, str) else ""
 
@@ -105,7 +105,7 @@ class _Project:
 
     @property
     def is_versioned(self) -> bool:
-        """Whether it says of its version what uv.lock is to say: which one, or that it is dynamic."""
+        """Whether it says what uv.lock must say of its version: which one, or that it is dynamic."""
         return bool(self.name) and (self.version is not None or "version" in self.dynamic)
 
     @property
@@ -113,22 +113,22 @@ class _Project:
         return _list(self.table("project").get("dynamic", []))
 
     def table(self, *keys: str) -> t.Mapping[str, t.Any]:
-        """A table in it; empty where it is missing. Raises SpecError."""
+        """A table in it; empty if it is missing. Raises SpecError."""
         table = self.data
         for key in keys:
             table = table.get(key, {})
             if not isinstance(table, dict):
-                raise SpecError(f"{self.path}: {key} is no table")
+                raise SpecError(f"{self.path}: {key} is not a table")
         return table
 
     def members(self) -> list[str]:
-        """The directories of the members of its workspace, itself not among them. Raises SpecError."""
+        """The directories of the members of its workspace, without its own. Raises SpecError."""
         table = self.table("tool", "uv", "workspace")
         for key in ("members", "exclude"):
             if not isinstance(table.get(key, []), list) or not all(
                 isinstance(each, str) for each in table.get(key, [])
             ):
-                raise SpecError(f"{self.path}: {key} of its workspace is no list of texts")
+                raise SpecError(f"{self.path}: {key} of its workspace is not a list of strings")
             for pattern in table.get(key, []):
                 if os.path.isabs(pattern) or ".." in pattern.split("/"):
                     raise SpecError(
@@ -142,13 +142,13 @@ class _Project:
         return sorted(filter(_has_project, directories))
 
     def _matches(self, pattern: str) -> t.Iterator[str]:
-        """What a pattern of uv's finds: hidden directories, too, and with ``**`` none by way of a symbolic link."""
+        """What a pattern of uv's finds: hidden directories too, and with ``**`` nothing behind a symbolic link."""
         if os.path.normpath(pattern) == ".":
             return
         try:
             yield from map(os.path.normpath, Path(self.directory).glob(pattern))
         except (NotImplementedError, ValueError) as error:
-            raise SpecError(f"{self.path}: its workspace has {pattern!r}, which is no pattern of paths") from error
+            raise SpecError(f"{self.path}: its workspace has {pattern!r}, which is not a path pattern") from error
 
     def groups(self) -> set[str]:
         """The names of its dependency groups."""
@@ -173,7 +173,7 @@ def _root(path: str) -> str:
 
 
 def _package(root: _Project, path: str, wanted: str | None) -> str:
-    """The name of the member of a workspace that is meant; empty for what is at its root. Raises SpecError."""
+    """The name of the workspace member to install; empty for what is at the root. Raises SpecError."""
     if wanted is None and path == root.directory:
         return ""
     if wanted is None:
@@ -187,7 +187,7 @@ def _package(root: _Project, path: str, wanted: str | None) -> str:
 
 
 def _check_chosen(spec: EnvironmentSpec, lock: UvLock, root: _Project, chosen: t.Sequence[_Project]) -> None:
-    """Raise SpecError where an environment wants extras or groups that there are not."""
+    """Raise SpecError if an environment asks for extras or groups that do not exist."""
     extras: set[str] = set()
     for each in chosen:
         is_dynamic = "optional-dependencies" in each.dynamic
@@ -198,7 +198,7 @@ def _check_chosen(spec: EnvironmentSpec, lock: UvLock, root: _Project, chosen: t
 
 
 def _dynamic(root: str, own: t.Mapping[str, _Project], beside: t.Mapping[str, str]) -> t.Iterator[str]:
-    """What would have to be built to know what it depends on."""
+    """What would have to be built to know its dependencies."""
     for directory in {*own, *beside}:
         project = own.get(directory)
         if project is None or (not project.name and directory != root):
@@ -208,7 +208,7 @@ def _dynamic(root: str, own: t.Mapping[str, _Project], beside: t.Mapping[str, st
 
 
 def _undeclared(project: _Project, index: Index | None) -> dict[str, str]:
-    """The indexes of a project, besides its default one, that the site does not have: their names, by their URL."""
+    """The indexes of a project, except its default one, that the site does not have: their names, by URL."""
     if index is None:
         return {}
     settings = project.table("tool", "uv")
@@ -231,13 +231,13 @@ def _undeclared(project: _Project, index: Index | None) -> dict[str, str]:
 
 
 def _build_constraints(project: _Project) -> list[tuple[str, str]]:
-    """What a project says of what packages are built with: uv's ``build-constraint-dependencies``. Raises SpecError."""
+    """What a project limits builds to: uv's ``build-constraint-dependencies``. Raises SpecError."""
     lines = []
     for item in _list(project.table("tool", "uv").get("build-constraint-dependencies", [])):
         parts = [item.get("requirement"), *_list(item.get("hashes", []))] if isinstance(item, dict) else [item]
         words = [part for part in parts if isinstance(part, str) and len(part.splitlines()) == 1]
         if len(words) != len(parts):
-            raise SpecError(f"{project.path}: build-constraint-dependencies has something in it that is no requirement")
+            raise SpecError(f"{project.path}: build-constraint-dependencies has an item that is not a requirement")
         lines.append(check_line(" ".join([words[0], *(f"--hash={each}" for each in words[1:])]), project.path))
     return [("pyproject.toml.in", "".join(f"{line}\n" for line in lines))] if lines else []
 

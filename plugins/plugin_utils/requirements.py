@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files of requirements and constraints, as pip and uv know them, made texts that stand for themselves.
+"""Files of requirements and constraints, as pip and uv know them, turned into texts that stand for themselves.
 
-A file may include others. What cannot be used is a problem, told by file and line.
+A file may include others. What cannot be used is a problem, reported by file and line.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ from ..module_utils.errors import SpecError
 from .foreign import advice
 from .texts import read
 
-# What may stand in a file besides requirements.
+# What a file may hold besides requirements.
 _INCLUDE = re.compile(r"(?P<word>-r|--requirement|-c|--constraint)(?=[\s=]|(?<=^-[rc]))[ =]?\s*(?P<file>.+)\Z")
 _COMMENT = re.compile(r"(^|\s)#.*")
-# So many of one file are told: with a file of another kind, each line is wrong.
+# How many problems of one file are reported: in a file of another kind, each line is wrong.
 _MOST = 5
 
 
 class Reader:
-    """Reads what one environment is declared with. What is wrong is added to ``problems``, a line each."""
+    """Reads what one environment is declared with. Adds what is wrong to ``problems``, a line each."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
-        # What requirements files constrain by.
+        # Constraints that requirements files include.
         self.constraints: list[tuple[str, str]] = []
 
     def inline(self, key: str, given: t.Iterable[str] | None) -> list[tuple[str, str]]:
-        """What stands in the inventory itself under ``key``: as a file, if there is something."""
+        """What the inventory itself has under ``key``: as a file, if there is anything."""
         lines = [_checked(line, key, key, self.problems) for line in given or ()]
         return [(f"{key.replace('_', '-')}.in", "".join(f"{line}\n" for line in lines))] if lines else []
 
     def file(self, path: str, key: str) -> tuple[str, str]:
-        """A file with all that it includes. ``key`` is what it is for: requirements, constraints, …"""
+        """A file with everything it includes. ``key`` is what it is for: requirements, constraints, …"""
         return name_of(path), "".join(f"{line}\n" for line in self._lines(path, key, "", ()))
 
     def check(self) -> None:
-        """Raise SpecError if something is wrong."""
+        """Raise SpecError if anything is wrong."""
         if self.problems:
             raise SpecError("\n".join(self.problems))
 
     def _lines(self, path: str, key: str, by: str, including: tuple[str, ...]) -> list[str]:
-        path = os.path.normpath(path)  # So that a circle through "../" is seen as one.
+        path = os.path.normpath(path)  # So that a cycle through "../" shows.
         if path in including:
             self.problems.append(f"{by}{path} includes itself")
             return []
@@ -62,7 +62,7 @@ class Reader:
         if foreign:
             self.problems.append(f"{by}{path} {foreign}")
             return []
-        found, wrong = [], _Some(path)
+        found, wrong = [], _FileProblems(path)
         for number, line in logical_lines(text):
             where = f"{path}:{number}"
             include = _INCLUDE.match(line)
@@ -82,26 +82,26 @@ class Reader:
                 self.constraints.append((name_of(nested), "".join(f"{each}\n" for each in lines)))
             else:
                 wrong.problems.append(f"{where}: {include['word']} cannot be used here; name it in constraints_files")
-        self.problems += wrong.told()
+        self.problems += wrong.reported()
         return found
 
 
-class _Some:
+class _FileProblems:
     """The problems of one file."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.problems: list[str] = []
 
-    def told(self) -> list[str]:
+    def reported(self) -> list[str]:
         more = len(self.problems) - _MOST
-        return self.problems[:_MOST] + ([f"{self.path}: {more} more of its lines cannot be used"] if more > 0 else [])
+        return self.problems[:_MOST] + ([f"{self.path}: {more} more lines cannot be used"] if more > 0 else [])
 
 
 def logical_lines(text: str) -> t.Iterator[tuple[int, str]]:
-    """The lines of a requirements file that mean something, continued ones as one, with the number of the first.
+    """The lines of a requirements file that mean something, continued ones joined, with the number of the first.
 
-    A comment ends with its line, for uv too, even where there is a backslash at its end.
+    A comment ends with its line, for uv too, even if that ends with a backslash.
     """
     first, parts = 0, list[str]()
     for number, line in enumerate(text.split("\n"), 1):
@@ -116,14 +116,14 @@ def logical_lines(text: str) -> t.Iterator[tuple[int, str]]:
 
 
 def _whole(number: int, parts: t.Sequence[str]) -> t.Iterator[tuple[int, str]]:
-    """A line and what continues it, if they mean something. What is indented is to be read, and no part of anything."""
+    """A line and what continues it, if they mean something. An indented line stands for itself."""
     line = re.sub(r"[ \t]+", " ", "".join(parts)).strip()
     if line:
         yield number, line
 
 
 def name_of(path: str) -> str:
-    """What uv is to call a text that was read from ``path``. By some other names it would not be requirements."""
+    """The name that uv gets for a text read from ``path``. Under some others it would not take it for requirements."""
     name = os.path.basename(path).lstrip("-")
     return name if name.endswith((".txt", ".in")) else f"{name}.in"
 
@@ -146,27 +146,27 @@ def _checked(line: str, where: str, key: str, problems: list[str]) -> str:
 
 @functools.lru_cache(maxsize=20_000)
 def _wrong(line: str, key: str) -> str | None:
-    """What is wrong with a line; None where it is a requirement. Environments of one inventory have many in common."""
+    """What is wrong with a line; None if it is a requirement. Environments of one inventory have many in common."""
     return objection(line, key) or _invalid(split(without_comment(line))[0])
 
 
 def _invalid(requirement: str) -> str | None:
-    """What is wrong with a requirement by PEP 508."""
-    if "://" in requirement.partition("@")[0]:  # An address alone, which pip and uv know, and the standard does not.
+    """What is wrong with a requirement under PEP 508."""
+    if "://" in requirement.partition("@")[0]:  # An address alone: pip and uv know it, the standard does not.
         return None
     from packaging import requirements  # ansible-core needs it, but ansible-test imports plugins without.
 
     try:
         requirements.Requirement(requirement)
     except requirements.InvalidRequirement as error:
-        return f"{shown(requirement)} is no requirement; {_meant(requirement) or _said(str(error))}"
+        return f"{shown(requirement)} is not a requirement; {_meant(requirement) or _said(str(error))}"
     return None
 
 
 def _said(error: str) -> str:
     said = error.split("\n", maxsplit=1)[0].rstrip(".")
     if "marker" in said:
-        return f"its marker cannot be read; one is such as sys_platform == 'linux' ({said[:1].lower()}{said[1:]})"
+        return f"its marker cannot be read; write one such as sys_platform == 'linux' ({said[:1].lower()}{said[1:]})"
     return f'write one such as numpy, "numpy>=2,<3" or numpy==2.0 ({said[:1].lower()}{said[1:]})'
 
 
@@ -174,7 +174,7 @@ _OPERATOR = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?P<operator>=>|
 
 
 def _meant(requirement: str) -> str:
-    """What was most likely meant by something that is no requirement; empty where nobody knows."""
+    """What was probably meant by something that is not a requirement; empty if nobody knows."""
     if len(requirement) > 100:  # Nobody meant that.
         return ""
     match = re.fullmatch(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s+v?(?P<version>[0-9][A-Za-z0-9.]*)", requirement)
@@ -187,28 +187,28 @@ def _meant(requirement: str) -> str:
     if not version:
         return f"a version is missing after {operator}"
     if operator == "=":
-        return f"did you mean {name}=={version.partition('=')[0].strip()}? (with one = it is conda's)"
+        return f"did you mean {name}=={version.partition('=')[0].strip()}? (a single = is conda's)"
     if operator in ("=>", "=<"):
         return f"did you mean {name}{operator[::-1]}{version}?"
     return ""
 
 
 def _included(text: str) -> str:
-    """The name of a file as it stands after ``-r`` or ``-c``, with quotes and backslashes as pip reads them."""
+    """The file name after ``-r`` or ``-c``, with quotes and backslashes as pip reads them."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text.strip("\"'")):
-        raise SpecError(f"{shown(text)} is no file on the controller; download it to one, and include that")
+        raise SpecError(f"{shown(text)} is not a file on the controller; download it, and include the file")
     if "${" in text:
-        raise SpecError(f"{shown(text)} names a variable, which is not looked up; write the name out")
+        raise SpecError(f"{shown(text)} names a variable, which is not expanded; write the name out")
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise SpecError(f"{shown(text)} is no name of a file: {str(error).lower()}") from None
+        raise SpecError(f"{shown(text)} is not a file name: {str(error).lower()}") from None
     if len(words) != 1 or not words[0]:
-        raise SpecError(f'{shown(text)} is no name of one file; one with spaces is quoted: -r "my file.txt"')
+        raise SpecError(f'{shown(text)} is not one file name; quote a name with spaces: -r "my file.txt"')
     return words[0]
 
 
-# What tools write into requirements files with hashes that is no part of a lock, and how to have it left out.
+# What tools write into hashed requirements files that does not belong in a lock, and how to leave it out.
 _WITHOUT = {
     ("-i", "--index-url", "--extra-index-url"): "remove the line (pip-compile --no-emit-index-url leaves it out)",
     ("-f", "--find-links"): "remove the line (pip-compile --no-emit-find-links leaves it out)",
@@ -217,23 +217,23 @@ _WITHOUT = {
         "remove the line (pip-compile --no-emit-options leaves it out)"
     ),
     ("--hash",): "it belongs to the package before it; end the line before it with a backslash",
-    ("-r", "--requirement", "-c", "--constraint"): "a lock has everything in it; compile one of the two files",
+    ("-r", "--requirement", "-c", "--constraint"): "a lock is complete in itself; compile one from the two files",
 }
 _LEAVING_OUT = {name: advice for names, advice in _WITHOUT.items() for name in names}
 _OWN_CODE = (
-    "export it without: uv export --no-emit-project --no-emit-workspace (or --no-emit-local for all that is local)"
+    "export without it: uv export --no-emit-project --no-emit-workspace (or --no-emit-local for everything local)"
 )
 
 
 def check_ready_lock(text: str, path: str) -> None:
-    """Raise SpecError where a file is no lock that somebody made, saying what to do for what people often have there.
+    """Raise SpecError if a file is not a lock that somebody made, with what to do about what people often have there.
 
-    What is left is for whoever parses it.
+    Whatever passes is for the parser to judge.
     """
     foreign = advice(path, text, "lock")
     if foreign:
         raise SpecError(f"{path} {foreign}")
-    wrong, entries = _Some(path), 0
+    wrong, entries = _FileProblems(path), 0
     for number, line in logical_lines(text):
         entries += 1
         option = re.match(r"--?[A-Za-z][\w-]*", line)
@@ -246,6 +246,6 @@ def check_ready_lock(text: str, path: str) -> None:
             objected = objection(line, "lock")
             wrong.problems += [f"{path}:{number}: {objected}"] if objected else []
     if not entries:
-        wrong.problems.append(f"{path} has no packages in it; for an environment without any, declare requirements: []")
+        wrong.problems.append(f"{path} has no packages; for an environment without any, declare requirements: []")
     if wrong.problems:
-        raise SpecError("\n".join(wrong.told()))
+        raise SpecError("\n".join(wrong.reported()))

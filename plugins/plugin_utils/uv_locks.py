@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""uv.lock as uv writes it: what of it an environment would get, and what of that cannot be installed on a share."""
+"""uv.lock as uv writes it: what an environment would get from it, and what of that a share cannot have."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from ..module_utils.host.secrets import scrub
 from ..module_utils.uv.wheel import normalize
 from .texts import toml
 
-# The kinds of sources that are directories with code of one's own, which is not installed.
+# The kinds of sources that are directories with one's own code, which is not installed.
 _OWN = ("editable", "directory", "virtual")
 # As uv writes them.
 _WHEELS = re.compile(r'(?:^    \{ (?:url|path|filename) = "[^"\n]*", hash = "[^"\n]*"[^\n]*\},\n)+', re.MULTILINE)
 _VERSION = re.compile(r"[A-Za-z0-9.!+_-]+\Z")
 _HINTS = {
     "git": "publish it to an index, or leave out what asks for it",
-    "path": "put it into a directory or an index of the site (uvnas_index), and take it from there",
+    "path": "put it in a directory or index of the site (uvnas_index), and take it from there",
     "hash": "use an index that lists hashes, and lock again",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class UvLock:
-    """A uv.lock as parsed; ``path`` names it in errors."""
+    """A parsed uv.lock; ``path`` names it in errors."""
 
     data: t.Mapping[str, t.Any]
     path: str
@@ -40,13 +40,14 @@ class UvLock:
     def read(cls, text: str, path: str) -> UvLock:
         """The lock in a text. Raises SpecError.
 
-        Nearly all of it is lists of wheels, of which one that has a hash says as much as all: a tenth of the time.
+        Nearly all of the text is lists of wheels, where one with a hash says as much as all: that takes a tenth of the
+        time.
         """
         return cls(toml(_WHEELS.sub('    { hash = "" },\n', text), path), path)
 
     @functools.cached_property
     def packages(self) -> list[dict[str, t.Any]]:
-        """Its packages. Raises SpecError where it is no lock of uv."""
+        """Its packages. Raises SpecError if uv did not write it."""
         return self._tables(self.data, "package")
 
     @property
@@ -57,7 +58,7 @@ class UvLock:
         return given
 
     def own(self) -> dict[str, str]:
-        """The directories with code of one's own, by the normalized names of their packages: relative to uv.lock."""
+        """The directories with one's own code, relative to uv.lock, by the normalized names of their packages."""
         found = {}
         for name, packages in self._by_name.items():
             for source in (self._table(package, "source") for package in packages):
@@ -73,7 +74,7 @@ class UvLock:
     def with_versions(self, text: str, versions: t.Mapping[str, str | None]) -> str:
         """``text``, which this is, with other versions of what is not installed; None for one without a version.
 
-        For uv it would not be up to date if they were any others than those in pyproject.toml.
+        uv would call it outdated if they differed from those in pyproject.toml.
         """
         for name, version in versions.items():
             if version is not None and not _VERSION.match(version):
@@ -96,13 +97,13 @@ class UvLock:
             found |= {each for each in provided if isinstance(each, str)} if isinstance(provided, list) else set()
         return found
 
-    def surely(
+    def certain(
         self, names: t.Iterable[str], extras: t.Collection[str], groups: t.Collection[str], values: markers.Values
     ) -> list[tuple[dict[str, t.Any], str]]:
-        """The packages, less own code, that these of its own ask for, with extras and groups, whatever the builder is.
+        """The packages, except own code, that its packages ``names`` need on any builder, with extras and groups.
 
-        Each with the extra or the group that it is there for, if it is for one. What depends on more than ``values`` is
-        left to the builder. Raises SpecError where it is no lock of uv.
+        Each with the extra or the group that it is there for, if any. What depends on more than ``values`` is left to
+        the builder. Raises SpecError if uv did not write it.
         """
         found: dict[int, tuple[dict[str, t.Any], str]] = {}
         seen: set[tuple[int, str]] = set()
@@ -138,9 +139,9 @@ class UvLock:
         return list(found.values())
 
     def problem(self, package: t.Mapping[str, t.Any], why: str, undeclared: t.Mapping[str, str]) -> str | None:
-        """Why a package cannot be installed on a share; None where it can. ``why`` is what it is there for.
+        """Why a share cannot have a package; None if it can. ``why`` is what it is there for.
 
-        ``undeclared`` are the names of indexes, by their normalized URL, that the site says nothing of.
+        ``undeclared`` are the names of indexes that the site does not have, by their normalized URL.
         """
         name, source = f"{package['name']}{why}", self._table(package, "source")
         if "git" in source:
@@ -159,7 +160,7 @@ class UvLock:
         return None
 
     def _candidates(self, edge: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
-        """The packages that an edge may mean: one, unless it depends on where it is installed."""
+        """The packages that an edge may mean: one, unless that depends on where it is installed."""
         return [
             package
             for package in self._by_name.get(normalize(str(edge.get("name"))), [])
@@ -194,13 +195,13 @@ class UvLock:
         return found
 
     def _damaged(self, what: str) -> SpecError:
-        return SpecError(f"{self.path} is no lock of uv: {what} is not as uv writes it")
+        return SpecError(f"{self.path} is not a lock file of uv: {what} is not as uv writes it")
 
 
 def normalized_url(url: str) -> str:
-    """An address of an index, to be compared with others: without credentials, and without a slash at its end.
+    """The address of an index, to compare with others: without credentials and without a slash at its end.
 
-    uv.lock has those of files as paths.
+    uv.lock has file addresses as paths.
     """
     return re.sub(r"(?<=://)[^/@]*@", "", url).rstrip("/").removeprefix("file://")
 

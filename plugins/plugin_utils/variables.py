@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The variables that roles declare: which there are, of what types their values are, and what is wrong with one."""
+"""The variables that roles declare: which they are, the types of their values, and what is wrong with one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Options = t.Mapping[str, Option]
 
 PREFIX = "uvnas_"
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
-# What one thing in a list of dictionaries is called.
+# What to call one item of a list of dictionaries.
 _NOUNS = {"uvnas_shares": "share", "uvnas_envs": "environment", "uvnas_site_pythons": "interpreter"}
 _KINDS = {
     "bool": "true or false",
@@ -31,7 +31,7 @@ _KINDS = {
     "int": "a whole number",
     "list": "a list",
     "path": "a path",
-    "str": "a text",
+    "str": "a string",
 }
 _shown = reprlib.Repr()
 _shown.maxstring = _shown.maxother = 80
@@ -39,7 +39,7 @@ _shown.maxlist, _shown.maxdict = 3, 2
 
 
 class WrongValueError(Exception):
-    """What is wrong with a value, a text each."""
+    """What is wrong with a value, one text per problem."""
 
     def __init__(self, problems: t.Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -48,7 +48,7 @@ class WrongValueError(Exception):
 
 @functools.cache
 def options() -> Options:
-    """The options of all roles, by the name of the variable. Roles agree on those that they share."""
+    """The options of all roles, by variable name. Roles agree on those that they share."""
     found: dict[str, Option] = {}
     for path in sorted(_ROLES.glob("*/meta/argument_specs.yml")):
         found.update(_yaml(path)["argument_specs"]["main"]["options"])
@@ -61,22 +61,22 @@ def _yaml(path: Path) -> t.Any:
 
 
 def unknown(names: t.Iterable[str], known: t.Collection[str]) -> list[str]:
-    """What to say of each variable in ``names`` that has the collection's prefix and is not ``known``."""
+    """A message for each of ``names`` that has the collection's prefix and is not ``known``."""
     wrong = sorted(name for name in names if name.startswith(PREFIX) and name not in known)
     return [
-        f"{name} is no variable of uvnas.cluster; {_meant(name, known) or f'call one of your own without {PREFIX}'}"
+        f"{name} is not a variable of uvnas.cluster; {_meant(name, known) or f'name your own without {PREFIX}'}"
         for name in wrong
     ]
 
 
 def _meant(name: str, known: t.Collection[str]) -> str:
-    """The name that is most like ``name``, as a question; empty where none is."""
+    """The name most like ``name``, as a question; empty if none is."""
     like = difflib.get_close_matches(name, known, 1, 0.75)
     return f"did you mean {like[0]}?" if like else ""
 
 
 def checked(name: str, value: t.Any, option: Option) -> t.Any:
-    """``value``, what was given for a variable, with the type of its ``option``; None: as if it were not given.
+    """``value``, as given for a variable, in the type of its ``option``; None is as good as not given.
 
     Raises WrongValueError.
     """
@@ -112,7 +112,7 @@ def _list(name: str, value: t.Any, option: Option, problems: list[str]) -> t.Any
         return None
     if element["type"] != "dict":
         if None in value:
-            problems.append(f"{name} has an empty item in it; leave that out")
+            problems.append(f"{name} has an empty item; leave it out")
         return [_checked(name, item, element, problems) for item in value]
     noun = _NOUNS.get(name, name)
     found = []
@@ -134,15 +134,15 @@ def _dictionary(label: str, value: t.Any, option: Option, problems: list[str]) -
     if not isinstance(value, Mapping):
         problems.append(f"{label} must be a dictionary{_instead(value, option)}")
         return None
-    # In YAML, on and 1 are none.
+    # In YAML, on and 1 are not.
     if not all(isinstance(key, str) for key in value):
-        problems.append(f"{label}: a key in it is no text; put it in quotes")
+        problems.append(f"{label} has a key that is not a string; quote it")
         return None
     keys: Options = option.get("options") or {}
     if not keys:
         return dict(value)
     for key in sorted(set(value) - set(keys)):
-        meant = _meant(key, keys) or f"there are {', '.join(sorted(keys))}"
+        meant = _meant(key, keys) or f"the keys are {', '.join(sorted(keys))}"
         problems.append(f"{label}: unknown key {_named(key)}; {meant}")
     problems += [
         f"{label}: {key} is missing"
@@ -166,7 +166,7 @@ def _single(label: str, value: t.Any, option: Option, problems: list[str]) -> t.
         if isinstance(value, bool) or not isinstance(value, (str, int)):
             problems.append(f"{label} must be {_KINDS[kind]}{_instead(value, option)}")
             return None
-    # A path may be one on hosts, which have other homes and other variables than the controller: it stays what it is.
+    # A path may be on hosts, which have other homes and variables than the controller: it stays as it is.
     plain = "str" if kind == "path" else kind
     done = ArgumentSpecValidator({"value": {"type": plain}}).validate({"value": value})
     if done.error_messages or isinstance(value, (list, tuple, Mapping)):
@@ -186,5 +186,5 @@ def _named(name: str) -> str:
 
 
 def _instead(value: t.Any, option: Option) -> str:
-    """What was given, for a message; of what may be secret, nothing."""
-    return "" if option.get("no_log") else f", and is {scrub(_shown.repr(value))}"
+    """What was given, for a message; nothing of what may be secret."""
+    return "" if option.get("no_log") else f", not {scrub(_shown.repr(value))}"

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each host has to do, by what is declared for it; or what is wrong with that, a line each.
+"""What each host has to do, according to its declaration; or what is wrong with that, a line each.
 
-Most of it is the same for many hosts, and is looked at once.
+Most of it is the same for many hosts, and is checked once.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from .variables import Options, WrongValueError, checked
 
 Values = t.Mapping[str, t.Any]
 Work = dict[str, t.Any]
-# Of a share, for modules that write to it, and for those that read.
+# The keys of a share for modules that write to it, and for those that read.
 _OF_BUILDERS = ("name", "root", "id", "mount", "owner", "group", "mode")
 _OF_MEMBERS = ("name", "root", "id", "mount", "glibc", "builder")
 
 
 @dataclasses.dataclass(frozen=True)
 class Declared:
-    """What is declared for one host: values with their types, defaults included; what is wrong, a text each."""
+    """What is declared for one host: typed values, defaults included; and what is wrong, one text per problem."""
 
     values: Values
     problems: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class Declarations:
         self._done: dict[tuple[str, str], t.Any] = {}
 
     def of(self, host: str) -> Declared:
-        """What is declared for a host. Where it is no wrong value, it may still be one that makes no sense."""
+        """What is declared for a host. A value without a problem may still make no sense together with others."""
         values = {name: option.get("default") for name, option in self._options.items()}
         problems: list[str] = []
         for name in sorted(self._hosts.names(host) & self._options.keys()):
@@ -70,7 +70,7 @@ class Declarations:
         if values["uvnas_host_shares"] is None:
             values["uvnas_host_shares"] = [share.get("name") for share in values["uvnas_shares"] or ()]
         if not values["uvnas_files_dir"]:
-            # Where an inventory is no file, Ansible says None, as a text.
+            # If the inventory is not a file, Ansible says None, as a string.
             directory = str(self._hosts.context(host).get("inventory_dir"))
             values["uvnas_files_dir"] = directory if os.path.isabs(directory) else ""
         for name in ("uvnas_files_dir", "uvnas_lock_dir", "uvnas_report_file"):  # On the controller.
@@ -92,7 +92,7 @@ class Declarations:
         problems: list[str] = []
 
         def once(part: t.Callable[..., t.Any], *names: str, **more: t.Any) -> t.Any:
-            """The result of ``part`` of these values; None where something is wrong, which is noted."""
+            """The result of ``part`` for these values; None if something is wrong, which is noted."""
             given = {name: values[name] for name in names}
             key = (part.__name__, repr((given, more)))
             if key not in self._done:
@@ -112,7 +112,7 @@ class Declarations:
         built = [share for share in values["uvnas_shares"] if share["builder"] == host]
         if built or values["uvnas_uv_local_dirs"]:
             once(_uv_archive, "uvnas_uv_source", "uvnas_uv_archive")
-        # Where they start nowhere, that is what is wrong.
+        # If relative paths have no start, that is the error.
         readable = all(os.path.isabs(path) for _label, path in paths(values))
         profile = once(_profile, *_PROFILE)
         specs = once(_environments, "uvnas_envs", "uvnas_shares", "uvnas_upgrade")
@@ -158,7 +158,7 @@ def _keys(share: t.Mapping[str, t.Any], keys: t.Iterable[str]) -> dict[str, t.An
 
 
 def paths(values: Values) -> list[tuple[str, str]]:
-    """What is declared to lie on the controller, each with what names it; and where it is."""
+    """The declared paths on the controller, each with what names it."""
     found = [(name, values[name]) for name in ("uvnas_lock_dir", "uvnas_report_file")]
     found += [("uvnas_uv_archive", (values["uvnas_uv_archive"] or {}).get("path"))]
     for site in values["uvnas_site_pythons"] or ():
@@ -170,7 +170,7 @@ def paths(values: Values) -> list[tuple[str, str]]:
             given += env.get(key) or []
         found += [(f"environment {env.get('name')}", path) for path in given]
     start = values["uvnas_files_dir"]
-    # What has another type is an error of its own.
+    # Another type is an error of its own.
     texts = [(label, path) for label, path in found if path and isinstance(path, str)]
     return [(label, os.path.join(start, os.path.expanduser(path))) for label, path in texts]
 
@@ -187,7 +187,7 @@ def _environments(given: Values) -> list[EnvironmentSpec]:
     if unknown:
         raise SpecError(
             f"cannot upgrade {', '.join(unknown)}: no such environment is declared",
-            hint=f"Declared are: {', '.join(names) or 'none'}. Or say all.",
+            hint=f"Declared: {', '.join(names) or 'none'}. Or give all.",
         )
     return for_glibc(specs, {share["name"]: share["glibc"] for share in given["uvnas_shares"] if share.get("glibc")})
 
@@ -205,7 +205,7 @@ _PYTHONS = (
 
 
 def _pythons(given: Values, *, names: t.Sequence[str]) -> dict[str, dict[str, t.Any]]:
-    """The Pythons that are asked for on each of the shares with these names, and those to upgrade there."""
+    """The Pythons wanted on each of the shares with these names, and those to upgrade there."""
     specs = [spec for spec in parse_environments(given["uvnas_envs"]) if spec.present]
     sites = parse_site_pythons(given["uvnas_site_pythons"])
     everywhere = {spec.python for spec in specs}
@@ -213,7 +213,7 @@ def _pythons(given: Values, *, names: t.Sequence[str]) -> dict[str, dict[str, t.
     found = {}
     for name in names:
         requests = list(dict.fromkeys([*asked, *(spec.python for spec in specs if spec.on_share(name))]))
-        # What environments on other shares ask for may be upgraded by the same run.
+        # The same run may upgrade what environments on other shares ask for.
         here = [request for request in upgrade if request in requests or request not in everywhere]
         check_wanted(requests, sites, upgrade=here, remove=given["uvnas_python_remove"])
         found[name] = {"pythons": requests, "upgrade_pythons": here}
@@ -236,10 +236,10 @@ def _of_hosts(given: Values) -> None:
     problems = []
     for name in _TIMES:
         seconds = given[name]
-        # For the mutex of a share one may not want to wait at all.
+        # One may not want to wait for a share's mutex at all.
         if not (0 < seconds < float("inf") or (name == "uvnas_busy_timeout" and seconds == 0)):
-            least = "0 or more" if name == "uvnas_busy_timeout" else "and more than 0"
-            problems.append(f"{name} is {seconds:g}; it is a time in seconds, {least}")
+            least = "of 0 or more" if name == "uvnas_busy_timeout" else "of more than 0"
+            problems.append(f"{name} is {seconds:g}; it must be a number {least}, in seconds")
     problems += [
         f"uvnas_uv_local_dirs: {path} is not an absolute path. Begin it with / or ~."
         for path in given["uvnas_uv_local_dirs"]
@@ -250,12 +250,12 @@ def _of_hosts(given: Values) -> None:
 
 
 def _uv_archive(given: Values) -> None:
-    # Whether a file is there is no matter here: it is read where this version of uv is not there yet.
+    # Whether the file exists does not matter here: it is read only where this version of uv is missing.
     archive = given["uvnas_uv_archive"]
     if given["uvnas_uv_source"] != "archive" or archive.get("path"):
         return
     if not archive.get("url"):
-        raise SpecError("uvnas_uv_source is archive, and no archive is given", hint="Set uvnas_uv_archive.")
+        raise SpecError("uvnas_uv_source is archive, but no archive is given", hint="Set uvnas_uv_archive.")
     if not archive.get("sha256"):
         raise SpecError("uvnas_uv_archive: an archive from a URL needs its sha256")
 
@@ -270,7 +270,7 @@ def _python_archives(given: Values) -> None:
 
 
 def _unreadable(what: str, given: Values, path: str) -> list[str]:
-    """What is wrong with a file on the controller that is only brought to hosts."""
+    """What is wrong with a file on the controller that is only copied to hosts."""
     path = os.path.join(given["uvnas_files_dir"], os.path.expanduser(path))
     why = ""
     try:
@@ -278,10 +278,10 @@ def _unreadable(what: str, given: Values, path: str) -> list[str]:
     except OSError as error:
         why = error.strerror or str(error)
     except ValueError:
-        why = "no file has such a name"
+        why = "no file can have such a name"
     else:
         if not os.path.isfile(path):
-            why = "it is no file"
+            why = "it is not a file"
         elif not os.access(path, os.R_OK):
             why = os.strerror(errno.EACCES)
     return [f"{what}: cannot read {path}: {why}"] if why else []
@@ -295,7 +295,7 @@ _PROFILE = (
 
 def _profile(given: Values) -> dict[str, t.Any]:
     """What a host exports to its users."""
-    # ~ is the home of somebody on the host: as absolute as any.
+    # ~ is somebody's home on the host: as absolute as any.
     directories = [os.path.expanduser(given[name] or "") for name in ("uvnas_profile_dir", "uvnas_profile_fish_dir")]
     where = files.paths(*directories)
     exported = exports(

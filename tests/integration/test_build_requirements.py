@@ -22,7 +22,7 @@ TOOLS: dict[str, t.Any] = {"name": "tools", "requirements": ["alpha"], "imports"
 
 @pytest.fixture(scope="module")
 def site(public: Path) -> Site:
-    """A site with two shares. alpha is to be built by smith, which asks for helper."""
+    """A site with two shares. alpha has to be built by smith, which asks for helper."""
     path, links = public / "site", public / "links"
     write_backend(links, "smith", "1.0", requires=["core"], asks=["helper"])
     write_small_wheel(links, "core", "1.0")
@@ -64,7 +64,7 @@ def made_by(site: Site, name: str) -> str:
 
 
 def forget(site: Site, name: str) -> None:
-    """As if the generation had never been built there."""
+    """Make it look as if the generation had never been built there."""
     root = share(site, name)
     subprocess.run(["chmod", "-R", "u+w", root / "generations"], check=True)
     shutil.rmtree(root / "generations" / "tools")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""site.yml on many hosts: what a member costs, and that the variables of each are looked at before the first write."""
+"""site.yml on many hosts: what a member costs, and that the variables of each are checked before the first write."""
 
 from __future__ import annotations
 
@@ -100,11 +100,14 @@ WRONG: dict[str, tuple[dict[str, t.Any], str]] = {
         {"uvnas_host_shares": ["nas_z"]},
         "uvnas_host_shares names what is no share: nas_z. The shares in uvnas_shares are: nas_a",
     ),
-    "no-list": ({"uvnas_host_shares": {"nas_a": 1}}, "uvnas_host_shares must be a list, and is {'nas_a': 1}"),
+    "no-list": ({"uvnas_host_shares": {"nas_a": 1}}, "uvnas_host_shares must be a list, not {'nas_a': 1}"),
     "misspelt-value": ({"uvnas_user_cache": "gruop"}, "uvnas_user_cache must be one of"),
-    "misspelt-name": ({"uvnas_user_cahce": "group"}, "uvnas_user_cahce is no variable of uvnas.cluster; did you mean"),
+    "misspelt-name": (
+        {"uvnas_user_cahce": "group"},
+        "uvnas_user_cahce is not a variable of uvnas.cluster; did you mean",
+    ),
     "unknown-key": ({"uvnas_index": {"defualt": "x"}}, "uvnas_index: unknown key defualt; did you mean default?"),
-    "wrong-type": ({"uvnas_busy_timeout": "soon"}, "uvnas_busy_timeout must be a number, and is 'soon'"),
+    "wrong-type": ({"uvnas_busy_timeout": "soon"}, "uvnas_busy_timeout must be a number, not 'soon'"),
     "unfinished": ({"uvnas_profile_dir": "{{ nobody_said }}"}, "uvnas_profile_dir: 'nobody_said' is undefined"),
     "unfinished-inside": (
         {"uvnas_profile_variables": {"UV_HTTP_TIMEOUT": "{{ nobody_said }}"}},
@@ -139,7 +142,7 @@ def test_mistakes_are_printed_once_and_without_the_spec(refused: tuple[Site, Run
 
 @pytest.mark.compat
 @pytest.mark.parametrize("host", WRONG)
-def test_each_mistake_is_said_at_once_with_its_host(host: str, refused: tuple[Site, Run]) -> None:
+def test_all_mistakes_are_reported_at_once_with_their_hosts(host: str, refused: tuple[Site, Run]) -> None:
     assert f"{host}: {WRONG[host][1]}" in refused[1].output
 
 

@@ -17,7 +17,7 @@ from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site, fin
 ENVS: list[dict[str, t.Any]] = [{"name": "first", "requirements": ["six"], "imports": ["six"]}]
 MORE = [*ENVS, {"name": "second", "requirements": ["idna"]}]
 HOSTS: dict[str, dict[str, t.Any] | None] = {"builder": None, "node1": None, "node2": None}
-NOT_LOOKED = "nobody has looked at what is declared"
+NOT_CHECKED = "has not been checked: --start-at-task"
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_the_declaration_is_looked_at_whatever_the_tags_are(site: Site) -> None:
     for options in (["--tags", "profile"], ["--skip-tags", "envs,verify"]):
         run = site.run(ENVS, *options, uvnas_user_chache="private")
         assert run.rc != 0
-        assert "uvnas_user_chache is no variable of uvnas.cluster; did you mean uvnas_user_cache?" in run.output
+        assert "uvnas_user_chache is not a variable of uvnas.cluster; did you mean uvnas_user_cache?" in run.output
 
 
 def test_tags_are_skipped(site: Site) -> None:
@@ -62,7 +62,7 @@ def test_what_leaves_the_declaration_out_says_so(options: list[str], site: Site)
     if "--start-at-task" in options:
         run = site.run(MORE, "--start-at-task", "Export what the shares of this host offer")
     assert run.rc != 0 or "no hosts matched" in run.output
-    assert NOT_LOOKED in run.output
+    assert NOT_CHECKED in run.output
     assert "Use --tags" in run.output
     assert site.link("second") is None
 
@@ -88,7 +88,7 @@ def test_roles_alone_in_plays_of_ones_own(more: dict[str, t.Any], site: Site) ->
 def test_mistakes_of_a_role_alone(site: Site) -> None:
     run = site.role("profile", uvnas_user_chache="private")
     assert run.rc != 0
-    assert "uvnas_user_chache is no variable of uvnas.cluster" in run.output
+    assert "uvnas_user_chache is not a variable of uvnas.cluster" in run.output
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody")

@@ -69,7 +69,7 @@ def test_a_workspace_with_settings_and_dynamic_versions(site: Site, index: str) 
     assert site.packages("root") == {**both, "delta": "1.0"}
     assert site.packages("member") == {**both, "gamma": "1.0"}
     assert site.packages("below") == both
-    assert "environment member: this is the project's own code, too, and not installed" in run.output
+    assert "environment member: this is the project's own code too, and is not installed" in run.output
     assert succeeded(site.run(envs)).changed == 0
     exported = subprocess.run(
         [uv_package.find_uv_bin(), "export", "--quiet", "--frozen", "--no-emit-local", "--no-default-groups",
@@ -101,10 +101,10 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(site: Site, i
             "tool (of group git) comes from git (https://git.example.org/tool#1234), which",
         ),
         ({"project": "wrong", "extras": ["gpu"]}, "wrong has no extra gpu; it has no extras"),
-        ({"project": "wrong", "groups": ["ci"]}, "wrong has no group ci; those there are: git"),
-        ({"project": "wrong", "package": "x"}, "has no member x; those there are: ours"),
+        ({"project": "wrong", "groups": ["ci"]}, "wrong has no group ci; it has git"),
+        ({"project": "wrong", "package": "x"}, "has no member x; it has ours"),
         ({"project": "wrong", "python": "3.8"}, "wrong is for Python >=3.9 (requires-python), and the environment"),
-        ({"lock": "wrong/pylock.toml", "extras": ["x"]}, "pylock.toml has no extra x; those there are: more"),
+        ({"lock": "wrong/pylock.toml", "extras": ["x"]}, "pylock.toml has no extra x; it has more"),
         ({"lock": "wrong/pylock.toml", "python": "3.8"}, "pylock.toml is for Python >=3.9 (requires-python), and the"),
     ):
         share = {"name": "nas_a", "root": nowhere, "builder": "builder"}
@@ -142,7 +142,7 @@ def test_one_that_is_not_up_to_date(site: Site, index: str) -> None:
     edit(site.files / "stale" / "pyproject.toml", r'\["alpha"\]', '["alpha", "gamma"]')
     failed = site.envs([{"name": "stale", "project": "stale"}])
     assert failed.rc != 0
-    assert "uv.lock of its project is not up to date with pyproject.toml: mismatched requirements" in failed.output
+    assert "its project's uv.lock is not up to date with pyproject.toml: mismatched requirements" in failed.output
     assert "Run `uv lock` in the project and commit the result." in failed.output
     assert "not found in the cache" not in failed.output
 

@@ -294,7 +294,7 @@ FAILURES = {
     "wrong offline": ["offline"],
     "wrong archive": ["sha265"],
     "wrong python": ["sha256"],
-    "wrong requirement": ["holds credentials"],
+    "wrong requirement": ["contains credentials"],
     "slash": ["invalid port number"],
     "wrong comma": ["uvnas_index.find_links: an address has a comma or white space in it"],
     "wrong profile": ["HTTPS_PROXY has credentials in it"],

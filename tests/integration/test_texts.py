@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files as editors, pip, conda and people write them: read as they are meant, or refused before anything is done."""
+"""Files as editors, pip, conda and people write them: read as meant, or refused before anything is done."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_files_with_byte_order_marks_and_other_line_ends(site: Site) -> None:
     assert (again.rc, again.changed) == (0, 0), again.output
 
 
-def test_what_is_no_lock_among_those_that_are_kept(site: Site) -> None:
+def test_kept_files_that_are_not_locks(site: Site) -> None:
     envs = [{"name": name, "requirements": ["alpha"]} for name in ("ka", "kb", "kc", "kd")]
     envs.append({"name": "ke", "requirements": []})
     done = site.run(envs)
@@ -100,8 +100,8 @@ def test_what_is_no_lock_among_those_that_are_kept(site: Site) -> None:
     (locks / "kd.txt").write_text(text.split("\n")[0] + "\n")
     output = said(site.run(envs, uvnas_lock_dir=str(locks)))
     for name, what in (
-        ("ka", "nothing in it"),
-        ("kb", "nothing in it"),
+        ("ka", "is not a lock: it is empty"),
+        ("kb", "is not a lock: it is empty"),
         ("kc", "HEAD"),
         ("kd", "it has 0 packages"),
     ):
@@ -144,9 +144,7 @@ def test_hashes_that_are_declared_are_those_of_the_lock(site: Site) -> None:
     ):
         done = site.envs([{"name": "ha", **declared}])
         assert done.rc != 0
-        assert (
-            "environment ha: alpha==1.0 has none of the hashes that are declared for it (sha256:00000000" in done.output
-        )
+        assert "environment ha: alpha==1.0 has none of the hashes declared for it (sha256:00000000" in done.output
     assert site.link("ha") == before
 
 
@@ -179,12 +177,12 @@ def test_what_cannot_be_installed_is_refused_before_anything_is_done(site: Site)
     ]
     output = said(site.run(envs))
     for line in (
-        f"environment mixed: {site.files}/mixed.txt:2: -e cannot be used here; nothing local is installed",
+        f"environment mixed: {site.files}/mixed.txt:2: -e cannot be used here; local code is not installed",
         f"environment mixed: {site.files}/mixed.txt:3: --pre cannot be used here",
-        f"environment mixed: {site.files}/mixed.txt:4: 'alpha=1.0' is no requirement; did you mean alpha==1.0?",
-        f"environment uvlock: {site.files}/uv.lock is a lock of uv; name the directory that it is in with project",
+        f"environment mixed: {site.files}/mixed.txt:4: 'alpha=1.0' is not a requirement; did you mean alpha==1.0?",
+        f"environment uvlock: {site.files}/uv.lock is a lock file of uv; give its directory as project",
         f"environment freeze: {site.files}/freeze.txt is not a lock: 'alpha==1.0' has no --hash. uv pip compile --gen",
-        f"environment export: {site.files}/export.txt:1: '-e .' is local; export it without: uv export --no-emit-",
+        f"environment export: {site.files}/export.txt:1: '-e .' is local; export without it: uv export --no-emit-",
     ):
         assert line in output, output
 

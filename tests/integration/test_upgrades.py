@@ -50,7 +50,7 @@ def site(public: Path) -> Site:
 
 
 def errors(run: Run) -> list[str]:
-    """The lines of all errors, less where they come from."""
+    """The lines of all errors, without where they come from."""
     found = re.findall(r"^\[ERROR\]: Task failed: Action failed: (.*?)\nOrigin: ", run.output, re.DOTALL | re.MULTILINE)
     return [line for text in found for line in text.splitlines()]
 
@@ -66,7 +66,7 @@ def test_what_no_builder_has_is_an_error_once_all_have_answered(site: Site, opti
     assert errors(done) == [
         "Num.Likee cannot be upgraded: no lock has it. Did you mean numlike?",
         (
-            "pinned cannot be upgraded: only what a project or a ready-made lock pins has it (vendor). "
+            "pinned cannot be upgraded: only environments with a project or a ready-made lock have it (vendor). "
             "Change its uv.lock, or the file, and run again."
         ),
     ]
@@ -77,13 +77,13 @@ def test_what_no_builder_has_is_an_error_once_all_have_answered(site: Site, opti
     ]
 
 
-def test_what_only_one_builder_has_is_none(site: Site) -> None:
+def test_what_only_one_builder_has_is_not_an_error(site: Site) -> None:
     done = site.envs(ENVS, "-euvnas_upgrade_packages=ONLYHERE")
     assert (done.rc, done.changed) == (0, 0), done.output
     assert warnings(done) == ["environment legacy: onlyhere 1.0: the newest there is"]
 
 
-def test_what_holds_a_package_is_said(site: Site) -> None:
+def test_what_holds_a_package_is_reported(site: Site) -> None:
     done = site.envs(ENVS, "-euvnas_upgrade_packages=numlike")
     assert (done.rc, done.changed) == (0, 0), done.output
     assert sorted(warnings(done)) == [
@@ -92,7 +92,7 @@ def test_what_holds_a_package_is_said(site: Site) -> None:
     ]
     everything = site.envs(ENVS, "-euvnas_upgrade=train")
     assert (everything.rc, everything.changed) == (0, 0), everything.output
-    assert warnings(everything) == ["environment train: nothing newer that its declaration lets in"]
+    assert warnings(everything) == ["environment train: nothing newer that its declaration allows"]
 
 
 def test_a_builder_that_does_not_answer_may_have_it(site: Site) -> None:

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What may stand in a line of requirements, and what people write there that cannot be: each kind with what to do.
+"""What a requirements line may hold, and what people write there that it cannot: each kind with what to do instead.
 
-It is told by its look, before anything is resolved or downloaded. Nobody looks at versions and markers here.
+Judged by its looks, before anything is resolved or downloaded. Versions and markers are not examined here.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import typing as t
 
 from ..host import secrets
 
-# Options of pip's, by all of their names, that are no part of a requirement, and where what they say belongs here.
+# Options of pip that do not belong in a requirement, by all their names, and where what they say belongs here.
 _PUBLISH = "publish it to an index, or put a wheel of it where uvnas_index.find_links looks"
 _NEEDLESS = "leave it out"
 _OPTIONS = {
-    ("-r", "--requirement"): "files go to {key}_files",
-    ("-c", "--constraint"): "files go to constraints_files",
+    ("-r", "--requirement"): "name files in {key}_files",
+    ("-c", "--constraint"): "name files in constraints_files",
     ("-i", "--index-url", "--pypi-url"): "set uvnas_index.default",
     ("--extra-index-url",): "set uvnas_index.extra",
     ("-f", "--find-links"): "set uvnas_index.find_links",
     ("--no-index",): "set uvnas_index",
     ("--trusted-host",): "set SSL_CERT_FILE (or UV_INSECURE_HOST) in uvnas_uv_variables",
-    ("-e", "--editable"): f"nothing local is installed; {_PUBLISH} (a project's dependencies alone: project)",
-    ("--pre",): 'name the pre-release in the requirement that may be one, such as "numpy>=2.5.0rc1"',
-    ("--no-binary",): "packages to build from source go to no_binary of the environment",
+    ("-e", "--editable"): f"local code is not installed; {_PUBLISH} (for a project's dependencies alone: project)",
+    ("--pre",): 'ask for it in the requirement itself, such as "numpy>=2.5.0rc1"',
+    ("--no-binary",): "list packages to build from source in the environment's no_binary",
     ("--only-binary", "--prefer-binary"): "leave it out: wheels are preferred, and what a build needs is locked",
     ("--require-hashes",): "leave it out: everything in a lock has hashes",
     ("--hash",): "it belongs to the requirement before it; end that line with a backslash",
@@ -36,14 +36,14 @@ _BY_OPTION = {name: advice for names, advice in _OPTIONS.items() for name in nam
 _COMMENT = re.compile(r"(^|\s)#.*")
 _VARIABLE = re.compile(r"\$\{[A-Za-z0-9_]+\}")
 _VERSION_CONTROL = re.compile(r"(^|[\s@])(git|hg|svn|bzr)(\+[a-z]+:|:|@)", re.IGNORECASE)
-# Where conda builds what it installs; ``pip freeze`` in an environment of conda says so.
+# Where conda builds what it installs, as ``pip freeze`` in a conda environment says.
 _OF_CONDA = re.compile(r"@\s*file:///\S*(conda|feedstock|croot|/work\b|/tmp/build/)")
-# What is named by an address: ``name @ address``, or the address alone.
+# A requirement with an address: ``name @ address``, or the address alone.
 _ADDRESS = re.compile(
     r"((?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*@\s*|(?=[A-Za-z][A-Za-z0-9+.-]*:))(?P<url>\S+)"
 )
 _PATH = re.compile(r"[./~\\]|[A-Za-z]:[\\/]|[^\s@;<>=!~(\[]*([/\\]|\.(whl|tar\.gz|zip|tgz)(\[|\s|\Z))")
-# Of those that uv 0.13 installs.
+# What uv 0.13 installs.
 _ARCHIVE = re.compile(r"\.(whl|zip|tgz|tbz|tlz|txz|tar(\.(gz|bz2|lz|lzma|xz|zst))?)\Z", re.IGNORECASE)
 _OPTION = re.compile(r"\s(--?[A-Za-z][\w-]*)")
 _EXACT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^\]]*\])?\s*\(?\s*===?\s*[^\s;*,)]+\s*\)?\s*(;.*)?\Z")
@@ -56,28 +56,28 @@ def without_comment(line: str) -> str:
 
 
 def split(line: str) -> tuple[str, list[str]]:
-    """A line that is a requirement, without the hashes that follow it, and these, as ``algorithm:digits``."""
+    """A requirement without the hashes that follow it, and those, as ``algorithm:digits``."""
     return _HASH.sub("", line).strip(), _HASH.findall(line)
 
 
 def objection(line: str, key: str) -> t.Optional[str]:
-    """What is wrong with ``line`` of what ``key`` names (requirements, constraints, …), and what to do.
+    """What is wrong with ``line``, given under ``key`` (requirements, constraints, …), and what to do.
 
-    None where nothing is, as far as it can be told without reading versions and markers.
+    None if nothing is, as far as that shows without reading versions and markers.
     """
-    # uv and this collection do not agree on what ends a line; so nothing that may do so is in one.
+    # uv and this collection disagree about what ends a line, so no line may hold anything that might.
     if not line.strip() or len(line.splitlines()) != 1:
-        return f"{shown(line)} is no requirement; each is one line"
+        return f"{shown(line)} is not a requirement; each is one line"
     line = without_comment(line)
     if not line or line.endswith("\\"):
-        return f"{shown(line)} is no requirement; each is one line"
+        return f"{shown(line)} is not a requirement; each is one line"
     if _VARIABLE.search(line):
         return (
-            f"{shown(line)} names a variable, which is not looked up; write what it stands for "
-            "(credentials go to a netrc file, indexes to uvnas_index)"
+            f"{shown(line)} names a variable, which is not expanded; write its value "
+            "(credentials belong in a netrc file, indexes in uvnas_index)"
         )
     if secrets.has_credentials(line):
-        return f"{shown(line)} holds credentials, which the lock would show to everybody; use netrc for them"
+        return f"{shown(line)} contains credentials, which the lock would show to everybody; put them in a netrc file"
     if line.startswith("-"):
         return _of_option(line, key)
     requirement, hashes = split(line)
@@ -88,7 +88,7 @@ def objection(line: str, key: str) -> t.Optional[str]:
 
 
 def shown(line: str) -> str:
-    """A line as messages show it: on one line, not too long, without credentials."""
+    """A line as messages show it: on one line, short, without credentials."""
     text = secrets.scrub(line)
     return repr(text if len(text) <= 120 else f"{text[:117]}...")
 
@@ -97,10 +97,10 @@ def _of_option(line: str, key: str) -> str:
     if _VERSION_CONTROL.search(line):
         return _of_version_control(line)
     if line.startswith("- "):
-        return f"{shown(line)} is no requirement; leave out the dash, this is no YAML"
+        return f"{shown(line)} is not a requirement; leave out the dash, this is not YAML"
     match = re.match(r"--?[A-Za-z][\w-]*", line)
     if match is None or len(match[0]) > 40:
-        return f"{shown(line)} is no requirement; each begins with the name of a package"
+        return f"{shown(line)} is not a requirement; each begins with the name of a package"
     name = match[0]
     if name not in _BY_OPTION and name[:2] in _BY_OPTION and not name.startswith("--"):
         name = name[:2]  # ``-rother.txt``
@@ -118,19 +118,19 @@ def _of_address(requirement: str) -> t.Optional[str]:
     if _OF_CONDA.search(requirement):
         return (
             f"{shown(requirement)} is where conda built it; write {name}==version instead "
-            "(in conda environments `pip list --format=freeze` does so, where `pip freeze` does not)"
+            "(in a conda environment, use `pip list --format=freeze` rather than `pip freeze`)"
         )
     scheme = url.partition(":")[0].lower() if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", url) else ""
     if scheme == "file" or (match and not scheme) or (not match and _PATH.match(requirement)):
-        return f"{shown(requirement)} is a local path, which builders need not have; {_PUBLISH}"
+        return f"{shown(requirement)} is a local path, which builders may not have; {_PUBLISH}"
     if match is None:
         return None
     if scheme not in ("https", "http"):
-        return f"{shown(requirement)} has an address that nothing is downloaded from; {_PUBLISH}"
+        return f"{shown(requirement)} has an address that is neither https nor http; {_PUBLISH}"
     path = re.split(r"[?#]", url, maxsplit=1)[0]
     if not _ARCHIVE.search(path):
         space = "; put a space before the semicolon" if ";" in path else ""
-        return f"{shown(requirement)} is the address of no wheel and no source archive{space or '; name such a file'}"
+        return f"{shown(requirement)} is not the address of a wheel or a source archive{space or '; name such a file'}"
     return None
 
 
@@ -142,7 +142,7 @@ def _of_hashes(requirement: str, hashes: t.Sequence[str]) -> t.Optional[str]:
     for each in hashes:
         algorithm, _colon, digits = each.partition(":")
         if _HASHES.get(algorithm.lower()) != len(digits) or not re.fullmatch("[0-9a-fA-F]*", digits):
-            return f"{shown(each)} is no hash; write sha256: and 64 hexadecimal digits (or sha384, or sha512)"
+            return f"{shown(each)} is not a hash; write sha256: and 64 hexadecimal digits (or sha384, or sha512)"
     if hashes and not (_EXACT.match(requirement) or _ADDRESS.match(requirement)):
-        return f"{shown(requirement)} has a hash, and so needs an exact version: name==version --hash=..."
+        return f"{shown(requirement)} has a hash, so it needs an exact version: name==version --hash=..."
     return None

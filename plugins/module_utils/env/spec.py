@@ -17,7 +17,7 @@ from ..host.data import is_text, wrong_fields
 
 @dataclasses.dataclass(frozen=True)
 class EnvironmentSpec:
-    """One environment as declared. The fields are the keys of an item of ``uvnas_envs``, but for the last."""
+    """One environment as declared. The fields are the keys of an item of ``uvnas_envs``, except the last."""
 
     name: str
     state: str = "present"
@@ -44,7 +44,7 @@ class EnvironmentSpec:
     seed: bool = False
     system_site_packages: bool = False
     compile_bytecode: bool = True
-    # The oldest glibc that it has to run with: see declared.for_glibc().
+    # The oldest glibc that it must run with: see declared.for_glibc().
     glibc: t.Optional[str] = None
 
     @property
@@ -56,21 +56,21 @@ class EnvironmentSpec:
         return self.shares is None or share in self.shares
 
     def as_dict(self) -> dict[str, t.Any]:
-        """As plain data, less what is as by default."""
+        """As plain data, without defaults."""
         fields = {field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)}
         return {name: value for name, (value, default) in fields.items() if value != default}
 
     @classmethod
     def from_dict(cls, data: t.Mapping[str, t.Any]) -> EnvironmentSpec:
-        """The environment that as_dict() described. Raises SpecError where it cannot have."""
+        """The environment that as_dict() described. Raises SpecError if it cannot have been one."""
         unknown = sorted(str(key) for key in set(data) - {field.name for field in dataclasses.fields(cls)})
         wrong = unknown or wrong_fields(cls, data)
         if wrong:
-            raise SpecError(f"environment {data.get('name')!r}: {', '.join(wrong)} cannot be as given")
+            raise SpecError(f"environment {data.get('name')!r}: unknown or of a wrong type: {', '.join(wrong)}")
         return cls(**{key: _frozen(value) for key, value in data.items()})
 
     def build_options(self) -> dict[str, t.Any]:
-        """Everything but lock and interpreter that decides what a generation contains."""
+        """Everything that decides what a generation contains, except lock and interpreter."""
         return {
             "compile_bytecode": self.compile_bytecode,
             "no_binary": sorted(self.no_binary),
@@ -79,14 +79,14 @@ class EnvironmentSpec:
         }
 
     def uv_variables(self) -> dict[str, str]:
-        """What uv is told for this environment, which wins over what the site says."""
+        """The variables of uv for this environment, which win over the site's."""
         return {"UV_TORCH_BACKEND": self.torch_backend} if self.torch_backend else {}
 
 
 class Condition(t.NamedTuple):
-    """What an interpreter has to fulfil for a lock to be used, as markers: where ``when`` holds, ``must`` has to, too.
+    """What an interpreter must fulfil for a lock to be used, as markers: where ``when`` holds, so must ``must``.
 
-    Without ``when`` it always has to. ``problem`` is what to say if it does not.
+    Without ``when``, always. ``problem`` is the message for an interpreter that does not.
     """
 
     problem: str
@@ -104,19 +104,19 @@ class Sources:
     requirements: tuple[tuple[str, str], ...] = ()
     constraints: tuple[tuple[str, str], ...] = ()
     overrides: tuple[tuple[str, str], ...] = ()
-    # Of what packages are built with.
+    # Limits for build requirements.
     build_constraints: tuple[tuple[str, str], ...] = ()
-    # Of a project: its pyproject.toml and uv.lock, and the pyproject.toml of what lies in it and beside it.
+    # A project's pyproject.toml and uv.lock, and the pyproject.toml of directories in it and beside it.
     project: tuple[tuple[str, str], ...] = ()
-    # Where among these files uv.lock lies.
+    # The directory of uv.lock among these files.
     directory: str = ""
-    # The member of its workspace that is meant; empty for what lies beside uv.lock.
+    # The member of its workspace to install; empty for what is beside uv.lock.
     package: str = ""
-    # What has to be there or to be built for anybody to know what it depends on, and so whether uv.lock is up to date.
+    # What must be present or built to know what it depends on, and so whether uv.lock is up to date.
     dynamic: tuple[str, ...] = ()
     # A ready-made lock, in requirements format.
     lock: t.Optional[str] = None
-    # What the interpreter has to fulfil for that.
+    # What the interpreter must fulfil for that.
     conditions: tuple[Condition, ...] = ()
 
     def as_dict(self) -> dict[str, t.Any]:
@@ -124,18 +124,18 @@ class Sources:
 
     @classmethod
     def from_dict(cls, data: t.Mapping[str, t.Any]) -> Sources:
-        """The texts that as_dict() described. Raises SpecError where it cannot have."""
+        """The texts that as_dict() described. Raises SpecError if it cannot have been them."""
         lock = data.get("lock")
         if not (lock is None or is_text(lock)):
-            raise SpecError("sources: lock is no text")
+            raise SpecError("sources: lock is not a string")
         keys = ("requirements", "constraints", "overrides", "build_constraints", "project")
         files = {key: _files(data, key) for key in keys}
         directory, package = (data.get(key) or "" for key in ("directory", "package"))
         dynamic, conditions = (data.get(key) or () for key in ("dynamic", "conditions"))
         if not (_are_texts([directory, package]) and _are_texts(dynamic)) or leads_out(directory):
-            raise SpecError("sources: what they say of a project is damaged")
+            raise SpecError("sources: those of a project are damaged")
         if not (isinstance(conditions, (list, tuple)) and all(_are_texts(each, 3) for each in conditions)):
-            raise SpecError("sources: what they say of conditions is damaged")
+            raise SpecError("sources: conditions are damaged")
         return cls(
             **files,
             directory=directory,
@@ -147,7 +147,7 @@ class Sources:
 
 
 def spec_digest(spec: EnvironmentSpec, sources: Sources, index_settings: t.Mapping[str, str]) -> str:
-    """The digest of everything that a resolution depends on, less the addresses of indexes.
+    """The digest of everything that a resolution depends on, except the addresses of indexes.
 
     A lock is index-agnostic: moving to a mirror is no reason to resolve again.
     """
@@ -166,12 +166,12 @@ def spec_digest(spec: EnvironmentSpec, sources: Sources, index_settings: t.Mappi
         "requirements": [significant_lines(text) for _name, text in sources.requirements],
         "seed": spec.seed,
     }
-    if spec.glibc and spec.project is None and spec.lock is None:  # Those two are not resolved for any platform.
+    if spec.glibc and spec.project is None and spec.lock is None:  # Those two are not resolved for a platform.
         what["glibc"] = spec.glibc
     what.update({key: getattr(sources, key) for key in ("directory", "package") if getattr(sources, key)})
     declared = (*sources.requirements, *sources.constraints, *sources.overrides)
     if any(" --hash" in line for _name, text in declared for line in significant_lines(text)):
-        what["hashes"] = "limit"  # A lock that was made when they did not has others, too.
+        what["hashes"] = "limit"  # A lock made before they did has others too.
     if sources.conditions:
         what["conditions"] = [[each.when, each.must] for each in sources.conditions]
     if sources.build_constraints:
@@ -194,18 +194,18 @@ def _files(data: t.Mapping[str, t.Any], key: str) -> tuple[tuple[str, str], ...]
     """Names and texts of files, as Sources.as_dict() has them under ``key``. Raises SpecError."""
     found = data.get(key) or ()
     if not isinstance(found, (list, tuple)):
-        raise SpecError(f"sources: {key} is no list of files")
+        raise SpecError(f"sources: {key} is not a list of files")
     for file in found:
         if not (isinstance(file, (list, tuple)) and len(file) == 2 and all(map(is_text, file))):
-            raise SpecError(f"sources: {key} has something else in it than names and texts of files")
-        # Each is written to a directory of its own, and nowhere else.
+            raise SpecError(f"sources: {key} has something other than names and texts of files")
+        # Each is written below a directory of its own, and nowhere else.
         if leads_out(file[0]):
             raise SpecError(f"sources: {key} has {file[0]!r}, which leads out of its directory")
     return tuple((name, text) for name, text in found)
 
 
 def _are_texts(value: t.Any, count: t.Optional[int] = None) -> bool:
-    """Whether ``value`` is a list of texts, and that many."""
+    """Whether ``value`` is a list of strings, ``count`` of them."""
     is_list = isinstance(value, (list, tuple)) and (count is None or len(value) == count)
     return is_list and all(map(is_text, value))
 

@@ -1,12 +1,12 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What packages are built with: found out by having uv begin to build them, then pinned and hashed.
+"""What packages are built with: found by letting uv begin to build them, then pinned and hashed.
 
-uv resolves it anew for each build, and tells nobody. So each package without a wheel that fits is installed for a try.
-If uv builds it, the build environment has all that it asks for by the time that its backend is to make the wheel, what
-the backend itself added included. There a ``sitecustomize`` notes what is installed, and ends the build. What is built
-for a build is treated likewise.
+uv resolves build requirements anew for each build, and reports them to nobody. So each package without a wheel that
+fits gets a trial installation. If uv builds it, then by the time the backend makes the wheel the build environment
+holds everything the package asked for, including what the backend itself added. There a ``sitecustomize`` notes what
+is installed and ends the build. Packages that are built only for a build are treated likewise.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from ..spec import EnvironmentSpec, Sources, significant_lines
 from . import file as locks
 from .file import Build, Lock, Package
 
-# Imported by each Python that starts in a build environment; of any version. uv gives the script with the call of the
-# hook on the command line (seen with uv 0.13).
+# Imported by each Python, of any version, that starts in a build environment. uv passes the script that calls the hook
+# on the command line (seen with uv 0.13).
 _RECORDER = """\
 import os
 with open("/proc/self/cmdline", "rb") as command:
@@ -52,30 +52,30 @@ _EXACT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*==\s*([^\s;
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+!_]*")
 _HASH = re.compile(r"\s--hash[= ](\S+)")
-# A hash in what uv writes of a file.
+# A hash in what uv writes about a file.
 _LISTED = re.compile(r'\b(\w+) = "([0-9a-f]{32,})"')
 _HINT = (
-    "If a newer version of something that it is built with is the cause, declare an older one for the environment, "
-    'such as: build_constraints: ["setuptools<81"]'
+    "If a newer version of a build requirement is the cause, declare an older one for the environment, such as: "
+    'build_constraints: ["setuptools<81"]'
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Finder:
-    """What finds out what packages of an environment are built with. ``scratch`` is a directory for it alone."""
+    """Finds what the packages of an environment are built with. ``scratch`` is a directory for it alone."""
 
     uv: Uv
     spec: EnvironmentSpec
     sources: Sources
     interpreter: str
     scratch: str
-    # The lock so far, whose versions are kept where they still fit, but for those that are to be upgraded.
+    # The lock so far: its versions stay where they still fit, except those being upgraded.
     prior: t.Optional[Lock] = None
     upgrade: bool = False
     upgrade_packages: tuple[str, ...] = ()
 
     def find(self, packages: t.Sequence[Package], known: t.Sequence[Build]) -> list[Build]:
-        """What ``packages`` are built with, as far as they have to be; ``known`` is taken as it is."""
+        """What ``packages`` are built with, if they have to be built; ``known`` is taken as it is."""
         given = {build.pin: build for build in known}
         exact = [line for line in self._limits if _EXACT.match(line)]
         if exact:
@@ -89,7 +89,7 @@ class Finder:
         return [*found.values(), *(build for pin, build in given.items() if pin not in found)]
 
     def limits(self) -> list[str]:
-        """The arguments that have uv keep to what is declared for builds."""
+        """The arguments that hold uv to the declared build constraints."""
         if not self._limits:
             return []
         self._write("build-constraints.txt", self._limits)
@@ -100,7 +100,7 @@ class Finder:
         return [line for _name, text in self.sources.build_constraints for line in significant_lines(text)]
 
     def _without_wheel(self, packages: t.Sequence[Package]) -> list[Package]:
-        """Those of ``packages`` that uv knows no wheel of that fits and that their lock allows."""
+        """The ``packages`` for which uv knows no wheel that fits and that their lock allows."""
         if not packages:
             return []
         args = [
@@ -108,7 +108,7 @@ class Finder:
             "--python", self.interpreter, *self._platform(), *self._no_binary(),
             self._write("suspects.in", [package.pin for package in packages]),
         ]  # fmt: skip
-        variables = {**self.uv.pinned_variables(), **self.spec.uv_variables()}  # Nothing is resolved, nor built.
+        variables = {**self.uv.pinned_variables(), **self.spec.uv_variables()}  # Resolves and builds nothing.
         # What has just been resolved is in the cache.
         done = self.uv.run(*args, variables={**variables, "UV_OFFLINE": "1"}, cwd=self.scratch)
         if done.rc != 0:
@@ -118,7 +118,7 @@ class Finder:
                 variables=variables,
                 cwd=self.scratch,
             )
-        # It is uv that wrote this TOML. Wheels that do not fit are not in it.
+        # uv wrote this TOML, without the wheels that do not fit.
         tables: dict[str, str] = {}
         for table in done.stdout.split("[[packages]]")[1:]:
             name = re.search(r'^name = "([^"]+)"', table, re.MULTILINE)
@@ -133,9 +133,9 @@ class Finder:
         given: t.Mapping[str, Build],
         inside: tuple[str, ...] = (),
     ) -> None:
-        """Add to ``found`` what ``packages`` are built with, as far as they are: first what that is built with.
+        """Add to ``found`` what ``packages`` are built with, if they are built; before each, what that is built with.
 
-        Of those in ``given`` that is known.
+        For those in ``given`` it is known already.
         """
         todo = [package for package in packages if package.pin not in found and package.pin not in inside]
         unknown = self._without_wheel([package for package in todo if package.pin not in given])
@@ -153,7 +153,7 @@ class Finder:
                 found[package.pin] = Build(package.name, package.version, requires)
 
     def _ask(self, package: Package) -> t.Optional[list[str]]:
-        """What is in the build environment of a package, as requirements; None where it is not built."""
+        """The contents of a package's build environment, as requirements; None where it is not built."""
         record = os.path.join(self.scratch, "record.json")
         done, found = self._try(package, record, self._so_far(package))
         if found is None and done.rc != 0 and self._so_far(package):
@@ -163,7 +163,7 @@ class Finder:
             problem = f"cannot find out what {package.pin} is built with"
             raise CommandError(
                 f"environment {self.spec.name}: "
-                + (f"{package.pin} has other hashes than its lock says" if changed else problem),
+                + (f"the hashes of {package.pin} are not those in its lock" if changed else problem),
                 cmd=["uv", "pip", "install", package.pin],
                 rc=done.rc,
                 stdout=done.stdout,
@@ -179,7 +179,7 @@ class Finder:
         return pins
 
     def _try(self, package: Package, record: str, so_far: list[str]) -> tuple[Completed, t.Optional[dict[str, t.Any]]]:
-        """Install a package, whose build ends before it begins; the record of that, if there was one."""
+        """Install a package, ending its build before it begins; the record of that, if there is one."""
         hook = os.path.join(self.scratch, "hook")
         os.makedirs(hook, exist_ok=True)
         files.write(os.path.join(hook, "sitecustomize.py"), _RECORDER)
@@ -201,16 +201,16 @@ class Finder:
         return done, files.read_json(record)
 
     def _so_far(self, package: Package) -> list[str]:
-        """What the package was built with so far, less what is to be upgraded."""
+        """What the package was built with so far, except what is being upgraded."""
         if self.prior is None or self.upgrade:
             return []
         builds = (build for build in self.prior.builds if build.pin == package.pin)
         return [each.pin for build in builds for each in build.requires if each.name not in self.upgrade_packages]
 
     def _pin(self, package: Package, name: str, version: str, origin: t.Any) -> str:
-        """The requirement of what was found in the build environment of ``package``. Raises UvnasError.
+        """The requirement for something found in the build environment of ``package``. Raises UvnasError.
 
-        It is what a program of others says: it names a package and a version, or an address, and nothing else.
+        Code of others reported it: accept a name and a version, or an address, and nothing else.
         """
         if not (_NAME.fullmatch(name) and _VERSION.fullmatch(version)):
             raise UvnasError(f"environment {self.spec.name}: {package.pin} is built with something that has no name")
@@ -221,8 +221,8 @@ class Finder:
             raise UvnasError(
                 f"environment {self.spec.name}: {package.pin} is built with {name} from version control or from a "
                 "directory, which has no hash",
-                hint=f'Have another version of it, such as: constraints: ["{package.name}!={package.version}"], '
-                "or a wheel of it in a directory that uvnas_index.find_links names.",
+                hint=f'Use another version of it, such as: constraints: ["{package.name}!={package.version}"], '
+                "or put a wheel of it in a directory that uvnas_index.find_links names.",
             )
         return locks.pin(name, f"@ {url}")
 
@@ -237,7 +237,7 @@ class Finder:
             "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate",
             "--python", self.interpreter, *self._no_binary(), *self.limits(), *more,
             "--constraints", limits, self._write("pins.in", lines),
-            message=f"environment {self.spec.name}: no hashes of what {what} is built with",
+            message=f"environment {self.spec.name}: cannot pin what {what} is built with",
             hint=_HINT,
             variables=self.spec.uv_variables(),
             cwd=self.scratch,
@@ -246,7 +246,7 @@ class Finder:
         return tuple(self._as_declared(package) for package in found)
 
     def _as_declared(self, package: Package) -> Package:
-        """A package with the hashes that are declared for this version of it, if any are."""
+        """A package with the hashes declared for this version of it, if there are any."""
         declared = [
             value.lower()
             for line in self._limits
@@ -273,10 +273,10 @@ class Finder:
 
 
 def _is_built(package: Package, table: str) -> bool:
-    """Whether uv builds a locked package, of which it said ``table``.
+    """Whether uv builds a locked package, about which it wrote ``table``.
 
-    A lock keeps its hashes. Wheels that came to an index later are not in it, and then uv takes the sources. Where
-    those are not in it either, that is for who installs it to say.
+    A lock keeps its hashes. Wheels that reached an index later are not in it, and uv then takes the sources. If those
+    are not in it either, the installation reports that.
     """
     wheels = re.search(r"^(wheels = |archive = .*\.whl\b).*", table, re.MULTILINE | re.DOTALL)
     if not wheels:
@@ -290,7 +290,7 @@ def _hashes(table: str) -> set[str]:
 
 
 def _plain(version: str) -> str:
-    """A version in one of the forms that it can be written in (PEP 440), as far as people write others: ``v4.1.0``."""
+    """One form of a version for the others of PEP 440 that people really use, such as ``v4.1.0``."""
     text = re.sub(r"\Av", "", version.lower())
     release = re.sub(r"[^0-9.].*", "", text, flags=re.DOTALL)
     return re.sub(r"(\.0+)+\Z", "", release.rstrip(".")) + text[len(release) :]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The locks of a share at work: kept, copied from the controller or another share, or resolved by uv."""
+"""Converge the locks of a share: keep them, copy them from the controller or another share, or resolve them with uv."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from .file import LockText
 from .plan import COPY, KEEP, RESOLVE, Input, Step, Upgrade, needs, plan
 from .resolve import Request, resolve
 
-# How many environments a message names that is the same for all of them.
+# How many environments a message names that is the same for several.
 _SHOWN = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of one lock: its wanted text (None: a check cannot know it), and warnings; or an error."""
+    """What became of one lock: the text it should have (None: a check cannot know it), and warnings; or an error."""
 
     text: t.Optional[LockText] = None
     warnings: t.Sequence[str] = ()
-    # What holds packages that were to be upgraded, and have not been.
+    # What holds the packages that an upgrade was asked for but did not change.
     held: t.Sequence[str] = ()
     error: t.Optional[UvnasError] = None
 
@@ -67,7 +67,7 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
         return any(step.action != KEEP for step in plan)
 
     def obstacle(self, plan: list[Step]) -> t.Optional[Result]:
-        """Where texts are lacking, the result names the environments in ``needs`` and nothing is done."""
+        """If texts are missing, the result names the environments in ``needs``, and nothing is done."""
         lacking = needs(plan)
         return {"changed": False, "needs": lacking, "locks": {}} if lacking else None
 
@@ -116,7 +116,7 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
         return {**result, **failure(errors, len(plan))}
 
     def _outcomes(self, steps: t.Sequence[Step]) -> Outcomes:
-        """For each step, what its lock is to be: whatever is no lock is an error here, before anything is written."""
+        """For each step, what its lock becomes. What is not a lock is an error here, before anything is written."""
         resolving = [step for step in steps if step.action == RESOLVE]
         answers = call_many([functools.partial(self._resolve, step) for step in resolving], jobs=self.jobs)
         resolved = {step.spec.name: answer for step, answer in zip(resolving, answers)}
@@ -146,7 +146,7 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
             return {"text": None}  # A check before there is a uv on the share.
         interpreter = resolve_interpreter(load_record(self.layout), step.spec.python, check_mode=self.check_mode)
         if interpreter.unfinished:
-            return {"text": None}  # A check before it is installed anew.
+            return {"text": None}  # A check before it is reinstalled.
         request = Request(
             step.spec,
             step.given.spec_digest,
@@ -159,7 +159,7 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
         text, warnings = resolve(self.uv, request, executable, prior.text if prior is not None else None)
         kept: list[str] = []
         if step.upgrades and prior is not None:
-            with contextlib.suppress(UvnasError):  # What was before is no lock.
+            with contextlib.suppress(UvnasError):  # The text so far is not a lock.
                 kept = held.reasons(self.uv, request, executable, prior.lock, text)
         return {"text": text, "warnings": warnings, "held": kept}
 
@@ -184,6 +184,6 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
 
 
 def _listed(envs: t.Sequence[str]) -> str:
-    """Environments in a message that is the same for all of them."""
+    """The environments that share a message."""
     more = f" and {len(envs) - _SHOWN} more" if len(envs) > _SHOWN else ""
     return f"environment{'s' * (len(envs) > 1)} {', '.join(envs[:_SHOWN])}{more}"

@@ -1,19 +1,19 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Projects → lock text: what a project's uv.lock says, for the extras and groups that are wanted.
+"""Projects → lock text: what a project's uv.lock has for the extras and groups asked for.
 
-uv has the project's settings, and nobody else's. It needs no index for that, fetches nothing and builds nothing: what
-it is to see are the texts of a project, in a directory of their own.
+uv gets the project's settings, and nobody else's. It needs no index for that, fetches nothing and builds nothing: it
+sees the texts of a project, in a directory of their own.
 
 Facts about uv 0.13 used here:
 
 * It takes settings from the nearest uv.toml, or pyproject.toml with ``[tool.uv]``, upwards from the project; then those
   of the user (``XDG_CONFIG_HOME``) and of the system: the first in ``XDG_CONFIG_DIRS``, or else ``/etc/uv/uv.toml``.
-* It looks for the workspace of a project upwards, too, and ends at a pyproject.toml that is none.
-* ``--locked`` compares uv.lock with each pyproject.toml. If they differ it resolves anew, and so fails here, with what
-  is missing for that. Why it did so is said with ``--verbose`` only.
-* An index that uv.lock names has to be among those that uv knows, if it knows any but the public one.
+* It also looks upwards for the project's workspace, and stops at a pyproject.toml without one.
+* ``--locked`` compares uv.lock with each pyproject.toml. If they differ it resolves anew, which fails here for want of
+  an index. It gives the reason for that only with ``--verbose``.
+* It must know each index that uv.lock names, if it knows any but the public one.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def export(
     fulfils: t.Callable[[str], bool],
     scratch: str,
 ) -> tuple[str, list[str]]:
-    """The text of the lock, without markers, and warnings; ``fulfils`` says whether a marker holds.
+    """The text of the lock, without markers, and warnings; ``fulfils`` tells whether a marker holds.
 
     Raises UvnasError, a CommandError with uv's explanation where it has one.
     """
     above = os.path.join(scratch, "projects")
-    # The end of uv's way up: whoever may write to a directory above could have files of their own there.
+    # uv stops here on its way up: whoever may write to a directory above could have put files of their own there.
     texts = [("uv.toml", ""), ("pyproject.toml", '[project]\nname = "nothing"\nversion = "0"\n')]
     texts += [(os.path.join("configuration", "uv", "uv.toml"), "")]
     for name, text in [*texts, *((os.path.join("it", name), text) for name, text in sources.project)]:
@@ -62,25 +62,25 @@ def export(
     warnings = []
     if sources.dynamic:
         warnings.append(
-            "uv.lock was taken as it is: to tell whether it is up to date, these would have to be built or at hand: "
+            "uv.lock was taken as it is: only with these built or at hand could uv tell whether it is up to date: "
             f"{_some(sources.dynamic)}"
         )
     own = tuple("its root" if path == "." else path for path in own if sources.package or path != ".")
     if len(own) > (sources.package != "" and "its root" not in own):
-        warnings.append(f"this is the project's own code, too, and not installed: {_some(own)}")
+        warnings.append(f"this is the project's own code too, and is not installed: {_some(own)}")
     if not text:
         if left_out:
             raise UvnasError(
                 f"environment {spec.name}: none of the {left_out} packages that its project asks for is meant for its "
                 "Python on this platform"
             )
-        asked = "" if spec.extras or spec.groups else ", as it names no extras and no groups"
+        asked = "" if spec.extras or spec.groups else ", as it names no extras or groups"
         warnings.append(f"its project asks for no packages{asked}: it is empty")
     return text, [f"environment {spec.name}: {warning}" for warning in warnings]
 
 
 def _run(uv: Uv, spec: EnvironmentSpec, sources: Sources, interpreter: str, above: str) -> Completed:
-    """``uv export``, of a uv.lock that is up to date as far as that can be told. Raises UvnasError."""
+    """``uv export`` of a uv.lock that is up to date, as far as uv can tell. Raises UvnasError."""
     args = ["--no-header", "--no-default-groups", "--python", interpreter]
     args += ["--package", sources.package] if sources.package else []
     args += [part for extra in spec.extras for part in ("--extra", extra)]
@@ -105,26 +105,26 @@ def _run(uv: Uv, spec: EnvironmentSpec, sources: Sources, interpreter: str, abov
     done = run("--quiet", state)
     if done.rc == 0:
         return done
-    message = f"environment {spec.name}: the lock of its project cannot be used"
+    message = f"environment {spec.name}: its project's uv.lock cannot be used"
     if not sources.dynamic:
         said = run("--verbose", state).stderr
         reason = _REASON.search(said)
         if reason is not None:
             why = next(filter(None, reason.groups())).rstrip(":")
             raise UvnasError(
-                f"environment {spec.name}: uv.lock of its project is not up to date with pyproject.toml: {scrub(why)}",
+                f"environment {spec.name}: its project's uv.lock is not up to date with pyproject.toml: {scrub(why)}",
                 hint="Run `uv lock` in the project and commit the result.",
             )
     hint = ""
     if "Required uv version" in done.stderr:
-        hint = "That is required-version in [tool.uv] of the project. Set uvnas_uv_version to one that it allows."
+        hint = "That is required-version in the project's [tool.uv]. Set uvnas_uv_version to a version that it allows."
     raise CommandError(
         message, cmd=["uv", "export", state, *args], rc=done.rc, stdout=done.stdout, stderr=done.stderr, hint=hint
     )
 
 
 def _indexes(sources: Sources) -> list[str]:
-    """The indexes that uv.lock names. Whoever locked it may have had a mirror that the project does not know of."""
+    """The indexes that uv.lock names. Whoever locked it may have used a mirror that the project does not know of."""
     text = dict(sources.project).get(os.path.join(sources.directory, "uv.lock"), "")
     found = sorted(set(_REGISTRY.findall(text)))
     return [each if "://" in each or each[0] in "/." else f"./{each}" for each in found]
@@ -133,9 +133,9 @@ def _indexes(sources: Sources) -> list[str]:
 def _installable(
     spec: EnvironmentSpec, text: str, fulfils: t.Callable[[str], bool]
 ) -> tuple[str, tuple[str, ...], int]:
-    """What of an export is installed, the project's own code in it, and how much else is not for this interpreter.
+    """What an export installs, the project's own code in it, and how much of the rest is not for this interpreter.
 
-    Raises UvnasError that names what cannot be installed.
+    Raises UvnasError naming what cannot be installed.
     """
     kept, own, problems, left_out = [], [], [], 0
     for entry in locks.entries(text):

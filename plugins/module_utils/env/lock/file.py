@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Lock text and the packages in it.
 
-A lock is a requirements file in which every package is pinned and hashed, after one comment line that says what it was
-resolved from. It can be read, reviewed and installed without this collection. What the packages that have to be built
-are built with is pinned and hashed too, in comments at its end::
+A lock is a requirements file in which every package is pinned and hashed, below one comment line that says what it was
+resolved from. It can be read, reviewed and installed without this collection. Build requirements are pinned and hashed
+too, in comments at its end::
 
     # Build requirements of alpha==1.0:
     #     setuptools==80.9.0 \\
@@ -36,7 +36,7 @@ _DIRECT = re.compile(
 )
 _HASH = re.compile(r"\s--hash[= ]([a-z0-9]+:[0-9a-fA-F]+)(?=\s|\Z)")
 _COMMENT = re.compile(r"(^|\s)#.*")
-# Where what something is built with begins, and what the lines of that begin with.
+# How the build requirements of a package begin, and each line of them.
 _BUILD = "# Build requirements of "
 _OF_ANY = "any package"
 _INSIDE = "#     "
@@ -55,15 +55,15 @@ class Package:
 
     @property
     def pin(self) -> str:
-        """It as a requirement, without marker and hashes."""
+        """The package as a requirement, without marker and hashes."""
         return pin(self.name, self.version)
 
 
 @dataclasses.dataclass(frozen=True)
 class Build:
-    """What a package is built with: one of the lock, or one that something else in it is built with.
+    """What a package is built with: one of the lock, or a build requirement of another.
 
-    Without a name it is what any build may use.
+    Without a name, what any build may use.
     """
 
     name: str
@@ -77,23 +77,23 @@ class Build:
 
     @property
     def text(self) -> str:
-        """As it stands in a lock."""
+        """The lines of a lock that say so."""
         lines = [line for package in self.requires for line in package.text.split("\n")]
         return "\n".join([f"{_BUILD}{self.pin}:", *(f"{_INSIDE}{line}" for line in lines)])
 
 
 @dataclasses.dataclass(frozen=True)
 class Lock:
-    """A lock as read. ``spec_digest`` is None where the text says nothing of what it was resolved from."""
+    """A parsed lock. ``spec_digest`` is None if the text does not say what it was resolved from."""
 
     packages: tuple[Package, ...]
     spec_digest: t.Optional[str]
-    # In an order in which they can be built: what another one is built with comes first.
+    # In build order: what another is built with comes first.
     builds: tuple[Build, ...] = ()
 
     @functools.cached_property
     def digest(self) -> str:
-        """Of what is locked, not of how it is written: comments and order do not count."""
+        """The digest of what is locked, however it is written: comments and order do not count."""
         packages = plain(self.packages)
         builds = sorted([build.name, build.version, plain(build.requires)] for build in self.builds)
         return of_data({"packages": packages, "builds": builds} if builds else packages)
@@ -105,7 +105,7 @@ class Lock:
 
     @property
     def all_versions(self) -> dict[str, str]:
-        """The same, and those of what packages are built with: by ``setuptools (to build alpha)``."""
+        """The same and, as ``setuptools (to build alpha)``, build requirements."""
         built = {f"{p.name} (to build {b.name or _OF_ANY})": p.version for b in self.builds for p in b.requires}
         return {**self.versions, **built}
 
@@ -121,13 +121,13 @@ def pin(name: str, version: str) -> str:
 
 
 def without_hashes(requirement: str) -> str:
-    """A requirement as one that is to be compiled, which has none."""
+    """A requirement to compile, which has no hashes."""
     return re.sub(r"\s--hash[= ]\S+", "", requirement)
 
 
 @dataclasses.dataclass(frozen=True)
 class LockText:
-    """The text of a lock, wherever it is kept; read as far as somebody wants to know. ``what`` names it in errors."""
+    """The text of a lock, wherever it is kept, parsed on demand. ``what`` names it in errors."""
 
     text: str
     what: str = "the lock"
@@ -135,27 +135,27 @@ class LockText:
 
     @functools.cached_property
     def digest(self) -> str:
-        """Of the text itself, comments and all: whether two copies are the same."""
+        """The digest of the text itself, comments and all: whether two copies are the same."""
         return of_text(self.text)
 
     @functools.cached_property
     def header(self) -> dict[str, t.Any]:
-        """What the first line says of the lock; empty where it says nothing."""
+        """What the first line says about the lock; empty if nothing."""
         return read_header(self.text)
 
     @property
     def spec_digest(self) -> t.Optional[str]:
-        """Of what it was resolved from."""
+        """The digest of what it was resolved from."""
         return self.header.get("spec")
 
     @functools.cached_property
     def lock(self) -> Lock:
-        """What is locked. Raises UvnasError where the text is no lock."""
+        """What is locked. Raises UvnasError if the text is not a lock."""
         return parse(self.text, what=self.what, hint=self.hint)
 
     @property
     def all_versions(self) -> dict[str, str]:
-        """Version by package, and by what packages are built with; empty where the text is no lock any more."""
+        """See Lock.all_versions; empty if the text is no longer a lock."""
         try:
             return self.lock.all_versions
         except UvnasError:
@@ -163,7 +163,7 @@ class LockText:
 
     @property
     def names(self) -> set[str]:
-        """All packages in it, those included that others are built with."""
+        """All packages in it, build requirements included."""
         try:
             return {*self.lock.versions, *(p.name for build in self.lock.builds for p in build.requires)}
         except UvnasError:
@@ -173,14 +173,14 @@ class LockText:
 def parse(text: str, *, what: str, hint: str = _HINT) -> Lock:
     """Read lock text; ``what`` names it in errors. Raises UvnasError for an entry that is not pinned and hashed.
 
-    Strict, as uv must not read anything into it that is not seen here: an option that is no hash, or a line that only
-    one of the two takes for the continuation of another.
+    Strict, because uv must not find anything in it that goes unseen here: an option other than --hash, or a line that
+    only one of the two takes for the continuation of another.
     """
     problems: list[str] = []
     if len(text.splitlines()) != len(text.split("\n")) - text.endswith("\n") - (not text):
         problems.append("it has characters that end a line for some programs and not for others, such as a form feed")
     if not is_text(text):
-        problems.append("it has a character in it that no file can have")
+        problems.append("it has a character that no file can hold")
     packages = _packages(text, problems)
     builds = _builds(text, problems) if _BUILD in text else ()
     header = read_header(text)
@@ -189,7 +189,8 @@ def parse(text: str, *, what: str, hint: str = _HINT) -> Lock:
     # A lock that was cut short looks like one, of an environment with fewer packages.
     count = len(packages)
     if not problems and header.get("packages", count) != count:
-        problems.append(f"it has {count} packages, and its first line says {str(header['packages'])[:20]}; was it cut?")
+        said = str(header["packages"])[:20]
+        problems.append(f"it has {count} packages, but its first line says {said}; was it truncated?")
     if problems:
         shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise UvnasError(f"{what} is not a lock: {shown}", hint=hint)
@@ -197,7 +198,7 @@ def parse(text: str, *, what: str, hint: str = _HINT) -> Lock:
 
 
 def _packages(text: str, problems: list[str]) -> tuple[Package, ...]:
-    """The packages in a requirements file; what is wrong with it is added to ``problems``."""
+    """The packages in a requirements file; adds what is wrong with it to ``problems``."""
     packages = []
     for entry in entries(text):
         line = logical(entry)
@@ -211,7 +212,7 @@ def _packages(text: str, problems: list[str]) -> tuple[Package, ...]:
             problems.append(f"{scrub(requirement)!r} is not pinned (name==version)")
             continue
         if has_credentials(line):
-            problems.append(f"{scrub(requirement)!r} has credentials in its URL, which would be on the share")
+            problems.append(f"{scrub(requirement)!r} has credentials in its URL, which would end up on the share")
             continue
         if not hashes:
             problems.append(f"{scrub(requirement)!r} has no --hash")
@@ -226,7 +227,7 @@ def _packages(text: str, problems: list[str]) -> tuple[Package, ...]:
 
 
 def _builds(text: str, problems: list[str]) -> tuple[Build, ...]:
-    """What packages are built with, as the comments of a lock have it; what is wrong is added to ``problems``."""
+    """The build requirements in the comments of a lock; adds what is wrong with them to ``problems``."""
     found: dict[str, Build] = {}
     lines = iter(text.replace("\r\n", "\n").split("\n"))
     line = next(lines, None)
@@ -245,22 +246,22 @@ def _builds(text: str, problems: list[str]) -> tuple[Build, ...]:
         name, version = normalize(groups["name"]), groups.get("version", f"@ {groups.get('url')}")
         named = pin(name, version)
         if not what.endswith(":") or not (match or what[:-1] == _OF_ANY) or named in found:
-            problems.append(f"{scrub(head)!r} names no package, or one that it has named before")
+            problems.append(f"{scrub(head)!r} names no package, or the same one again")
             continue
         if has_credentials(what):
-            problems.append(f"{scrub(head)!r} has credentials in its URL, which would be on the share")
+            problems.append(f"{scrub(head)!r} has credentials in its URL, which would end up on the share")
             continue
         requires = _packages("\n".join(inside), problems)
         names = [package.name for package in requires]
         problems += [
-            f"{scrub(head)!r}: it has {each} more than once" for each in sorted(set(names)) if names.count(each) > 1
+            f"{scrub(head)!r}: {each} is there more than once" for each in sorted(set(names)) if names.count(each) > 1
         ]
         found[named] = Build(name, version, requires)
     return tuple(found.values())
 
 
 def read_header(text: str) -> dict[str, t.Any]:
-    """What the first line says of the lock; empty where it says nothing."""
+    """What the first line says about the lock; empty if nothing."""
     first = text.split("\n", 1)[0]
     if not first.startswith(_HEADER):
         return {}
@@ -268,7 +269,7 @@ def read_header(text: str) -> dict[str, t.Any]:
         header = parse_json(first[len(_HEADER) :], "the header")
     except UvnasError:
         return {}
-    # All that it says is text, but for two numbers.
+    # All values are strings, except two numbers.
     pairs = header.items() if isinstance(header, dict) else ()
     return {key: value for key, value in pairs if key in ("format", "packages") or is_text(value)}
 
@@ -295,8 +296,8 @@ def render(
 def entries(text: str) -> t.Iterator[str]:
     """The entries of a requirements file: each with its continuation lines and the comments right below it.
 
-    Only what comes after a line that ends with ``\\`` continues it, for uv too, however it is indented. Comments before
-    the first entry, blank lines and comments at the left margin belong to no entry.
+    As for uv, a line is continued only if it ends with ``\\``, however the next one is indented. Comments before the
+    first entry, blank lines and comments at the left margin belong to no entry.
     """
     entry: list[str] = []
     continued = False
@@ -326,7 +327,7 @@ def _code(line: str) -> str:
 
 
 def changes(before: t.Mapping[str, str], after: t.Mapping[str, str]) -> list[str]:
-    """The way from one set of versions to another, a line per package: what an admin wants to see in a diff."""
+    """What differs between two sets of versions, a line per package: what an admin wants to see in a diff."""
     lines = []
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hashes in requirements, constraints and overrides: they limit those that the lock has for the package.
 
-``uv pip compile`` reads them and forgets them: what it writes has the hashes of all files of the version on the index.
-And it takes hashes over from the lock so far. So the ones that were limited are marked there, not to stay when the
-declaration no longer has them.
+``uv pip compile`` reads them and forgets them: it writes the hashes of all files that the index has of the version. And
+it takes over hashes from the lock so far. So packages whose hashes were limited are marked there, and become free again
+when the declaration no longer has hashes.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _NAMED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?![A-Za-z0-9+.-]*:)")
 _HASH = re.compile(r"\s--hash[= ]\s*(\S+)")
 _LOCKED = re.compile(r"(\s*\\\n)?\s+--hash[= ]\S+")
 
-# By name of a package, or by address for what is named by that alone.
+# By package name, or by address for what only has an address.
 Declared = t.Mapping[str, t.Collection[str]]
 
 
 def declared(sources: Sources, applies: t.Callable[[str], bool] = lambda _marker: True) -> dict[str, set[str]]:
-    """The hashes that are declared, by package, in lines whose marker ``applies``.
+    """The declared hashes, by package, in lines whose marker ``applies``.
 
-    Of several lines of a kind (for several platforms), any will do; what requirements and constraints both name has to
-    be in both; an override is in place of them, here too.
+    Of several lines of a kind (for several platforms), any will do. A hash must be in requirements and constraints
+    alike, if both name the package. An override replaces both, here too.
     """
     found: dict[str, set[str]] = {}
     for files in (sources.requirements, sources.constraints):
@@ -44,7 +44,7 @@ def declared(sources: Sources, applies: t.Callable[[str], bool] = lambda _marker
 
 
 def limited(packages: t.Iterable[Package], hashes: Declared, env: str) -> list[Package]:
-    """``packages`` with the hashes that are declared for them only. Raises UvnasError for one that is left without."""
+    """``packages``, limited to the hashes declared for them. Raises UvnasError for one left without any."""
     kept, problems = [], []
     for package in packages:
         allowed = hashes.get(package.name, hashes.get(package.version[2:]))
@@ -56,19 +56,19 @@ def limited(packages: t.Iterable[Package], hashes: Declared, env: str) -> list[P
             kept.append(_with(package, both))
         else:
             problems.append(
-                f"environment {env}: {package.pin} has none of the hashes that are declared for it "
+                f"environment {env}: {package.pin} has none of the hashes declared for it "
                 f"({_some(allowed)}); the index has {_some(package.hashes)}"
             )
     if problems:
         raise UvnasError(
             "\n".join(problems),
-            hint="Has the index another file than was meant? If not, correct --hash in what is declared.",
+            hint="Does the index have another file than you meant? If not, correct --hash in the declaration.",
         )
     return kept
 
 
 def unlimited(text: str, packages: t.Iterable[Package], hashes: Declared) -> str:
-    """The text of a lock so far, which has ``packages``, without hashes that were limited, or are to be."""
+    """The text of the lock so far, which has ``packages``, without hashes that were or will be limited."""
     for package in packages:
         if _MARK in package.text or package.name in hashes or package.version[2:] in hashes:
             text = text.replace(package.text, _LOCKED.sub("", package.text), 1)
@@ -91,7 +91,7 @@ def _key(line: str) -> str:
 
 
 def _marker(line: str) -> str:
-    """The marker of a requirement; empty for none. An address ends at white space only."""
+    """The marker of a requirement; empty if it has none. Only white space ends an address."""
     requirement = _HASH.sub("", line)
     parts = re.split(r"\s;" if "://" in requirement.partition(";")[0] else ";", requirement, maxsplit=1)
     return parts[1].strip() if len(parts) > 1 else ""

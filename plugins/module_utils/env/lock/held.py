@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What holds a package at its version: why an upgrade that was asked for did not change it.
+"""What holds a package at its version: why an upgrade did not change it.
 
-uv is asked for a newer version, with everything else as it was. Either that can be had, if other packages move, too; or
-uv explains why it cannot. The words of that are looked through for a message, and for nothing else.
+uv is asked for a newer version, with everything else unchanged. Either it finds one by moving other packages too; or it
+explains why it cannot. That explanation is searched for a message, and for nothing else.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from . import markers
 from .file import Lock
 from .resolve import Request, attempt
 
-NOTHING_NEWER = "nothing newer that its declaration lets in"
+NOTHING_NEWER = "nothing newer that its declaration allows"
 _LIMITS = r"(?:[<>=!~]=?=?\s*[0-9][A-Za-z0-9.*+!_-]*)(?:\s*,\s*[<>=!~]=?=?\s*[0-9][A-Za-z0-9.*+!_-]*)*"
-# What ends at a version: all but the lower bounds.
+# Operators with an upper end: all but the lower bounds.
 _ENDS = re.compile(r"<|==|~=|!=")
 _SHOWN = 300
-# What uv begins with, which says no more than that it failed.
+# How uv begins, which says only that it failed.
 _BEGIN = re.compile(r"error: No solution found when resolving dependencies\S*( cause:)? (Because )?")
-# What decides whether a requirement's marker holds.
+# Tells whether a requirement's marker holds.
 Fulfils = t.Callable[[str], bool]
 
 
 def reasons(uv: Uv, request: Request, interpreter: str, before: Lock, after: str) -> list[str]:
-    """What holds each package of ``request`` that is to be upgraded and has not been; one text for each.
+    """What holds each package that ``request`` upgrades but that did not change; one text for each.
 
-    ``before`` is the lock so far, ``after`` the text of the one that was resolved. Where all packages were to be
-    upgraded, and none was, that is one text. Raises nothing that uv says.
+    ``before`` is the lock so far, ``after`` the text of the new one. If all packages were to be upgraded and none was,
+    that is one text. Does not raise what uv reports.
     """
     lock = locks.parse(after, what="the new lock")
     if request.upgrade:
@@ -52,7 +52,7 @@ def reasons(uv: Uv, request: Request, interpreter: str, before: Lock, after: str
 
 
 def _built_with(lock: Lock, package: str) -> dict[str, str]:
-    """The versions of a package that others are built with, by what that is."""
+    """The versions of a package as a build requirement, by what it builds."""
     return {build.pin: each.version for build in lock.builds for each in build.requires if each.name == package}
 
 
@@ -61,7 +61,7 @@ def _reason(uv: Uv, request: Request, interpreter: str, lock: Lock, text: str, p
     if version is None:
         built = _built_with(lock, package)
         versions = ", ".join(f"{version} (to build {pin})" for pin, version in sorted(built.items()))
-        return f"{package} {versions}: nothing newer that the build and build_constraints let in"
+        return f"{package} {versions}: nothing newer that the build and build_constraints allow"
     if version.startswith("@"):
         return f"{package}: held by its address, {version}"
     newer = f">{version.partition('+')[0]}"
@@ -72,17 +72,17 @@ def _reason(uv: Uv, request: Request, interpreter: str, lock: Lock, text: str, p
     except CommandError as error:
         why = explained(error.stderr, request, lock.versions, package, newer, fulfils, offline=uv.index.offline)
         return f"{package} {version}: {why}"
-    except UvnasError as error:  # What uv wrote is no lock: an index without hashes, say.
-        return f"{package} {version}: it is not known what holds it: {error}"
+    except UvnasError as error:  # uv did not write a lock: an index without hashes, say.
+        return f"{package} {version}: cannot tell what holds it: {error}"
     moved = tuple(name for name, at in lock.versions.items() if could.get(name) != at and name != package)
     together = bool(moved) and _helps(uv, request, interpreter, text, lock, (package, *moved))
     return f"{package} {version}: {_along(lock, could, package, together=together)}"
 
 
 def _helps(uv: Uv, request: Request, interpreter: str, text: str, lock: Lock, packages: tuple[str, ...]) -> bool:
-    """Whether the first of ``packages`` is another version once all of them are upgraded.
+    """Whether upgrading all of ``packages`` changes the first of them.
 
-    uv may then take the newest of the others, which may well want the old one of the first.
+    uv may then take the newest of the others, which may well want the old version of the first.
     """
     try:
         asked = dataclasses.replace(request, upgrade_packages=packages)
@@ -93,17 +93,17 @@ def _helps(uv: Uv, request: Request, interpreter: str, text: str, lock: Lock, pa
 
 
 def _along(lock: Lock, could: t.Mapping[str, str], package: str, *, together: bool) -> str:
-    """What would have to move for a newer version to be had; ``together``: whether that is to upgrade all of it."""
+    """What else would have to move for a newer version; ``together``: whether upgrading all of them moves it."""
     target = f"{package} {could.get(package, '')}".strip()
     moved = {name: version for name, version in lock.versions.items() if could.get(name) != version and name != package}
     if not moved and re.search(r"[0-9](a|b|rc|\.dev)[0-9]", target):
-        return f"the newest there is, but for pre-releases such as {target}"
+        return f"the newest there is, except pre-releases such as {target}"
     if not moved:
-        return f"uv prefers it to {target}, which could be had"
+        return f"uv prefers it to {target}, which would fit"
     lines = locks.changes(moved, {name: could[name] for name in moved if name in could})
     holders = ", ".join(f"{name} {version}" for name, version in sorted(moved.items()))
     if not together:
-        return f"held by {holders}; {target} could be had with {', '.join(lines)}, if that were declared"
+        return f"held by {holders}; {target} would fit with {', '.join(lines)}, if you declared that"
     return f"held by {holders}, as locked; {target} comes with {', '.join(lines)}: upgrade them together"
 
 
@@ -117,9 +117,9 @@ def explained(
     *,
     offline: bool = False,
 ) -> str:
-    """What uv 0.13 says of a resolution that failed for want of a version ``newer`` than that of ``package``.
+    """What uv 0.13 says when it finds no version ``newer`` than the locked one of ``package``.
 
-    ``lock`` has the versions that there are. uv writes ranges in its own way, and as they come out of those on offer.
+    ``lock`` has the versions so far. uv writes ranges its own way, derived from the versions on offer.
     """
     said = " ".join(stderr.split())
     name = rf"{re.escape(package)}(?:\[[^\]]*\])?"
@@ -144,29 +144,29 @@ def explained(
     if python is None and re.search(rf"{name}\S* depends? on Python|depend on Python", said):
         python = re.search(rf"does not satisfy Python({_LIMITS})", said)
     if python:
-        return f"held by Python {request.spec.python}; what is newer wants Python{python[1].rstrip('.')}"
+        return f"held by Python {request.spec.python}; newer versions want Python{python[1].rstrip('.')}"
     if f"`{package}` was filtered by `exclude-newer`" in said and request.spec.exclude_newer:
         return f"held by exclude_newer {request.spec.exclude_newer}"
     if re.search(rf"{name}\S* has no wheels with a matching|{name}\S* has no usable wheels", said):
         return "nothing newer has a wheel for this Python and platform"
-    # Versions are listed in ascending order. If the last one is newer, it is there, and cannot be had.
+    # uv lists versions in ascending order. If the last one is newer, it exists, but cannot be used.
     offered = re.search(rf"only (?:the following versions of {name} are available:)?((?: ?{name}{_LIMITS})+)", said)
     newest = re.search(r"[=]=?\s*([^\s=,]+)$", offered[1].rstrip(".,")) if offered else None
     none = re.search(rf"(there is no version|there are no versions) of {name}{re.escape(newer)}(?![0-9.])", said)
     if none or (newest and newest[1].partition("+")[0] == newer[1:]):
-        return "the newest that can be had offline" if offline else "the newest there is"
+        return "the newest available offline" if offline else "the newest there is"
     said = _BEGIN.sub("", said, count=1)
-    return f"uv says of something newer: {said[:_SHOWN]}{'…' * (len(said) > _SHOWN)}"
+    return f"asked for something newer, uv says: {said[:_SHOWN]}{'…' * (len(said) > _SHOWN)}"
 
 
 def _holder(who: str, lock: t.Mapping[str, str]) -> str:
-    """``pandas>=2.2,<=2.2.3 depends on`` as ``pandas 2.2.3``, which is locked."""
+    """``pandas>=2.2,<=2.2.3 depends on`` as ``pandas 2.2.3``, the locked version."""
     name = re.sub(r"[\[<>=!~ ].*", "", who.replace("all versions of ", ""))
     return f"{name} {lock[name]}" if name in lock else re.sub(r" depends? on$", "", who)
 
 
 def declared_in(sources: Sources, package: str, ends: t.Collection[str], fulfils: Fulfils) -> str:
-    """The declaration that lets a package go no further than one of ``ends``, and where it is; empty for none."""
+    """The declaration that stops a package at one of ``ends``, and where it is; empty if there is none."""
     for kind, files in (
         ("overrides", sources.overrides),
         ("requirements", sources.requirements),
@@ -190,7 +190,7 @@ def _applies(line: str, fulfils: Fulfils) -> bool:
 
 
 def _ends(limits: str) -> set[str]:
-    """The versions at which a requirement ends, so that two ways to write one have them in common."""
+    """The versions at which a requirement ends, so that two spellings of it have them in common."""
     found = set()
     for part in re.sub(r"\s", "", limits).split(","):
         operator, version = re.match(r"([<>=!~]*)(.*)", part).groups()  # type: ignore[union-attr]
@@ -205,5 +205,5 @@ def _ends(limits: str) -> set[str]:
 
 
 def _next(numbers: t.Sequence[str]) -> str:
-    """The version after all that begin with ``numbers``; empty where that is nonsense."""
+    """The version after all that begin with ``numbers``; empty if that is nonsense."""
     return ".".join([*numbers[:-1], str(int(numbers[-1]) + 1)]) if numbers and numbers[-1].isdigit() else ""

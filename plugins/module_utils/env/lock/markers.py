@@ -1,11 +1,11 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Environment markers (PEP 508, and those of PEP 751), decided as far as what is known of an interpreter goes.
+"""Environment markers (PEP 508, and those of PEP 751), decided as far as an interpreter is known.
 
-On the builder all is known. On the controller it is what an inventory says: CPython on Linux, of a version or of a
-series of them. So a variable may have several possible values, and a marker is decided where all of them agree. What is
-left can be written as a marker again.
+On the builder everything is known. On the controller it is what an inventory says: CPython on Linux, of a version or a
+series. So a variable may have several possible values, and a marker is decided if all of them agree. What is left can
+be written as a marker again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ...errors import UvnasError
 from ...host.process import Runner, check
 from ...uv.wheel import normalize
 
-# The possible values of each variable that is known; of extras and dependency_groups, which are sets, the one there is.
+# The possible values of each known variable; of extras and dependency_groups, which are sets, the one value.
 Values = t.Mapping[str, t.Collection[str]]
 
 _SETS = ("extras", "dependency_groups")
@@ -29,7 +29,7 @@ _VARIABLES = (
     *_SETS, *_VERSIONS, "os_name", "sys_platform", "platform_machine", "platform_python_implementation",
     "platform_release", "platform_system", "platform_version", "implementation_name", "extra",
 )  # fmt: skip
-# As PEP 345 had them.
+# The names of PEP 345.
 _OLD_NAMES = {
     "os.name": "os_name",
     "platform.machine": "platform_machine",
@@ -50,13 +50,13 @@ _VERSION = re.compile(
     re.IGNORECASE,
 )
 _SPECIFIER = re.compile(r"\s*(===|==|!=|<=|>=|~=|<|>)\s*([^\s,]+)\s*\Z")
-# More than any series of CPython has ever had.
+# More patch releases than any series of CPython ever had.
 _PATCHES = 60
-# Nobody writes so many parentheses, and each takes its part of the stack.
+# Nobody nests this deep, and each level takes its part of the stack.
 _DEEPEST = 100
-# So much of a text is told.
+# How much of a text an error shows.
 _SHOWN = 300
-# What the interpreter says of itself, as PEP 508 has it.
+# What the interpreter says about itself, in the terms of PEP 508.
 _ASK = """\
 import json, os, platform, sys
 print(json.dumps({
@@ -77,12 +77,12 @@ print(json.dumps({
 
 @dataclasses.dataclass(frozen=True)
 class Compared:
-    """``left op right``. Texts are as they are; a variable is one of ``_VARIABLES``."""
+    """``left op right``, unquoted; a variable is one of ``_VARIABLES``."""
 
     left: str
     op: str
     right: str
-    # Whether the variable is the one on the left.
+    # Whether the variable is on the left.
     variable_first: bool
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ class Compared:
 
 @dataclasses.dataclass(frozen=True)
 class Joined:
-    """Several markers, with ``and`` or ``or``: without any, what always holds or never does."""
+    """Several markers joined by ``and`` or ``or``; without any, what always holds or never does."""
 
     op: str
     parts: tuple[Marker, ...] = ()
@@ -107,7 +107,7 @@ ALWAYS, NEVER = Joined("and"), Joined("or")
 
 
 def parse(text: str) -> Marker:
-    """A marker as written. Raises UvnasError for a text that is none."""
+    """The marker in ``text``. Raises UvnasError if it is not one."""
     tokens, position = [], 0
     if text.count("(") > _DEEPEST:
         raise _wrong(text)
@@ -126,12 +126,12 @@ def parse(text: str) -> Marker:
 
 
 def of_specifiers(text: str, what: str) -> Marker:
-    """``requires-python`` as a marker. Raises UvnasError, which begins with ``what``: who is for that."""
+    """``requires-python`` as a marker. Raises UvnasError, which begins with ``what``: whose it is."""
     parts = []
     for specifier in filter(str.strip, text.split(",")):
         match = _SPECIFIER.match(specifier)
         if match is None or not _VERSION.match(match[2][:-2] if match[2].endswith(".*") else match[2]):
-            raise UvnasError(f"{what} for Python {text!r} (requires-python), which is no list of versions")
+            raise UvnasError(f"{what} for Python {text!r} (requires-python), which is not a list of versions")
         parts.append(Compared("python_full_version", match[1], match[2], variable_first=True))
     return Joined("and", tuple(parts)) if parts else ALWAYS
 
@@ -151,7 +151,7 @@ def simplified(marker: Marker, values: Values) -> Marker:
 
 
 def holds(text: str, values: Values) -> t.Optional[bool]:
-    """Whether a marker holds; None where that depends on more than is known. An empty one holds. Raises UvnasError."""
+    """Whether a marker holds (as an empty one does); None if that depends on what is unknown. Raises UvnasError."""
     left = simplified(parse(text), values) if text.strip() else ALWAYS
     return None if left not in (ALWAYS, NEVER) else left == ALWAYS
 
@@ -173,14 +173,14 @@ def declared(python: str) -> Values:
 
 
 def ask(runner: Runner, interpreter: str) -> Values:
-    """What the executable ``interpreter`` says of itself. Raises CommandError."""
+    """What the executable ``interpreter`` says about itself. Raises CommandError."""
     command = [interpreter, "-I", "-S", "-B", "-c", _ASK]
     done = check(runner.run(command, variables={"LC_ALL": "C"}), command[:1], f"cannot run {interpreter}")
     return {**{name: (value,) for name, value in json.loads(done.stdout).items()}, "extra": ("",)}
 
 
 class Interpreter:
-    """An interpreter that is asked what it is when somebody wants to know."""
+    """An interpreter, asked about itself on demand."""
 
     def __init__(self, runner: Runner, executable: str) -> None:
         self._runner, self._executable = runner, executable
@@ -190,7 +190,7 @@ class Interpreter:
         return ask(self._runner, self._executable)
 
     def fulfils(self, marker: str) -> bool:
-        """Whether a marker holds for it. Raises UvnasError for one that it knows nothing of, as of extras."""
+        """Whether a marker holds for it. Raises UvnasError for one that depends on more, such as extras."""
         if not marker:
             return True
         found = holds(marker, self._values)
@@ -200,7 +200,7 @@ class Interpreter:
 
 
 class _Reader:
-    """What is left of a marker to read."""
+    """The part of a marker that is not read yet."""
 
     def __init__(self, text: str, tokens: list[tuple[str, str]]) -> None:
         self.text, self.tokens = text, tokens
@@ -240,7 +240,7 @@ class _Reader:
 
 
 def _wrong(text: str) -> UvnasError:
-    return UvnasError(f"{text if len(text) <= _SHOWN else f'{text[: _SHOWN - 3]}...'!r} is no environment marker")
+    return UvnasError(f"{text if len(text) <= _SHOWN else f'{text[: _SHOWN - 3]}...'!r} is not an environment marker")
 
 
 def _quoted(text: str) -> str:
@@ -269,15 +269,15 @@ def _true(left: str, right: str, op: str, variable: str) -> bool:
         try:
             return _version_true(left, right, op)
         except ValueError:
-            pass  # Then they are texts.
+            pass  # Then they compare as strings.
     if op in ("<", "<=", ">", ">=", "~="):
-        # As packaging does by now: of texts only whether they are the same has a meaning.
+        # As packaging does now: strings can only be equal.
         return op in ("<=", ">=") and left == right
     return (left != right) if op == "!=" else (left == right)
 
 
 def _version_true(left: str, right: str, op: str) -> bool:
-    """Whether two versions compare so, as PEP 440 says. Raises ValueError where one is no version."""
+    """Whether two versions compare so, by PEP 440. Raises ValueError if one is not a version."""
     if op == "===":
         return left == right
     if right.endswith(".*"):

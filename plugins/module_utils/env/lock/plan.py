@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What to do about the locks of a share: which of them stay, which are copied, which are to be resolved."""
+"""What to do about the locks of a share: which to keep, which to copy, which to resolve."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RESOLVE = "resolve"
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """A lock in uvnas_lock_dir on the controller. ``text`` is None as long as nobody needs it."""
+    """A lock in uvnas_lock_dir on the controller. ``text`` is None until somebody needs it."""
 
     text_digest: str
     spec_digest: t.Optional[str]
@@ -36,10 +36,10 @@ class Kept:
 
     @classmethod
     def from_dict(cls, data: t.Mapping[str, t.Any], env: str) -> Kept:
-        """The lock that as_dict() described. Raises SpecError where it cannot have."""
+        """The lock that as_dict() described. Raises SpecError if it cannot have been one."""
         digest, spec, text = (data.get(key) for key in ("text_digest", "spec_digest", "text"))
         if not (is_text(digest) and all(value is None or is_text(value) for value in (spec, text))):
-            raise SpecError(f"inputs: what they say of the lock of {env} is damaged")
+            raise SpecError(f"inputs: the lock of {env} is damaged")
         what = f"environment {env}: its lock in uvnas_lock_dir"
         return cls(str(digest), spec, None if text is None else LockText(text, what))
 
@@ -50,12 +50,12 @@ class Kept:
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What the controller knows of one environment. ``sources`` is None as long as nobody needs them."""
+    """What the controller knows about one environment. ``sources`` is None until somebody needs them."""
 
     spec_digest: str
     sources: t.Optional[Sources] = None
     kept: t.Optional[Kept] = None
-    # Whether the controller wants the text of the lock in any case, having no copy of it.
+    # Whether the controller wants the text of the lock even if it stays, having no copy of it.
     want_text: bool = False
 
     def keeping(self, text: t.Optional[LockText], *, keeps: bool) -> Input:
@@ -64,10 +64,10 @@ class Input:
 
     @classmethod
     def from_dict(cls, data: t.Mapping[str, t.Any], env: str) -> Input:
-        """The input that as_dict() described. Raises SpecError where it cannot have."""
+        """The input that as_dict() described. Raises SpecError if it cannot have been one."""
         digest, sources, kept = (data.get(key) for key in ("spec_digest", "sources", "kept"))
         if not (is_text(digest) and isinstance(sources or {}, dict) and isinstance(kept or {}, dict)):
-            raise SpecError(f"inputs: what they say of {env} is damaged")
+            raise SpecError(f"inputs: those of {env} are damaged")
         return cls(
             str(digest),
             Sources.from_dict(sources) if sources else None,
@@ -76,7 +76,7 @@ class Input:
         )
 
     def as_dict(self, *, with_texts: bool) -> dict[str, t.Any]:
-        """As plain data for the builder, which needs no texts as long as it does not ask for them."""
+        """As plain data for the builder, which needs no texts until it asks for them."""
         return {
             "spec_digest": self.spec_digest,
             "sources": self.sources.as_dict() if self.sources is not None and with_texts else None,
@@ -86,36 +86,36 @@ class Input:
 
 
 def inputs_from_params(params: t.Mapping[str, t.Any], specs: t.Iterable[EnvironmentSpec]) -> dict[str, Input]:
-    """From the value of a module's ``inputs`` option, what the controller knows of ``specs``. Raises SpecError."""
+    """What the controller knows about ``specs``, from a module's ``inputs`` option. Raises SpecError."""
     found = {}
     for spec in specs:
         given = params.get(spec.name)
         if not isinstance(given, dict):
-            raise SpecError(f"inputs: they say nothing of environment {spec.name}")
+            raise SpecError(f"inputs: environment {spec.name} is missing")
         found[spec.name] = Input.from_dict(given, spec.name)
     return found
 
 
 @dataclasses.dataclass(frozen=True)
 class Upgrade:
-    """What shall be resolved anew: environments by name (or ``all``), packages by name, or both (both together:
-    these packages in these environments)."""
+    """What to resolve anew: environments by name (or ``all``), packages by name, or both (then these packages in these
+    environments)."""
 
     environments: frozenset[str] = frozenset()
     packages: frozenset[str] = frozenset()
 
     @staticmethod
     def can(spec: EnvironmentSpec) -> bool:
-        """Whether an environment can be upgraded from here: not where its project, or who wrote its lock, does so."""
+        """Whether an environment can be upgraded from here, and not only in its project or its ready-made lock."""
         return spec.requirements is not None or bool(spec.requirements_files)
 
-    def means(self, spec: EnvironmentSpec) -> bool:
+    def names(self, spec: EnvironmentSpec) -> bool:
         """Whether an environment is named; with packages, no name at all means every environment."""
         return bool({spec.name, "all"} & self.environments or (self.packages and not self.environments))
 
     def of(self, spec: EnvironmentSpec, on_share: t.Optional[LockText]) -> tuple[bool, tuple[str, ...]]:
         """For one environment: whether to upgrade everything in it, and which single packages."""
-        if not (self.can(spec) and self.means(spec)):
+        if not (self.can(spec) and self.names(spec)):
             return False, ()
         if not self.packages:
             return True, ()
@@ -125,7 +125,7 @@ class Upgrade:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """What is to be done for the lock of one environment, given its text on the share."""
+    """What to do about the lock of one environment, given its text on the share."""
 
     spec: EnvironmentSpec
     given: Input
@@ -133,23 +133,23 @@ class Step:
     action: str
     upgrade: bool = False
     upgrade_packages: tuple[str, ...] = ()
-    # The lock of the same environment on an earlier share, where it is one for what is declared now.
+    # The lock of the same environment on an earlier share, if it is for the current declaration.
     earlier: t.Optional[LockText] = None
-    # What was resolved before, there, if a check has to resolve here what a run would copy.
+    # The lock so far on that share, if a check has to resolve here what a run would copy.
     earlier_prior: t.Optional[LockText] = None
-    # Why nothing can be done: the lock on the share is there, and cannot be read.
+    # Why nothing can be done: the lock on the share exists but cannot be read.
     obstacle: t.Optional[UvnasError] = None
 
     @property
     def lacks(self) -> bool:
-        """Whether it cannot be done without a text that the controller has not sent yet."""
+        """Whether it needs a text that the controller has not sent yet."""
         if self.action == COPY:
             return self.copied is None
         return self.action == RESOLVE and self.given.sources is None
 
     @property
     def copied(self) -> t.Optional[LockText]:
-        """What is to be the lock here if the action is COPY: the controller's, or that of an earlier share."""
+        """What becomes the lock here if the action is COPY: the controller's, or that of an earlier share."""
         return self.given.kept.text if self.given.kept is not None and not self.upgrades else self.earlier
 
     @property
@@ -172,10 +172,10 @@ def plan(
     *,
     check_mode: bool = False,
 ) -> list[Step]:
-    """What is to be done, one step per environment. A converged lock costs one open, read and close per share.
+    """What to do, one step per environment. A converged lock costs one open, read and close per share.
 
-    In a check, earlier shares have not been upgraded before this one. So what is to be upgraded is resolved here, from
-    what there is there, and comes to the same.
+    In a check, earlier shares have not been upgraded before this one. So upgrades are resolved here, from the locks on
+    the earlier share, which comes to the same.
     """
     steps = []
     for spec in specs:
@@ -195,21 +195,21 @@ def plan(
 
 
 def needs(steps: t.Iterable[Step]) -> list[str]:
-    """The environments whose texts the controller has to send before the plan can be done."""
+    """The environments whose texts the controller must send before the plan can be done."""
     return [step.spec.name for step in steps if step.lacks]
 
 
 def digests(steps: t.Iterable[Step]) -> t.Optional[dict[str, str]]:
-    """The digests of the locks by environment; None where one is not up to date, or its text is wanted."""
+    """The digests of the locks by environment; None if one is not up to date, or its text is wanted."""
     found = {}
     for step in steps:
         if step.action != KEEP or step.given.want_text or step.on_share is None:
             return None
         try:
-            # Not by way of its ``lock``, which would be kept: a hundred of them, and nobody asks for anything else.
+            # Not by its ``lock``, which would be kept: a hundred of them, and nobody asks for anything else.
             found[step.spec.name] = parse(step.on_share.text, what=step.on_share.what).digest
         except UvnasError:
-            return None  # Locking tells what is wrong with it.
+            return None  # Locking reports what is wrong with it.
     return found
 
 
@@ -219,12 +219,12 @@ def read(layout: Layout, env: str) -> t.Optional[LockText]:
     content = files.read_bytes(path)
     if content is None:
         return None
-    hint = f"Was {path} edited? Put it right, or remove it: the next run makes it anew."
+    hint = f"Was {path} edited? Fix it, or remove it: the next run recreates it."
     return LockText(content.decode(errors="replace"), f"environment {env}: its lock", hint)
 
 
 def _earlier(shares: t.Sequence[Share], spec: EnvironmentSpec, given: Input) -> t.Optional[LockText]:
-    """The lock on the first of ``shares`` that the environment is declared for, if it is one for what is declared."""
+    """The environment's lock on the first of ``shares`` it is declared for, if it is for the current declaration."""
     share = next((share for share in shares if spec.on_share(share.name)), None)
     if share is None:
         return None
@@ -233,7 +233,7 @@ def _earlier(shares: t.Sequence[Share], spec: EnvironmentSpec, given: Input) -> 
         if text is None or text.spec_digest != given.spec_digest:
             return None
         _lock = text.lock
-    except (OSError, UvnasError):  # That NAS has a problem, or somebody edited it. This one need not have it too.
+    except (OSError, UvnasError):  # Trouble on that NAS, or an edited lock, must not spread here.
         return None
     return text
 
@@ -244,8 +244,8 @@ def decide(
     """KEEP, COPY or RESOLVE.
 
     A lock on the controller wins over those on shares, that of an earlier share over the one here, so that an
-    environment is the same on all shares. None is resolved again unless what it was resolved from has changed, or it
-    is to be upgraded; which an earlier share's has been, if it was to be.
+    environment is the same on all shares. A lock is resolved again only if what it was resolved from has changed, or
+    for an upgrade; that of an earlier share has been upgraded already.
     """
     if given.kept is not None and given.kept.spec_digest == given.spec_digest and not upgrades:
         same = on_share is not None and on_share.digest == given.kept.text_digest

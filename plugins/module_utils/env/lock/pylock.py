@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``pylock.toml`` (PEP 751, and PyPA's specification of it), as a lock in requirements format.
+"""``pylock.toml`` (PEP 751, and PyPA's specification of it) as a lock in requirements format.
 
-What depends on extras and groups is decided here, and what depends on the interpreter as far as the inventory says
-which one that is. The rest is left to the builder: as markers, and as conditions.
+Extras and groups are decided here, and what depends on the interpreter as far as the inventory says which one it is.
+The rest is left to the builder: as markers, and as conditions.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def from_pylock(
     extras: t.Sequence[str] = (),
     groups: t.Sequence[str] = (),
 ) -> tuple[str, tuple[Condition, ...]]:
-    """The requirements-format text of a ``pylock.toml``, given as parsed TOML, and what the interpreter has to fulfil.
+    """The requirements-format text of a ``pylock.toml``, given as parsed TOML, and what the interpreter must fulfil.
 
     Packages from an index become pins with all the hashes that the file has for them; an archive becomes a direct
-    reference. Without ``groups`` they are the file's default ones. Raises UvnasError for what cannot be hashed:
-    directories and version control; and where it is not for ``python``.
+    reference. Without ``groups``, the file's default ones count. Raises UvnasError for what cannot be hashed
+    (directories and version control), and if the file is not for ``python``.
     """
     if str(data.get("lock-version", "")).split(".", maxsplit=1)[0] != "1":
         raise UvnasError(f"{what} is not a pylock.toml of version 1")
@@ -64,7 +64,7 @@ def from_pylock(
         raise SpecError(
             f"{what}: none of its {len(packages)} packages is meant for Python {python} on Linux with "
             f"{' and '.join(wanted)}",
-            hint="`requirements: []` is an environment without packages.",
+            hint="For an environment without packages, declare `requirements: []`.",
         )
     return "".join(f"{line}\n" for line in lines), tuple(conditions)
 
@@ -72,7 +72,7 @@ def from_pylock(
 def _chosen(
     data: t.Mapping[str, t.Any], what: str, extras: t.Sequence[str], groups: t.Sequence[str]
 ) -> dict[str, t.Collection[str]]:
-    """What a marker of the file finds in ``extras`` and ``dependency_groups``. Raises SpecError for unknown names."""
+    """The ``extras`` and ``dependency_groups`` that the file's markers see. Raises SpecError for unknown names."""
     default = _texts(data, "default-groups", what)
     known = {"extra": _texts(data, "extras", what), "group": [*_texts(data, "dependency-groups", what), *default]}
     for kind, names in (("extra", extras), ("group", groups)):
@@ -81,7 +81,7 @@ def _chosen(
 
 
 def _environments(data: t.Mapping[str, t.Any], what: str, python: str) -> list[Condition]:
-    """What the interpreter has to be for the file. Raises SpecError where it cannot."""
+    """What the file demands of the interpreter. Raises SpecError if it cannot be met."""
     given = _texts(data, "environments", what)
     if not given:
         return []
@@ -97,8 +97,8 @@ def _line(package: t.Mapping[str, t.Any], name: str, when: str, what: str) -> st
     """A package as an entry of a lock. Raises UvnasError."""
     kinds = [kind for kind in _KINDS if kind in package]
     if kinds[:1] in (["directory"], ["vcs"]):
-        hint = _OWN_HINT if kinds[0] == "directory" else _HINT
-        raise UvnasError(f"{what}: package {name} comes from a {kinds[0]}, which has no hash", hint=hint)
+        where, hint = ("a directory", _OWN_HINT) if kinds[0] == "directory" else ("version control", _HINT)
+        raise UvnasError(f"{what}: package {name} comes from {where}, which has no hash", hint=hint)
     if len(kinds) > 1 and kinds != ["wheels", "sdist"]:
         raise UvnasError(f"{what}: package {name} has several sources: {', '.join(kinds)}")
     files = [*_tables(package, "wheels", what), *_table(package, "sdist", what)]
@@ -124,7 +124,7 @@ def _line(package: t.Mapping[str, t.Any], name: str, when: str, what: str) -> st
 
 
 def _version_of_wheel(files: t.Iterable[t.Mapping[str, t.Any]]) -> t.Optional[str]:
-    """The version in the name of a wheel, for a package without one; None where there is no wheel."""
+    """The version in a wheel's file name, for a package without one; None if there is no wheel."""
     names = (str(file.get(key, "")).rpartition("/")[2] for file in files for key in ("name", "url", "path"))
     found = (re.match(r"[^-]+-([^-]+)-.+\.whl\Z", name) for name in names)
     return next((match[1] for match in found if match), None)
@@ -132,7 +132,7 @@ def _version_of_wheel(files: t.Iterable[t.Mapping[str, t.Any]]) -> t.Optional[st
 
 def _marker(text: t.Any, what: str) -> markers.Marker:
     if not isinstance(text, str):
-        raise UvnasError(f"{what}: its marker is no text")
+        raise UvnasError(f"{what}: its marker is not a string")
     try:
         return markers.parse(text) if text.strip() else markers.ALWAYS
     except UvnasError as error:
@@ -140,29 +140,29 @@ def _marker(text: t.Any, what: str) -> markers.Marker:
 
 
 def _text(data: t.Mapping[str, t.Any], key: str, what: str) -> str:
-    """The text under ``key``; empty where it is missing. Raises UvnasError where it is something else."""
+    """The string under ``key``; empty if it is missing. Raises UvnasError for anything else."""
     found = data.get(key, "")
     if not isinstance(found, str):
-        raise UvnasError(f"{what}: {key} is no text")
+        raise UvnasError(f"{what}: {key} is not a string")
     return found
 
 
 def _texts(data: t.Mapping[str, t.Any], key: str, what: str) -> list[str]:
-    """The texts in a list under ``key``; none where it is missing. Raises UvnasError where it is something else."""
+    """The strings in a list under ``key``; empty if it is missing. Raises UvnasError for anything else."""
     found = data.get(key, [])
     if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
-        raise UvnasError(f"{what}: {key} is no list of texts")
+        raise UvnasError(f"{what}: {key} is not a list of strings")
     return found
 
 
 def _tables(data: t.Mapping[str, t.Any], key: str, what: str) -> list[dict[str, t.Any]]:
-    """The tables in a list under ``key``; none where it is missing. Raises UvnasError where it is something else."""
+    """The tables in a list under ``key``; empty if it is missing. Raises UvnasError for anything else."""
     found = data.get(key, [])
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise UvnasError(f"{what}: {key} is no list of tables")
+        raise UvnasError(f"{what}: {key} is not a list of tables")
     return found
 
 
 def _table(data: t.Mapping[str, t.Any], key: str, what: str) -> list[dict[str, t.Any]]:
-    """The table under ``key``; none where it is missing. Raises UvnasError where it is something else."""
+    """The table under ``key``; empty if it is missing. Raises UvnasError for anything else."""
     return _tables({key: [data[key]]}, key, what) if key in data else []

@@ -28,7 +28,7 @@ _SEED = (("seed.in", "pip\n"),)
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A lock that is to be resolved."""
+    """A lock to resolve."""
 
     spec: EnvironmentSpec
     spec_digest: str
@@ -82,7 +82,7 @@ def resolve(uv: Uv, request: Request, interpreter: str, prior: t.Optional[str]) 
 
 
 def attempt(uv: Uv, request: Request, interpreter: str, prior: str, constraint: str) -> str:
-    """What uv would resolve with a ``constraint`` more, as it writes it. Raises CommandError with its explanation."""
+    """What uv would resolve with one more ``constraint``, as it writes it. Raises CommandError with its explanation."""
     sources = request.sources
     more = (*sources.constraints, ("newer.in", f"{constraint}\n"))
     seed = _SEED if request.spec.seed else ()
@@ -93,7 +93,7 @@ def attempt(uv: Uv, request: Request, interpreter: str, prior: str, constraint: 
 
 
 def _finder(uv: Uv, request: Request, interpreter: str, scratch: str, prior: t.Optional[str]) -> Finder:
-    """What finds out what packages are built with."""
+    """Finds what packages are built with."""
     directory = os.path.join(scratch, "builds")
     os.mkdir(directory)
     before = None
@@ -113,7 +113,7 @@ def _compile(
     prior: t.Optional[str],
     sources: Sources,
 ) -> str:
-    """``uv pip compile`` of requirements; empty text for no requirements at all."""
+    """``uv pip compile`` of requirements; empty text if there are none."""
     spec = request.spec
     if not any(significant_lines(text) for _name, text in sources.requirements):
         return ""
@@ -147,18 +147,18 @@ def _compile(
 
 
 def _check_conditions(spec: EnvironmentSpec, sources: Sources, interpreter: markers.Interpreter) -> None:
-    """Raise UvnasError where the interpreter is none that its lock, made by others, is for."""
+    """Raise UvnasError if its lock, made by others, is not for the interpreter."""
     problems = [
         problem
         for problem, when, must in sources.conditions
         if interpreter.fulfils(when) and not interpreter.fulfils(must)
     ]
     if problems:
-        raise UvnasError(f"environment {spec.name}: its Python is another one: {'; '.join(problems)}")
+        raise UvnasError(f"environment {spec.name}: its Python does not fit: {'; '.join(problems)}")
 
 
 def _may_apply(interpreter: markers.Interpreter, marker: str) -> bool:
-    """Whether a line with this marker counts for the interpreter: with one that only uv understands, it does."""
+    """Whether a line with this marker counts for the interpreter. If only uv understands the marker, it does."""
     try:
         return interpreter.fulfils(marker)
     except UvnasError:
@@ -168,7 +168,7 @@ def _may_apply(interpreter: markers.Interpreter, marker: str) -> bool:
 def _applying(
     spec: EnvironmentSpec, packages: t.Sequence[locks.Package], interpreter: markers.Interpreter
 ) -> list[locks.Package]:
-    """Those of ``packages`` that are meant for the interpreter. Raises UvnasError where none is, or one twice."""
+    """The ``packages`` that are for the interpreter. Raises UvnasError if none is, or one twice."""
     try:
         kept = [without_marker(package) for package in packages if interpreter.fulfils(package.marker)]
     except UvnasError as error:
@@ -177,7 +177,7 @@ def _applying(
         raise UvnasError(
             f"environment {spec.name}: none of the {len(packages)} packages of its lock is meant for its Python on "
             "this platform",
-            hint="`requirements: []` is an environment without packages.",
+            hint="For an environment without packages, declare `requirements: []`.",
         )
     versions: dict[str, str] = {}
     for package in kept:
@@ -190,7 +190,7 @@ def _applying(
 
 
 def _write_all(scratch: str, files: t.Sequence[tuple[str, str]]) -> list[str]:
-    """Write ``files`` below ``scratch``; their names there, which are what uv's annotations and errors say."""
+    """Write ``files`` below ``scratch``; their names there, which appear in uv's annotations and errors."""
     names = []
     for position, (name, text) in enumerate(files):
         base = os.path.basename(name)
@@ -207,10 +207,10 @@ def _write(path: str, text: str) -> None:
 
 
 def for_platform(text: str, *, python: str, glibc: t.Optional[str]) -> str:
-    """A lock so far, as the start of one for this platform: without hashes, if it is for another one.
+    """The lock so far, to start one for this platform from: without hashes, if it is for another one.
 
-    Where an index does not list hashes, uv knows those of the files that it chose, and keeps them with the versions.
-    For another platform it may choose other files of the same versions.
+    Where an index lists no hashes, uv knows those of the files that it chose, and keeps them with the versions. For
+    another platform it may choose other files of the same versions.
     """
     header = locks.read_header(text)
     if not header or (header.get("python"), header.get("glibc")) == (python, glibc):

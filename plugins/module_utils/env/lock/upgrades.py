@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which locks have the packages that somebody wants to upgrade. A share knows its own, see plugin_utils/upgrades.py."""
+"""Which locks have the packages that somebody wants to upgrade. For all shares together: plugin_utils/upgrades.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...uv.wheel import normalize
 from ..spec import EnvironmentSpec
 from .plan import Step, Upgrade
 
-# How many names to offer in the place of one that no lock has.
+# How many names to suggest for one that no lock has.
 _OFFERED = 1
 # The name that a requirement begins with.
 _NAME = re.compile(r"\s*([A-Za-z0-9._-]*)")
@@ -22,9 +22,9 @@ _NAME = re.compile(r"\s*([A-Za-z0-9._-]*)")
 def found(
     upgrade: Upgrade, steps: t.Sequence[Step], after: t.Optional[t.Mapping[str, t.Optional[set[str]]]] = None
 ) -> dict[str, dict[str, list[str]]]:
-    """Of each package of ``upgrade``, as it is named there, the environments whose lock has it, by what that means.
+    """For each package of ``upgrade``, as named there, the environments whose lock has it, by what that means.
 
-    ``after`` is what locks will have, by environment; None for one whose lock is not known.
+    ``after`` is what locks will have, by environment; None for a lock that is unknown.
     """
     names: dict[str, t.Optional[set[str]]] = {}
     for step in steps if upgrade.packages else ():
@@ -46,7 +46,7 @@ def _found(
         if known is None:
             answer["unknown"].append(spec.name)
         elif wanted in known:
-            what = "others" if not upgrade.means(spec) else "environments" if upgrade.can(spec) else "fixed"
+            what = "others" if not upgrade.names(spec) else "environments" if upgrade.can(spec) else "fixed"
             answer[what].append(spec.name)
     if not answer["environments"]:
         begin = _NAME.match(package)

@@ -182,14 +182,14 @@ def test_what_a_play_is_given_needs_what_it_names_only(site: Site) -> None:
         ("/etc/{{ where }}", {"where": "x"}, "uvnas_profile_dir: 'where' is undefined. "),
         ("/etc/{{ hostvars['node001']['inventory_hostname'] }}", {}, "uvnas_profile_dir: 'hostvars' is undefined. "),
         # Rendered with what the inventory has, it would be wrong; with what the play of the first host has, for others.
-        ("/etc/{{ where | default('y') }}", {"where": "x"}, "uvnas_profile_dir is another one with what its play "),
+        ("/etc/{{ where | default('y') }}", {"where": "x"}, "uvnas_profile_dir has another value with its play's "),
     ],
 )
 def test_what_the_inventory_does_not_know(value: str, of_play: Host, error: str, site: Site) -> None:
     site.write({"uvnas_shares": SHARES, "uvnas_profile_dir": value}, {**SAME, "node001": {"uvnas_profile_dir": "/etc"}})
     _result, (said,) = site.run([*SAME], of_play=of_play)
     assert error in said
-    assert said.endswith("Give what it needs with -e, or in the inventory.")
+    assert said.endswith("Set what it needs with -e, or in the inventory.")
 
 
 def test_what_only_another_host_has_and_cannot_be_rendered(site: Site) -> None:
@@ -198,8 +198,8 @@ def test_what_only_another_host_has_and_cannot_be_rendered(site: Site) -> None:
     assert said == "node001: uvnas_profile_dir: 'nobody_said' is undefined"
 
 
-def test_nobody_has_looked() -> None:
-    with pytest.raises(Exception, match="--start-at-task and --skip-tags always leave that out"):
+def test_a_declaration_that_was_not_checked() -> None:
+    with pytest.raises(Exception, match="--start-at-task and --skip-tags always skip that"):
         todo({}, "node1")
 
 
@@ -211,17 +211,17 @@ def test_nobody_has_looked() -> None:
     [
         (
             {"uvnas_user_chache": "private"},
-            "uvnas_user_chache is no variable of uvnas.cluster; did you mean uvnas_user_cache?",
+            "uvnas_user_chache is not a variable of uvnas.cluster; did you mean uvnas_user_cache?",
         ),
-        ({"uvnas_my_nas": "/mnt"}, "uvnas_my_nas is no variable of uvnas.cluster; call one of your own without uvnas_"),
+        ({"uvnas_my_nas": "/mnt"}, "uvnas_my_nas is not a variable of uvnas.cluster; name your own without uvnas_"),
         (
             {"uvnas_index": {"defualt": "https://x.example.org"}},
             "uvnas_index: unknown key defualt; did you mean default?",
         ),
         ({"uvnas_shares": [{**SHARES[0], "ownr": "uv"}]}, "share nas_a: unknown key ownr; did you mean owner?"),
         ({"uvnas_shares": [{"name": "nas_a", "builder": "dev1"}]}, "share nas_a: root is missing"),
-        ({"uvnas_shares": {"nas_a": "/mnt"}}, "uvnas_shares must be a list of dictionaries, and is {'nas_a': '/mnt'}"),
-        ({"uvnas_shares": ["nas_a"]}, "share number 1 must be a dictionary with keys such as name, and is 'nas_a'"),
+        ({"uvnas_shares": {"nas_a": "/mnt"}}, "uvnas_shares must be a list of dictionaries, not {'nas_a': '/mnt'}"),
+        ({"uvnas_shares": ["nas_a"]}, "share number 1 must be a dictionary with keys such as name, not 'nas_a'"),
         ({"uvnas_shares": [{**SHARES[0], "mode": 493}]}, "share nas_a: '493' is not a mode"),
         (
             {"uvnas_envs": [{"name": "x", "state": "absent", "nmae": "x"}]},
@@ -230,16 +230,16 @@ def test_nobody_has_looked() -> None:
         ({"uvnas_envs": [{**ENVS[0], "python": 3.1}]}, f"environment train: python {NUMBER}"),
         (
             {"uvnas_envs": [{**ENVS[0], "requirements": "numpy>=2,<3"}]},
-            "environment train: requirements must be a list, and is 'numpy>=2,<3'",
+            "environment train: requirements must be a list, not 'numpy>=2,<3'",
         ),
         (
             {"uvnas_envs": [{**ENVS[0], "shares": ["nas_z"]}]},
             "environment train: no share is called nas_z; there are nas_a, nas_b",
         ),
-        ({"uvnas_shares": [{**SHARES[0], "a\rb": 1}]}, "share nas_a: unknown key 'a\\rb'; there are"),
+        ({"uvnas_shares": [{**SHARES[0], "a\rb": 1}]}, "share nas_a: unknown key 'a\\rb'; the keys are"),
         ({"uvnas_pythons": None}, "uvnas_pythons is empty; leave it out, or give it a list"),
-        ({"uvnas_pythons": ["3.13", None]}, "uvnas_pythons has an empty item in it; leave that out"),
-        ({"uvnas_envs": [{**ENVS[0], "imports": [None]}]}, "environment train: imports has an empty item in it"),
+        ({"uvnas_pythons": ["3.13", None]}, "uvnas_pythons has an empty item; leave it out"),
+        ({"uvnas_envs": [{**ENVS[0], "imports": [None]}]}, "environment train: imports has an empty item"),
         ({"uvnas_envs": None}, "uvnas_envs is empty; leave it out, or give it a list"),
         ({"uvnas_pythons": 3.1}, f"uvnas_pythons {NUMBER}"),
         ({"uvnas_pythons": ["3.13", 3.1]}, f"uvnas_pythons {NUMBER}"),
@@ -248,8 +248,8 @@ def test_nobody_has_looked() -> None:
         ({"uvnas_uv_version": 0.1}, "uvnas_uv_version is the number 0.1; put it in quotes"),
         ({"uvnas_site_pythons": [{"name": "x", "version": 3.1}]}, f"interpreter x: version {NUMBER}"),
         ({"uvnas_shares": [{**SHARES[0], "glibc": 2.3}]}, "share nas_a: glibc is the number 2.3; put it in quotes"),
-        ({"uvnas_busy_timeout": "soon"}, "uvnas_busy_timeout must be a number, and is 'soon'"),
-        ({"uvnas_purge": "perhaps"}, "uvnas_purge must be true or false, and is 'perhaps'"),
+        ({"uvnas_busy_timeout": "soon"}, "uvnas_busy_timeout must be a number, not 'soon'"),
+        ({"uvnas_purge": "perhaps"}, "uvnas_purge must be true or false, not 'perhaps'"),
         ({"uvnas_profile_dir": "{{ nobody_said }}"}, "uvnas_profile_dir: 'nobody_said' is undefined"),
         (
             {"uvnas_profile_variables": {"UV_OFFLINE": "{{ nobody_said }}"}},
@@ -258,26 +258,26 @@ def test_nobody_has_looked() -> None:
         ({"uvnas_profile_variables": {"PATH": "/x"}}, "'PATH' is no variable to export from here"),
         (
             {"uvnas_upgrade": "trian"},
-            "cannot upgrade trian: no such environment is declared. Declared are: train. Or say all.",
+            "cannot upgrade trian: no such environment is declared. Declared: train. Or give all.",
         ),
         ({"uvnas_upgrade_pythons": "3.9"}, "upgrade names '3.9', which is not among the Pythons asked for"),
         (
             {"uvnas_host_shares": ["nas_z"]},
             "uvnas_host_shares names what is no share: nas_z. The shares in uvnas_shares are: nas_a, nas_b",
         ),
-        ({"uvnas_host_shares": {"nas_a": 1}}, "uvnas_host_shares must be a list, and is {'nas_a': 1}"),
-        ({"uvnas_lock_dir": ["x"]}, "uvnas_lock_dir must be a path, and is ['x']"),
+        ({"uvnas_host_shares": {"nas_a": 1}}, "uvnas_host_shares must be a list, not {'nas_a': 1}"),
+        ({"uvnas_lock_dir": ["x"]}, "uvnas_lock_dir must be a path, not ['x']"),
         (
             {"uvnas_shares": [{**SHARES[0], "builder": "dev1.example.org"}]},
-            "share nas_a: its builder dev1.example.org is no host of this inventory; did you mean dev1?",
+            "share nas_a: its builder dev1.example.org is not a host of this inventory; did you mean dev1?",
         ),
         (
             {"uvnas_shares": [{**SHARES[0], "builder": "saturn"}]},
-            "share nas_a: its builder saturn is no host of this inventory; its hosts are dev1",
+            "share nas_a: its builder saturn is not a host of this inventory; its hosts are dev1",
         ),
         (
             {"uvnas_shares": [{**SHARES[0], "builder": "localhost"}]},
-            "share nas_a: its builder localhost is no host of this inventory; its hosts are dev1",
+            "share nas_a: its builder localhost is not a host of this inventory; its hosts are dev1",
         ),
         ({"uvnas_shares": [{**SHARES[0], "builder": ""}]}, "share nas_a: builder is missing"),
         # Hosts may have other homes, and other variables, than the controller.
@@ -288,7 +288,7 @@ def test_nobody_has_looked() -> None:
             "interpreter p: prefix is ~/python; it must be an absolute path, on the builder",
         ),
         ({"uvnas_uv_local_dirs": ["bin"]}, "uvnas_uv_local_dirs: bin is not an absolute path. Begin it with / or ~."),
-        ({"uvnas_uv_source": "archive"}, "uvnas_uv_source is archive, and no archive is given. Set uvnas_uv_archive."),
+        ({"uvnas_uv_source": "archive"}, "uvnas_uv_source is archive, but no archive is given. Set uvnas_uv_archive."),
         (
             {"uvnas_uv_source": "archive", "uvnas_uv_archive": {"url": "https://alice:geheim@example.org/uv.whl"}},
             "uvnas_uv_archive: an archive from a URL needs its sha256",
@@ -297,9 +297,9 @@ def test_nobody_has_looked() -> None:
             {"uvnas_site_pythons": [{"name": "p", "version": "3.12.1", "archive": "/gone/p.tar.gz"}]},
             "interpreter p: cannot read /gone/p.tar.gz: No such file or directory",
         ),
-        ({"uvnas_answer_timeout": 0}, "uvnas_answer_timeout is 0; it is a time in seconds, and more than 0"),
-        ({"uvnas_smoke_timeout": "nan"}, "uvnas_smoke_timeout is nan; it is a time in seconds, and more than 0"),
-        ({"uvnas_busy_timeout": -1}, "uvnas_busy_timeout is -1; it is a time in seconds, 0 or more"),
+        ({"uvnas_answer_timeout": 0}, "uvnas_answer_timeout is 0; it must be a number of more than 0, in seconds"),
+        ({"uvnas_smoke_timeout": "nan"}, "uvnas_smoke_timeout is nan; it must be a number of more than 0, in seconds"),
+        ({"uvnas_busy_timeout": -1}, "uvnas_busy_timeout is -1; it must be a number of 0 or more, in seconds"),
     ],
 )
 def test_what_is_refused(variables: Host, error: str, site: Site) -> None:
@@ -308,16 +308,16 @@ def test_what_is_refused(variables: Host, error: str, site: Site) -> None:
     assert "\n" not in said
 
 
-def test_all_that_is_wrong_is_said_at_once(site: Site) -> None:
+def test_everything_wrong_is_reported_at_once(site: Site) -> None:
     envs = [{**ENVS[0], "imports": ["a-b"]}, {"name": "other", "python": "3.12"}]
     said = problems(site, {**SITE, "uvnas_envs": envs, "uvnas_jbos": 1, "uvnas_profile_fish_dir": "here"})
     assert len(said) == 4
 
 
-def test_a_mistake_is_said_once_with_the_hosts_that_have_it(site: Site) -> None:
+def test_a_mistake_is_reported_once_with_the_hosts_that_have_it(site: Site) -> None:
     hosts: dict[str, Host] = {**SAME, **{name: {"uvnas_user_chache": "private"} for name in NODES[:2]}}
     (said,) = problems(site, SITE, hosts)
-    assert said.startswith("node000, node001: uvnas_user_chache is no variable")
+    assert said.startswith("node000, node001: uvnas_user_chache is not a variable")
 
 
 def test_of_a_whole_cluster_a_few_are_named(site: Site) -> None:
@@ -326,7 +326,7 @@ def test_of_a_whole_cluster_a_few_are_named(site: Site) -> None:
     assert said.startswith("node000, node001, node002, node003, node004 and 195 more hosts: uvnas_user_cache must be")
 
 
-def test_what_is_wrong_for_all_hosts_is_so_for_none_in_particular(site: Site) -> None:
+def test_a_mistake_of_all_hosts_names_none(site: Site) -> None:
     (said,) = problems(site, {**SITE, "uvnas_user_cache": "gruop"}, SAME)
     assert said.startswith("uvnas_user_cache must be one of")
 
@@ -335,14 +335,14 @@ def test_a_share_has_one_builder(site: Site) -> None:
     other = [{**SHARES[0], "builder": "node001"}]
     (said,) = problems(site, {"uvnas_shares": SHARES[:1]}, {"dev1": {}, "node001": {"uvnas_shares": other}})
     assert said == (
-        "share nas_a: it has one builder, and hosts are told different ones: dev1 for dev1; node001 for node001"
+        "share nas_a: it has one builder, but hosts declare different ones: dev1 for dev1; node001 for node001"
     )
 
 
 def test_a_builder_knows_what_it_builds(site: Site) -> None:
     hosts: dict[str, Host] = {"dev1": {"uvnas_shares": SHARES[:1]}, "node001": {}}
     (said,) = problems(site, {"uvnas_shares": SHARES}, hosts)
-    assert said == "share nas_b: its builder dev1 does not have it in its own uvnas_shares; node001 has"
+    assert said == "share nas_b: its builder dev1 does not have it in its own uvnas_shares, but node001 has"
     # A mistake is not told as another.
     hosts["dev1"] = {"uvnas_shares": "nas_a"}
     (said,) = problems(site, {"uvnas_shares": SHARES}, hosts)
@@ -360,14 +360,14 @@ def test_a_builder_that_this_run_leaves_out(site: Site) -> None:
     assert not site.run(["node001"], here="node001", writes=False)[0].get("warnings")
 
 
-def test_a_key_that_is_no_text(site: Site) -> None:
+def test_a_key_that_is_not_a_string(site: Site) -> None:
     # JSON has no such keys; YAML has.
     site.write({}, {"dev1": {}})
     (site.inventory / "group_vars" / "all" / "more.yml").write_text(
         "uvnas_profile_variables: {on: 1}", encoding="utf-8"
     )
     _result, errors = site.run(["dev1"])
-    assert errors == ["uvnas_profile_variables: a key in it is no text; put it in quotes"]
+    assert errors == ["uvnas_profile_variables has a key that is not a string; quote it"]
 
 
 def test_archives_are_for_hosts_that_install_them(site: Site) -> None:
@@ -375,7 +375,7 @@ def test_archives_are_for_hosts_that_install_them(site: Site) -> None:
     gone = {"uvnas_uv_archive": {"path": "/gone/uv.whl"}}
     hosts: dict[str, Host] = {**SAME, "dev1": gone, "node001": {"uvnas_uv_local_dirs": ["/usr/local/bin"]}}
     (said,) = problems(site, {**SITE, "uvnas_uv_source": "archive"}, hosts)
-    assert said == "node001: uvnas_uv_source is archive, and no archive is given. Set uvnas_uv_archive."
+    assert said == "node001: uvnas_uv_source is archive, but no archive is given. Set uvnas_uv_archive."
 
 
 def test_the_home_of_the_controller_is_that_of_its_own_paths(
@@ -432,7 +432,7 @@ def test_secrets_that_builds_would_inherit_are_refused(site: Site) -> None:
 def test_files_in_a_directory_that_is_an_inventory(variables: Host, what: str, site: Site) -> None:
     (said,) = [error for error in problems(site, {**SITE, **variables}, source=".") if "(-i)" in error]
     assert said.startswith(f"{site.inventory} is a directory that Ansible is given as an inventory (-i)")
-    assert f"-i {site.inventory}/hosts.yml; or move what lies there: {what}" in said
+    assert f"-i {site.inventory}/hosts.yml; or move these elsewhere: {what}" in said
 
 
 def test_a_file_that_is_an_inventory_may_have_others_beside_it(site: Site) -> None:
@@ -453,7 +453,7 @@ def test_no_inventory_directory(site: Site) -> None:
     _result, errors = site.run(["localhost"], here="localhost", source="localhost,", of_play=relative)
     assert errors == [
         (
-            "without an inventory directory, relative paths start nowhere: set uvnas_files_dir, or make them absolute: "
+            "without an inventory directory, relative paths have no start: set uvnas_files_dir, or make them absolute: "
             "environment x (files/x.txt)"
         )
     ]

@@ -141,13 +141,13 @@ def test_circles(texts: dict[str, str], files: Files) -> None:
     ("line", "said"),
     [
         ("--index-url https://index.example.org/simple", "--index-url cannot be used here; set uvnas_index.default"),
-        ("-e .", "-e cannot be used here; nothing local is installed; publish"),
-        ("gamma>=", "'gamma>=' is no requirement; a version is missing after >="),
-        ("gamma @ ./gamma", "'gamma @ ./gamma' is a local path, which builders need not have"),
+        ("-e .", "-e cannot be used here; local code is not installed; publish"),
+        ("gamma>=", "'gamma>=' is not a requirement; a version is missing after >="),
+        ("gamma @ ./gamma", "'gamma @ ./gamma' is a local path, which builders may not have"),
     ],
 )
 @pytest.mark.parametrize("where", [f"{key}_files" for key in KEYS])
-def test_what_is_no_requirement_is_named_by_file_and_line(
+def test_what_is_not_a_requirement_is_named_by_file_and_line(
     line: str, said: str, where: str, files: Files, tmp_path: Path
 ) -> None:
     here = files(a_txt=f"alpha\n{line}\n", fine_txt="alpha\n")
@@ -158,12 +158,12 @@ def test_what_is_no_requirement_is_named_by_file_and_line(
 
 
 def test_credentials_have_no_place_in_a_file_and_are_not_repeated(files: Files) -> None:
-    with pytest.raises(SpecError, match="holds credentials") as caught:
+    with pytest.raises(SpecError, match="contains credentials") as caught:
         files(a_txt="alpha @ https://alice:geheim@example.org/alpha.whl\n").sources(of_file())
     assert "geheim" not in caught.value.explain()
 
 
-def test_all_that_is_missing_is_said_at_once(files: Files, tmp_path: Path) -> None:
+def test_everything_missing_is_reported_at_once(files: Files, tmp_path: Path) -> None:
     specs = [
         EnvironmentSpec("one", python="3.12", requirements_files=("one.txt",)),
         EnvironmentSpec("two", python="3.12", lock="two.txt"),
@@ -175,7 +175,7 @@ def test_all_that_is_missing_is_said_at_once(files: Files, tmp_path: Path) -> No
     said = caught.value.explain()
     assert f"environment one: cannot read {tmp_path}/one.txt: No such file or directory" in said
     assert f"environment two: cannot read {tmp_path}/two.txt" in said
-    assert f"environment three: {tmp_path}/three is no directory with a project" in said
+    assert f"environment three: {tmp_path}/three is not a directory with a project" in said
     assert "fine" not in said
     assert len(said.splitlines()) == 3
 
@@ -210,7 +210,7 @@ def test_a_project_without_a_lock(files: Files) -> None:
         files(p__pyproject_toml="[project]\n").sources(spec(project="p"))
 
 
-def test_a_project_that_is_no_toml(files: Files) -> None:
+def test_a_project_that_is_not_toml(files: Files) -> None:
     with pytest.raises(SpecError, match=r"pyproject\.toml is not valid TOML"):
         files(p__pyproject_toml="[project\n", p__uv_lock="").sources(spec(project="p"))
 
@@ -227,8 +227,8 @@ HASHES = f"iniconfig==2.1 --hash=sha256:{'2' * 64}\n"
     [
         ("iniconfig\n", "/ready.txt is not a lock: 'iniconfig' is not pinned (name==version)"),
         ("iniconfig==2.1\n", "/ready.txt is not a lock: 'iniconfig==2.1' has no --hash"),
-        ("", "/ready.txt has no packages in it; for an environment without any, declare requirements: []"),
-        ("# nothing\n\n", "/ready.txt has no packages in it"),
+        ("", "/ready.txt has no packages; for an environment without any, declare requirements: []"),
+        ("# nothing\n\n", "/ready.txt has no packages"),
         (
             "--index-url https://a.example\n",
             "/ready.txt:1: --index-url has no place in a lock; remove the line (pip-comp",
@@ -253,9 +253,9 @@ HASHES = f"iniconfig==2.1 --hash=sha256:{'2' * 64}\n"
             f"six==1.16.0 \\\n# why\n--hash=sha256:{'1' * 64}\n",
             "/ready.txt:3: --hash has no place in a lock; it belongs to the package before it; end the line before",
         ),
-        ("-r other.txt\n", "/ready.txt:1: -r has no place in a lock; a lock has everything in it"),
-        (f"{HASHES}# via x\n-e .\n", "/ready.txt:3: '-e .' is local; export it without: uv export --no-emit-project"),
-        ("./libs/x\n", "/ready.txt:1: './libs/x' is local; export it without: uv export --no-emit-project"),
+        ("-r other.txt\n", "/ready.txt:1: -r has no place in a lock; a lock is complete in itself"),
+        (f"{HASHES}# via x\n-e .\n", "/ready.txt:3: '-e .' is local; export without it: uv export --no-emit-project"),
+        ("./libs/x\n", "/ready.txt:1: './libs/x' is local; export without it: uv export --no-emit-project"),
         (
             "x @ git+https://h/x@1\n",
             "/ready.txt:1: 'x @ git+https://h/x@1' comes from version control, which has no hash",
@@ -264,7 +264,7 @@ HASHES = f"iniconfig==2.1 --hash=sha256:{'2' * 64}\n"
         ("# uvnas.cluster lock: {}}\n" + HASHES, "/ready.txt is not a lock: its first line is damaged"),
     ],
 )
-def test_a_ready_lock_that_is_none(text: str, said: str, files: Files, tmp_path: Path) -> None:
+def test_a_ready_lock_that_is_not_one(text: str, said: str, files: Files, tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         files(ready_txt=text).inputs([spec(lock="ready.txt")], {})
     assert str(caught.value).startswith(f"environment analysis: {tmp_path}{said}")
@@ -318,15 +318,15 @@ HEADER = '# uvnas.cluster lock: {"format": 1, "packages": 2, "spec": "5"}\n'
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "there is nothing in it"),
-        ("\n\n", "there is nothing in it"),
-        ("# gone\n", "there is nothing in it"),
+        ("", "it is empty"),
+        ("\n\n", "it is empty"),
+        ("# gone\n", "it is empty"),
         ("<<<<<<< HEAD\n", "'<<<<<<< HEAD' is not pinned"),
-        ("\0\0\0", "it is no text"),
+        ("\0\0\0", "it is not text"),
         (HEADER[:40], "its first line is damaged"),
         (HEADER[:40] + "\n" + LOCK, "its first line is damaged"),
-        (HEADER, "it has 0 packages, and its first line says 2"),
-        (HEADER + LOCK, "it has 1 packages, and its first line says 2"),
+        (HEADER, "it has 0 packages, but its first line says 2"),
+        (HEADER + LOCK, "it has 1 packages, but its first line says 2"),
     ],
 )
 def test_a_kept_lock_that_was_spoilt_is_named(text: str, said: str, files: Files, tmp_path: Path) -> None:
@@ -337,7 +337,7 @@ def test_a_kept_lock_that_was_spoilt_is_named(text: str, said: str, files: Files
     assert f"{tmp_path}/kept/analysis.txt" in problem
     assert said in problem
     if "no text" not in problem:
-        assert problem.endswith("Restore it, such as with git, or remove it: the next run makes it anew.")
+        assert problem.endswith("Restore it, for example with git, or remove it: the next run recreates it.")
 
 
 def test_a_kept_lock_of_an_environment_without_packages_is_one(files: Files) -> None:
@@ -356,7 +356,7 @@ def test_a_kept_lock_is_the_same_whatever_an_editor_or_git_made_of_its_line_ends
     assert here.inputs([spec(requirements=("alpha",))], {}, check_locks=True)["analysis"].kept
 
 
-def test_all_that_is_wrong_is_said_at_once_a_line_each(files: Files) -> None:
+def test_everything_wrong_is_reported_at_once_a_line_each(files: Files) -> None:
     here = files(a_txt="alpha>=\n-r none.txt\n--pre\n", c_txt="./x\n", locks_txt="-e .\n--pre\n")
     specs = [
         of_file(constraints_files=("c.txt",), overrides=("x @ y",)),

@@ -90,9 +90,9 @@ def test_extras_and_groups(uv: Uv, ours: Path, index: str) -> None:
     assert resolved(uv, ours) == BOTH
     assert resolved(uv, ours, extras=("more-of",)) == {**BOTH, "gamma": "1.0"}
     assert resolved(uv, ours, groups=("dev",), seed=True) == {**BOTH, "delta": "1.0", "pip": "1.0"}
-    with pytest.raises(SpecError, match=r"ours has no extra gpu; those there are: More_Of$"):
+    with pytest.raises(SpecError, match=r"ours has no extra gpu; it has More_Of$"):
         resolved(uv, ours, extras=("gpu",))
-    with pytest.raises(SpecError, match=r"ours has no group test and no doc; those there are: dev$"):
+    with pytest.raises(SpecError, match=r"ours has no group test or doc; it has dev$"):
         resolved(uv, ours, groups=("test", "doc", "dev"))
 
 
@@ -152,7 +152,7 @@ def test_an_index_that_nobody_knows_of(uv: Uv, ours: Path, index: str) -> None:
 
 
 def test_an_index_for_a_few_packages(uv: Uv, ours: Path, index: str, tmp_path: Path) -> None:
-    """It has others of other versions, too; they are in nobody's way."""
+    """It has others in other versions, too; they do no harm."""
     for name, version in (("epsilon", "1.0+cu"), ("beta", "0.5")):
         write_small_wheel(tmp_path / "few" / "links", name, version)
     few = write_index(tmp_path / "few" / "simple", tmp_path / "few" / "links")
@@ -201,7 +201,7 @@ def test_nobody_elses_settings_are(
 def test_its_version_does_not_matter(
     uv: Uv, ours: Path, index: str, before: dict[str, str], after: dict[str, str]
 ) -> None:
-    """It is not installed. So it is no matter either that it is found out by a build: that would fail here."""
+    """It is not installed. So it does not matter either if only a build could tell: that would fail here."""
     lines = f"{BACKEND}[tool.uv]\npackage = true\n"
     ours.mkdir(parents=True)
     (ours / "backend.py").write_text(
@@ -223,16 +223,16 @@ def test_what_only_a_build_tells_is_not_checked(uv: Uv, ours: Path, index: str) 
     lock_project(ours, index)
     write_project(ours, BACKEND + '[dependency-groups]\ndev = ["delta"]\n', dependencies="", dynamic='["dependencies"]')
     warning = (
-        "uv.lock was taken as it is: to tell whether it is up to date, these would have to be built or at hand: ours"
+        "uv.lock was taken as it is: only with these built or at hand could uv tell whether it is up to date: ours"
     )
     assert resolved(uv, ours, warned=warning, groups=("dev",)) == {**BOTH, "delta": "1.0"}
-    with pytest.raises(SpecError, match=r"no group test; those there are: dev$"):
+    with pytest.raises(SpecError, match=r"no group test; it has dev$"):
         resolved(uv, ours, groups=("test",))
 
 
 @pytest.fixture
 def workspace(ours: Path, index: str) -> Path:
-    """A root that is no package, with members one, which needs two, and two; and a directory beside it."""
+    """A root that is not a package, with members one, which needs two, and two; and a directory beside it."""
     ours.mkdir(parents=True)
     (ours / "pyproject.toml").write_text(
         '[tool.uv.workspace]\nmembers = ["packages/*"]\n[dependency-groups]\nlint = ["delta"]\n'
@@ -246,7 +246,7 @@ def workspace(ours: Path, index: str) -> Path:
     return ours
 
 
-OWN = "this is the project's own code, too, and not installed: ../lib, ./packages/one, ./packages/two"
+OWN = "this is the project's own code too, and is not installed: ../lib, ./packages/one, ./packages/two"
 
 
 def test_members_of_a_workspace(uv: Uv, workspace: Path) -> None:
@@ -257,7 +257,7 @@ def test_members_of_a_workspace(uv: Uv, workspace: Path) -> None:
     assert resolved(uv, workspace, own, package="One", extras=("more",)) == {**both, "gamma": "1.0"}
     assert resolved(uv, workspace / "packages" / "one", own, groups=("lint",)) == {**both, "delta": "1.0"}
     assert resolved(uv, workspace, own) == both
-    with pytest.raises(SpecError, match=r"the workspace .*/ours has no member three; those there are: one, two$"):
+    with pytest.raises(SpecError, match=r"the workspace .*/ours has no member three; it has one, two$"):
         resolved(uv, workspace, package="three")
     with pytest.raises(SpecError, match=r"packages/two has no extra more; it has no extras$"):
         resolved(uv, workspace, package="two", extras=("more",))
@@ -275,16 +275,19 @@ def test_members_at_any_depth(uv: Uv, ours: Path, index: str) -> None:
         assert resolved(uv, ours, package=name) == resolved(uv, ours / path) == {"gamma": "1.0"}
     for name in ("loop", "another"):  # Two of them have more paths than anybody can go.
         (ours / "packages" / name).symlink_to(".")
-    with pytest.raises(SpecError, match="has no member d; those there are: a, b, c, ours$"):
+    with pytest.raises(SpecError, match="has no member d; it has a, b, c, ours$"):
         resolved(uv, ours, package="d")
 
 
 def test_a_directory_beside_it_that_is_not_up_to_date(uv: Uv, workspace: Path) -> None:
     edit(workspace.parent / "lib" / "pyproject.toml", "alpha", "gamma")
-    with pytest.raises(UvnasError, match=r"uv.lock of its project is not up to date .*`lib==0.1`"):
+    with pytest.raises(UvnasError, match=r"its project's uv.lock is not up to date .*`lib==0.1`"):
         resolved(uv, workspace, package="one")
     shutil.rmtree(workspace.parent / "lib")  # Nobody knows, then.
-    assert resolved(uv, workspace, "have to be built or at hand: lib", package="one") == {"alpha": "2.0", "beta": "1.0"}
+    assert resolved(uv, workspace, "could uv tell whether it is up to date: lib", package="one") == {
+        "alpha": "2.0",
+        "beta": "1.0",
+    }
 
 
 @pytest.mark.parametrize(
@@ -306,7 +309,7 @@ def test_one_that_is_not_up_to_date(
     if dynamic:
         edit(ours / "pyproject.toml", r'version = "0.1"', 'dynamic = ["version"]')
     (ours / "backend.py").write_text(f"open({str(ours)!r} + '/built', 'w')\n")
-    with pytest.raises(UvnasError, match="uv.lock of its project is not up to date with pyproject.toml: ") as caught:
+    with pytest.raises(UvnasError, match="its project's uv.lock is not up to date with pyproject.toml: ") as caught:
         resolved(uv, ours)
     assert caught.value.hint == "Run `uv lock` in the project and commit the result."
     assert "cache" not in caught.value.explain()
@@ -319,7 +322,7 @@ def test_another_python(uv: Uv, ours: Path, index: str) -> None:
     write_project(ours, "", requires_python='">=3.9"')
     lock_project(ours, index)
     for text, problem in (
-        (">=3.99", rf"ours is for Python >=3.99 \(requires-python\), and the environment's python is '{PYTHON}'"),
+        (">=3.99", rf"ours is for Python >=3.99 \(requires-python\), but the environment's python is '{PYTHON}'"),
         (f"!={platform.python_version()}", ""),
     ):
         for name in ("uv.lock", "pyproject.toml"):
@@ -327,7 +330,7 @@ def test_another_python(uv: Uv, ours: Path, index: str) -> None:
         if problem:
             with pytest.raises(SpecError, match=problem):
                 resolved(uv, ours)
-    with pytest.raises(UvnasError, match=rf"its Python is another one: .*ours is for Python !={PYTHON}") as caught:
+    with pytest.raises(UvnasError, match=rf"its Python does not fit: .*ours is for Python !={PYTHON}") as caught:
         resolved(uv, ours)
     assert "uv lock" not in caught.value.explain()
 
@@ -336,9 +339,9 @@ def test_a_version_of_uv_that_it_does_not_allow(uv: Uv, ours: Path, index: str) 
     write_project(ours, "")
     lock_project(ours, index)
     write_project(ours, '[tool.uv]\nrequired-version = "<0.5"\n')
-    with pytest.raises(UvnasError, match="the lock of its project cannot be used") as caught:
+    with pytest.raises(UvnasError, match="its project's uv.lock cannot be used") as caught:
         resolved(uv, ours)
-    assert caught.value.hint.startswith("That is required-version in [tool.uv] of the project. Set uvnas_uv_version")
+    assert caught.value.hint.startswith("That is required-version in the project's [tool.uv]. Set uvnas_uv_version")
 
 
 def repository(path: Path) -> str:
@@ -406,7 +409,7 @@ def test_what_cannot_be_installed_is_refused_by_name_where_it_is_wanted(
 def test_one_that_is_empty(uv: Uv, ours: Path, index: str) -> None:
     write_project(ours, '[dependency-groups]\ndev = ["delta"]\n', dependencies="[]")
     lock_project(ours, index)
-    assert resolved(uv, ours, warned="its project asks for no packages, as it names no extras and no groups") == {}
+    assert resolved(uv, ours, warned="its project asks for no packages, as it names no extras or groups") == {}
     assert resolved(uv, ours, groups=("dev",)) == {"delta": "1.0"}
     write_project(ours, "", dependencies="[\"alpha ; os_name == 'nt'\"]")
     lock_project(ours, index)
@@ -424,17 +427,17 @@ def test_a_marker_is_decided_once(monkeypatch: pytest.MonkeyPatch) -> None:
     decided: list[str] = []
     decide = markers.holds
     monkeypatch.setattr(markers, "holds", lambda text, values: decided.append(text) or decide(text, values))  # type: ignore[func-returns-value]
-    found = UvLock({"package": packages}, "uv.lock").surely(["p29"], (), (), markers.declared("3.12"))
+    found = UvLock({"package": packages}, "uv.lock").certain(["p29"], (), (), markers.declared("3.12"))
     assert len(found) == 30
     assert sorted(decided) == ["", marker]
 
 
-def test_a_lock_that_is_none(uv: Uv, ours: Path) -> None:
+def test_a_lock_that_is_not_one(uv: Uv, ours: Path) -> None:
     write_project(ours, "")
     for text, problem in (
-        ("package = 1\n", "uv.lock is no lock of uv: package"),
-        ("[[package]]\nname = 1\n", "uv.lock is no lock of uv: package"),
-        ('requires-python = ["3"]\n', "uv.lock is no lock of uv: requires-python"),
+        ("package = 1\n", "uv.lock is not a lock file of uv: package"),
+        ("[[package]]\nname = 1\n", "uv.lock is not a lock file of uv: package"),
+        ('requires-python = ["3"]\n', "uv.lock is not a lock file of uv: requires-python"),
         ('[[package]]\nname = "x"\nsource = { editable = "/x" }\n', "x is the directory /x; give its path relative"),
     ):
         (ours / "uv.lock").write_text(text)

@@ -49,7 +49,7 @@ def read(tmp_path: Path) -> Read:
     ],
 )
 def test_lines(text: str, lines: list[tuple[int, str]]) -> None:
-    """As pip and uv 0.13 read them. Where these differ, a backslash at the end of a comment, it is uv that counts."""
+    """As pip and uv 0.13 read them. Where they differ (a backslash at the end of a comment), uv counts."""
     assert list(logical_lines(text)) == lines
 
 
@@ -83,25 +83,25 @@ def test_what_is_taken(line: str, key: str, read: Read) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("numpy>=", "'numpy>=' is no requirement; a version is missing after >="),
-        ("numpy 2.0", "'numpy 2.0' is no requirement; did you mean numpy==2.0?"),
-        ("numpy=2.0", "'numpy=2.0' is no requirement; did you mean numpy==2.0? (with one = it is conda's)"),
-        ("numpy=1.26=py312_0", "'numpy=1.26=py312_0' is no requirement; did you mean numpy==1.26? (with one = it is "),
-        ("numpy=>2", "'numpy=>2' is no requirement; did you mean numpy>=2?"),
-        ("nump y", "'nump y' is no requirement; write one such as numpy, "),
-        ("numpy>1 <2", "'numpy>1 <2' is no requirement; write one such as"),
-        ("numpy>=2.*", "'numpy>=2.*' is no requirement; write one such as"),
-        ("'numpy'", "\"'numpy'\" is no requirement; write one such as"),
-        ("six; sys_platform == win32", "'six; sys_platform == win32' is no requirement; its marker cannot be read; o"),
-        ("a\x0cb", "'a\\x0cb' is no requirement; each is one line"),
-        ("a\u2028b", "'a\\u2028b' is no requirement; each is one line"),
-        ("- numpy", "'- numpy' is no requirement; leave out the dash, this is no YAML"),
-        ("-e .", "-e cannot be used here; nothing local is installed; publish it to an index, or put a wheel of it w"),
-        ("--editable ./x", "--editable cannot be used here; nothing local is installed"),
+        ("numpy>=", "'numpy>=' is not a requirement; a version is missing after >="),
+        ("numpy 2.0", "'numpy 2.0' is not a requirement; did you mean numpy==2.0?"),
+        ("numpy=2.0", "'numpy=2.0' is not a requirement; did you mean numpy==2.0? (a single = is conda's)"),
+        ("numpy=1.26=py312_0", "'numpy=1.26=py312_0' is not a requirement; did you mean numpy==1.26? (a single = "),
+        ("numpy=>2", "'numpy=>2' is not a requirement; did you mean numpy>=2?"),
+        ("nump y", "'nump y' is not a requirement; write one such as numpy, "),
+        ("numpy>1 <2", "'numpy>1 <2' is not a requirement; write one such as"),
+        ("numpy>=2.*", "'numpy>=2.*' is not a requirement; write one such as"),
+        ("'numpy'", "\"'numpy'\" is not a requirement; write one such as"),
+        ("six; sys_platform == win32", "'six; sys_platform == win32' is not a requirement; its marker cannot be read"),
+        ("a\x0cb", "'a\\x0cb' is not a requirement; each is one line"),
+        ("a\u2028b", "'a\\u2028b' is not a requirement; each is one line"),
+        ("- numpy", "'- numpy' is not a requirement; leave out the dash, this is not YAML"),
+        ("-e .", "-e cannot be used here; local code is not installed; publish it to an index, or put a wheel of it w"),
+        ("--editable ./x", "--editable cannot be used here; local code is not installed"),
         ("-e git+https://h/r", "'-e git+https://h/r' comes from version control, which has no hash; publish it"),
-        ("--pre", "--pre cannot be used here; name the pre-release in the requirement that may be one, such as"),
+        ("--pre", "--pre cannot be used here; ask for it in the requirement itself, such as"),
         ("--only-binary :all:", "--only-binary cannot be used here; leave it out: wheels are preferred"),
-        ("--no-binary=six", "--no-binary cannot be used here; packages to build from source go to no_binary of the e"),
+        ("--no-binary=six", "--no-binary cannot be used here; list packages to build from source in the env"),
         ("-ihttps://h", "-i cannot be used here; set uvnas_index.default"),
         ("--index-url https://h", "--index-url cannot be used here; set uvnas_index.default"),
         ("--extra-index-url=https://h", "--extra-index-url cannot be used here; set uvnas_index.extra"),
@@ -111,15 +111,15 @@ def test_what_is_taken(line: str, key: str, read: Read) -> None:
         ("--use-feature x", "--use-feature cannot be used here; leave it out"),
         ("six --global-option=x", "'six --global-option=x' has the option --global-option, which cannot be used here"),
         (HASH, "--hash cannot be used here; it belongs to the requirement before it; end that line with a backslash"),
-        (f"six>=1 {HASH}", "'six>=1' has a hash, and so needs an exact version: name==version --hash=..."),
-        (f"six==1.* {HASH}", "'six==1.*' has a hash, and so needs an exact version"),
-        ("six==1 --hash=sha256:12", "'sha256:12' is no hash; write sha256: and 64 hexadecimal digits (or sha384, or "),
-        (f"six==1 --hash=md5:{'1' * 32}", f"'md5:{'1' * 32}' is no hash; write sha256: and 64"),
+        (f"six>=1 {HASH}", "'six>=1' has a hash, so it needs an exact version: name==version --hash=..."),
+        (f"six==1.* {HASH}", "'six==1.*' has a hash, so it needs an exact version"),
+        ("six==1 --hash=sha256:12", "'sha256:12' is not a hash; write sha256: and 64 hexadecimal digits (or sha384"),
+        (f"six==1 --hash=md5:{'1' * 32}", f"'md5:{'1' * 32}' is not a hash; write sha256: and 64"),
         ("a @ git+https://h/r@1", "'a @ git+https://h/r@1' comes from version control, which has no hash; publish it"),
         ("git+file:///r", "'git+file:///r' comes from version control"),
         ("hg+https://h/r", "'hg+https://h/r' comes from version control"),
         ("git@h:o/r.git", "'git@h:o/r.git' comes from version control"),
-        ("./vendor/x.whl", "'./vendor/x.whl' is a local path, which builders need not have; publish it to an index, "),
+        ("./vendor/x.whl", "'./vendor/x.whl' is a local path, which builders may not have; publish it to an index, "),
         ("vendor/x.whl", "'vendor/x.whl' is a local path"),
         ("vendor\\x.whl", "'vendor\\\\x.whl' is a local path"),
         ("C:\\x.whl", "'C:\\\\x.whl' is a local path"),
@@ -131,18 +131,18 @@ def test_what_is_taken(line: str, key: str, read: Read) -> None:
         ("x @ file:///srv/x.whl", "'x @ file:///srv/x.whl' is a local path"),
         ("file:///srv/x.whl", "'file:///srv/x.whl' is a local path"),
         ("x @ file:///croot/x/work", "'x @ file:///croot/x/work' is where conda built it; write x==version instead ("),
-        ("x @ ftp://h/x.whl", "'x @ ftp://h/x.whl' has an address that nothing is downloaded from; publish it"),
-        ("https://h/x", "'https://h/x' is the address of no wheel and no source archive; name such a file"),
-        ("x @ https://h/x.whl;m", "'x @ https://h/x.whl;m' is the address of no wheel and no source archive; put a s"),
-        ("${PKG}==1", "'${PKG}==1' names a variable, which is not looked up; write what it stands for (credentials g"),
-        ("x @ https://u:${T}@h/x.whl", "'x @ https://****@h/x.whl' names a variable, which is not looked up; write w"),
-        ("x @ https://u:p@h/x.whl", "'x @ https://****@h/x.whl' holds credentials, which the lock would show to ever"),
-        ("-r https://h/x.txt", "'https://h/x.txt' is no file on the controller; download it to one, and include that"),
-        ("-c https://h/x.txt", "'https://h/x.txt' is no file on the controller; download it to one, and include that"),
-        ("-r my file.txt", "'my file.txt' is no name of one file; one with spaces is quoted: -r \"my file.txt\""),
-        ("-r \"my", "'\"my' is no name of a file: no closing quotation"),
-        ("-r ${X}", "'${X}' names a variable, which is not looked up; write the name out"),
-        ("-r", "-r cannot be used here; files go to requirements_files"),
+        ("x @ ftp://h/x.whl", "'x @ ftp://h/x.whl' has an address that is neither https nor http; publish it"),
+        ("https://h/x", "'https://h/x' is not the address of a wheel or a source archive; name such a file"),
+        ("x @ https://h/x.whl;m", "'x @ https://h/x.whl;m' is not the address of a wheel or a source archive; put a s"),
+        ("${PKG}==1", "'${PKG}==1' names a variable, which is not expanded; write its value (credentials"),
+        ("x @ https://u:${T}@h/x.whl", "'x @ https://****@h/x.whl' names a variable, which is not expanded; write i"),
+        ("x @ https://u:p@h/x.whl", "'x @ https://****@h/x.whl' contains credentials, which the lock would show to e"),
+        ("-r https://h/x.txt", "'https://h/x.txt' is not a file on the controller; download it, and include the file"),
+        ("-c https://h/x.txt", "'https://h/x.txt' is not a file on the controller; download it, and include the file"),
+        ("-r my file.txt", "'my file.txt' is not one file name; quote a name with spaces: -r \"my file.txt\""),
+        ("-r \"my", "'\"my' is not a file name: no closing quotation"),
+        ("-r ${X}", "'${X}' names a variable, which is not expanded; write the name out"),
+        ("-r", "-r cannot be used here; name files in requirements_files"),
     ],
 )  # fmt: skip
 def test_what_is_refused(line: str, said: str, read: Read) -> None:
@@ -168,9 +168,9 @@ def test_a_constraints_file_may_include_others(read: Read) -> None:
     assert read("-c c.txt\n", "overrides", **more) == ([], said)
 
 
-def test_a_problem_in_an_included_file_is_told_where_it_is(read: Read) -> None:
+def test_a_problem_in_an_included_file_is_reported_where_it_is(read: Read) -> None:
     said = [
-        "b.txt:2: 'x y' is no requirement",
+        "b.txt:2: 'x y' is not a requirement",
         "a.txt:2: cannot read none.txt: No such file",
         "b.txt:1: a.txt includes",
     ]
@@ -179,14 +179,14 @@ def test_a_problem_in_an_included_file_is_told_where_it_is(read: Read) -> None:
     assert all(any(problem.startswith(each) for problem in problems) for each in said)
 
 
-def test_of_a_file_that_is_wrong_all_over_some_lines_are_told(read: Read) -> None:
+def test_some_lines_of_a_file_that_is_all_wrong_are_reported(read: Read) -> None:
     _lines, problems = read("this is no file of requirements\n" * 100)
     assert len(problems) == 6
-    assert problems[-1] == "a.txt: 95 more of its lines cannot be used"
+    assert problems[-1] == "a.txt: 95 more lines cannot be used"
 
 
 def test_what_uv_calls_a_text() -> None:
-    """It would read a .toml, .py or .cfg as something else, and a name with a dash as an option."""
+    """uv would read a .toml, .py or .cfg as something else, and a name with a dash as an option."""
     names = [name_of(f"/x/{name}") for name in ("a.txt", "a.in", "a", "a.py", "a.toml", "--a.txt")]
     assert names == ["a.txt", "a.in", "a.in", "a.py.in", "a.toml.in", "a.txt"]
 
@@ -197,40 +197,40 @@ UV_LOCK = 'version = 1\nrevision = 3\nrequires-python = ">=3.12"\n\n[[package]]\
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("uv.lock", "", "is a lock of uv; name the directory that it is in with project, or export it: uv export"),
-        ("x.txt", UV_LOCK, "is a lock of uv; "),
+        ("uv.lock", "", "is a lock file of uv; give its directory as project, or export it: uv export"),
+        ("x.txt", UV_LOCK, "is a lock file of uv; "),
         (
             "poetry.lock",
             "",
-            "is a lock of Poetry; export one: poetry export -o requirements.txt; and give that as lock",
+            "is a lock file of Poetry; export it (poetry export -o requirements.txt), and give the result as lock",
         ),
-        ("x.txt", "# This file is automatically @generated by Poetry 2.0\n", "is a lock of Poetry; "),
-        ("pdm.lock", "", "is a lock of PDM; export one: pdm export"),
+        ("x.txt", "# This file is automatically @generated by Poetry 2.0\n", "is a lock file of Poetry; "),
+        ("pdm.lock", "", "is a lock file of PDM; export it (pdm export"),
         (
             "Pipfile",
             "",
-            "is a file of Pipenv; export one: pipenv requirements --hash > requirements.txt; and give that as lock",
+            "is a Pipenv file; export it (pipenv requirements --hash > requirements.txt), and give the result as lock",
         ),
-        ("Pipfile.lock", "", "is a file of Pipenv; "),
-        ("x.txt", '{\n    "_meta": {\n', "is a file of Pipenv; "),
+        ("Pipfile.lock", "", "is a Pipenv file; "),
+        ("x.txt", '{\n    "_meta": {\n', "is a Pipenv file; "),
         (
             "pyproject.toml",
             "",
-            "is a project's pyproject.toml; name the directory that it is in with project, which takes",
+            "is a project's pyproject.toml; give its directory as project, which needs",
         ),
         ("x.txt", "# x\n[project]\nname = 1\n", "is a project's pyproject.toml; "),
-        ("setup.py", "", "is a file of setuptools; write what its install_requires has to a requirements file"),
-        ("x.txt", "from setuptools import setup\n", "is a file of setuptools; "),
-        ("setup.cfg", "", "is a file of setuptools; "),
+        ("setup.py", "", "is a setuptools file; write its install_requires to a requirements file"),
+        ("x.txt", "from setuptools import setup\n", "is a setuptools file; "),
+        ("setup.cfg", "", "is a setuptools file; "),
         (
             "environment.yml",
             "",
-            "is a file of conda; write the packages that are on the index to a requirements file, as name==",
+            "is a conda file; write the packages that are on the index to a requirements file, as name==",
         ),
-        ("env.yaml", "", "is a file of conda; "),
-        ("x.txt", "name: x\nchannels:\n  - defaults\n", "is a file of conda; "),
-        ("x.txt", "# This file may be used to create an environment using:\n", "is a file of conda; "),
-        ("x.txt", "@EXPLICIT\n", "is a file of conda; "),
+        ("env.yaml", "", "is a conda file; "),
+        ("x.txt", "name: x\nchannels:\n  - defaults\n", "is a conda file; "),
+        ("x.txt", "# This file may be used to create an environment using:\n", "is a conda file; "),
+        ("x.txt", "@EXPLICIT\n", "is a conda file; "),
         (
             "x.txt",
             "Package    Version\n---------- -------\nsix 1\n",
@@ -239,10 +239,10 @@ UV_LOCK = 'version = 1\nrevision = 3\nrequires-python = ">=3.12"\n\n[[package]]\
         (
             "x.txt",
             "\n<!DOCTYPE html>\n",
-            "is a page of a web site; was it downloaded without logging in? Get the file it",
+            "is a web page; was it downloaded without logging in? Get the file it",
         ),
         ("x-1.0-py3-none-any.whl", "", "is a wheel; put it where uvnas_index.find_links looks, and name==version here"),
-        ("x.txt", "six\n<<<<<<< HEAD\n", "has conflicts that git could not merge; resolve them"),
+        ("x.txt", "six\n<<<<<<< HEAD\n", "has git merge conflicts in it; resolve them"),
     ],
 )
 def test_files_of_other_tools(name: str, text: str, said: str) -> None:
@@ -250,15 +250,15 @@ def test_files_of_other_tools(name: str, text: str, said: str) -> None:
         assert (advice(f"/x/{name}", text, key) or "").startswith(said)
 
 
-def test_a_lock_in_the_standard_format_is_no_file_of_requirements() -> None:
+def test_a_pylock_is_not_a_requirements_file() -> None:
     for path, text in (("pylock.toml", ""), ("pylock.dev.toml", ""), ("x.txt", 'lock-version = "1.0"\n')):
         assert advice(path, text, "requirements") == "is a pylock.toml; give it as lock"
-    assert advice("x.txt", 'lock-version = "1.0"\n', "lock") == "is a pylock.toml; its name has to end in .toml"
+    assert advice("x.txt", 'lock-version = "1.0"\n', "lock") == "is a pylock.toml; its name must end in .toml"
 
 
 @pytest.mark.parametrize(
     "text", ["six\n", "", "version>=1\n", "project\n", "name\n", f"# pip-compile\nsix==1 {HASH}\n"]
 )
-def test_files_of_requirements_are_of_no_other_tool(text: str) -> None:
+def test_requirements_files_are_not_taken_for_other_files(text: str) -> None:
     for key in ("requirements", "lock"):
         assert advice("/x/requirements.txt", text, key) is None

@@ -41,11 +41,11 @@ def test_one_text_however_it_is_stored(content: bytes, tmp_path: Path) -> None:
         (b"six\n# caf\xe9\n", "it is not UTF-8 text (line 2 has the byte 0xe9); save it as UTF-8"),
         (codecs.BOM_UTF8 + b"\xff", "it is not UTF-8 text (line 1 has the byte 0xff); save it as UTF-8"),
         (codecs.BOM_UTF16_LE + b"s", "it is not UTF-16-LE text; save it as UTF-8"),
-        ("six\n".encode("utf-16-le"), "it is no text, or one in UTF-16 without a byte order mark; save it as UTF-8"),
-        (b"PK\x03\x04\x00", "it is no text, or one in UTF-16 without a byte order mark; save it as UTF-8"),
+        ("six\n".encode("utf-16-le"), "it is not text, or is UTF-16 without a byte order mark; save it as UTF-8"),
+        (b"PK\x03\x04\x00", "it is not text, or is UTF-16 without a byte order mark; save it as UTF-8"),
     ],
 )
-def test_what_is_no_text(content: bytes, said: str, tmp_path: Path) -> None:
+def test_what_is_not_text(content: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(content)
     with pytest.raises(SpecError) as caught:
@@ -53,8 +53,8 @@ def test_what_is_no_text(content: bytes, said: str, tmp_path: Path) -> None:
     assert str(caught.value) == f"cannot read {path}: {said}"
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_what_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"cannot read .*/a\.txt: No such file"):
         read(str(tmp_path / "a.txt"))
-    with pytest.raises(SpecError, match=r"cannot read 'a\\x00': no file has such a name"):
+    with pytest.raises(SpecError, match=r"cannot read 'a\\x00': no file can have such a name"):
         read("a\0")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which packages that are to be upgraded some lock has, and what is said where none does."""
+"""Which of the packages to upgrade some lock has, and what is reported if none does."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def said(*packages: str, steps: t.Sequence[Step] = STEPS, environments: t.Sequen
         (
             "torch",
             (
-                "torch cannot be upgraded: only what a project or a ready-made lock pins has it (project-x). "
+                "torch cannot be upgraded: only environments with a project or a ready-made lock have it (project-x). "
                 "Change its uv.lock, or the file, and run again."
             ),
         ),
@@ -65,7 +65,7 @@ def test_what_some_lock_has(package: str) -> None:
 
 def test_only_the_environments_that_are_named_count() -> None:
     assert said("six", environments=["train"]) == [
-        "six cannot be upgraded: legacy, project-x has it, which uvnas_upgrade does not name."
+        "six cannot be upgraded: only the locks of legacy, project-x have it, and uvnas_upgrade names none of them."
     ]
     assert said("six", environments=["all"]) == []
     assert said("numpyy", "six", environments=["legacy"]) == [said("numpyy")[0]]

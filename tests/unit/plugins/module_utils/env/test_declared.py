@@ -116,11 +116,14 @@ def test_null_is_the_default() -> None:
             for time in ("1 week", "P7D", "2026-1-31", "2026-01-31T12:00:00", "31.01.2026")
         ),
         *(
-            (without(**{key: [line]}), f"{key}: {line!r} is no requirement; each is one line")
+            (without(**{key: [line]}), f"{key}: {line!r} is not a requirement; each is one line")
             for key in LINES
             for line in ("", "  ", "a\nb", "a\n--index-url https://a.example")
         ),
-        *((without(**{key: ["-r x.in"]}), f"{key}: -r cannot be used here; files go to {key}_files") for key in LINES),
+        *(
+            (without(**{key: ["-r x.in"]}), f"{key}: -r cannot be used here; name files in {key}_files")
+            for key in LINES
+        ),
         *((without(**{key: ["six<2 -r x"]}), f"{key}: 'six<2 -r x' has the option -r") for key in LINES),
         (
             without(requirements=["--index-url https://a.example"]),
@@ -140,7 +143,7 @@ def test_what_is_refused(item: dict[str, t.Any], problem: str) -> None:
 @pytest.mark.parametrize("line", ["tool @ https://{}@a.example/tool.whl", "tool @ git+ssh://{}@a.example:22/tool.git"])
 def test_passwords_are_refused_and_not_shown(key: str, login: str, line: str) -> None:
     message = refusal(without(**{key: [line.format(login)]}))
-    assert f"environment analysis: {key}: {line.format('****')!r} holds credentials" in message
+    assert f"environment analysis: {key}: {line.format('****')!r} contains credentials" in message
     assert "s3" not in message
     assert "cret" not in message
 
@@ -198,4 +201,4 @@ def test_a_flag_is_true_or_false(value: t.Any) -> None:
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x85", "\u2028"])
 def test_nothing_that_ends_a_line_for_somebody_is_in_a_requirement(end: str) -> None:
     """uv takes a carriage return for the end of a line, and what comes after it for an option."""
-    assert "is no requirement" in refusal(without(requirements=[f"six{end}--index-url https://evil.example/simple"]))
+    assert "is not a requirement" in refusal(without(requirements=[f"six{end}--index-url https://evil.example/simple"]))

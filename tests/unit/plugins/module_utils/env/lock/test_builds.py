@@ -208,7 +208,7 @@ def test_a_wheel_beside_it_is_what_counts(uv: Uv, links: Path, tmp_path: Path) -
     assert resolved(uv, "alpha") == text
 
 
-def test_a_wheel_that_came_later_is_none(uv: Uv, links: Path, tmp_path: Path) -> None:
+def test_a_wheel_that_came_later_does_not_count(uv: Uv, links: Path, tmp_path: Path) -> None:
     """The lock keeps the hashes that it had, which are those of the sources. So it is them that are built."""
     first = resolved(uv, "alpha")
     write_small_wheel(links, "alpha", "1.0")
@@ -222,12 +222,12 @@ def test_a_wheel_that_came_later_is_none(uv: Uv, links: Path, tmp_path: Path) ->
 
 
 def test_a_hash_that_nothing_has(uv: Uv, links: Path) -> None:
-    """Of the package itself, which is no matter of what it is built with."""
+    """The hashes of the package itself, whatever it is built with."""
     text = resolved(uv, "alpha")
     lock = text.split("# Build", maxsplit=1)[0].replace(digest(links / "alpha-1.0.tar.gz"), "5" * 64)
     with pytest.raises(CommandError) as failed:
         resolved(uv, lock=lock)
-    assert str(failed.value).startswith("environment analysis: alpha==1.0 has other hashes than its lock says")
+    assert str(failed.value).startswith("environment analysis: the hashes of alpha==1.0 are not those in its lock")
     assert "build_constraints" not in failed.value.hint
 
 
@@ -270,8 +270,8 @@ def test_a_declared_hash_counts_however_the_version_is_written(uv: Uv, links: Pa
         assert {p.hashes for p in smiths} == {(f"sha256:{wheel}",)}
 
 
-def test_a_wheel_for_others_is_none(links: Path, tmp_path: Path) -> None:
-    """uv takes the metadata from it, and does not look into the sources."""
+def test_a_wheel_for_another_platform_does_not_count(links: Path, tmp_path: Path) -> None:
+    """uv takes the metadata from it, and does not look at the sources."""
     write_small_wheel(links, "alpha", "1.0", tag="cp39-cp39-win_amd64")
     uv = uv_of(tmp_path / "share", links)
     indexed = Uv(uv.layout, uv.runner, Index(write_index(tmp_path / "simple", links)))
@@ -317,7 +317,7 @@ def test_what_is_locked_by_its_address(uv: Uv, links: Path, tmp_path: Path) -> N
     assert maker(site, "beta") == "smith 1.0"
 
 
-def test_what_was_built_to_find_out_is_for_no_environment(uv: Uv, links: Path, tmp_path: Path) -> None:
+def test_trial_builds_end_up_in_no_environment(uv: Uv, links: Path, tmp_path: Path) -> None:
     """gear is in uv's cache, built with whatever there was, as beta cannot begin to be built without it."""
     write_sdist_for(links, "gear", "1.0", "smith", ["smith"])
     write_sdist_for(links, "beta", "1.0", "smith", ["smith", "gear"])
@@ -352,7 +352,7 @@ def test_version_control_has_no_hash(uv: Uv, links: Path, tmp_path: Path) -> Non
     assert 'constraints: ["beta!=1.0"]' in failed.value.hint
 
 
-def test_what_cannot_be_had(uv: Uv, links: Path) -> None:
+def test_a_build_requirement_that_is_not_available(uv: Uv, links: Path) -> None:
     write_sdist_for(links, "beta", "1.0", "smith", ["nowhere"])
     with pytest.raises(CommandError) as failed:
         resolved(uv, "beta")
@@ -362,7 +362,7 @@ def test_what_cannot_be_had(uv: Uv, links: Path) -> None:
 
 
 def test_a_backend_that_fails(uv: Uv, links: Path) -> None:
-    """Its newest version asks for what there is not; what the hint says helps."""
+    """Its newest version asks for something that does not exist; the hint helps."""
     write_backend(links, "smith", "3.0", asks=["nowhere"])
     with pytest.raises(CommandError) as failed:
         resolved(uv, "alpha")
@@ -445,8 +445,8 @@ class Dated(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_the_hint_has_what_may_be_had(uv: Uv, links: Path, tmp_path: Path) -> None:
-    """Of an environment that takes nothing newer than its exclude_newer."""
+def test_the_hint_has_a_version_that_is_allowed(uv: Uv, links: Path, tmp_path: Path) -> None:
+    """For an environment that takes nothing newer than its exclude_newer."""
     write_small_wheel(links, "helper", "2.0")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Here", (Dated,), {"links": links}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -482,7 +482,7 @@ def test_a_lock_that_somebody_made(uv: Uv, links: Path) -> None:
 
 
 def test_what_was_built_for_another_share_is_borrowed(uv: Uv, links: Path, tmp_path: Path) -> None:
-    """With all that it is built with gone; but not if that is something else."""
+    """Even if everything that it is built with is gone; but not if that is something else."""
     text = resolved(uv, "alpha")
     assert installed(uv, text, tmp_path)[0].rc == 0
     other = uv_of(tmp_path / "other", links)

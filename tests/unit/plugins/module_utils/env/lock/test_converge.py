@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Locks at work: kept, copied, resolved by something that answers like uv, and told of."""
+"""Converging locks: kept, copied, resolved by something that answers like uv, and reported."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_copying(layout: Layout) -> None:
 
 @pytest.fixture
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Share:
-    """A share that has a newer lock than one that is resolved now would be."""
+    """A share that has a newer lock than one resolved now would be."""
     other = Layout(str(tmp_path_factory.mktemp("earlier")))
     os.makedirs(other.locks)
     put(other, lock("2.2"))
@@ -238,7 +238,7 @@ def test_a_damaged_lock_that_still_says_what_it_is_does_not_stop_the_others(layo
     put(layout, lock().replace("==2.0", ">=2.0"))
     result = converge(locking(layout, {"analysis": Input(SPEC), "other": Input(SPEC, SOURCES)}))
     assert "environment analysis: its lock is not a lock" in result["msg"]
-    assert f"Was {layout.lock('analysis')} edited? Put it right, or remove it" in result["msg"]
+    assert f"Was {layout.lock('analysis')} edited? Fix it, or remove it" in result["msg"]
     assert list(result["locks"]) == ["other"]
     os.unlink(layout.lock("analysis"))
     assert converge(locking(layout, {"analysis": Input(SPEC, SOURCES)}))["changed"]

@@ -276,9 +276,9 @@ def test_what_packages_are_built_with() -> None:
     [
         ("# Build requirements of a==1\n", "names no package"),
         ("# Build requirements of a:\n", "names no package"),
-        ("# Build requirements of a==1:\n# Build requirements of a==1:\n", "that it has named before"),
-        ("# Build requirements of a==1:\n# Build requirements of A[x] == 1:\n", "that it has named before"),
-        (f"# Build requirements of a==1:\n#     {HASHED}#     {HASHED}", ": it has a more than once"),
+        ("# Build requirements of a==1:\n# Build requirements of a==1:\n", "or the same one again"),
+        ("# Build requirements of a==1:\n# Build requirements of A[x] == 1:\n", "or the same one again"),
+        (f"# Build requirements of a==1:\n#     {HASHED}#     {HASHED}", ": a is there more than once"),
         ("# Build requirements of a==1:\n#     b==1\n", "'b==1' has no --hash"),
         ("# Build requirements of a==1:\n#     b\n", "'b' is not pinned"),
         ("# Build requirements of a==1:\n#     --index-url https://x\n", "is not pinned"),
@@ -299,12 +299,12 @@ def test_what_stands_elsewhere_is_a_comment() -> None:
 
 
 @pytest.mark.parametrize("said", ["1", "3", '"2"', "null", "[2]", "2.5"])
-def test_a_lock_that_was_cut_short_is_none(said: str) -> None:
+def test_a_truncated_lock_is_refused(said: str) -> None:
     """By its first line, which says how many packages there are. One that somebody else made says nothing."""
     entries = "".join(f"{name}==1.0 --hash=sha256:{'1' * 64}\n" for name in ("alpha", "beta"))
     first = '# uvnas.cluster lock: {"spec": "5", "packages": 2}\n'
     assert len(lock.parse(first + entries, what="it").packages) == len(lock.parse(entries, what="it").packages) == 2
-    with pytest.raises(UvnasError, match=r"it is not a lock: it has 2 packages, and its first line says .*was it cut"):
+    with pytest.raises(UvnasError, match=r"it is not a lock: it has 2 packages, but its first line says .*truncated"):
         lock.parse(first.replace("2}", f"{said}}}") + entries, what="it")
     with pytest.raises(UvnasError, match="it is not a lock: its first line is damaged"):
         lock.parse(first.replace("}", "") + entries, what="it")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hashes that are declared limit those of the lock, with a real uv and an index that knows all hashes."""
+"""Declared hashes limit those of the lock, with a real uv and an index that knows all hashes."""
 
 from __future__ import annotations
 
@@ -79,19 +79,19 @@ def test_a_wrong_hash_is_an_error_wherever_it_is_declared(site: Site) -> None:
     for key in ("requirements", "constraints", "overrides"):
         with pytest.raises(UvnasError) as caught:
             site.locked(**{"requirements": "beta", key: line})
-        said = "environment analysis: alpha==1.0 has none of the hashes that are declared for it (sha256:00000000"
+        said = "environment analysis: alpha==1.0 has none of the hashes declared for it (sha256:00000000"
         assert str(caught.value).startswith(said)
         assert f"sha256:{site.wheel[:16]}..." in str(caught.value)
 
 
-def test_what_nothing_needs_has_no_say(site: Site) -> None:
+def test_hashes_of_unneeded_packages_do_not_count(site: Site) -> None:
     assert site.hashes(requirements="alpha", constraints=f"gamma==1.0 --hash=sha256:{WRONG}") == {
         site.wheel,
         site.sdist,
     }
 
 
-def test_what_is_for_another_platform_has_no_say(site: Site) -> None:
+def test_hashes_for_another_platform_do_not_count(site: Site) -> None:
     wrong, right = f"--hash=sha256:{WRONG}", f"--hash=sha256:{site.wheel}"
     for never in ("; sys_platform == 'win32'", " ; python_version < '3' and extra != 'x'"):
         for key in ("requirements", "constraints"):

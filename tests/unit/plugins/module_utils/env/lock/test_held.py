@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What holds a package at its version: asked of the real uv, with small wheels; and of what it says of an index."""
+"""What holds a package at its version: asked of the real uv with small wheels; and read from what it wrote."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def declared(*lines: str, **more: t.Any) -> Sources:
 
 
 def held(uv: Uv, sources: Sources, package: str = "alpha", prior: Sources | None = None, **more: t.Any) -> list[str]:
-    """What is said of an upgrade of what was resolved before."""
+    """What is reported about an upgrade of what was resolved before."""
     spec = EnvironmentSpec("train", python=PYTHON, requirements=(), **more)
     before, _warnings = resolve(uv, Request(spec, DIGEST, prior or sources), sys.executable, None)
     request = Request(spec, DIGEST, sources, upgrade_packages=(package,))
@@ -107,26 +107,26 @@ def test_what_does_not_apply_is_not_named(uv: Uv, sources: Sources, by: str) -> 
         ("early>=2", {}, "early<=2.0b1"),
     ],
 )
-def test_what_is_newer_and_cannot_be_had_is_not_said_to_be_none(
+def test_a_newer_version_that_does_not_fit_is_not_denied(
     uv: Uv, links: Path, needs: str, more: dict[str, t.Any], by: str
 ) -> None:
     for name, version, requires in (("early", "1.0", []), ("early", "2.0b1", []), ("latest", "2.0", [needs])):
         write_small_wheel(links, name, version, requires)
     (said,) = held(uv, declared("latest", **more), "latest")
-    assert re.fullmatch(rf"latest 1\.0: uv says of something newer: .*\b{re.escape(by)}\b.*", said)
+    assert re.fullmatch(rf"latest 1\.0: asked for something newer, uv says: .*\b{re.escape(by)}\b.*", said)
 
 
 def test_what_comes_with_an_older_version_of_something(uv: Uv, links: Path) -> None:
-    """To upgrade both gives the newest of the other, and changes nothing."""
+    """Upgrading both gives the newest of the other, and changes nothing."""
     write_small_wheel(links, "wants", "0.9", ["alpha"])
     assert held(uv, declared("wants", "alpha")) == [
-        "alpha 1.0: held by wants 1.1; alpha 2.0 could be had with wants 1.1 -> 0.9, if that were declared"
+        "alpha 1.0: held by wants 1.1; alpha 2.0 would fit with wants 1.1 -> 0.9, if you declared that"
     ]
 
 
 def test_nothing_newer(uv: Uv) -> None:
-    assert held(uv, declared("latest"), "latest") == ["latest 1.0: the newest that can be had offline"]
-    assert held(uv, declared("alpha"), "alpha") == ["alpha 2.0: the newest that can be had offline"]
+    assert held(uv, declared("latest"), "latest") == ["latest 1.0: the newest available offline"]
+    assert held(uv, declared("alpha"), "alpha") == ["alpha 2.0: the newest available offline"]
 
 
 def test_what_has_been_upgraded_is_not_held(uv: Uv) -> None:
@@ -146,7 +146,7 @@ def test_another_python_and_another_platform(uv: Uv, links: Path) -> None:
     write_small_wheel(links, "young", "1.0")
     write_small_wheel(links, "young", "2.0", more={"young-2.0.dist-info/METADATA": metadata})
     assert held(uv, declared("young"), "young") == [
-        f"young 1.0: held by Python {PYTHON}; what is newer wants Python>=3.99"
+        f"young 1.0: held by Python {PYTHON}; newer versions want Python>=3.99"
     ]
     write_small_wheel(links, "foreign", "1.0")
     write_small_wheel(links, "foreign", "2.0", tag="py3-none-win_amd64")
@@ -159,10 +159,10 @@ def test_versions_of_their_own_kind(uv: Uv, links: Path) -> None:
     for version in ("1.0", "2.0rc1"):
         write_small_wheel(links, "early", version)
     assert held(uv, declared("early"), "early") == [
-        "early 1.0: the newest there is, but for pre-releases such as early 2.0rc1"
+        "early 1.0: the newest there is, except pre-releases such as early 2.0rc1"
     ]
     write_small_wheel(links, "wheely", "1.0+cpu")
-    assert held(uv, declared("wheely"), "wheely") == ["wheely 1.0+cpu: the newest that can be had offline"]
+    assert held(uv, declared("wheely"), "wheely") == ["wheely 1.0+cpu: the newest available offline"]
     (wheel,) = links.glob("latest-*")
     (said,) = held(uv, declared(f"latest @ {wheel.as_uri()}"), "latest")
     assert said.startswith("latest: held by its address, @ file://")
@@ -172,7 +172,7 @@ def test_what_packages_are_built_with(uv: Uv, links: Path) -> None:
     write_backend(links, "maker", "1.0")
     write_sdist_for(links, "made", "1.0", "maker", ["maker"])
     assert held(uv, declared("made"), "maker") == [
-        "maker 1.0 (to build made==1.0): nothing newer that the build and build_constraints let in"
+        "maker 1.0 (to build made==1.0): nothing newer that the build and build_constraints allow"
     ]
 
 
@@ -222,8 +222,8 @@ error: No solution found when resolving dependencies
     [
         (EXCLUDED, "numpy", ">2.2.6", "held by exclude_newer 2025-05-20"),
         (OF_ANOTHER, "urllib3", ">1.26.20", "held by requests 2.28.0, which wants urllib3>=1.21.1,<1.27"),
-        (OLD_PYTHON, "numpy", ">2.0.2", "held by Python 3.9; what is newer wants Python>=3.11"),
-        ("error: something else", "numpy", ">1", "uv says of something newer: error: something else"),
+        (OLD_PYTHON, "numpy", ">2.0.2", "held by Python 3.9; newer versions want Python>=3.11"),
+        ("error: something else", "numpy", ">1", "asked for something newer, uv says: error: something else"),
     ],
 )
 def test_what_uv_says_of_an_index(said: str, package: str, newer: str, meaning: str) -> None:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Markers: as packaging decides them, and what is left of one where not all is known."""
+"""Markers: as packaging decides them, and what is left of one if not everything is known."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def test_what_an_interpreter_says(text: str) -> None:
      "extras == 'x'", "extras in 'x'", "'x' == dependency_groups", "os_name == 'nt' and", "moon == 'full'",
      f"{'(' * 5000}os_name == 'nt'{')' * 5000}"],
 )  # fmt: skip
-def test_what_is_none(text: str) -> None:
-    with pytest.raises(UvnasError, match="is no environment marker"):
+def test_what_is_not_a_marker(text: str) -> None:
+    with pytest.raises(UvnasError, match="is not an environment marker"):
         markers.parse(text)
 
 
@@ -122,6 +122,6 @@ def test_requires_python(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["3.9", ">=", ">=x", "=3.9", ">=3.9;"])
-def test_requires_python_that_is_none(text: str) -> None:
-    with pytest.raises(UvnasError, match="it is for Python .*, which is no list of versions"):
+def test_requires_python_that_is_not_a_list_of_versions(text: str) -> None:
+    with pytest.raises(UvnasError, match="it is for Python .*, which is not a list of versions"):
         markers.of_specifiers(text, "it is")

@@ -66,7 +66,7 @@ def layout(tmp_path: Path) -> Layout:
 
 @pytest.fixture
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Share:
-    """A share that has a newer lock than one that is resolved now would be."""
+    """A share that has a newer lock than one resolved now would be."""
     other = Layout(str(tmp_path_factory.mktemp("earlier")))
     os.makedirs(other.locks)
     put(other, lock("2.2"))
@@ -178,7 +178,7 @@ def test_a_check_of_an_upgrade_begins_with_what_the_earlier_share_has(layout: La
     assert (step.action, step.prior and step.prior.text) == (RESOLVE, lock("2.2"))
 
 
-def test_an_earlier_share_that_cannot_be_read_is_no_reason_to_fail(layout: Layout, earlier: Share) -> None:
+def test_an_earlier_share_that_cannot_be_read_does_not_matter(layout: Layout, earlier: Share) -> None:
     path = Path(earlier.layout.lock("analysis"))
     path.unlink()
     path.mkdir()  # Any error will do.

@@ -98,7 +98,7 @@ def test_versions_so_far_are_kept(uv: Uv) -> None:
 
 
 def test_for_an_older_glibc(uv: Uv, links: Path) -> None:
-    """Of one package the newest version is for newer ones only; of another one, one of two files of its version."""
+    """The newest version of one package is for newer Pythons only; of another, one of the two files of its version."""
     for name, version, tag in (
         ("delta", "1.0", "manylinux2014"),
         ("delta", "2.0", "manylinux_2_28"),
@@ -122,7 +122,7 @@ def hashes(text: str, name: str) -> set[str]:
 
 
 def test_hashes_so_far_are_kept_for_the_same_platform(uv: Uv) -> None:
-    """A file that is another one all of a sudden is not trusted."""
+    """A file that has suddenly changed is not trusted."""
     prior, _warnings = resolve(uv, request(wants("alpha")), sys.executable, None)
     changed = re.sub(r"sha256:[0-9a-f]{64}", "sha256:" + "3" * 64, prior)
     assert resolve(uv, request(wants("alpha")), sys.executable, changed)[0] == changed
@@ -176,7 +176,7 @@ def test_markers_of_a_ready_lock_are_decided(uv: Uv) -> None:
     assert not any(package.marker for package in locks.parse(found, what="it").packages)
 
 
-def test_a_ready_lock_that_is_none(uv: Uv) -> None:
+def test_a_ready_lock_that_is_not_one(uv: Uv) -> None:
     with pytest.raises(UvnasError, match="environment analysis: its lock is not a lock"):
         resolve(uv, request(Sources(lock="alpha>=1\n"), lock="analysis.txt"), sys.executable, None)
 
@@ -237,7 +237,7 @@ def test_what_an_interpreter_has_to_fulfil(uv: Uv) -> None:
     linux, old, windows = "sys_platform == 'linux'", "python_version < '3'", "sys_platform == 'win32'"
     text = f"alpha==1.0{HASH}"
     assert ready(uv, text, Condition("x", "", linux), Condition("y", windows, old)) == {"alpha": "1.0"}
-    with pytest.raises(UvnasError, match="environment analysis: its Python is another one: y; z$"):
+    with pytest.raises(UvnasError, match="environment analysis: its Python does not fit: y; z$"):
         ready(uv, text, Condition("x", "", linux), Condition("y", linux, old), Condition("z", "", windows))
 
 
