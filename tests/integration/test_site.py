@@ -298,17 +298,17 @@ WRONG = {
             {"name": "sources", "requirements": ["six"], "lock": "some.txt"},
         ],
         [
-            "environment ../x: the name may hold",
-            "environment has spaces: the name may hold",
+            "environment ../x: the name may contain",
+            "environment has spaces: the name may contain",
             "the name is longer than 64 characters",
             "environment twice: declared 2 times",
-            "environment sources: it has 2 sources (requirements and lock)",
+            "environment sources: requirements and lock exclude each other",
         ],
     ),
     "no name": ([{"name": "", "requirements": ["six"]}], ["environment number 1: name is missing"]),
     "unknown key": ([{"name": "fine", "requirements": ["six"], "requirement": ["six"]}], ["requirement"]),
     "missing file": ([{"name": "fine", "requirements_files": ["nowhere.in"]}], ["cannot read", "nowhere.in"]),
-    "unknown share": ([{"name": "fine", "requirements": ["six"], "shares": ["nas_z"]}], ["no share is called nas_z"]),
+    "unknown share": ([{"name": "fine", "requirements": ["six"], "shares": ["nas_z"]}], ["unknown share nas_z"]),
 }
 
 

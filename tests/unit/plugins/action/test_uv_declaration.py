@@ -178,7 +178,7 @@ def test_nobody_has_looked() -> None:
         ),
         (
             {"uvnas_envs": [{**ENVS[0], "shares": ["nas_z"]}]},
-            "environment train: no share is called nas_z; there are nas_a, nas_b",
+            "environment train: unknown share nas_z; declared: nas_a, nas_b",
         ),
         ({"uvnas_shares": [{**SHARES[0], "a\rb": 1}]}, "share nas_a: unknown key 'a\\rb'; there are"),
         ({"uvnas_pythons": None}, "uvnas_pythons is empty; leave it out, or give it a list"),
