@@ -75,7 +75,7 @@ class Engine:
             raise subprocess.CalledProcessError(done.returncode, ["podman", *argv], done.stdout + done.stderr)
         return done.stdout
 
-    def says(self, *argv: str | Path) -> bool:
+    def succeeds(self, *argv: str | Path) -> bool:
         """Whether podman exits with 0."""
         try:
             self(*argv)

@@ -63,7 +63,7 @@ def write_keys(state: Path) -> None:
 
 def start(engine: container_engine.Engine, images: t.Mapping[str, str]) -> list[bool]:
     """Have all hosts running, each of its image; per host whether it was not."""
-    if not engine.says("network", "exists", NETWORK):
+    if not engine.succeeds("network", "exists", NETWORK):
         engine("network", "create", "--label", LABEL, NETWORK)
     addresses = _addresses(engine)
     _write_ssh_config(engine.state, addresses)
@@ -73,7 +73,7 @@ def start(engine: container_engine.Engine, images: t.Mapping[str, str]) -> list[
 def _start(engine: container_engine.Engine, host: Host, image: str, addresses: t.Mapping[str, str]) -> bool:
     if _is_running(engine, host.name, image):
         return False
-    if engine.says("container", "exists", host.name):
+    if engine.succeeds("container", "exists", host.name):
         _refuse_others(engine, host.name)
         engine("rm", "--force", "--time", "0", host.name)
     key = engine.state / "ssh" / "id_ed25519"
@@ -102,7 +102,7 @@ def wait(engine: container_engine.Engine) -> None:
         # "degraded" is up too, and what does not work shows in what follows.
         container_engine.await_that(
             f"systemd on {host.name} is up",
-            lambda host=host: engine.says(
+            lambda host=host: engine.succeeds(
                 "exec", host.name, "sh", "-c", "systemctl is-system-running | grep -Eq 'running|degraded'"
             ),
             seconds=60,
@@ -125,7 +125,7 @@ def remove(engine: container_engine.Engine) -> bool:
     found = engine("ps", "--all", "--quiet", "--filter", f"label={LABEL}").split()
     if found:
         engine("rm", "--force", "--time", "0", *found)
-    network = engine.says("network", "exists", NETWORK)
+    network = engine.succeeds("network", "exists", NETWORK)
     if network:
         engine("network", "rm", NETWORK)
     for name in ("home", "ssh"):

@@ -40,7 +40,7 @@ def build_all(engine: container_engine.Engine) -> dict[str, str]:
     kept = {engine("image", "inspect", "--format", "{{.Id}}", name).strip() for name in built.values()}
     for listed in engine("images", "--no-trunc", "--quiet", "--filter", "label=uvnas-machines=1").split():
         if listed.removeprefix("sha256:") not in kept:
-            engine.says("rmi", listed)  # It stays while a container uses it.
+            engine.succeeds("rmi", listed)  # It stays while a container uses it.
     return built
 
 
@@ -50,7 +50,7 @@ def _build(engine: container_engine.Engine, name: str, context: str, arguments: 
     for path in sorted((HERE / context).iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     tag = f"{REPOSITORY}:{name}-{digest.hexdigest()[:12]}"
-    if engine.says("image", "exists", tag):
+    if engine.succeeds("image", "exists", tag):
         return tag
     started = time.monotonic()
     if arguments.get("BASE") in {release for release, _variable in RELEASES.values()}:
@@ -73,7 +73,7 @@ def _debian(engine: container_engine.Engine, release: str) -> str:
     """A base image of a Debian release: what is here, from a registry that answers, or made from packages."""
     pulled, made = f"{REGISTRY}:{release}-slim", f"{REPOSITORY}-base:{release}"
     for name in (made, pulled):
-        if engine.says("image", "exists", name):
+        if engine.succeeds("image", "exists", name):
             return name
     if _registry_answers():
         try:

@@ -152,7 +152,7 @@ def test_an_installed_package_is_an_error_with_a_hint_that_works(site: Site) -> 
         failed = site.run([ENV, OTHER, added], *options)
         assert failed.rc != 0
         assert said in failed.output
-    assert site.python_says("added", "import six; print('works')") == "works"
+    assert site.run_python("added", "import six; print('works')") == "works"
     verified = site.start([ENV, OTHER, added], play="uvnas.cluster.verify").communicate()[0]
     assert said in verified
     hints = set(re.findall(r"and then site\.yml: (chmod .*?\.uvnas\.json)", failed.output))

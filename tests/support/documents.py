@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""YAML that the documentation shows: README, the pages of docs/docsite/rst, and what roles say of themselves."""
+"""The YAML in the documentation: README, the pages of docs/docsite/rst, and the roles' READMEs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Block(t.NamedTuple):
-    """A block of YAML, as it stands on its page."""
+    """A block of YAML on a page."""
 
     page: str
     line: int

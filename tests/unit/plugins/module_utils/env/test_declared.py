@@ -158,7 +158,7 @@ def test_every_problem_at_once() -> None:
         "environment two: requirements and lock exclude each other; give one",
         "environment number 6: unknown key nmae",
         "environment analysis: declared 2 times",
-        "environment two: name differs from another only in case",
+        "environment two: its name differs from another only in case",
     ]
 
 

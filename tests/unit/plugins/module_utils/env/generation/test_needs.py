@@ -238,7 +238,7 @@ def test_another_machine() -> None:
 def test_advice(floor: str | None, said: str) -> None:
     assert platform_needs.advice(NEEDS, NODE, "nas_b", floor).startswith(said)
     python_too = platform_needs.advice(but(interpreter="2.34"), NODE, "nas_b", floor)
-    assert "An interpreter of uvnas_site_pythons" in python_too.splitlines()[0]
+    assert "An interpreter in uvnas_site_pythons" in python_too.splitlines()[0]
     assert python_too.splitlines()[1].startswith(said)
 
 
