@@ -173,7 +173,7 @@ class NfsSite(Site):
         """The share on the server, where the tests themselves look."""
         return EXPORT / self.path.name / "uv"
 
-    def says(self, client: Client, env: str, code: str) -> str:
+    def run_python_on(self, client: Client, env: str, code: str) -> str:
         """What the Python of an environment prints on a client."""
         return client.run(self.share / "envs" / env / "bin" / "python", "-c", code, user=OWNER).stdout.strip()
 
