@@ -79,8 +79,8 @@ def open_files(tree: Path) -> list[str]:
 
 def warned(run: Run) -> set[str]:
     """A run's warnings about what could not be removed, without white space: Ansible breaks lines anywhere."""
-    said = "".join(run.output.split())
-    return set(re.findall(r"(?:environment|cpython-)[^\[]*?cannotberemovedyet:.*?assoonastheycan", said))
+    text = "".join(run.output.split())
+    return set(re.findall(r"(?:environment|cpython-)[^\[]*?cannotberemovedyet:.*?assoonastheycan", text))
 
 
 def test_an_environment_in_use_is_removed(used: NfsSite, clients: dict[str, Client]) -> None:

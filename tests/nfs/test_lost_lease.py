@@ -156,7 +156,7 @@ def test_a_build_that_has_lost_the_mutex_changes_nothing_more(
             Path("/tmp", word).touch()
     done = finish(started, LIMIT)
     assert done.rc == 2, done.output
-    said = next(line for line in done.output.splitlines() if "lost the mutex" in line)
-    print(f"round {number}: {said[said.index('lost the mutex') :][:200]}")
+    line = next(line for line in done.output.splitlines() if "lost the mutex" in line)
+    print(f"round {number}: {line[line.index('lost the mutex') :][:200]}")
     assert at_work(c1) == []
     assert in_force(site, env) == before

@@ -140,8 +140,8 @@ def seen_after(site: NfsSite, clients: dict[str, Client], link: Path, target: st
         time.sleep(before)
         clients["c1"].run("python3", "-c", PUBLISH, target, link, user=OWNER)
         published = time.monotonic()
-        said = watching.stdout.readline().strip()
-        return None if said == "never" else max(0.0, float(said) - published)
+        printed = watching.stdout.readline().strip()
+        return None if printed == "never" else max(0.0, float(printed) - published)
     finally:
         watching.kill()
         watching.communicate()

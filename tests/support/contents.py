@@ -62,7 +62,7 @@ def _faults_in(generation: Path) -> t.Iterator[str]:
         manifest = json.loads((generation / ".uvnas.json").read_bytes())
         text = (generation / ".uvnas-files.json").read_bytes()
         lock = (generation / ".uvnas-lock.txt").read_bytes()
-        said = json.loads(text)
+        recorded = json.loads(text)
     except (OSError, ValueError) as error:
         yield f"damaged: {error}"
         return
@@ -70,15 +70,15 @@ def _faults_in(generation: Path) -> t.Iterator[str]:
         yield ".uvnas-files.json differs"
     if hashlib.sha256(lock).hexdigest() != manifest["lock"]["text"]:
         yield ".uvnas-lock.txt differs"
-    if len(said["records"]) != len(manifest["packages"]):
+    if len(recorded["records"]) != len(manifest["packages"]):
         yield "packages differ"
-    for place, file in said["files"].items():
+    for place, file in recorded["files"].items():
         if _digest(generation / place).hex() != file["sha256"]:
             yield f"{place} differs"
-    for place, target in said["links"].items():
+    for place, target in recorded["links"].items():
         if not (generation / place).is_symlink() or os.readlink(generation / place) != target:
             yield f"{place} leads elsewhere"
-    for place, record in said["records"].items():
+    for place, record in recorded["records"].items():
         if _digest(generation / place).hex() != record["sha256"]:
             yield f"{place} differs"
             continue

@@ -200,7 +200,7 @@ def outcome(expected: type[Exception], work: t.Callable[[], T], *named: str) -> 
     try:
         return work()
     except expected as error:
-        said = error.explain() if hasattr(error, "explain") else str(error)
-        if named and not any(name in said for name in named):
-            raise AssertionError(f"this names none of {', '.join(named)}: {said}") from error
+        message = error.explain() if hasattr(error, "explain") else str(error)
+        if named and not any(name in message for name in named):
+            raise AssertionError(f"this names none of {', '.join(named)}: {message}") from error
         return None

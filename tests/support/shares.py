@@ -66,14 +66,14 @@ def manifest(env: str, generation_id: str, **more: t.Any) -> dict[str, t.Any]:
 def add_generation(root: Path, env: str, generation_id: str, **more: t.Any) -> Path:
     """A complete generation; ``more`` is for its manifest. It counts as sealed, though its directories are not."""
     path = root / "generations" / env / generation_id
-    said = manifest(env, generation_id, **more)
-    series = said["python"]["version"].rpartition(".")[0]
+    content = manifest(env, generation_id, **more)
+    series = content["python"]["version"].rpartition(".")[0]
     packages = path / "lib" / f"python{series}" / "site-packages"
     packages.mkdir(parents=True)
-    for name, version in said["packages"].items():
+    for name, version in content["packages"].items():
         (packages / f"{name.replace('-', '_')}-{version}.dist-info").mkdir()
     packages.chmod(0o555)
-    write_json(path / ".uvnas.json", said)
+    write_json(path / ".uvnas.json", content)
     (path / ".uvnas.json").chmod(0o444)
     return path
 

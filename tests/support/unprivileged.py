@@ -43,11 +43,11 @@ def done(work: t.Callable[[], _Found]) -> _Found:
         except BaseException as error:  # noqa: BLE001
             answer = ("raised", error)
         try:
-            said = pickle.dumps(answer)
+            pickled = pickle.dumps(answer)
         except Exception:  # noqa: BLE001
-            said = pickle.dumps(("raised", RuntimeError(traceback.format_exc())))
+            pickled = pickle.dumps(("raised", RuntimeError(traceback.format_exc())))
         with os.fdopen(writer, "wb") as pipe:
-            pipe.write(said)
+            pipe.write(pickled)
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:

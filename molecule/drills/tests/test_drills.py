@@ -292,8 +292,8 @@ def test_node_that_is_down(run, power, kept):
         power.on("node-a2")
     assert done.rc == 4, done.output
     assert {host for host, number in done.recap("unreachable").items() if number} == {"node-a2"}
-    (said,) = done.errors["node-a2"]
-    assert "ssh: connect to host " in said
+    (error,) = done.errors["node-a2"]
+    assert "ssh: connect to host " in error
     assert done.finished == HOSTS - {"node-a2"}
     assert set(done.summary) >= EVERYWHERE
     kept()

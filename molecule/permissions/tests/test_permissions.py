@@ -95,8 +95,8 @@ def install(machines, user, share, *packages):
 def test_each_user_has_a_cache_of_their_own(machines, share):
     """Their uv makes it; no list of users is needed."""
     for user, other in (("alice", "bob"), ("bob", "alice")):
-        env, said = install(machines, user, share, "idna", "certifi")
-        assert "Installed 2 packages" in said
+        env, printed = install(machines, user, share, "idna", "certifi")
+        assert "Installed 2 packages" in printed
         cache = f"{ROOT_OF[share]}/user-cache/{user}"
         assert machines.root("dev1", f"stat -c %U {cache}").strip() == user
         if share == "nas_b":

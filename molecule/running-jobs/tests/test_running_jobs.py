@@ -81,10 +81,10 @@ def ended(machines, jobs, site):
 @pytest.mark.parametrize("partition", ROOT_OF)
 @pytest.mark.parametrize("style", STYLES)
 def test_a_job_keeps_the_generation_it_started_with(ended, partition, style):
-    said, first, last = ended
+    printed, first, last = ended
     generation = first[partition]
     assert last[partition] != generation
-    found = said[partition, style]
+    found = printed[partition, style]
     assert (found["prefix"], found["executable"]) == (generation, f"{generation}/bin/python")
     for package, file, version, child_file, child_version in found["seen"]:
         assert version == child_version == VERSIONS[0][package]
@@ -95,7 +95,7 @@ def test_a_job_keeps_the_generation_it_started_with(ended, partition, style):
 @pytest.mark.parametrize("partition", ROOT_OF)
 def test_what_starts_now_sees_the_newest(machines, ended, partition):
     ask = "import importlib.metadata as m; print(m.version('six'))"
-    said = machines.user(
+    printed = machines.user(
         "dev1", "alice", f"srun -p {partition} {ROOT_OF[partition]}/envs/lazy/bin/python -c {shlex.quote(ask)}"
     )
-    assert said == VERSIONS[-1]["six"]
+    assert printed == VERSIONS[-1]["six"]

@@ -21,11 +21,11 @@ def test_every_host_runs_the_environments_of_its_shares(machines, host, share):
     root = ROOT_OF[share]
     assert machines.root(host, f"ls {root}/envs").split() == ENVS_OF[share]
     for env in ENVS_OF[share]:
-        said = machines.user(
+        printed = machines.user(
             host, "alice", f"{root}/envs/{env}/bin/python -c 'import sys, {IMPORTS[env]}; print(sys.prefix)'"
         )
         # By the link, as people type it, and pinned to its target.
-        assert said.startswith(f"{root}/generations/{env}/")
+        assert printed.startswith(f"{root}/generations/{env}/")
 
 
 def test_hosts_mount_their_shares(machines):
@@ -55,8 +55,8 @@ def test_the_older_host_has_an_older_glibc_and_slurm(machines):
     ("host", "home"), [("dev1", "nas_a"), ("node-a1", "nas_a"), ("node-a2", "nas_a"), ("node-b1", "nas_b")]
 )
 def test_login_shells_know_their_home_share(machines, host, home):
-    said = machines.user(host, "alice", 'echo "$UVNAS_SHARE $UV_CACHE_DIR"')
-    assert said == f"{home} {ROOT_OF[home]}/user-cache/alice"
+    printed = machines.user(host, "alice", 'echo "$UVNAS_SHARE $UV_CACHE_DIR"')
+    assert printed == f"{home} {ROOT_OF[home]}/user-cache/alice"
 
 
 def test_uv_is_on_shares_and_in_local_directories_that_want_it(machines):

@@ -120,19 +120,19 @@ def test_the_home_share_of_one_job(jobs):
 @pytest.mark.parametrize("partition", ROOT_OF)
 def test_srun_by_path(machines, partition):
     root = ROOT_OF[partition]
-    said = machines.user(
+    printed = machines.user(
         "dev1", "alice", f"srun -p {partition} {root}/envs/train/bin/python -c 'import numpy, sys; print(sys.prefix)'"
     )
-    assert said.startswith(f"{root}/generations/train/")
+    assert printed.startswith(f"{root}/generations/train/")
 
 
 def test_srun_on_two_nodes(machines):
-    said = machines.user(
+    printed = machines.user(
         "dev1",
         "alice",
         f"srun -p a -N2 {ROOT_OF['a']}/envs/tools/bin/python -c 'import os, rich; print(os.uname().nodename)'",
     )
-    assert set(said.split()) == NODES_OF["a"]
+    assert set(printed.split()) == NODES_OF["a"]
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ def test_srun_on_two_nodes(machines):
     ],
 )
 def test_srun_from_the_devserver(machines, options, command, root):
-    said = machines.user("dev1", "alice", f"srun -p b {options} {command}")
-    found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    printed = machines.user("dev1", "alice", f"srun -p b {options} {command}")
+    found = dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)
     assert found.get("UVNAS_ROOT") == root
     # Without USER, it is unknown whose cache to use.
     assert found.get("UV_CACHE_DIR") == (f"{root}/user-cache/alice" if root and "USER" in found else None)

@@ -93,7 +93,7 @@ def test_it_is_hard_linked_within_the_second_nas(machines, cloned):
 
 
 def test_nodes_of_the_second_cluster_run_it(machines, cloned):
-    said = machines.user(
+    printed = machines.user(
         "dev1", "alice", f"srun -p b {ROOT_OF['nas_b']}/envs/later/bin/python -c 'import attr; print(attr.__file__)'"
     )
-    assert said.startswith(f"{ROOT_OF['nas_b']}/generations/later/")
+    assert printed.startswith(f"{ROOT_OF['nas_b']}/generations/later/")
