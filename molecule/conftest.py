@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of all scenarios share: the hosts, and people who log in to them and submit jobs."""
+"""Shared by the tests of all scenarios: the hosts, and users who log in and submit jobs."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ import testinfra
 ROOT = Path(__file__).resolve().parents[1]
 STATE = Path(os.environ.get("UVNAS_MACHINES_DIR") or ROOT / "build" / "machines").absolute()
 BIN = Path(sys.executable).parent
-# Seconds that a run of site.yml may take, on a machine that is busy.
+# Timeout of a run of site.yml in seconds, enough for a busy machine.
 RUN_LIMIT = 300
 
 
 class Machines:
-    """The hosts of molecule. ``machines["dev1"]`` is a testinfra host, where root runs commands."""
+    """Molecule's hosts. ``machines["dev1"]`` is a testinfra host, which runs commands as root."""
 
     def __init__(self) -> None:
         self._hosts: dict[str, t.Any] = {}
@@ -45,38 +45,38 @@ class Machines:
         return found
 
     def root(self, host: str, script: str) -> str:
-        """What a script of sh says that root runs. An error of it is one of the test."""
+        """Run a sh script as root, which must succeed; return its output."""
         done = self[host].run(script)
         assert done.rc == 0, f"{script}\n{done.stdout}{done.stderr}"
         return str(done.stdout)
 
     def as_user(self, host: str, user: str, script: str, *, shell: str = "bash") -> t.Any:
-        """What came of a script that a user ran in a login shell: rc, stdout, stderr."""
+        """Run a script in a user's login shell; return rc, stdout, stderr."""
         return self[host].run("su - %s -s /bin/%s -c %s", user, shell, script)
 
     def user(self, host: str, user: str, script: str, *, shell: str = "bash") -> str:
-        """What a script of a user says. An error of it is one of the test."""
+        """Run a script as a user, which must succeed; return its output."""
         done = self.as_user(host, user, script, shell=shell)
         assert done.rc == 0, f"{script}\n{done.stdout}{done.stderr}"
         return str(done.stdout).strip()
 
-    def await_that(self, what: str, condition: t.Callable[[], object], *, seconds: float) -> None:
-        """Return when ``condition`` holds; it is an error when it does not after so many seconds."""
+    def wait_until(self, what: str, condition: t.Callable[[], object], *, seconds: float) -> None:
+        """Wait until ``condition`` holds. Fails after ``seconds``."""
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, f"{what}: not after {seconds} s"
+            assert time.monotonic() < deadline, f"{what}: timed out after {seconds} s"
             time.sleep(0.2)
 
 
 class Jobs:
-    """Batch jobs of alice, submitted from a login shell on dev1, many at once."""
+    """Batch jobs of alice, submitted from a login shell on dev1."""
 
     def __init__(self, machines: Machines) -> None:
         self.machines = machines
         self._running: set[str] = set()
 
     def submit(self, script: str, *options: str) -> str:
-        """Submit a script, which begins with its ``#!``; the number of the job."""
+        """Submit a script, which starts with ``#!``; return the job number."""
         number = self.machines.user(
             "dev1",
             "alice",
@@ -87,18 +87,18 @@ class Jobs:
         return number
 
     def output(self, number: str, *, seconds: float = 60) -> str:
-        """What a job said, when it has ended."""
+        """Wait for a job, and return its output."""
 
         def ended() -> bool:
             listed = self.machines.root("dev1", "squeue --noheader --format %i").split()
             self._running.intersection_update(listed)
             return number not in self._running
 
-        self.machines.await_that(f"job {number} has ended", ended, seconds=seconds)
+        self.machines.wait_until(f"job {number} has ended", ended, seconds=seconds)
         return self.machines.root("dev1", f"cat /home/alice/jobs/{number}.out")
 
     def cancel(self) -> None:
-        """End what still runs."""
+        """Cancel jobs that are still running."""
         if self._running:
             self.machines.root("dev1", f"scancel {' '.join(self._running)} || true")
 
@@ -112,7 +112,7 @@ class Run:
 
     @property
     def text(self) -> str:
-        """The output with the line breaks that Ansible writes as two characters."""
+        """The output, with the line breaks and quotes that Ansible escapes."""
         return self.output.replace("\\n", "\n").replace('\\"', '"')
 
     def recap(self, what: str) -> dict[str, int]:
@@ -128,7 +128,7 @@ class Run:
 
     @property
     def finished(self) -> set[str]:
-        """The hosts that were verified, and on which nothing failed."""
+        """The hosts that were verified without failures."""
         task = self.output.partition("TASK [uvnas.cluster.verify : Verify that this host has its shares")[2]
         return set(re.findall(r"^ok: \[([^]]+)\]", task.partition("\nTASK ")[0], re.MULTILINE)) - self.failed
 
@@ -142,24 +142,24 @@ class Run:
 
     @property
     def summary(self) -> dict[str, str]:
-        """What the run says of environments in the end: a word each, by share and name."""
+        """The final outcome of each environment, a word each, by share and name."""
         return dict(re.findall(r'^ *"(nas_\w: \S+) +(\w+)', self.output, re.MULTILINE))
 
 
 class Site:
-    """site.yml on the machines, from the checkout of an admin, who gives variables that win over the inventory's."""
+    """Runs site.yml on the machines from an admin's checkout, with variables that override the inventory's."""
 
     def __init__(self, checkout: Path = ROOT, **environment: str) -> None:
         self.checkout = checkout
         self.environment = environment
 
     def __call__(self, *options: str, **variables: t.Any) -> Run:
-        """Run it as converge does."""
+        """Run site.yml as converge does."""
         return self.finish(self.start(*options, **variables))
 
     def start(self, *options: str, **variables: t.Any) -> subprocess.Popen[str]:
         environment = {
-            # Molecule has settings of its own for Ansible, colours among them.
+            # Without molecule's settings for Ansible, such as colours.
             **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
             "UVNAS_MACHINES_DIR": str(STATE),
             "ANSIBLE_CONFIG": str(self.checkout / "ansible.cfg"),
@@ -189,7 +189,7 @@ class Site:
 
 
 class Power:
-    """Hosts that go down and come back."""
+    """Turns hosts off and on."""
 
     def __init__(self) -> None:
         sys.path.append(str(ROOT / "molecule" / "machines"))
@@ -202,7 +202,7 @@ class Power:
         self._engine("stop", "--time", "10", host)
 
     def on(self, host: str) -> None:
-        """Start a host. All are up then, with their mounts and with Slurm, and it answers."""
+        """Start a host, and wait until all hosts are up, with mounts and Slurm, and it answers."""
         self._engine("start", host)
         self._wait(self._engine)
         ssh = ["ssh", "-F", STATE / "ssh_config", "-o", "ConnectTimeout=5", f"root@{host}", "true"]
@@ -224,7 +224,7 @@ def power() -> Power:
 
 @pytest.fixture(scope="session")
 def state() -> Path:
-    """Where the machines are kept on this host."""
+    """The directory of the machines on this host."""
     return STATE
 
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Create and destroy the machines: cluster.py create|destroy
 
-Both may be run at any time, and put right what a killed run has left. The last line says ``changed`` or ``unchanged``.
+Both may run at any time, and repair what a killed run left. The last line is ``changed`` or ``unchanged``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import images
 
 
 def create() -> bool:
-    """Have all hosts running. Whether anything had to be done."""
+    """Make all hosts run. Returns whether anything had to be done."""
     state = container_engine.state_directory()
     state.mkdir(parents=True, exist_ok=True)
     engine = container_engine.Engine(state)
@@ -34,7 +34,7 @@ def create() -> bool:
 
 
 def destroy() -> bool:
-    """Have nothing left but images and the lock directory. Whether there was anything."""
+    """Remove everything but images and the lock directory. Returns whether there was anything."""
     state = container_engine.state_directory()
     done = [hosts.remove(container_engine.Engine(state))]
     done += [filesystem.remove(state) for filesystem in filesystems.FILESYSTEMS]
@@ -43,7 +43,7 @@ def destroy() -> bool:
 
 def main(action: str) -> int:
     if os.geteuid() != 0:
-        print("This mounts filesystems and starts hosts, so it has to be root.", file=sys.stderr)
+        print("Run this as root: it mounts filesystems and starts hosts.", file=sys.stderr)
         return 1
     try:
         changed = {"create": create, "destroy": destroy}[action]()

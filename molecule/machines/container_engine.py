@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host that the machines run on: what its container engine needs, and how it reaches the network."""
+"""The host of the machines: settings for its container engine, and how it reaches the network."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ import typing as t
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-# Certificate bundles of Debian and of Red Hat, where neither SSL_CERT_FILE nor pip names one.
+# Certificate bundles of Debian and Red Hat, unless SSL_CERT_FILE names one.
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 CAP_SYS_RESOURCE = 24
 
 
 class MachinesError(Exception):
-    """The machines cannot be made to do what they should; the text says why."""
+    """Something about the machines failed; the text tells why."""
 
 
 def state_directory() -> Path:
-    """Where everything of the machines is kept: UVNAS_MACHINES_DIR, or build/machines in the checkout."""
+    """The directory for everything of the machines: UVNAS_MACHINES_DIR, or build/machines in the checkout."""
     return Path(os.environ.get("UVNAS_MACHINES_DIR") or CHECKOUT / "build" / "machines").absolute()
 
 
 def run(*argv: str | Path, timeout: float = 300, stdin: str = "") -> str:
-    """What a command says. Raises CalledProcessError, with its messages as output, and TimeoutExpired."""
+    """A command's output. Raises CalledProcessError with all its output, or TimeoutExpired."""
     return subprocess.run(
         argv, check=True, timeout=timeout, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ).stdout
 
 
-def await_that(what: str, condition: t.Callable[[], bool], *, seconds: float) -> None:
-    """Return when ``condition`` holds. Raises MachinesError when it does not after so many seconds."""
+def wait_until(what: str, condition: t.Callable[[], bool], *, seconds: float) -> None:
+    """Wait until ``condition`` holds. Raises MachinesError after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise MachinesError(f"{what}: not after {seconds:.0f} s")
+            raise MachinesError(f"{what}: timed out after {seconds:.0f} s")
         time.sleep(0.2)
 
 
 class Engine:
-    """podman, with what this machine needs of special settings."""
+    """podman, with any special settings that this machine needs."""
 
     def __init__(self, state: Path) -> None:
         self.state = state
@@ -61,7 +61,7 @@ class Engine:
             self.environment["CONTAINERS_CONF"] = str(state / "containers.conf")
 
     def __call__(self, *argv: str | Path, timeout: float = 300) -> str:
-        """What podman says on standard output. Raises CalledProcessError, with its messages as output."""
+        """podman's standard output. Raises CalledProcessError with all its output."""
         done = subprocess.run(
             ["podman", *argv],
             check=False,
@@ -75,8 +75,8 @@ class Engine:
             raise subprocess.CalledProcessError(done.returncode, ["podman", *argv], done.stdout + done.stderr)
         return done.stdout
 
-    def says(self, *argv: str | Path) -> bool:
-        """Whether podman exits with 0."""
+    def succeeds(self, *argv: str | Path) -> bool:
+        """Whether podman succeeds."""
         try:
             self(*argv)
         except subprocess.CalledProcessError:
@@ -85,23 +85,23 @@ class Engine:
 
 
 def limits() -> list[str]:
-    """The limits to give to containers; none where the engine may choose.
+    """The limits for containers; none if the engine may choose.
 
-    It raises them, which takes a capability that root of some virtual machines lacks.
+    By default it raises limits, which takes a capability that root lacks on some virtual machines.
     """
     effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
     if not effective or int(effective[1], 16) >> CAP_SYS_RESOURCE & 1:
         return []
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    # The engine has lowered its own to this.
+    # The engine lowers its own limit to this.
     processes = min(resource.getrlimit(resource.RLIMIT_NPROC)[1], int(Path("/proc/sys/kernel/pid_max").read_text()))
     return [f"nofile={files}:{files}", f"nproc={processes}:{processes}"]
 
 
 def engine_settings() -> str:
-    """A containers.conf for what is odd about this machine; empty where nothing is."""
+    """A containers.conf for this machine's quirks; empty if it has none."""
     settings = ""
-    # crun refuses a hybrid of both versions of cgroups.
+    # crun refuses hybrid cgroups.
     cgroups = Path("/sys/fs/cgroup")
     if (cgroups / "unified").is_dir() and not (cgroups / "cgroup.controllers").exists() and shutil.which("runc"):
         settings += '[engine]\nruntime="runc"\n'
@@ -111,30 +111,28 @@ def engine_settings() -> str:
 
 
 def certificate_bundle() -> Path:
-    """The certificates that this machine trusts, in one file. Raises MachinesError where there is none."""
+    """The certificates that this machine trusts, in one file. Raises MachinesError if there is none."""
     for name in (os.environ.get("SSL_CERT_FILE", ""), *BUNDLES):
         if name and Path(name).is_file():
             return Path(name)
-    raise MachinesError(
-        f"No bundle of certificates. Name one in SSL_CERT_FILE, or install ca-certificates ({BUNDLES[0]})."
-    )
+    raise MachinesError(f"No certificate bundle found. Set SSL_CERT_FILE, or install ca-certificates ({BUNDLES[0]}).")
 
 
 def pip_settings() -> dict[str, str]:
-    """What pip is configured for here, by option."""
+    """pip's configuration here, by option."""
     listed = run(sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list")
     found: dict[str, str] = {}
     for line in listed.splitlines():
         key, _equals, value = line.partition("=")
-        # Later lines win: global, user, environment. Values are printed as Python has them.
+        # Later lines win: global, user, environment. Values are printed as Python literals.
         found[key.rpartition(".")[2]] = value.strip("'").replace("\\n", " ")
     return found
 
 
 def write_facts(state: Path, python: t.Mapping[str, str]) -> None:
-    """Write for the inventory how hosts reach an index, and which interpreter there is to supply.
+    """Write facts for the inventory: how hosts reach an index, and which interpreter to supply.
 
-    An index or a proxy on this machine itself, by file or by loopback, is of no use to hosts.
+    Leaves out indexes and proxies by file or loopback, which hosts cannot reach.
     """
 
     def reachable(url: str) -> bool:

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make the files of a Debian from packages: debian.py RELEASE ARCHIVE [PACKAGE…]
+"""Make an archive of a Debian from packages: debian.py RELEASE ARCHIVE [PACKAGE…]
 
-For images of the machines, and for the one that has NFS (tests/nfs/machine), which calls it.
+For the images of the machines, and for the machine with NFS (tests/nfs/machine).
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import sys
 import typing as t
 from pathlib import Path
 
-# Seconds: a limit, so that nothing waits for ever.
+# Seconds. A timeout.
 LIMIT = 900
 
 
 def make(release: str, archive: Path, packages: t.Sequence[str] = ()) -> None:
-    """Write an archive of a release's smallest installation, and of more packages and what they need."""
+    """Write an archive of a minimal installation of a release, with more packages and their dependencies."""
     included = [f"--include={','.join(packages)}"] if packages else []
     command = ["mmdebstrap", "--quiet", "--variant=minbase", *included, release, str(archive), *_mirror()]
-    # Not in everybody's PATH: what packages call when they are installed.
+    # Maintainer scripts need the sbin directories, which not everybody has in PATH.
     variables = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
     subprocess.run(command, check=True, timeout=LIMIT, stdin=subprocess.DEVNULL, env=variables)
 
 
 def _mirror() -> list[str]:
-    """The mirror to make a Debian from: the one that is named, or that this Debian is configured for.
+    """The mirror to make a Debian from: MOLECULE_DEBIAN_MIRROR, or the one that this Debian is configured for.
 
-    It is the only source then: no security updates, which change too often to be on every mirror. Where there is none,
-    mmdebstrap has its own sources.
+    It is the only source: no security updates, which change too often to be on every mirror. Without a mirror,
+    mmdebstrap uses its own sources.
     """
     named = os.environ.get("MOLECULE_DEBIAN_MIRROR")
     if named:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The NASes of the machines: filesystems in sparse files, mounted on this machine, so that links across them fail."""
+"""The machines' NASes: filesystems in sparse files, mounted on this machine, so that links across them fail."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 import container_engine
 
 SIZE = 3 * 1024**3
-# Where people have directories of their own, by user number. Everybody is in group 2000, see image/settings.sh.
+# Users with directories of their own, and their uids. Everybody is in group 2000, see host/settings.sh.
 PEOPLE = {"alice": 2001, "bob": 2002}
 GROUP = 2000
 
 
 @dataclasses.dataclass(frozen=True)
 class Filesystem:
-    """One NAS. ``mkfs`` is a command that gets the file."""
+    """One NAS. ``mkfs`` is a command to be followed by the file."""
 
     name: str
     mkfs: tuple[str, ...]
@@ -28,7 +28,7 @@ class Filesystem:
         return state / f"{self.name}.img"
 
     def mount(self, state: Path) -> bool:
-        """Have it made and mounted, with what people need on it. Whether it was not."""
+        """Create and mount it unless it is, with people's directories. Returns whether it was not."""
         directory = state / "nas" / self.name
         directory.mkdir(parents=True, exist_ok=True)
         if directory.is_mount():
@@ -45,7 +45,7 @@ class Filesystem:
         return True
 
     def remove(self, state: Path) -> bool:
-        """Have it unmounted and removed, and no loop device left. Whether there was anything."""
+        """Unmount and remove it, with its loop devices. Returns whether there was anything."""
         directory, image = state / "nas" / self.name, self.image(state)
         found = image.exists()
         while directory.is_mount():

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hosts of the machines: containers with systemd, on a network of their own."""
+"""The hosts: containers with systemd, on a network of their own."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import filesystems
 
 LABEL = "uvnas-machines=1"
 NETWORK = "uvnas-machines"
-# The image whose Python is put on shares: the oldest, since what is built there runs everywhere.
+# The image whose Python goes to the shares: the oldest, because that runs everywhere.
 INTERPRETER_OF = "old"
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """A host. ``nas`` are the NASes that it mounts; ``number`` is its place in the network."""
+    """A host. ``nas`` are the NASes that it mounts; ``number`` is its index in the subnet."""
 
     name: str
     number: int
@@ -46,7 +46,7 @@ HOSTS = (
 
 
 def write_keys(state: Path) -> None:
-    """Have a key that opens every account of every host, and homes for people that all hosts share."""
+    """Make a key for every account on every host, and the users' homes, which all hosts share."""
     key = state / "ssh" / "id_ed25519"
     key.parent.mkdir(mode=0o700, exist_ok=True)
     if not key.exists():
@@ -62,8 +62,8 @@ def write_keys(state: Path) -> None:
 
 
 def start(engine: container_engine.Engine, images: t.Mapping[str, str]) -> list[bool]:
-    """Have all hosts running, each of its image; per host whether it was not."""
-    if not engine.says("network", "exists", NETWORK):
+    """Make all hosts run, each from its image. Returns for each host whether it was not."""
+    if not engine.succeeds("network", "exists", NETWORK):
         engine("network", "create", "--label", LABEL, NETWORK)
     addresses = _addresses(engine)
     _write_ssh_config(engine.state, addresses)
@@ -73,7 +73,7 @@ def start(engine: container_engine.Engine, images: t.Mapping[str, str]) -> list[
 def _start(engine: container_engine.Engine, host: Host, image: str, addresses: t.Mapping[str, str]) -> bool:
     if _is_running(engine, host.name, image):
         return False
-    if engine.says("container", "exists", host.name):
+    if engine.succeeds("container", "exists", host.name):
         _refuse_others(engine, host.name)
         engine("rm", "--force", "--time", "0", host.name)
     key = engine.state / "ssh" / "id_ed25519"
@@ -97,12 +97,12 @@ def _start(engine: container_engine.Engine, host: Host, image: str, addresses: t
 
 
 def wait(engine: container_engine.Engine) -> None:
-    """Return when all hosts are up, mounts included, and Slurm would run jobs on all nodes."""
+    """Wait until all hosts are up, with their mounts, and Slurm can run jobs on all nodes."""
     for host in HOSTS:
-        # "degraded" is up too, and what does not work shows in what follows.
-        container_engine.await_that(
+        # "degraded" is up too; if something does not work, later steps notice.
+        container_engine.wait_until(
             f"systemd on {host.name} is up",
-            lambda host=host: engine.says(
+            lambda host=host: engine.succeeds(
                 "exec", host.name, "sh", "-c", "systemctl is-system-running | grep -Eq 'running|degraded'"
             ),
             seconds=60,
@@ -110,7 +110,7 @@ def wait(engine: container_engine.Engine) -> None:
         for name in host.nas:
             engine("exec", host.name, "mountpoint", "-q", f"/mnt/{name.replace('_', '-')}")
     nodes = sum(host.name != "dev1" for host in HOSTS)
-    container_engine.await_that(
+    container_engine.wait_until(
         "all nodes are idle in Slurm",
         lambda: (
             engine("exec", "dev1", "sh", "-c", "sinfo --noheader --Node --format %t || true").split().count("idle")
@@ -121,11 +121,11 @@ def wait(engine: container_engine.Engine) -> None:
 
 
 def remove(engine: container_engine.Engine) -> bool:
-    """Have no host, no network and no home left. Whether there was any."""
+    """Remove hosts, network and homes. Returns whether there were any."""
     found = engine("ps", "--all", "--quiet", "--filter", f"label={LABEL}").split()
     if found:
         engine("rm", "--force", "--time", "0", *found)
-    network = engine.says("network", "exists", NETWORK)
+    network = engine.succeeds("network", "exists", NETWORK)
     if network:
         engine("network", "rm", NETWORK)
     for name in ("home", "ssh"):
@@ -139,23 +139,23 @@ def _is_running(engine: container_engine.Engine, name: str, image: str) -> bool:
 
 
 def _refuse_others(engine: container_engine.Engine, name: str) -> None:
-    """Raises MachinesError where a container of this name is not one of the machines."""
+    """Raise MachinesError if a container of this name is not one of the machines."""
     labels = json.loads(engine("inspect", "--type", "container", name))[0]["Config"]["Labels"] or {}
     if LABEL.partition("=")[0] not in labels:
         raise container_engine.MachinesError(
-            f"There is a container {name} that is none of the machines. Rename it: podman rename {name} …"
+            f"Container {name} exists but is not one of the machines. Rename it: podman rename {name} …"
         )
 
 
 def _addresses(engine: container_engine.Engine) -> dict[str, str]:
-    """The address of each host. They are fixed, so that a host that is stopped and started is found again."""
+    """The address of each host. They are fixed, so that a restarted host is found again."""
     network = json.loads(engine("network", "inspect", NETWORK))[0]
     subnet = ipaddress.ip_network(network["subnets"][0]["subnet"])
     return {host.name: str(subnet[host.number]) for host in HOSTS}
 
 
 def _write_ssh_config(state: Path, addresses: t.Mapping[str, str]) -> None:
-    """Write what makes `ssh -F` find the hosts."""
+    """Write the configuration for `ssh -F`."""
     lines = [
         "Host *",
         f"  IdentityFile {state / 'ssh' / 'id_ed25519'}",

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The images of the machines. They stay on the machine, named by a digest of what they are made from.
+"""The images of the machines. They stay on this machine, named by a digest of their sources.
 
 ``host`` and ``old`` are two releases of Debian; ``devserver`` is a layer on ``host``.
 """
@@ -24,14 +24,14 @@ import debian
 HERE = Path(__file__).parent
 REPOSITORY = "localhost/uvnas-machines"
 REGISTRY = "docker.io/library/debian"
-# The Debian release of an image, and the variable of the environment that names another base image.
+# An image's Debian release, and the variable that names another base image.
 RELEASES = {"host": ("bookworm", "MOLECULE_IMAGE"), "old": ("bullseye", "MOLECULE_IMAGE_OLD")}
 # The archive made by host/python.sh, in the state directory.
 PYTHON = "python.tar.gz"
 
 
 def build_all(engine: container_engine.Engine) -> dict[str, str]:
-    """Have all images; by what they are for, their names. Those that no longer serve are removed."""
+    """Build missing images, and remove obsolete ones. Returns their names by purpose."""
     built = {}
     for name, (release, variable) in RELEASES.items():
         base = os.environ.get(variable) or ""
@@ -40,27 +40,27 @@ def build_all(engine: container_engine.Engine) -> dict[str, str]:
     kept = {engine("image", "inspect", "--format", "{{.Id}}", name).strip() for name in built.values()}
     for listed in engine("images", "--no-trunc", "--quiet", "--filter", "label=uvnas-machines=1").split():
         if listed.removeprefix("sha256:") not in kept:
-            engine.says("rmi", listed)  # It stays while a container uses it.
+            engine.succeeds("rmi", listed)  # Fails while a container uses it.
     return built
 
 
 def _build(engine: container_engine.Engine, name: str, context: str, arguments: dict[str, str]) -> str:
-    """The name of an image, which is built unless this machine has it."""
+    """Build an image unless this machine has it; return its name."""
     digest = hashlib.sha256(repr(arguments).encode())
     for path in sorted((HERE / context).iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     tag = f"{REPOSITORY}:{name}-{digest.hexdigest()[:12]}"
-    if engine.says("image", "exists", tag):
+    if engine.succeeds("image", "exists", tag):
         return tag
     started = time.monotonic()
     if arguments.get("BASE") in {release for release, _variable in RELEASES.values()}:
         arguments = {"BASE": _debian(engine, arguments["BASE"])}
     with tempfile.TemporaryDirectory() as directory:
         shutil.copytree(HERE / context, directory, dirs_exist_ok=True)
-        # The same on every host, whatever machine built its image; it protects nothing.
+        # The same on every host, no matter which machine built the image; it protects nothing.
         (Path(directory) / "munge.key").write_bytes(hashlib.sha512(b"uvnas machines").digest() * 2)
-        # On the machine's own network, for the sake of its name servers and proxies. A build does not take limits
-        # from the engine's settings.
+        # On the machine's network, for its name servers and proxies. Builds ignore the limits in the engine's
+        # settings.
         options = ["--network=host", "--pull=missing", "--squash", "--label=uvnas-machines=1"]
         options += [f"--ulimit={limit}" for limit in container_engine.limits()]
         options += [f"--build-arg={key}={value}" for key, value in arguments.items()]
@@ -70,16 +70,16 @@ def _build(engine: container_engine.Engine, name: str, context: str, arguments: 
 
 
 def _debian(engine: container_engine.Engine, release: str) -> str:
-    """A base image of a Debian release: what is here, from a registry that answers, or made from packages."""
+    """A base image of a Debian release: a local one, from a registry if it answers, or made from packages."""
     pulled, made = f"{REGISTRY}:{release}-slim", f"{REPOSITORY}-base:{release}"
     for name in (made, pulled):
-        if engine.says("image", "exists", name):
+        if engine.succeeds("image", "exists", name):
             return name
     if _registry_answers():
         try:
             engine("pull", "--quiet", pulled)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-            print(f"{pulled} could not be pulled, so it is made from packages")
+            print(f"cannot pull {pulled}; making it from packages")
         else:
             return pulled
     with tempfile.TemporaryDirectory() as directory:
@@ -90,18 +90,18 @@ def _debian(engine: container_engine.Engine, release: str) -> str:
 
 
 def _registry_answers() -> bool:
-    """Whether the registry is there at all: it says so within seconds, or not."""
+    """Whether the registry answers within seconds."""
     try:
         with urllib.request.urlopen("https://registry-1.docker.io/v2/", timeout=5):
             return True
     except urllib.error.HTTPError as error:
-        return error.code == 401  # It wants a token, which podman gets.
+        return error.code == 401  # It wants a token, which podman will get.
     except OSError:
         return False
 
 
 def take_python(engine: container_engine.Engine, image: str) -> str:
-    """Copy the image's archive of its Python to the state directory. The version."""
+    """Copy the image's archive of its Python to the state directory; return the version."""
     container = engine("create", "--label", "uvnas-machines=1", image).strip()
     try:
         for name in (PYTHON, "python.version"):

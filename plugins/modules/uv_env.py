@@ -11,20 +11,20 @@ short_description: Build and publish environments on a share
 version_added: 0.1.0
 author: [uvnas.cluster contributors (@uvnas)]
 description:
-  - Makes a list of environments be on a share, as their locks say. Each is built beside what is there, tested, and
-    published by renaming one symlink. What fails leaves the environment as it was.
-  - A generation is named by what goes into it; the same lock, interpreter and build options have the same name on every
-    share. One that is there already is not built again. Older ones stay.
-  - Environments that fail do not keep the others from being built. The task then fails and names them.
-  - With O(lock=true) locks are brought up to date first, as M(uvnas.cluster.uv_lock) does. Where they all are, and all
-    environments too, M(uvnas.cluster.uv_env_compare) finds that out, and is all that is run on the host.
+  - Builds environments on a share from their locks. Each is built beside what is there, tested, and published by
+    renaming one symlink. A failed build leaves the environment as it was.
+  - A generation is named by what goes into it; the same lock, interpreter and build options give the same name on every
+    share. An existing generation is not built again. Older ones stay.
+  - If some environments fail, the others are still built. The task then fails and names the failed ones.
+  - With O(lock=true), locks are brought up to date first, as M(uvnas.cluster.uv_lock) does. If all locks and
+    environments are up to date, M(uvnas.cluster.uv_env_compare) is all that runs on the host.
   - A generation in which packages were installed, removed or replaced by hand is an error of its environment.
-  - Generations are sealed; not even their owner can write to their directories. One that is not, because an earlier
-    release built it or a run was killed, is sealed, and a warning says what others could write to.
-  - What of a removed environment cannot go yet is hidden, and a warning names it, such as files that a process on the
-    builder has open on NFS. Later changes to the share remove it.
-  - Of a converged environment the lock, the link, the manifest and the list of packages are read. There is no network
-    access, and no process.
+  - Generations are sealed, so that not even their owner can write to their directories. One that is not sealed, because
+    an earlier release built it or a run was killed, gets sealed, and a warning tells what others could write to.
+  - Parts of a removed environment that cannot be deleted yet, such as files that a process on the builder has open on
+    NFS, are hidden, and a warning names them. Later changes to the share delete them.
+  - For a converged environment, the lock, the link, the manifest and the list of packages are read. There is no network
+    access, and no process is started.
 extends_documentation_fragment:
   - uvnas.cluster.attributes
   - uvnas.cluster.share
@@ -37,29 +37,29 @@ options:
   lock:
     description:
       - Whether to bring locks up to date first. The options of M(uvnas.cluster.uv_lock) apply then.
-      - Environments that cannot be locked are left as they are, and named as having failed.
+      - Environments that cannot be locked stay as they are and count as failed.
     type: bool
     default: false
   locks:
     description:
-      - What M(uvnas.cluster.uv_lock) returned as RV(uvnas.cluster.uv_lock#module:locks). Environments that are not in
-        it are left as they are.
-      - Without it, the locks on the share are read. Not used with O(lock=true).
+      - What M(uvnas.cluster.uv_lock) returned as RV(uvnas.cluster.uv_lock#module:locks). Environments that it does not
+        contain stay as they are.
+      - By default, the locks on the share. Not used with O(lock=true).
     type: dict
   purge:
-    description: Whether to remove environments that are on the share and that O(environments) does not declare for it.
+    description: Whether to remove environments from the share that O(environments) does not declare for it.
     type: bool
     default: false
   jobs:
-    description: How many environments to build at once. They share the processors.
+    description: How many environments to build at once. They share the CPUs.
     type: int
     default: 4
   link_mode:
-    description: How uv takes files from the cache. By default, uv finds out.
+    description: How uv takes files from the cache. By default, uv decides.
     type: str
     choices: [clone, hardlink, copy]
   min_free_bytes:
-    description: How much must be free before an environment is built, in bytes.
+    description: How many bytes must be free before an environment is built.
     type: int
     default: 0
   min_free_inodes:
@@ -68,9 +68,8 @@ options:
     default: 0
   smoke_timeout:
     description:
-      - How long each smoke test of an environment may take, in seconds. After that it fails, and the environment stays
-        as it was.
-      - The import of all its C(imports) is one, each of its C(checks) another.
+      - Timeout of each smoke test in seconds. A test that times out fails, and the environment stays as it was.
+      - Importing all C(imports) of an environment is one test, each of its C(checks) another.
     type: float
     default: 300.0
 seealso:
@@ -88,7 +87,7 @@ EXAMPLES = r"""
     environments: "{{ uvnas_envs }}"
     lock: true
 
-- name: Build and publish what the locks on the share say
+- name: Build and publish environments from the locks on the share
   uvnas.cluster.uv_env:
     share: /mnt/nas-a/uv
     share_name: nas_a
@@ -98,7 +97,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 environments:
-  description: The environments, in the order in which they are declared.
+  description: The environments, in the order of their declaration.
   returned: success, or when some failed
   type: list
   elements: dict
@@ -109,20 +108,20 @@ environments:
       type: str
     action:
       description:
-        - What was done; V(keep), V(build), V(publish) of a generation that was there, V(seal) of one in force,
-          V(remove), or V(failed).
+        - "What was done: V(keep), V(build), V(publish) of an existing generation, V(seal) of the one in force,
+          V(remove), or V(failed)."
       returned: always
       type: str
     id:
-      description: The generation that is wanted. Null where check mode cannot know it.
+      description: The wanted generation. Null if check mode cannot know it.
       returned: always
       type: str
     previous_id:
-      description: The generation that was in force before. Null where there was none.
+      description: The generation that was in force before. Null if there was none.
       returned: always
       type: str
     packages_changed:
-      description: The changes, a line per package. Empty where check mode cannot know them.
+      description: The changes, one line per package. Empty if check mode cannot know them.
       returned: always
       type: list
       elements: str
@@ -136,11 +135,11 @@ environments:
       returned: when it was built or published
       type: dict
     packages:
-      description: Version by package.
+      description: Versions by package.
       returned: when it was built or published
       type: dict
     size:
-      description: Files, their bytes, and the bytes and inodes that are not shared by hard links or reflinks.
+      description: Number of files, their bytes, and the bytes and inodes not shared by hard links or reflinks.
       returned: when it was built or published
       type: dict
     seconds:
@@ -156,35 +155,35 @@ environments:
       seconds: 3.2
 locks:
   description: What M(uvnas.cluster.uv_lock) returned as RV(uvnas.cluster.uv_lock#module:locks).
-  returned: with O(lock=true), where locks were not up to date
+  returned: with O(lock=true), if locks were not up to date
   type: dict
 upgrade_packages:
-  description: Of each of O(upgrade_packages), the environments whose lock has it.
+  description: For each of O(upgrade_packages), the environments whose lock has it.
   returned: with O(upgrade_packages) and O(lock=true)
   type: dict
   contains:
     environments:
-      description: Those in which it was to be upgraded.
+      description: Those in which an upgrade was requested.
       returned: always
       type: list
       elements: str
     fixed:
-      description: Those whose project or ready-made lock has it, so that it is not upgraded from here.
+      description: Those whose project or ready-made lock has it; upgrade it there.
       returned: always
       type: list
       elements: str
     others:
-      description: Those that O(upgrade) does not name.
+      description: Those that O(upgrade) does not list.
       returned: always
       type: list
       elements: str
     unknown:
-      description: Those that have no lock yet, so that nobody knows whether they have it.
+      description: Those without a lock, so it is unknown whether they have it.
       returned: always
       type: list
       elements: str
     like:
-      description: Packages with a similar name, where there is none in RV(upgrade_packages.environments).
+      description: Packages with a similar name, if RV(upgrade_packages.environments) is empty.
       returned: always
       type: list
       elements: str
@@ -193,8 +192,8 @@ upgrade_packages:
 overtaken:
   description:
     - The environments whose lock on the share was no longer the one in O(locks), because somebody else has locked
-      another declaration. Nothing was done about them.
-    - With O(lock=true), these are locked and built again, a few times before that is an error.
+      another declaration. They were left alone.
+    - With O(lock=true), these are locked and built again; after a few attempts that is an error.
   returned: when there are any
   type: list
   elements: str
@@ -217,7 +216,7 @@ from ..module_utils.uv.command import Index, Uv
 
 
 def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
-    """Converge the environments of ``params``; the module's result."""
+    """Converge the environments in ``params``, and return the module's result."""
     share = Share.from_params(params)
     declared = for_glibc(parse_environments(params["environments"]), params["glibc"])
     known = params["locks"]

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: uv_env_compare
-short_description: Tell whether the environments on a share are as they are declared
+short_description: Check whether the environments on a share match their declaration
 version_added: 0.1.0
 author: [uvnas.cluster contributors (@uvnas)]
 description:
-  - Compares the locks and the environments on a share with what is wanted, and does nothing about it.
+  - Compares the locks and the environments on a share with what is declared, and changes nothing.
   - The action plugin of M(uvnas.cluster.uv_env) runs it before anything else, with what the controller has read and
-    checked. It is small, so that a converge with nothing to do is fast; playbooks have no use for it.
-  - Of each environment, its lock is read, and where its link points to; and of its generation the manifest, and which
-    packages are there. There is no network access, and uv is not run.
+    checked. It is small, so that a converge with nothing to do is fast. Playbooks have no use for it.
+  - For each environment, it reads the lock, the link, and the generation's manifest and list of packages. There is no
+    network access, and uv does not run.
 extends_documentation_fragment:
   - uvnas.cluster.attributes.info
   - uvnas.cluster.share
@@ -26,26 +26,26 @@ options:
     type: str
     required: true
   environments:
-    description: The environments that are declared for the share, checked, less what is as by default.
+    description: The environments declared for the share, checked, without values that equal the defaults.
     type: list
     elements: dict
     required: true
   inputs:
-    description: What the controller knows of the environments, by name.
+    description: What the controller knows about the environments, by name.
     type: dict
     required: true
   upgrade:
-    description: Environments whose locks are to take the newest versions, as for M(uvnas.cluster.uv_lock).
+    description: Environments to lock to the newest versions, as for M(uvnas.cluster.uv_lock).
     type: list
     elements: str
     default: []
   upgrade_packages:
-    description: Packages that are to be upgraded, as for M(uvnas.cluster.uv_lock).
+    description: Packages to upgrade, as for M(uvnas.cluster.uv_lock).
     type: list
     elements: str
     default: []
   purge:
-    description: Whether environments that are on the share and not in O(environments) are to go.
+    description: Whether to remove environments from the share that are not in O(environments).
     type: bool
     default: false
 seealso:
@@ -65,24 +65,24 @@ EXAMPLES = r"""
 
 RETURN = r"""
 converged:
-  description: Whether locks and environments are all as they are wanted.
+  description: Whether all locks and environments are up to date.
   returned: success
   type: bool
 locks:
   description: Digests of the locks, by environment, as O(uvnas.cluster.uv_env#module:locks) takes them.
-  returned: where all locks are up to date
+  returned: if all locks are up to date
   type: dict
 needs:
-  description: Those environments whose files the builder has to be sent to bring their locks up to date.
-  returned: where a lock is not up to date
+  description: The environments whose files the builder needs to bring their locks up to date.
+  returned: if a lock is not up to date
   type: list
   elements: str
 upgrade_packages:
   description: As M(uvnas.cluster.uv_lock) returns it.
-  returned: with O(upgrade_packages), where all locks are up to date
+  returned: with O(upgrade_packages), if all locks are up to date
   type: dict
 environments:
-  description: The environments, as M(uvnas.cluster.uv_env) returns those that it keeps.
+  description: The environments, as M(uvnas.cluster.uv_env) returns the ones that it keeps.
   returned: if RV(converged)
   type: list
   elements: dict
@@ -105,7 +105,7 @@ from ..module_utils.share.spec import Share
 
 
 def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
-    """Compare; the module's result."""
+    """Compare, and return the module's result."""
     share = Share.from_params(params)
     check_place(share, to_come=check_mode)
     specs = [EnvironmentSpec.from_dict(item) for item in params["environments"]]
@@ -127,7 +127,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
     asked = {"upgrade_packages": upgrades.found(upgrade, steps)} if upgrade.packages else {}
     plan = Comparison(share.layout, specs, facts, params["purge"], check_mode).plan()
     if plan.errors or any(change.changes for change in plan.changes):
-        # What is wrong, and what there is to do, is told by those who do it.
+        # The modules that do the work report errors and changes.
         return {"changed": False, "converged": False, "locks": locks, **asked}
     environments = [change.as_dict() for change in plan.changes]
     return {"changed": False, "converged": True, "locks": locks, "environments": environments, **asked}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a benchmark happens: a directory with a share, inventories, playbooks, and ansible-playbook timed."""
+"""Where a benchmark runs: a directory with a share, inventories and playbooks, and timed runs of ansible-playbook."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BIN = Path(sys.prefix) / "bin"
 SERIES = ".".join(platform.python_version_tuple()[:2])
 BUILDER = "builder"
 
-# Stands in for the Python of the modules: notes how long each takes, and traces it where asked to.
+# Wraps the Python of the modules: records how long each takes, and traces it on request.
 WRAPPER = """\
 #!/bin/sh
 case "$1" in
@@ -50,12 +50,12 @@ exit $rc
 
 
 class BenchmarkError(Exception):
-    """Something did not work, so that there is nothing to measure."""
+    """Something failed, so there is nothing to measure."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One ansible-playbook: its seconds, and those of its tasks and modules by name."""
+    """One run of ansible-playbook: its seconds, and those of its tasks and modules by name."""
 
     seconds: float
     tasks: list[dict[str, t.Any]]
@@ -63,7 +63,7 @@ class Run:
     traces: list[Path]
     # Of all its processes, modules too.
     cpu_seconds: float
-    # The most memory of the controller in bytes: its main process, and that with its forks where this was sampled.
+    # Peak memory of the controller in bytes: of its main process, and including forks where that was sampled.
     main_memory: int
     all_memory: int
 
@@ -74,7 +74,7 @@ class Run:
         return sum(seconds for module, seconds in self.modules.items() if module.endswith(name))
 
     def executions(self, host: str) -> int:
-        """How many tasks a host executed, skipped ones too, those that run once for all hosts not."""
+        """How many tasks a host executed, including skipped ones, excluding those that run once for all hosts."""
         return sum(task["host"] == host and not task["once"] for task in self.tasks)
 
     @property
@@ -83,12 +83,12 @@ class Run:
 
 
 class Arena:
-    """A directory for one benchmark. The share in it, with uv and an interpreter, comes with the first use."""
+    """A directory for one benchmark. Its share, with uv and an interpreter, is made on first use."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.share = directory / "share"
-        # All hosts are this machine. Names of further ones, and settings of Ansible (environment variables).
+        # All hosts are this machine. Names of more hosts, and settings of Ansible (environment variables).
         self.members: list[str] = []
         self.settings: dict[str, str] = {}
         self.sample_memory = False
@@ -98,7 +98,7 @@ class Arena:
         self.wrapper.chmod(0o755)
 
     def prepare(self) -> None:
-        """The share with uv and an interpreter, which all of the contestants use."""
+        """Make the share with uv and an interpreter, which all contestants use."""
         if not self._ready:
             roles = [f"uvnas.cluster.{role}" for role in ("share", "uv", "python")]
             self.play([{"hosts": "all", "gather_facts": False, "roles": roles}], [])
@@ -128,7 +128,7 @@ class Arena:
         return self.play([play], environments, trace=trace, **variables)
 
     def ping(self, environments: list[dict[str, t.Any]]) -> Run:
-        """The same inventory and ansible.builtin.ping: what ansible-playbook and a module cost in any case."""
+        """Run ansible.builtin.ping on the same inventory: what ansible-playbook and any module cost."""
         tasks = [{"name": "Ping", "ansible.builtin.ping": {}}]
         return self.play([{"hosts": "all", "gather_facts": False, "tasks": tasks}], environments)
 
@@ -148,13 +148,13 @@ class Arena:
         return self._ansible_playbook(playbook, self._inventory(environments, **variables), trace=trace)
 
     def unpublish(self) -> None:
-        """Take the environments away, and leave locks, cache and interpreter: the next converge builds all, warm."""
+        """Remove the environments, but not locks, cache and interpreter, so that the next converge builds all, warm."""
         for path in (self.share / "envs", self.share / "generations"):
             for entry in path.iterdir():
                 remove(entry)
 
     def bare_uv(self, name: str, target: Path, *, cwd: Path | None = None) -> None:
-        """What people do by hand, with the same lock, interpreter and cache."""
+        """Build by hand, as people do, with the same lock, interpreter and cache."""
         environment = {**self.environment(), "UV_CACHE_DIR": str(self.share / "cache"), "UV_NO_CONFIG": "1"}
         environment |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "VIRTUAL_ENV": str(target)}
         run([self.uv, "venv", "--quiet", "-p", self.python, target], environment)
@@ -162,7 +162,7 @@ class Arena:
         run([self.uv, *sync, self.lock(name)], environment)
 
     def environment(self) -> dict[str, str]:
-        """Of every process: nobody's settings but the checkout's, and nothing written outside of the directory."""
+        """Variables of every process: only the checkout's settings apply, and all files stay in the directory."""
         return {
             **{key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")},
             "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
@@ -244,9 +244,9 @@ def run(
     cwd: Path | None = None,
     watch: t.Callable[[int], t.ContextManager[object]] = contextlib.nullcontext,
 ) -> resource.struct_rusage:
-    """Run a command to its end; what it used. ``watch`` looks at its process meanwhile.
+    """Run a command, and return its resource usage. ``watch`` observes its process meanwhile.
 
-    Raises BenchmarkError with what the command said where it failed.
+    Raises BenchmarkError with the command's output if it fails.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         started = subprocess.Popen(cmd, env=environment, cwd=cwd, stdout=output, stderr=subprocess.STDOUT)
@@ -257,7 +257,7 @@ def run(
             output.seek(0)
             tail = "\n".join(output.read().splitlines()[-40:])
             command = shlex.join(str(word) for word in cmd)
-            raise BenchmarkError(f"{command} ended with {started.returncode}:\n{tail}")
+            raise BenchmarkError(f"{command} failed with exit code {started.returncode}:\n{tail}")
     return usage
 
 
@@ -268,7 +268,7 @@ def timed(work: t.Callable[[], t.Any]) -> float:
 
 
 def remove(path: Path) -> None:
-    """Remove a tree, read-only directories in it too."""
+    """Remove a tree, including read-only directories."""
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return

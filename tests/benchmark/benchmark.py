@@ -3,12 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The benchmark: one run, everything side by side, one table of medians and ratios.
 
-    make benchmark                                        all of it (minutes: ansible.builtin.pip takes most of them)
+    make benchmark                                        all of it (minutes, most of them for ansible.builtin.pip)
     python tests/benchmark/benchmark.py --quick               the same on small sets
     python tests/benchmark/benchmark.py --only noop disk      some parts
     python tests/benchmark/benchmark.py --directory /mnt/nas  on another filesystem
 
-Speed never fails it: it ends with a return code other than 0 where something did not work, or a read failed.
+Speed never fails it: the exit code is other than 0 only if something did not work or a read failed.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=list(PARTS), metavar="PART", help=f"of: {', '.join(PARTS)}")
     parser.add_argument("--environments", type=int, metavar="N", help="how many overlapping environments to build")
     parser.add_argument("--repeats", type=int, metavar="N", help="how often to repeat what is measured")
-    parser.add_argument("--publishes", type=int, metavar="N", help="how many publishes under a reading loop")
+    parser.add_argument("--publishes", type=int, metavar="N", help="how many publishes while another process reads")
     parser.add_argument("--directory", type=Path, help="where to work: a directory of the filesystem to measure")
-    parser.add_argument("--keep", action="store_true", help="leave the share and all else there")
+    parser.add_argument("--keep", action="store_true", help="keep the share and everything else")
     args = parser.parse_args()
 
     sizes = scale.chosen(args.quick, args.environments, args.repeats, args.publishes)
     directory = Path(tempfile.mkdtemp(prefix="uvnas-benchmark-", dir=args.directory)).resolve()
     table = Table()
-    # What else the machine is doing: with a load before it all, seconds say little and ratios not much more.
+    # On a loaded machine, seconds mean little, and ratios not much more.
     load = os.getloadavg()[0]
     failed = []
     try:
@@ -76,7 +76,7 @@ def main() -> int:
             remove(directory)
     print(table.text(f"{os.cpu_count()} cores, load before {load:.1f}, {sizes.describe()}"))
     if failed:
-        print(f"Did not work: {', '.join(failed)}. What they measured until then is in the table.", file=sys.stderr)
+        print(f"Failed: {', '.join(failed)}. The table has what they measured before.", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Builds with a warm cache: ours, bare uv, and ansible.builtin.pip; all with the same locks and interpreter."""
+"""Builds with a warm cache by us, bare uv, and ansible.builtin.pip, all with the same locks and interpreter."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
     bare: list[float] = []
     one: list[tuple[float, float]] = []
     many: list[tuple[float, float]] = []
-    # In turns, so that what else the machine does meanwhile hits all alike.
+    # In turns, so that other load on the machine hits all alike.
     for _turn in range(sizes.repeats):
         bare.append(bare_loop(arena, environments))
         one.append(build(arena, environments, jobs=1))
@@ -39,7 +39,7 @@ def measure_big(arena: Arena, sizes: scale.Scale, table: Table) -> None:
     warm_up(arena, environments)
     count = sum("==" in line for line in arena.lock("big").read_text().splitlines() if line[:1].isalnum())
     if count <= 100:
-        raise BenchmarkError(f"the environment that is to be big has {count} packages")
+        raise BenchmarkError(f"the big environment has only {count} packages")
     bare: list[float] = []
     ours: list[tuple[float, float]] = []
     for _turn in range(sizes.repeats):
@@ -51,7 +51,7 @@ def measure_big(arena: Arena, sizes: scale.Scale, table: Table) -> None:
 
 
 def measure_pip(arena: Arena, sizes: scale.Scale, table: Table) -> None:
-    """ansible.builtin.pip, on a few environments, its seconds scaled to all of them."""
+    """Measure ansible.builtin.pip on a few environments, and scale its seconds to all of them."""
     environments = scale.overlapping(sizes.environments, SERIES)
     few = environments[: sizes.pip_environments]
     if not all(arena.lock(environment["name"]).exists() for environment in environments):
@@ -61,7 +61,7 @@ def measure_pip(arena: Arena, sizes: scale.Scale, table: Table) -> None:
     table.section(f"ansible.builtin.pip for {len(environments)} environments, warm cache ({len(few)} made, scaled)")
     table.add("bare uv venv + uv pip sync, one by one", base)
     ping = statistics.median(arena.ping(few).seconds for _turn in range(2))
-    # With a virtualenv_command that is no "-m venv", the module says itself which Python it wants.
+    # Unless virtualenv_command is "-m venv", the module passes the Python itself.
     commands: dict[str, dict[str, str]] = {
         "python -m venv": {"virtualenv_command": f"{arena.python} -m venv"},
         "uv venv --seed": {"virtualenv_command": f"{arena.uv} venv --seed", "virtualenv_python": str(arena.python)},
@@ -87,12 +87,12 @@ def warm_up(arena: Arena, environments: list[dict[str, t.Any]]) -> None:
 
 
 def build(arena: Arena, environments: list[dict[str, t.Any]], *, jobs: int) -> tuple[float, float]:
-    """Build all of them anew. Seconds of the module uv_env, and of the whole ansible-playbook."""
+    """Rebuild all of them; return the seconds of the module uv_env and of the whole ansible-playbook."""
     arena.unpublish()
     run = arena.converge(environments, uvnas_jobs=jobs)
     published = sorted(path.name for path in (arena.share / "envs").iterdir())
     if published != sorted(environment["name"] for environment in environments):
-        raise BenchmarkError(f"published are {published}")
+        raise BenchmarkError(f"wrong environments are published: {published}")
     return run.module("uv_env"), run.seconds
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bytes and inodes: environments together on a share, against the sum of them one by one."""
+"""Bytes and inodes of environments together on a share, against their sum one by one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
 
 
 def usage(*roots: Path) -> tuple[int, int]:
-    """Bytes and inodes below the roots, as du counts them: what is hard-linked counts once."""
+    """Bytes and inodes below the roots as du counts them: hard links count once."""
     seen = set()
     size = 0
     stack = [os.fspath(root) for root in roots]

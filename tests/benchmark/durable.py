@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What it costs that complete means on the disk: a build, beside the same one where syncfs() does nothing."""
+"""The cost of syncing to disk: a build, beside the same one with a syncfs() that does nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
                 if cache == "cold":
                     for entry in (arena.share / "cache").iterdir():
                         remove(entry)
-                os.sync()  # What the one left for later is not to be the other's work.
+                os.sync()  # So that neither pays for what the other left unwritten.
                 arena.settings["LD_PRELOAD"] = preload
                 found.append(arena.converge(environments).module("uv_env"))
         arena.settings.pop("LD_PRELOAD")
@@ -41,6 +41,6 @@ def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
 
 
 def _library(path: Path) -> Path:
-    """One whose syncfs() programs get that are told to load it."""
+    """A library for LD_PRELOAD with a syncfs() that does nothing."""
     subprocess.run(["cc", "-shared", "-fPIC", "-o", path, "-x", "c", "-"], input=_NOTHING, text=True, check=True)
     return path

@@ -5,14 +5,14 @@
 
     make benchmark-fleet                                10, 100 and 500 hosts (some 20 minutes on 2 cores)
     python tests/benchmark/fleet.py --quick             5 and 20 hosts
-    python tests/benchmark/fleet.py --hosts 10 50       as many as asked for
-    python tests/benchmark/fleet.py --forks 50          as many at once
+    python tests/benchmark/fleet.py --hosts 10 50       other numbers of hosts
+    python tests/benchmark/fleet.py --forks 50          more at once
 
-All hosts are this machine, which runs the modules of all of them: its cores, not the forks, bound the seconds. What the
-controller does for a host, and the memory it takes, are those of a real site.
+All hosts are this machine, which runs all their modules: its cores, not the forks, limit the seconds. The controller's
+work and memory for each host are those of a real site.
 
-Speed never fails it: it ends with a return code other than 0 where a converged run changed something, or a member cost
-more than three tasks.
+Speed never fails it: the exit code is other than 0 only if a converged run changed something, or a member cost more
+than three tasks.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from table import Table
 
 LIMIT = 3
 MB = 1e6
-# What a further host adds: in words, unit, field of Measured, and what one unit is. Not the memory of forks: they are
-# as many as before, so that it differs by chance only.
+# What another host adds: label, unit, field of Measured, and the size of one unit. Not the memory of forks: their
+# number stays the same, so it differs only by chance.
 SLOPES = (
     ("seconds", "s", "seconds", 1.0),
     ("CPU, modules too", "s", "cpu", 1.0),
@@ -43,12 +43,12 @@ SLOPES = (
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Medians of the runs on one number of hosts."""
+    """Medians of the runs with one number of hosts."""
 
     hosts: int
     seconds: float
     cpu: float
-    # In bytes: the main process, and that with its forks.
+    # In bytes: of the main process, and including its forks.
     main_memory: float
     memory: float
 
@@ -59,13 +59,13 @@ class Measured:
 
 
 class Fleet:
-    """Hosts that are all this machine, and what is measured on them."""
+    """Hosts that are all this machine, and measurements on them."""
 
     def __init__(self, arena: Arena, environments: list[dict[str, t.Any]]) -> None:
         self.arena = arena
         self.environments = environments
         self.variables = {
-            # No wrapper around modules here: starting it would count.
+            # No wrapper around modules: starting it would count.
             "ansible_python_interpreter": sys.executable,
             "uvnas_profile_dir": f"{arena.directory}/hosts/{{{{ inventory_hostname }}}}/profile.d",
             "uvnas_profile_fish_dir": f"{arena.directory}/hosts/{{{{ inventory_hostname }}}}/fish",
@@ -75,7 +75,7 @@ class Fleet:
         self.arena.members = [f"node{number:04}" for number in range(1, hosts)]
 
     def prepare(self) -> None:
-        """Converge the members that are there, the share by the builder alone before."""
+        """Converge all hosts, but first the share by the builder alone."""
         members, self.arena.members = self.arena.members, []
         self.arena.prepare()
         self.arena.site(self.environments, **self.variables)
@@ -89,11 +89,11 @@ class Fleet:
         self._unchanged(run)
         cost = self.cost(run)
         if not 0 < cost <= LIMIT:
-            raise BenchmarkError(f"members executed {cost} tasks each, and not 1 to {LIMIT}")
+            raise BenchmarkError(f"members executed {cost} tasks each instead of 1 to {LIMIT}")
         return run
 
     def cost(self, run: Run) -> int:
-        """How many tasks a member executed: the most of all, but for one, which may stand in for builders that fail."""
+        """The most tasks that a member executed, except for one member, which may act for failed builders."""
         costs = sorted(run.executions(member) for member in self.arena.members)
         return (costs[:-1] or costs)[-1]
 
@@ -147,7 +147,7 @@ def measure(fleet: Fleet, sizes: t.Sequence[int], repeats: int | None, table: Ta
         met = executions <= LIMIT
         table.add("site.yml: tasks that a member executes", executions, "tasks", target=f"<= {LIMIT}", met=met)
     for i in range(1, len(sizes)):
-        table.section(f"Each further host, between {sizes[i - 1]} and {sizes[i]}")
+        table.section(f"Each additional host, from {sizes[i - 1]} to {sizes[i]}")
         for what, unit, field, scaled in SLOPES:
             copy_slope, site_slope = (_slope(some[i - 1], some[i], field) / scaled for some in (copies, sites))
             table.add(f"copy: {what}", copy_slope, unit)
@@ -162,14 +162,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hosts", type=int, nargs="+", metavar="N", help="how many hosts, ascending")
     parser.add_argument("--quick", action="store_true", help="few hosts")
-    parser.add_argument("--forks", type=int, default=5, metavar="N", help="as ansible-playbook's (default: 5, its own)")
+    parser.add_argument("--forks", type=int, default=5, metavar="N", help="as for ansible-playbook (default: 5, too)")
     parser.add_argument("--environments", type=int, default=1, metavar="N", help="how many to verify on each host")
     parser.add_argument("--repeats", type=int, metavar="N", help="how often (default: 3 up to 50 hosts, then once)")
     parser.add_argument("--directory", type=Path, help="where to work: a directory of the filesystem to use")
     args = parser.parse_args()
     sizes = sorted(set(args.hosts or ([5, 20] if args.quick else [10, 100, 500])))
     if sizes[0] < 2:
-        parser.error("the builder and one member are the fewest hosts")
+        parser.error("needs at least two hosts: the builder and one member")
 
     directory = Path(tempfile.mkdtemp(prefix="uvnas-benchmark-", dir=args.directory)).resolve()
     table = Table()

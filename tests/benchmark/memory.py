@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much memory ansible-playbook takes with its forks."""
+"""The memory of ansible-playbook including its forks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ INTERVAL = 0.1
 
 
 class Sampler:
-    """Looks at a process and its forks again and again; ``peak`` is the most bytes that they had at one time.
+    """Samples a process and its forks; ``peak`` is the most bytes that they had at one time.
 
-    Forks share most of their memory with their parent. It is counted once: these are sums of proportional set sizes.
-    The commands that a process runs do not count: on a real site modules run on other hosts.
+    Sums proportional set sizes, because forks share most of their memory with their parent. Other commands that the
+    process runs do not count: on a real site modules run on other hosts.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Sampler:
 
     @contextlib.contextmanager
     def watch(self, pid: int) -> t.Iterator[None]:
-        """Look at the process ``pid`` meanwhile."""
+        """Sample the process ``pid`` in the block."""
         ended = threading.Event()
         thread = threading.Thread(target=self._look, args=(pid, ended))
         thread.start()
@@ -62,7 +62,7 @@ def _same(pid: int, cmdline: bytes) -> bool:
 
 
 def _proportional(pid: int) -> int:
-    """The proportional set size of a process in bytes; 0 where it has ended."""
+    """The proportional set size of a process in bytes; 0 if it has ended."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):

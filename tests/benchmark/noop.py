@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A converge that has nothing to do: its seconds beyond ping, and its file operations on the share."""
+"""A no-op converge: its seconds beyond ping, and its file operations on the share."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from arena import SERIES, Arena, BenchmarkError, Run
 from table import Table
 
 LIMIT_SECONDS = 0.5
-# Lock and manifest are read, the link too, and one directory is listed.
+# Reads lock, link and manifest, and lists one directory.
 LIMIT_PATHS = 4
 LIMIT_OPERATIONS = 12
 
 
 def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
     arena.prepare()
-    # They alone: whatever another part of the benchmark built is not declared here.
+    # Remove what other parts of the benchmark built: it is not declared here.
     arena.unpublish()
-    # Without bytecode there are a hundred in less than a minute, and what a no-op looks at is the same.
+    # Without bytecode, a hundred take less than a minute, and a no-op looks at the same files.
     environments = scale.overlapping(max(sizes.noop), SERIES, compile_bytecode=False)
     arena.site(environments)
     counted = {}
@@ -60,12 +60,12 @@ def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
 def _unchanged(run: Run) -> Run:
     if run.changed:
         culprits = sorted({task["action"] for task in run.tasks if task["changed"]})
-        raise BenchmarkError(f"a converge that had nothing to do changed something: {', '.join(culprits)}")
+        raise BenchmarkError(f"a no-op converge changed something: {', '.join(culprits)}")
     return run
 
 
 def _operations(arena: Arena, run: Run) -> tuple[int, int]:
-    """System calls on the share: those that take a path, and all that were traced. Of all modules of the role."""
+    """System calls on the share by all modules of the role: those with a path, and all that were traced."""
     if not run.traces:
         raise BenchmarkError("no module was traced")
     calls = [call for trace in run.traces for call in _calls(trace, arena.share)]
@@ -73,14 +73,14 @@ def _operations(arena: Arena, run: Run) -> tuple[int, int]:
 
 
 def _calls(trace: Path, share: Path) -> list[str]:
-    """Names of the calls on paths, or on descriptors of files, below the share (strace -f -y)."""
+    """Names of the calls on paths or file descriptors below the share (strace -f -y)."""
     found = []
     for line in trace.read_text(errors="replace").splitlines():
         call = line.split(maxsplit=1)[-1]
         name, separator, arguments = call.partition("(")
-        # What a call was interrupted in is told twice: the second time as "<... name resumed>".
+        # Interrupted calls appear twice, the second time as "<... name resumed>".
         below = f'"{share}' in arguments or f"<{share}" in arguments
-        is_fstat = name == "newfstatat" and '>, ""' in arguments  # Of what is open: no look at any path.
+        is_fstat = name == "newfstatat" and '>, ""' in arguments  # On an open file: no path lookup.
         if separator and name.isidentifier() and below and not is_fstat:
             found.append(name)
     return found

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Publishes under a reading loop in another process: how many reads fail."""
+"""How many reads fail in another process while environments are published."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
         (directory / name).mkdir(parents=True)
         (directory / name / "who").write_text(name)
     link = str(directory / "env")
-    table.section(f"{sizes.publishes} publishes under a reading loop")
+    table.section(f"{sizes.publishes} publishes while another process reads")
     failed = {}
     for name, publish in (("fs.replace_symlink", fs.replace_symlink), ("unlink + symlink", _unlink_and_symlink)):
         seconds, reads, failed[name] = _contest(link, publish, sizes.publishes)
@@ -58,7 +58,7 @@ def _contest(link: str, publish: t.Callable[[str, str], None], count: int) -> tu
 
 
 def _read(link: str, pipe: multiprocessing.connection.Connection) -> None:
-    """Read through the link until told that it is enough."""
+    """Read through the link until told to stop."""
     path = os.path.join(link, "who")
     reads = failed = 0
     pipe.send("ready")
@@ -73,7 +73,7 @@ def _read(link: str, pipe: multiprocessing.connection.Connection) -> None:
 
 
 def _unlink_and_symlink(target: str, path: str) -> None:
-    """What an atomic replacement is better than."""
+    """The non-atomic way."""
     if os.path.lexists(path):
         os.unlink(path)
     os.symlink(target, path)

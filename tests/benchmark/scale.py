@@ -1,14 +1,14 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much is measured, and on which environments."""
+"""How much to measure, and with which environments."""
 
 from __future__ import annotations
 
 import dataclasses
 import typing as t
 
-# What the overlapping environments are picked from, five packages each.
+# The overlapping environments are picked from these, five packages each.
 POOL = ("numpy", "rich", "requests", "attrs", "pyyaml", "click", "jinja2", "pandas", "httpx", "packaging")
 PER_ENVIRONMENT = 5
 # Resolves to well over a hundred packages.
@@ -39,7 +39,7 @@ def chosen(quick: bool, environments: int | None, repeats: int | None, publishes
 
 
 def overlapping(count: int, python: str, **options: t.Any) -> list[dict[str, t.Any]]:
-    """Environments of five packages each: neighbours share most of them."""
+    """Environments of five packages each; neighbours share most packages."""
     picked = ([POOL[(i * 3 + j) % len(POOL)] for j in range(PER_ENVIRONMENT)] for i in range(count))
     return [{**_environment(f"mix{i:02}", python, names), **options} for i, names in enumerate(picked)]
 
@@ -49,5 +49,5 @@ def big(python: str) -> dict[str, t.Any]:
 
 
 def _environment(name: str, python: str, requirements: t.Sequence[str]) -> dict[str, t.Any]:
-    # No imports to test: the same work as that of the bare uv beside it.
+    # No imports to test, so that the work is the same as bare uv's.
     return {"name": name, "python": python, "requirements": list(requirements)}

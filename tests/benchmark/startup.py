@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What it costs a Python to be pinned to its generation when it starts."""
+"""The cost of pinning a Python to its generation at its start."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def measure(arena: Arena, _sizes: scale.Scale, table: Table) -> None:
     without: list[float] = []
     activated: list[float] = []
     direct: list[float] = []
-    # In turns, so that what else the machine does meanwhile hits all alike.
+    # In turns, so that other load on the machine hits all alike.
     for _turn in range(STARTS):
         pth.rename(aside)
         without.append(start(generation))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table: what was measured, its median, what it is compared with, and the target."""
+"""The table of measurements: median, comparison and target."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEADINGS = ("what", "median", "unit", "ratio", "of", "target", "met")
 
 @dataclasses.dataclass
 class Table:
-    """Rows in the order in which they were measured."""
+    """Rows in the order of measurement."""
 
     rows: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
 
@@ -32,7 +32,7 @@ class Table:
         target: str = "",
         met: bool | None = None,
     ) -> float:
-        """Add a row and return the median. ``base`` is what the ratio is of."""
+        """Add a row and return the median. The ratio is to ``base``."""
         value = statistics.median(values) if isinstance(values, t.Sequence) else float(values)
         ratio = f"{value / base:.2f}x" if base else ""
         verdict = "" if met is None else ("yes" if met else "NO")
@@ -49,7 +49,7 @@ class Table:
 
 
 def _line(row: t.Sequence[str], widths: t.Sequence[int]) -> str:
-    # Numbers, the second and the fourth, to the right.
+    # The second and the fourth column are numbers: align right.
     cells = [row[i].rjust(width) if i in (1, 3) else row[i].ljust(width) for i, width in enumerate(widths)]
     return "  ".join(cells).rstrip()
 

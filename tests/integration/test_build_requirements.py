@@ -144,7 +144,7 @@ def test_what_the_message_proposes_helps(site: Site) -> None:
         forget(site, name)
     run = site.run([TOOLS])
     assert run.rc != 0
-    assert "alpha==1.0 asks for helper to be built, and its lock has no hash of that" in run.output
+    assert "building alpha==1.0 requires helper, which its lock has no hash for" in run.output
     proposed = re.search(r'build_constraints: \[\\?"([^"\\]+)\\?"\]', run.output)
     assert proposed is not None
     succeeded(site.run([{**TOOLS, "build_constraints": [proposed[1]]}]))

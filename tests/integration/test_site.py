@@ -162,7 +162,7 @@ def test_what_fails_leaves_its_environment_and_does_not_keep_the_others(site: Si
     )
     assert failed.rc != 0
     assert {name: site.link(name) for name in names} == before
-    assert site.python_says("fine", "import idna; print('works')") == "works"
+    assert site.run_python("fine", "import idna; print('works')") == "works"
     assert "environment smoke: smoke test failed" in failed.output
     assert "No module named 'no_such_module'" in failed.output
     assert "environment contradiction: " in failed.output
@@ -240,14 +240,14 @@ def test_killed_build_is_healed_by_the_next_run(
         time.sleep(0.05)
     assert not working_on(site, name)  # Nobody goes on writing without the module.
     if there_before:
-        assert site.python_says(name, "import six; print('old')") == "old"
+        assert site.run_python(name, "import six; print('old')") == "old"
 
     healed = succeeded(site.envs([{"name": name, "requirements": requirements}]))
     assert healed.environments[name]["action"] == "build"
     assert not site.unsealed(name)
     assert site.link(name) not in (None, before)
     assert old <= set((site.share / "generations" / name).glob("*"))
-    assert site.python_says(name, f"import {requirements[0]}; print('new')") == "new"
+    assert site.run_python(name, f"import {requirements[0]}; print('new')") == "new"
 
 
 # Two at once.
@@ -298,17 +298,17 @@ WRONG = {
             {"name": "sources", "requirements": ["six"], "lock": "some.txt"},
         ],
         [
-            "environment ../x: the name may hold",
-            "environment has spaces: the name may hold",
+            "environment ../x: the name may contain",
+            "environment has spaces: the name may contain",
             "the name is longer than 64 characters",
             "environment twice: declared 2 times",
-            "environment sources: it has 2 sources (requirements and lock)",
+            "environment sources: requirements and lock exclude each other",
         ],
     ),
     "no name": ([{"name": "", "requirements": ["six"]}], ["environment number 1: name is missing"]),
     "unknown key": ([{"name": "fine", "requirements": ["six"], "requirement": ["six"]}], ["requirement"]),
     "missing file": ([{"name": "fine", "requirements_files": ["nowhere.in"]}], ["cannot read", "nowhere.in"]),
-    "unknown share": ([{"name": "fine", "requirements": ["six"], "shares": ["nas_z"]}], ["no share is called nas_z"]),
+    "unknown share": ([{"name": "fine", "requirements": ["six"], "shares": ["nas_z"]}], ["unknown share nas_z"]),
 }
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The NAS, its clients, and a site on it, see tests/support/nfs.py."""
+"""Fixtures: the NAS, its clients, and a site on it. See tests/support/nfs.py."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from ansible_collections.uvnas.cluster.tests.support.sites import Run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Count first what a run costs: other tests stop the server, after which clients have everything to ask anew."""
+    """Run the tests that count RPCs first: others stop the server, which empties the clients' caches."""
     items.sort(key=lambda item: item.path.name != "test_site.py")
 
 
 @pytest.fixture(scope="session")
 def network() -> dict[str, Client]:
-    """The server is up, with two clients that have not mounted anything yet. All of it ends with the machine."""
+    """A running server, and two clients that have not mounted anything yet. All of it ends with the machine."""
     for name, uid in UIDS.items():
         if subprocess.run(["id", name], capture_output=True, check=False).returncode != 0:
             sh("groupadd", f"--gid={uid}", name)
@@ -48,7 +48,7 @@ def network() -> dict[str, Client]:
 
 @pytest.fixture(scope="session")
 def clients(network: dict[str, Client]) -> dict[str, Client]:
-    """Both clients have mounted the export, which squashes root. The first open of each waits for the grace period."""
+    """Both clients with the export mounted, which squashes root. Their first opens wait for the grace period."""
     export()
     for client in network.values():
         client.mount()
@@ -63,7 +63,7 @@ def clients(network: dict[str, Client]) -> dict[str, Client]:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, clients: dict[str, Client]) -> NfsSite:
-    """A site that shows nobody but its group what it has."""
+    """A site that only its group can look into."""
     return make_site(tmp_path_factory.mktemp("site"), clients, mode="0750")
 
 

@@ -1,8 +1,8 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""People's caches on NFSv4, where there are no default ACLs, with a real uv: somebody of the share's group, somebody
-outside of it, and somebody hostile, on two hosts. On local filesystems: tests/integration/test_caches.py."""
+"""People's caches on NFSv4, which has no default ACLs, with a real uv: of users in the share's group, outside of it,
+and hostile, on two hosts. On local filesystems: tests/integration/test_caches.py."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ansible_collections.uvnas.cluster.tests.support.nfs import (
 
 @pytest.fixture(scope="module")
 def caches(tmp_path_factory: pytest.TempPathFactory, clients: dict[str, Client]) -> NfsSite:
-    """A share that has uv, and a file for login shells."""
+    """A share with uv, and a file for login shells."""
     site = make_site(tmp_path_factory.mktemp("caches"), clients)
     run = site.role("share")
     assert run.rc == 0, run.output
@@ -44,7 +44,7 @@ def caches(tmp_path_factory: pytest.TempPathFactory, clients: dict[str, Client])
 
 
 def log_in(site: NfsSite, client: Client, user: str, script: str) -> subprocess.CompletedProcess[str]:
-    """What becomes of ``script`` in a login shell of somebody. Alice is in the share's group."""
+    """Run ``script`` in a login shell of ``user``. Alice is in the share's group."""
     groups = f"--groups={UIDS[OWNER]}" if user == "alice" else "--clear-groups"
     place = site.share.parent
     command = [
@@ -61,7 +61,7 @@ def log_in(site: NfsSite, client: Client, user: str, script: str) -> subprocess.
 
 
 def install(site: NfsSite, client: Client, user: str) -> str:
-    """Install six, and say where it has come from."""
+    """Install six, and tell where it came from."""
     target = f"$PLACE/{user}-{os.urandom(4).hex()}"
     uv = f"uv pip install -q $FROM --python /usr/bin/python3 --target {target} six"
     done = log_in(site, client, user, f"{uv}; cd {target}; tail -n 1 six.py")
@@ -75,7 +75,7 @@ def whose(path: Path) -> tuple[int, int, int]:
 
 
 @pytest.mark.nfs_short
-def test_whoever_logs_in_has_a_cache_that_works(caches: NfsSite, clients: dict[str, Client]) -> None:
+def test_everybody_who_logs_in_has_a_working_cache(caches: NfsSite, clients: dict[str, Client]) -> None:
     cache = caches.exported / "user-cache"
     assert whose(cache) == (UIDS[OWNER], UIDS[OWNER], 0o1777)
     for user in ("alice", "bob"):
@@ -90,7 +90,7 @@ def test_whoever_logs_in_has_a_cache_that_works(caches: NfsSite, clients: dict[s
 
 
 def test_a_trap_works_until_the_next_run(caches: NfsSite, clients: dict[str, Client]) -> None:
-    """Of somebody hostile on another host, whom the owner of the share stops, though root is nobody on NFS."""
+    """A hostile user on another host sets it; the share's owner stops them, although root is nobody on NFS."""
     cache = caches.exported / "user-cache"
     if (cache / "bob").exists():
         (cache / "bob").rename(cache / ".bob.before")
@@ -112,7 +112,7 @@ def test_a_trap_works_until_the_next_run(caches: NfsSite, clients: dict[str, Cli
 
 @pytest.mark.nfs_short
 def test_one_for_all_is_refused(tmp_path_factory: pytest.TempPathFactory, clients: dict[str, Client]) -> None:
-    """Before anything is written."""
+    """Nothing is written."""
     site = make_site(tmp_path_factory.mktemp("group"), clients)
     site.variables["uvnas_user_cache"] = "group"
     run = site.role("share")
@@ -135,6 +135,6 @@ def test_what_people_cost_a_run_with_nothing_to_do(caches: NfsSite, clients: dic
                 run = caches.role("share")
             assert (run.rc, run.changed) == (0, 0), run.output
             found.append(row["c1"])
-    # Not one for each: the listing brings what there is to know.
+    # Not one RPC per cache: the directory listing has everything.
     assert found[2] - found[0] < 50
     assert found[3] - found[1] < 50

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many RPCs a stack of scientific packages takes, beside bare uv: rows of the table on the page *NFS*."""
+"""How many RPCs a stack of scientific packages costs, beside bare uv: rows of the table on the page *NFS*."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STACK = {"name": "stack", "requirements": ["numpy", "pandas"], "imports": ["nump
 
 @pytest.fixture(scope="module")
 def stack(site: NfsSite, converged: Run, counts: Counts) -> Run:
-    """What a build of it took; the share had its interpreter, and nothing of it in its cache."""
+    """The build of a stack on a share that has the interpreter, but an empty cache."""
     with counts.of("role envs, numpy and pandas, from nothing"):
         first = site.envs([STACK])
     assert first.rc == 0, first.output
@@ -44,12 +44,12 @@ def test_no_op_of_a_stack(site: NfsSite, stack: Run, counts: Counts) -> None:
     with counts.of("role envs, numpy and pandas, unchanged") as row:
         again = site.envs([STACK])
     assert (again.rc, again.changed) == (0, 0), again.output
-    # It does not grow with what is in an environment.
+    # The cost does not grow with the size of an environment.
     assert row["c1"] < 400
 
 
 def test_verification_of_a_stack(site: NfsSite, stack: Run, clients: dict[str, Client], counts: Counts) -> None:
-    """What imports read is what it costs; the second time the clients have that in their memory."""
+    """It costs what the imports read; the second time, clients have that in memory."""
     for client in clients.values():
         client.mount()
     for when in ("after mounting", "again"):
@@ -60,7 +60,7 @@ def test_verification_of_a_stack(site: NfsSite, stack: Run, clients: dict[str, C
 
 @pytest.mark.parametrize("bytecode", [False, True])
 def test_bare_uv(site: NfsSite, stack: Run, clients: dict[str, Client], counts: Counts, bytecode: bool) -> None:
-    """The same packages with uv alone, on the same NAS, its cache too."""
+    """The same packages with uv alone; its cache is on the same NAS, too."""
     name = f"bare-{bytecode}"
     (EXPORT / name).mkdir()
     os.chown(EXPORT / name, UIDS[OWNER], UIDS[OWNER])

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a process of the builder has open is removed on NFS: its files stay, as ``.nfs…``, until it has ended."""
+"""Removing files on NFS that a process of the builder has open: they stay as ``.nfs…`` until it ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible_collections.uvnas.cluster.tests.support.sites import Run
 
 JOB = {"name": "job", "requirements": ["attrs", "markupsafe"]}
 MORE = {"name": "more", "requirements": ["idna"]}
-# A notebook: it has an extension mapped and a file open, and says so.
+# A notebook: maps an extension, opens a file, and prints when ready.
 NOTEBOOK = """
 import sys, markupsafe._speedups
 file = open(markupsafe.__file__)
@@ -31,7 +31,7 @@ SLEEP = "import sys, math; print('ready', flush=True); sys.stdin.read()"
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory, clients: dict[str, Client]) -> NfsSite:
-    """A site with an environment that everybody may use."""
+    """A site with an environment for everybody."""
     site = make_site(tmp_path_factory.mktemp("used"), clients)
     first = site.run([TOOLS, JOB])
     assert first.rc == 0, first.output
@@ -39,7 +39,7 @@ def used(tmp_path_factory: pytest.TempPathFactory, clients: dict[str, Client]) -
 
 
 def converged(site: NfsSite, *envs: dict[str, t.Any]) -> Run:
-    """The role envs alone: it does all that these tests look at."""
+    """Run the role envs alone: these tests need no more."""
     run = site.envs(envs)
     assert run.rc == 0, run.output
     return run
@@ -51,7 +51,7 @@ def absent(env: dict[str, t.Any]) -> dict[str, t.Any]:
 
 @contextlib.contextmanager
 def process(client: Client, python: Path, code: str) -> t.Iterator[int]:
-    """The pid of a process of somebody who is not the owner, on a client."""
+    """The pid of a process on a client, of a user other than the owner."""
     command = client.command(python, "-B", "-c", code, user=OTHER)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as started:
         try:
@@ -63,24 +63,24 @@ def process(client: Client, python: Path, code: str) -> t.Iterator[int]:
 
 
 def exported(site: NfsSite, *parts: str) -> Path:
-    """A path of the share as the NAS has it."""
+    """A path of the share on the NAS."""
     return EXPORT.joinpath(site.path.name, "uv", *parts)
 
 
 def hidden(directory: Path) -> list[str]:
-    """What is out of sight in a directory."""
+    """The hidden names in a directory."""
     return sorted(name for name in os.listdir(directory) if name.startswith(".") and name.endswith(".tmp"))
 
 
 def open_files(tree: Path) -> list[str]:
-    """The names of what is left in a tree but for directories."""
+    """The names left in a tree, except directories."""
     return sorted(path.name for path in tree.rglob("*") if not path.is_dir())
 
 
 def warned(run: Run) -> set[str]:
-    """The warnings of a run about what could not be removed. Ansible breaks lines anywhere, so without white space."""
-    said = "".join(run.output.split())
-    return set(re.findall(r"(?:environment|cpython-)[^\[]*?cannotberemovedyet:.*?assoonastheycan", said))
+    """A run's warnings about what could not be removed, without white space: Ansible breaks lines anywhere."""
+    text = "".join(run.output.split())
+    return set(re.findall(r"(?:environment|cpython-)[^\[]*?cannotberemovedyet:.*?assoonastheycan", text))
 
 
 def test_an_environment_in_use_is_removed(used: NfsSite, clients: dict[str, Client]) -> None:
@@ -91,13 +91,13 @@ def test_an_environment_in_use_is_removed(used: NfsSite, clients: dict[str, Clie
         (warning,) = warned(gone)
         assert warning.startswith(f"environmentjob:{used.share}/generations/{name}cannotberemovedyet:")
         assert f"inusebypid{pid}(python,{OTHER})" in warning
-        # Nothing is left of it but what is open, and the directories that this is in.
+        # Only open files and their directories are left.
         for place in ("envs/job", "locks/job.txt", "generations/job"):
             assert not os.path.lexists(exported(used, place))
         left = open_files(generations / name)
         assert len(left) >= 2
         assert all(path.startswith(".nfs") for path in left)
-        # It is named again, by the same name, whenever something is changed, and only then.
+        # The warning comes back, with the same name, whenever something changes, and only then.
         again = converged(used, TOOLS, absent(JOB))
         assert again.changed == 0
         assert not warned(again)
@@ -112,7 +112,7 @@ def test_an_environment_in_use_is_removed(used: NfsSite, clients: dict[str, Clie
 
 
 def test_a_generation_in_use_is_rebuilt_in_its_place(used: NfsSite, clients: dict[str, Client]) -> None:
-    """Somebody was told to remove its manifest."""
+    """As after somebody followed the hint to remove its manifest."""
     python = used.share / "envs" / "tools" / "bin" / "python"
     generation = used.share / "generations" / "tools" / os.path.basename(os.readlink(exported(used, "envs", "tools")))
     manifest = shlex.quote(str(generation / ".uvnas.json"))
@@ -132,7 +132,7 @@ def test_a_generation_in_use_is_rebuilt_in_its_place(used: NfsSite, clients: dic
 
 
 def test_an_interpreter_in_use_is_removed(used: NfsSite, clients: dict[str, Client]) -> None:
-    """No environment is left that uses it."""
+    """No environment uses it any more."""
     pythons = exported(used, "python")
     (key,) = [path.name for path in pythons.glob("cpython-3.11.2-*")]
     remove = {"uvnas_site_pythons": [], "uvnas_python_remove": ["3.11.2"]}
@@ -144,7 +144,7 @@ def test_an_interpreter_in_use_is_removed(used: NfsSite, clients: dict[str, Clie
         assert warning.startswith(f"{key}:{used.share}/python/{name}cannotberemovedyet:inusebypid{pid}(python3.11,")
         assert not (pythons / key).exists()
         assert key not in exported(used, "locks", "pythons.json").read_text()
-        # It is installed again, and the old one keeps its name.
+        # Installed again; the old one keeps its hidden name.
         again = used.role("python")
         assert again.rc == 0, again.output
         assert hidden(pythons) == [name]

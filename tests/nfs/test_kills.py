@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A converge that is killed, at any time: what is in force runs on the other client, and the next run heals."""
+"""A converge killed at any time: what is in force runs on the other client, and the next run heals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.uvnas.cluster.tests.support.sites import Run, finish
 from ansible_collections.uvnas.cluster.tests.support.wheels import write_small_wheel
 
 POINTS = 20
-# The points divide a build's time into equal parts, and each is somewhere in its own.
+# One random point in each of POINTS equal parts of a build's time.
 _RANDOM = random.Random(int(os.environ.get("UVNAS_NFS_SEED") or 1))
 FRACTIONS = [(number + _RANDOM.random()) / POINTS for number in range(POINTS)]
 IN_SHORT = (10, 15)
@@ -26,7 +26,7 @@ WHEELS = Path("/run/wheels")
 
 
 class Victim:
-    """An environment that is built anew each time, and how long that takes."""
+    """An environment that is rebuilt each time, and how long that takes."""
 
     def __init__(self, site: NfsSite) -> None:
         self.site = site
@@ -40,7 +40,7 @@ class Victim:
         self.seconds = time.monotonic() - started
 
     def start(self) -> subprocess.Popen[str]:
-        # The cache has all but the last, so one takes as long as the other.
+        # The cache has everything but the newest version, so all builds take equally long.
         requirements = ["six", "markupsafe", f"alpha=={self.version}"]
         declared = {"name": "victim", "requirements": requirements, "imports": ["six", "alpha"]}
         index = {"find_links": ["/state/wheels", str(WHEELS)], "offline": True}
@@ -50,10 +50,10 @@ class Victim:
         return finish(self.start())
 
     def seen(self, client: Client) -> int:
-        """The version in force on a client that sees the NAS for the first time; whatever is in it works."""
+        """The version in force on a client with empty caches; checks that all of it works."""
         client.mount()
         code = "import six, markupsafe, alpha, alpha_says; print(alpha_says.VERSION)"
-        return int(self.site.says(client, "victim", code))
+        return int(self.site.run_python_on(client, "victim", code))
 
 
 @pytest.fixture(scope="module")

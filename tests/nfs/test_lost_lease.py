@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A builder that is cut off in the middle of a build, another host that takes over, and the builder that comes back.
+"""A builder is cut off in the middle of a build, another host takes over, and the builder comes back.
 
-UVNAS_NFS_ROUNDS says how often; each time the builder is cut off at another moment.
+UVNAS_NFS_ROUNDS times, each with the builder cut off at another moment.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from ansible_collections.uvnas.cluster.tests.support.sites import Run, finish
 EXPORT = Path("/export")
 ROUNDS = int(os.environ.get("UVNAS_NFS_ROUNDS") or 2)
 PACKAGES = ["rich", "attrs", "charset-normalizer", "idna", "markupsafe"]
-# Seconds: limits, so that nothing waits for ever.
+# Seconds. A timeout.
 LIMIT = 300.0
 
 
 def wait_until(condition: t.Callable[[], object], what: str) -> None:
     deadline = time.monotonic() + LIMIT
     while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {LIMIT:g} s"
+        assert time.monotonic() < deadline, f"{what}: timed out after {LIMIT:g} s"
         time.sleep(0.02)
 
 
@@ -40,7 +40,7 @@ def on_the_nas(site: NfsSite, *parts: str) -> Path:
 
 
 def snapshot(top: Path) -> dict[str, tuple[t.Any, ...]]:
-    """All that is below a directory of the NAS, as the NAS has it: which file, since when, and its bytes."""
+    """Everything below a directory on the NAS: inode, times and bytes of each file."""
     found: dict[str, tuple[t.Any, ...]] = {}
     for directory, names, files in os.walk(top):
         for name in (*names, *files):
@@ -54,12 +54,12 @@ def snapshot(top: Path) -> dict[str, tuple[t.Any, ...]]:
 
 
 def in_force(site: NfsSite, env: dict[str, t.Any]) -> list[dict[str, tuple[t.Any, ...]]]:
-    """The generations of an environment, with all that puts them in force."""
+    """The generations of an environment, and everything that puts them in force."""
     return [snapshot(on_the_nas(site, *parts)) for parts in (("generations", env["name"]), ("envs",), ("locks",))]
 
 
 def of_client(client: Client) -> dict[int, tuple[str, int, str]]:
-    """The processes of a client: their states, parents and command lines."""
+    """The processes of a client with their states, parents and command lines."""
     network = os.readlink(f"/proc/{client.pid}/ns/net")
     found = {}
     for path in Path("/proc").glob("[0-9]*"):
@@ -71,7 +71,7 @@ def of_client(client: Client) -> dict[int, tuple[str, int, str]]:
 
 
 def at_work(client: Client) -> list[str]:
-    """What goes on on a client: neither what waits for the NAS in the kernel, nor guards, whose children all do."""
+    """The processes at work on a client, except those that wait for the NAS in the kernel, and their guards."""
     found = of_client(client)
     waiting = {pid for pid, (state, _parent, _command) in found.items() if state in "DZX"}
     parents = {found[pid][1] for pid in waiting}
@@ -98,17 +98,15 @@ def by(site: NfsSite, builder: str) -> list[dict[str, t.Any]]:
 
 
 def take_over(site: NfsSite, env: dict[str, t.Any]) -> Run:
-    """c2 does what c1 was about to do, when the NAS has given up the lock of c1."""
+    """Let c2 do what c1 was about to do, once the NAS has dropped c1's lock."""
     done = site.envs([env], uvnas_shares=by(site, "c2"), uvnas_busy_timeout=120)
     assert done.rc == 0, done.output
     return done
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
-def test_a_build_that_was_given_up_does_not_go_on(
-    site: NfsSite, converged: Run, clients: dict[str, Client], number: int
-) -> None:
-    """However late the NAS answers: what c2 has built meanwhile in the same place stays as it is."""
+def test_an_abandoned_build_stops(site: NfsSite, converged: Run, clients: dict[str, Client], number: int) -> None:
+    """However late the NAS answers, what c2 built in the same place stays as it is."""
     c1 = clients["c1"]
     env = {"name": f"round-{number}", "requirements": PACKAGES}
     generations = on_the_nas(site, "generations", env["name"])
@@ -116,12 +114,12 @@ def test_a_build_that_was_given_up_does_not_go_on(
     wait_until(lambda: next(generations.glob("*/lib/python3*/site-packages/*/__pycache__"), None), "to compile")
     time.sleep(random.uniform(0, 2))
     with cut_off(c1):
-        assert list(generations.glob("*/.uvnas.json")) == [], "it was too late"
+        assert list(generations.glob("*/.uvnas.json")) == [], "cut off too late"
         done = finish(started, LIMIT)
         time.sleep(1)
         left = of_client(c1)
         assert at_work(c1) == []
-        print(f"round {number}: 1 s after it was given up: {sorted(state for state, *_more in left.values())}")
+        print(f"round {number}: 1 s after it was abandoned: {sorted(state for state, *_more in left.values())}")
         assert done.rc == 2
         assert "has not answered for 3 s on this host" in done.output
         take_over(site, env)
@@ -130,7 +128,7 @@ def test_a_build_that_was_given_up_does_not_go_on(
     wait_until(lambda: not of_client(c1), "to end what was in the kernel")
     time.sleep(2)
     assert in_force(site, env) == before
-    # Nor is it in the way of anybody.
+    # Nor does it block anybody.
     again = site.envs([env])
     assert (again.rc, again.changed) == (0, 0), again.output
 
@@ -139,7 +137,7 @@ def test_a_build_that_was_given_up_does_not_go_on(
 def test_a_build_that_has_lost_the_mutex_changes_nothing_more(
     site: NfsSite, converged: Run, clients: dict[str, Client], number: int, tmp_path: Path
 ) -> None:
-    """Where it may wait for longer than the NAS keeps locks, it is not given up, and finds out itself."""
+    """If it may wait longer than the NAS keeps locks, it is not abandoned, and notices by itself."""
     c1 = clients["c1"]
     word = f"go-{number}-{os.getpid()}"
     wait = f"test $(hostname) = c2 || while test ! -e /tmp/{word}; do sleep 0.1; done"
@@ -154,11 +152,11 @@ def test_a_build_that_has_lost_the_mutex_changes_nothing_more(
         take_over(site, env)
         assert len(list(generations.glob("*/.uvnas.json"))) == 1
         before = in_force(site, env)
-        if number % 2:  # Else the check does not end by itself.
+        if number % 2:  # Otherwise the check does not end by itself.
             Path("/tmp", word).touch()
     done = finish(started, LIMIT)
     assert done.rc == 2, done.output
-    said = next(line for line in done.output.splitlines() if "lost the mutex" in line)
-    print(f"round {number}: {said[said.index('lost the mutex') :][:200]}")
+    line = next(line for line in done.output.splitlines() if "lost the mutex" in line)
+    print(f"round {number}: {line[line.index('lost the mutex') :][:200]}")
     assert at_work(c1) == []
     assert in_force(site, env) == before

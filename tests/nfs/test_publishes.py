@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the second client sees of what is published on the first, and when."""
+"""When the second client sees what the first publishes."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ansible_collections.uvnas.cluster.tests.support.nfs import OWNER, Client, C
 from ansible_collections.uvnas.cluster.tests.support.sites import Run
 from ansible_collections.uvnas.cluster.tests.support.wheels import write_small_wheel
 
-# Seconds that the page *NFS* promises with default options: what acdirmax and acregmax are by default, and a little.
+# Seconds that the page *NFS* promises with default options: the defaults of acdirmax and acregmax, and a little more.
 PROMISED = 60 + 10
-# Seconds that are waited for with options under which it takes longer.
+# Timeout in seconds with options under which it takes longer.
 PATIENCE = 90
 LONG = "nocto,actimeo=600"
 WHEELS = Path("/run/wheels-of-publishes")
 PARTS = 4
-# Imports what it is told to, and says where that is from.
+# Imports what it is told to, and prints where that comes from.
 JOB = """
 import importlib, sys
 for line in sys.stdin:
     part = importlib.import_module(line.strip())
     print(part.VERSION, part.__file__, flush=True)
 """
-# Looks again and again, as jobs do that start, and says when it has seen another one.
+# Looks repeatedly, as starting jobs do, and prints when it sees another one.
 WATCH = """
 import os, sys, time
 path, limit = sys.argv[1], float(sys.argv[2])
@@ -85,7 +85,7 @@ def publish(site: NfsSite, converged: Run) -> t.Callable[[int], None]:
 def test_jobs_keep_their_generation(
     site: NfsSite, clients: dict[str, Client], publish: t.Callable[[int], None], counts: Counts
 ) -> None:
-    """Jobs on c2 that import lazily, started by path and activated, over three publishes on c1."""
+    """Jobs on c2 import lazily, started by path and activated, during three publishes on c1."""
     member = clients["c2"]
     member.mount()
     publish(1)
@@ -100,7 +100,7 @@ def test_jobs_keep_their_generation(
             published = time.monotonic()
             publish(version)
             found += [talk(job, f"part{version - 1}") for job in jobs.values()]
-            while site.says(member, "job", "import part0; print(part0.VERSION)") != str(version):
+            while site.run_python_on(member, "job", "import part0; print(part0.VERSION)") != str(version):
                 assert time.monotonic() < published + PROMISED
                 time.sleep(0.5)
         generations = {Path(file).parts[:7] for _version, file in found}
@@ -112,7 +112,7 @@ def test_jobs_keep_their_generation(
             job.communicate()
 
 
-# Options, and how long before a publish c2 begins to look, in seconds: what it has seen for longer it believes longer.
+# Mount options, and for how many seconds before a publish c2 looks: what it has seen for longer it caches for longer.
 OPTIONS = {
     "default": (1, 20, 45),
     "actimeo=3": (1, 20),
@@ -125,13 +125,14 @@ OPTIONS = {
 
 @pytest.fixture
 def member(clients: dict[str, Client]) -> t.Iterator[Client]:
-    """The second client, which is to be mounted as it was."""
+    """The second client, mounted as before in the end."""
     yield clients["c2"]
     clients["c2"].mount()
 
 
 def seen_after(site: NfsSite, clients: dict[str, Client], link: Path, target: str, before: float = 0) -> float | None:
-    """Seconds until a process on c2, which begins to look before it, sees what c1 publishes; None where it does not."""
+    """Seconds until a process on c2 sees what c1 publishes; None if it does not. It starts looking ``before`` seconds
+    earlier."""
     watching = on(clients["c2"], "python3", "-c", WATCH, link, str(PATIENCE))
     try:
         assert watching.stdout is not None
@@ -139,8 +140,8 @@ def seen_after(site: NfsSite, clients: dict[str, Client], link: Path, target: st
         time.sleep(before)
         clients["c1"].run("python3", "-c", PUBLISH, target, link, user=OWNER)
         published = time.monotonic()
-        said = watching.stdout.readline().strip()
-        return None if said == "never" else max(0.0, float(said) - published)
+        printed = watching.stdout.readline().strip()
+        return None if printed == "never" else max(0.0, float(printed) - published)
     finally:
         watching.kill()
         watching.communicate()
@@ -158,14 +159,14 @@ def test_seen_after(
     found = {before: seen_after(site, clients, link, f"{generation}-{before}", before) for before in OPTIONS[options]}
     counts.note(f"seen after, {options}", found)
     clients["c1"].run("rm", link, user=OWNER)
-    # With the last it may or may not be seen: nothing is promised.
+    # The last one may or may not see it: nothing is promised.
     assert options == LONG or all(seconds is not None and seconds < PROMISED for seconds in found.values())
 
 
-def test_what_was_looked_up_in_vain(
+def test_a_negative_lookup_is_cached(
     site: NfsSite, converged: Run, clients: dict[str, Client], member: Client, counts: Counts
 ) -> None:
-    """It stays missing for a while, when it is published for the first time."""
+    """A first publish stays invisible for a while."""
     member.mount()
     link = site.share / "envs" / "new"
     seconds = seen_after(site, clients, link, "../generations/tools/new")

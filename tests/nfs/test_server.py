@@ -14,7 +14,7 @@ from ansible_collections.uvnas.cluster.tests.support.nfs import Client, NfsSite,
 from ansible_collections.uvnas.cluster.tests.support.sites import Run, finish
 
 PATIENCE = 10
-# Seconds: what a run of a role takes besides, on a busy machine.
+# Seconds that a run of a role takes besides, on a busy machine.
 AROUND = 60
 SILENT = f"has not answered for {PATIENCE} s on this host; is the NAS or the network down?"
 GONE = {"name": "gone", "requirements": ["rich", "attrs", "idna"], "imports": ["rich"]}
@@ -27,7 +27,7 @@ def _back() -> t.Iterator[None]:
 
 
 def begins(process: subprocess.Popen[str], condition: t.Callable[[], object]) -> None:
-    """Wait until a run is at something."""
+    """Wait until a run has reached ``condition``."""
     while not condition():
         assert process.poll() is None, finish(process).output
         time.sleep(0.1)
@@ -36,7 +36,7 @@ def begins(process: subprocess.Popen[str], condition: t.Callable[[], object]) ->
 @pytest.mark.parametrize(
     "begun", [pytest.param(True, marks=pytest.mark.nfs_short), False], ids=["in a build", "from the start"]
 )
-def test_it_is_said_in_time_and_the_next_run_heals(
+def test_it_is_reported_in_time_and_the_next_run_heals(
     site: NfsSite, converged: Run, clients: dict[str, Client], begun: bool
 ) -> None:
     env = {**GONE, "name": f"gone-{begun}".lower()}
@@ -55,5 +55,5 @@ def test_it_is_said_in_time_and_the_next_run_heals(
     healed = site.envs([env])
     assert healed.rc == 0, healed.output
     for client in clients.values():
-        assert site.says(client, env["name"], "import rich, attrs, idna; print('yes')") == "yes"
+        assert site.run_python_on(client, env["name"], "import rich, attrs, idna; print('yes')") == "yes"
     assert not site.halves()

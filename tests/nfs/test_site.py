@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A site whose NAS squashes root, from nothing to environments that both clients run, and others."""
+"""Sites on NFS: one whose NAS squashes root, from nothing to environments that both clients run, and others."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ansible_collections.uvnas.cluster.tests.support.nfs import (
 )
 from ansible_collections.uvnas.cluster.tests.support.sites import Run
 
-# RPCs of one host in a run of site.yml that changes nothing, for one small environment, and of the role envs in it.
-# About twice what there are: they are to be noticed when something begins to walk through a share.
+# Limits of one host's RPCs in a no-op run of site.yml with one small environment, and in its role envs. About twice
+# the actual numbers: enough to notice when something begins to walk a share.
 NO_OP, NO_OP_OF_ENVS = 800, 400
 
 
 @pytest.mark.nfs_short
 def test_both_clients_run_it(site: NfsSite, converged: Run, clients: dict[str, Client]) -> None:
     for client in clients.values():
-        found = site.says(client, "tools", "import markupsafe; print(markupsafe.__file__)")
+        found = site.run_python_on(client, "tools", "import markupsafe; print(markupsafe.__file__)")
         assert found.startswith(str(site.share))
 
 
@@ -45,20 +45,20 @@ def test_an_unchanged_environment_costs_its_builder_little(site: NfsSite, conver
         again = site.envs([TOOLS])
     assert (again.rc, again.changed) == (0, 0), again.output
     assert row["c1"] < NO_OP_OF_ENVS
-    # Who is no builder has nothing to do. Its kernel renews its lease, and gives back what it had open.
+    # A member that is not the builder does nothing. Its kernel renews the lease and returns what it had open.
     assert row["c2"] < 100
 
 
 @pytest.fixture
 def read_only(clients: dict[str, Client]) -> t.Iterator[None]:
-    """The NAS lets nobody write, and the clients have it mounted read-write."""
+    """The export is read-only, but mounted read-write on the clients."""
     export(read_only=True)
     yield
     export()
 
 
 def test_a_read_only_export(site: NfsSite, converged: Run, read_only: None) -> None:
-    """With nothing to do, nothing is wrong but what a warning says. With something, nothing is tried."""
+    """Without anything to do, there is only a warning. Otherwise an error, before anything is tried."""
     again = site.run([TOOLS])
     assert (again.rc, again.changed) == (0, 0), again.output
     assert "the filesystem is read-only on this host, its builder" in " ".join(again.output.split())
@@ -88,5 +88,5 @@ def test_root_is_root_on_the_nas(
         again = site.run([TOOLS])
     assert (again.rc, again.changed) == (0, 0), again.output
     assert max(row["c1"], row["c2"]) < NO_OP
-    # Everybody runs it.
-    assert site.says(clients["c2"], "tools", "import six; print('yes')") == "yes"
+    # Everybody can run it.
+    assert site.run_python_on(clients["c2"], "tools", "import six; print('yes')") == "yes"

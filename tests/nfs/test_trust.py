@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What others on another client can do to a share, on NFS."""
+"""What users on another client can do to a share on NFS."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.uvnas.cluster.tests.support.nfs import EXPORT, OTHER, TOOLS, Client, NfsSite
 from ansible_collections.uvnas.cluster.tests.support.sites import Run
 
-# Hold a read lock in the first of the files that lets us, and say so.
+# Hold a read lock on the first file that allows it, and report the outcome.
 HOLD = """
 import fcntl, sys, time
 for path in sys.argv[1:]:
@@ -26,7 +26,7 @@ for path in sys.argv[1:]:
 @pytest.mark.nfs_short
 @pytest.mark.parametrize("user", [OTHER, None])
 def test_nobody_else_holds_a_mutex(site: NfsSite, converged: Run, clients: dict[str, Client], user: str | None) -> None:
-    """Neither somebody else nor root, whom the NAS squashes; not even where the share lets everybody in."""
+    """Neither another user nor root, whom the NAS squashes, not even if the share lets everybody in."""
     (EXPORT / site.path.name / "uv").chmod(0o755)
     locks = [site.share / ".uvnas.mutex", site.share / "python" / ".lock", site.share / "cache" / ".lock"]
     try:
@@ -38,13 +38,13 @@ def test_nobody_else_holds_a_mutex(site: NfsSite, converged: Run, clients: dict[
 
 @pytest.mark.nfs_short
 def test_the_owner_holds_it(site: NfsSite, converged: Run, clients: dict[str, Client]) -> None:
-    """The test above could see it."""
+    """So the test above would notice."""
     found = clients["c2"].run("python3", "-c", HOLD, site.share / ".uvnas.mutex", user="uvadmin")
     assert found.stdout.split() == ["held"]
 
 
 def test_a_share_for_its_group_alone_verifies(site: NfsSite, converged: Run) -> None:
-    """Root, who verifies on every member, is nobody there."""
+    """Root, which verifies on every member, is nobody there."""
     assert "PLAY [Verification" in converged.output
     seen = site.role("verify", envs=[TOOLS])
     assert seen.rc == 0, seen.output

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two inventories with different builders, each a client of its own, converged at the same time."""
+"""Two inventories with different builders, each on its own client, converged at the same time."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ansible_collections.uvnas.cluster.tests.support.nfs import Client, NfsSite,
 from ansible_collections.uvnas.cluster.tests.support.sites import finish
 
 
-def right(site: NfsSite, clients: dict[str, Client], env: str) -> None:
-    """What is in force is what its lock says, and runs on both clients; nothing else is left."""
+def check(site: NfsSite, clients: dict[str, Client], env: str) -> None:
+    """Check that what is in force matches its lock and runs on both clients, and that nothing else is left."""
     link = (site.exported / "envs" / env).readlink()
     manifest = json.loads((site.exported / "generations" / env / link.name / ".uvnas.json").read_text())
     lock = parse((site.exported / "locks" / f"{env}.txt").read_text(), what="the lock")
     assert (manifest["packages"], manifest["lock"]["digest"]) == (lock.versions, lock.digest)
     for client in clients.values():
         client.mount()
-        assert site.says(client, env, "import six, sys; print(sys.prefix)").endswith(link.name)
+        assert site.run_python_on(client, env, "import six, sys; print(sys.prefix)").endswith(link.name)
     assert not site.halves()
 
 
@@ -31,7 +31,7 @@ def both(tmp_path_factory: pytest.TempPathFactory, clients: dict[str, Client]) -
 
 
 def test_at_once(both: NfsSite, clients: dict[str, Client]) -> None:
-    """From nothing, and then with environments that they do not agree on: one waits for the other."""
+    """From nothing, and then with environments that they disagree on: one waits for the other."""
     (share,) = both.variables["uvnas_shares"]
     shares = [{**share, "builder": name} for name in clients]
 
@@ -43,7 +43,7 @@ def test_at_once(both: NfsSite, clients: dict[str, Client]) -> None:
         ]  # fmt: skip
         runs = [finish(process) for process in started]
         assert [run.rc for run in runs] == [0, 0], "\n".join(run.output for run in runs if run.rc)
-        right(both, clients, "tools")
+        check(both, clients, "tools")
 
     at_once("", "1.16.0", "1.16.0")
     at_once("uvnas.cluster.envs", "1.17.0", "1.17.0")

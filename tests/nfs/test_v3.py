@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""NFSv3, whose locks are another protocol, with daemons of its own on both sides."""
+"""NFSv3, which locks by a separate protocol, with daemons on both sides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typing as t
 import pytest
 from ansible_collections.uvnas.cluster.tests.support.nfs import OWNER, TOOLS, Client, Counts, make_site, sh
 
-# Try for a lock, and keep it until told otherwise.
+# Try to get a lock, and keep it until told otherwise.
 LOCK = """
 import fcntl, sys
 file = open(sys.argv[1], "a")
@@ -27,7 +27,7 @@ sys.stdin.read()
 
 @pytest.fixture(scope="module")
 def mounted(clients: dict[str, Client]) -> t.Iterator[dict[str, Client]]:
-    """Both clients have mounted the export with version 3, and what its locks need runs everywhere."""
+    """Both clients with the export mounted by version 3; the daemons for its locks run everywhere."""
     sh("rpc.statd")
     for client in clients.values():
         for command in (
@@ -57,7 +57,7 @@ def test_from_nothing_and_unchanged(
 
 
 def test_locks_are_seen_by_the_other(mounted: dict[str, Client]) -> None:
-    """Only then does the mutex mean anything."""
+    """Otherwise the mutex would mean nothing."""
     path = "/nas/public/lock"
     found = []
     holders = []

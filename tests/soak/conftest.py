@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults at random moments, as many as one has time for: not a part of make test, but of make soak."""
+"""Faults at random moments, as many as time permits: run by make soak, not by make test."""
 
 from __future__ import annotations
 

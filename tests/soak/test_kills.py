@@ -28,12 +28,12 @@ from ansible_collections.uvnas.cluster.tests.support.soaking import chance, numb
 KILLS = number("UVNAS_SOAK_KILLS", 200)
 UVS = ("0.13.9", "0.13.8")
 OTHER_PYTHON = f"{pythons.VERSION.rpartition('.')[0]}.{9 - int(pythons.VERSION[-1])}".rjust(len(pythons.VERSION), "0")
-# Of the two states that are converged to in turns, by environment.
+# Of the two states that converges alternate between, by environment.
 PACKAGES = (
     {"one": ["six", "markupsafe", "attrs"], "two": ["six", "idna", "pluggy"]},
     {"one": ["six", "markupsafe", "iniconfig"], "two": ["six", "idna", "packaging"]},
 )
-# What people do all the time: all that they import is of one generation.
+# What people do all the time: check that all they import is from one generation.
 USE = """
 import sys, six, {module}
 roots = {{m.__file__.partition("/lib/")[0] for m in (six, {module})}}
@@ -43,7 +43,7 @@ USES = {"one": USE.format(module="markupsafe"), "two": USE.format(module="idna")
 
 
 class State(t.NamedTuple):
-    """What a site is to be, as variables, and what is right then."""
+    """A wanted state of the site as variables, and what must then be there."""
 
     envs: list[dict[str, t.Any]]
     variables: dict[str, t.Any]
@@ -51,7 +51,7 @@ class State(t.NamedTuple):
 
 
 class People:
-    """Those who use the environments of a share, in a thread of their own."""
+    """Users of a share's environments, in a thread."""
 
     def __init__(self, share: Path) -> None:
         self.runs, self.failures = 0, list[str]()
@@ -85,7 +85,7 @@ class People:
 
 @pytest.fixture(scope="module")
 def site(public: Path) -> t.Iterator[Site]:
-    """A site whose NAS is in memory: what is killed is quick, and so is what is killed in the midst of it."""
+    """A site whose NAS is in memory, so that converges are quick, and so are kills."""
     made = make_site(public / "site", {"uvnas_min_free_bytes": 0})
     nas = made.share.parent
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g,mode=0755", "tmpfs", nas], check=True)
@@ -97,7 +97,7 @@ def site(public: Path) -> t.Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def archives(site: Site) -> dict[str, Path]:
-    """Of the two interpreters, by version."""
+    """The archives of the two interpreters, by version."""
     first = Path(site.variables["uvnas_site_pythons"][0]["archive"])
     second = first.with_name("other.tar.gz")
     pythons.relabel(first, second, OTHER_PYTHON)
@@ -118,7 +118,7 @@ def states(archives: dict[str, Path]) -> list[State]:
 
 
 def tree_of(pid: int) -> list[int]:
-    """A process and all that came of it, parents first."""
+    """A process and its descendants, parents first."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -130,7 +130,7 @@ def tree_of(pid: int) -> list[int]:
 
 
 def kill(pid: int, random_numbers: random.Random) -> str:
-    """Kill all of a run; or its first process alone, which leaves the others to themselves; or any one of them."""
+    """Kill all processes of a run, or only the first, or any single one."""
     tree = tree_of(pid)
     how = random_numbers.choices(("all", "first", "any"), (6, 1, 3))[0]
     chosen = {"all": tree, "first": tree[:1], "any": [random_numbers.choice(tree)]}[how]
@@ -141,7 +141,7 @@ def kill(pid: int, random_numbers: random.Random) -> str:
 
 
 def killed(site: Site, state: State, delay: float, random_numbers: random.Random) -> tuple[str, Run]:
-    """A run that is killed after some time, unless it is done before."""
+    """Start a run, and kill it after ``delay`` seconds unless it has ended."""
     running = site.start(state.envs, **state.variables)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         run = pool.submit(finish, running)
@@ -151,7 +151,7 @@ def killed(site: Site, state: State, delay: float, random_numbers: random.Random
 
 
 def tidy(share: Path) -> None:
-    """Remove what is not in force, as admins do by hand: so that there is work for the next converge."""
+    """Remove what is not in force, as admins do by hand, so that the next converge has work."""
     kept = {(share / "envs" / env).resolve() for env in contents.in_force(share)}
     pythons_kept = {(path / "bin" / "python").resolve().parents[1] for path in kept}
     for path in [*share.glob("generations/*/*"), *share.glob("python/cpython-*"), *share.glob("lib/uv/[0-9]*")]:
@@ -161,7 +161,7 @@ def tidy(share: Path) -> None:
 
 
 def converge(site: Site, state: State) -> float:
-    """A run that has to succeed, and how long it takes."""
+    """Run, which must succeed, and return the seconds."""
     begin = time.monotonic()
     run = site.run(state.envs, **state.variables)
     assert run.rc == 0, run.output
@@ -172,7 +172,7 @@ def test_kills_break_nothing_that_is_in_force_and_the_next_run_heals(
     site: Site, archives: dict[str, Path], states: list[State]
 ) -> None:
     random_numbers = chance("kills")
-    for state in (*states, states[0]):  # So that all is downloaded, and both have been seen to work.
+    for state in (*states, states[0]):  # Download everything, and check that both work.
         seconds = converge(site, state)
         tidy(site.share)
     people = People(site.share)
@@ -181,7 +181,7 @@ def test_kills_break_nothing_that_is_in_force_and_the_next_run_heals(
             state, delay = states[(turn + 1) % 2], random_numbers.uniform(0, seconds)
             before = {env: site.link(env) for env in state.imports}
             how, ended = killed(site, state, delay, random_numbers)
-            # Either state is right for an environment now; nothing else is.
+            # Each environment must be in one of the two states.
             either = {env: ["six"] for env in state.imports}
             assert contents.in_force(site.share) == sorted(state.imports)
             assert contents.faults_of(site.share, archives, either) == []
@@ -190,7 +190,7 @@ def test_kills_break_nothing_that_is_in_force_and_the_next_run_heals(
                 f"{turn}: killed {how} after {delay:.2f} s, which ended with {ended.rc}; published {moved}", flush=True
             )
             took = converge(site, state)
-            # With nothing done before, that was all of a converge, as long as it takes on a machine this busy.
+            # If the killed run did nothing, that was a full converge: its time on a machine this busy.
             seconds = took if ended.rc and not moved else seconds
             assert contents.faults_of(site.share, archives, state.imports) == []
             assert people.failures == []

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Power cuts at random moments of a converge from nothing: UVNAS_SOAK_CUTS of them, on ext4 and on xfs. As root."""
+"""UVNAS_SOAK_CUTS power cuts at random moments of a converge from nothing, on ext4 and on xfs. Needs root."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.uvnas.cluster.tests.support.power_cuts import ENVS, Mom
 from ansible_collections.uvnas.cluster.tests.support.soaking import chance, number
 
 CUTS = number("UVNAS_SOAK_CUTS", 20)
-# What comes to be on a share in the course of a converge.
+# What appears on a share during a converge.
 EVENTS = (
     "share.json",
     "lib/uv/*/uv",
@@ -33,13 +33,13 @@ EVENTS = (
     "envs/*",
     "envs/two",
 )
-# Seconds: how long after such an event, at most.
+# Longest delay after such an event, in seconds.
 SOON = 0.2
 
 
 @pytest.fixture(scope="module")
 def seconds(public: Path) -> float:
-    """How long a converge takes when nobody cuts the power."""
+    """How long an undisturbed converge takes."""
     with powered(public, "ext4") as it:
         begin = time.monotonic()
         run = it.site.run(ENVS)
@@ -48,7 +48,7 @@ def seconds(public: Path) -> float:
 
 
 def some_moment(random_numbers: random.Random, seconds: float) -> tuple[str, Moment]:
-    """A moment, and what to call it: soon after an event, or some time after the beginning."""
+    """A moment and its name: soon after an event, or some time after the start."""
     if random_numbers.random() < 0.4:
         delay = random_numbers.uniform(0, seconds)
         return f"after {delay:.2f} s", _after(lambda _share: True, delay)

@@ -23,13 +23,13 @@ LETS_A_GROUP_WRITE = struct.pack(
 
 
 def let_a_group_write(directory: Path) -> None:
-    """Let a group write to a directory, and to all that is made in it, whatever the umask."""
+    """Let a group write to a directory, and to everything created in it, whatever the umask."""
     for name in (ACCESS, DEFAULT):
         os.setxattr(directory, name, LETS_A_GROUP_WRITE)
 
 
 def acls_in(directory: Path) -> list[str]:
-    """What has an ACL, below a directory and itself."""
+    """The paths with an ACL, in a directory and including it."""
     return [
         str(path)
         for path in [directory, *directory.rglob("*")]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether what is on a share is what was put there, to the last byte. No code of the collection."""
+"""Checks that a share has exactly what was put there, to the last byte. Uses no code of the collection."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import tarfile
 import typing as t
 from pathlib import Path
 
-# What uv changes of an interpreter when it has unpacked it: paths.
+# What uv changes after it has unpacked an interpreter: paths.
 _ADJUSTED = re.compile(r"_sysconfigdata_|\.pc$|-config$|^Makefile$|^EXTERNALLY-MANAGED$")
-# Of bytecode: its own head, before what was compiled.
+# Size of a bytecode file's header.
 _HEAD = 16
 
 
@@ -30,9 +30,9 @@ def in_force(share: Path) -> list[str]:
 
 
 def faults_of(share: Path, archives: t.Mapping[str, Path], imports: t.Mapping[str, t.Sequence[str]]) -> list[str]:
-    """What is wrong with the environments that are in force: they are run, and every file of them is read.
+    """What is wrong with the environments in force. Runs them, and reads every file of them.
 
-    ``imports``: modules by environment; ``archives``: of interpreters, by their version.
+    ``imports``: modules by environment; ``archives``: of interpreters, by version.
     """
     found: list[str] = []
     interpreters = set()
@@ -57,12 +57,12 @@ def _faults_of_run(generation: Path, modules: t.Sequence[str]) -> list[str]:
 
 
 def _faults_in(generation: Path) -> t.Iterator[str]:
-    """What differs from the digests in ``.uvnas-files.json``, and in the RECORDs that it vouches for."""
+    """What differs from the digests in ``.uvnas-files.json`` and in the RECORDs that it covers."""
     try:
         manifest = json.loads((generation / ".uvnas.json").read_bytes())
         text = (generation / ".uvnas-files.json").read_bytes()
         lock = (generation / ".uvnas-lock.txt").read_bytes()
-        said = json.loads(text)
+        recorded = json.loads(text)
     except (OSError, ValueError) as error:
         yield f"damaged: {error}"
         return
@@ -70,15 +70,15 @@ def _faults_in(generation: Path) -> t.Iterator[str]:
         yield ".uvnas-files.json differs"
     if hashlib.sha256(lock).hexdigest() != manifest["lock"]["text"]:
         yield ".uvnas-lock.txt differs"
-    if len(said["records"]) != len(manifest["packages"]):
+    if len(recorded["records"]) != len(manifest["packages"]):
         yield "packages differ"
-    for place, file in said["files"].items():
+    for place, file in recorded["files"].items():
         if _digest(generation / place).hex() != file["sha256"]:
             yield f"{place} differs"
-    for place, target in said["links"].items():
+    for place, target in recorded["links"].items():
         if not (generation / place).is_symlink() or os.readlink(generation / place) != target:
             yield f"{place} leads elsewhere"
-    for place, record in said["records"].items():
+    for place, record in recorded["records"].items():
         if _digest(generation / place).hex() != record["sha256"]:
             yield f"{place} differs"
             continue
@@ -117,7 +117,7 @@ def _faults_of_interpreter(directory: Path, archive: Path) -> t.Iterator[str]:
 
 @functools.lru_cache(maxsize=2)
 def _members(archive: Path) -> dict[str, bytes]:
-    """The digests of the files in an archive of an interpreter, by path in it."""
+    """The digests of the files in an interpreter's archive, by path."""
     found = {}
     with tarfile.open(archive) as tar:
         for member in tar:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Disks whose power can be cut, for tests that run as root: filesystems in a file, mounted by way of a loop device."""
+"""Disks whose power can be cut, for tests that run as root: filesystems in files, mounted by loop devices."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import time
 import typing as t
 from pathlib import Path
 
-# FS_IOC_SHUTDOWN, which ext4 and xfs know. With this flag the journal is not flushed either: what the disk has by then
-# is all that there will ever be.
+# FS_IOC_SHUTDOWN of ext4 and xfs. With this flag not even the journal is flushed: what is on the disk by then is all
+# that will ever be there.
 _SHUTDOWN = 0x8004587D
 _NO_LOG_FLUSH = 2
 _OPTIONS = {
-    # A journal that is seldom committed by itself, so that little is on the disk that nobody asked for.
+    # The journal is seldom committed by itself, so that little reaches the disk unless somebody asks for it.
     "ext4": ["-o", "loop,commit=300"],
     "xfs": ["-o", "loop"],
 }
@@ -28,14 +28,14 @@ _OPTIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Disk:
-    """A filesystem of a kind, mounted at ``mount``."""
+    """A filesystem of type ``kind``, mounted at ``mount``."""
 
     image: Path
     mount: Path
     kind: str
 
     def cut_power(self) -> None:
-        """From now on nothing reaches the disk; whoever writes, and may be who reads, gets an error."""
+        """From now on nothing reaches the disk; writes, and perhaps reads, fail."""
         descriptor = os.open(self.mount, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
@@ -43,12 +43,12 @@ class Disk:
             os.close(descriptor)
 
     def start_again(self) -> None:
-        """What comes after a power cut: what is on the disk is there, and nothing else."""
+        """Mount again, as after a power cut: only what had reached the disk is there."""
         self.unmount()
         subprocess.run(["mount", *_OPTIONS[self.kind], self.image, self.mount], check=True)
 
     def unmount(self) -> None:
-        """Processes that were killed may take a moment to let go of it."""
+        """Unmount. Killed processes may take a moment to let go."""
         for _attempt in range(100):
             if subprocess.run(["umount", self.mount], check=False, stderr=subprocess.DEVNULL).returncode == 0:
                 return

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bad input for tests: what is right, damaged here and there. That gets further into the code than noise does."""
+"""Bad input for tests: valid input, damaged here and there. It gets further into the code than noise does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-# Texts that something in the way of them may take for more than a text.
+# Strings that some code may take for more than a string.
 ODD_TEXTS = (
     "", " ", "\0", "train\0", "a\nb", "a\rb", "a\x0cb", "a\x85b", "a\u2028b", "\ud800", "\udcff", "\ufeff", "İ", "٣.١٢",
     ".", "..", "../..", "/", "//", "/etc/passwd", "~", "~nobody", "~\0", "-", "--", "-r x", "--index-url=x", "#", "*",
@@ -25,12 +25,12 @@ ODD_TEXTS = (
 ODD_NUMBERS = (0, 1, -1, 2, 255, 2**31, 2**63, 2**64, -(2**63), 10**400, 0.5, -0.0, 1e308, float("inf"), float("nan"))
 
 TEXTS = st.one_of(st.sampled_from(ODD_TEXTS), st.text(max_size=20))
-# What JSON is read to: lone surrogates, infinity and what is no number among it.
+# What JSON parses to, including lone surrogates, infinity and NaN.
 SCALARS = st.one_of(st.none(), st.booleans(), st.sampled_from(ODD_NUMBERS), st.integers(), st.floats(), TEXTS)
 JSON: st.SearchStrategy[t.Any] = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3), max_leaves=6
 )
-# What YAML is read to: keys that are no texts, times, bytes, sets.
+# What YAML parses to: also keys that are not strings, times, bytes, sets.
 _YAML_SCALARS = st.one_of(
     SCALARS,
     st.dates(),
@@ -50,7 +50,7 @@ YAML: st.SearchStrategy[t.Any] = st.recursive(
 
 @st.composite
 def damaged(draw: st.DrawFn, valid: t.Any, values: st.SearchStrategy[t.Any] = JSON) -> t.Any:
-    """``valid``, plain data, with one to three things in it, at any depth, taken out or made something else."""
+    """``valid``, plain data, with one to three values, at any depth, removed or replaced."""
     box = [copy.deepcopy(valid)]
     for _change in range(draw(st.integers(1, 3))):
         places = list(_places(box))
@@ -76,14 +76,14 @@ def damaged(draw: st.DrawFn, valid: t.Any, values: st.SearchStrategy[t.Any] = JS
 
 
 def _places(value: t.Any) -> t.Iterator[tuple[t.Any, t.Any]]:
-    """Every place in plain data: what it is in, and its key there."""
+    """Every place in plain data: its container, and its key there."""
     keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     for key in keys:
         yield value, key
         yield from _places(value[key])
 
 
-# To be put somewhere into texts of any kind.
+# Inserted into strings of any kind.
 _SNIPPETS = st.one_of(
     TEXTS,
     st.characters(),
@@ -94,7 +94,7 @@ _SNIPPETS = st.one_of(
 
 @st.composite
 def damaged_text(draw: st.DrawFn, valid: str, snippets: st.SearchStrategy[str] = _SNIPPETS) -> str:
-    """``valid`` with one to three pieces cut out, doubled, moved, or put in."""
+    """``valid`` with one to three pieces removed, doubled, moved, or inserted."""
     text = valid
     for _change in range(draw(st.integers(1, 3))):
         lines = text.split("\n")
@@ -124,9 +124,9 @@ def damaged_text(draw: st.DrawFn, valid: str, snippets: st.SearchStrategy[str] =
 
 @st.composite
 def damaged_bytes(draw: st.DrawFn, valid: bytes, places: t.Sequence[int] = ()) -> bytes:
-    """``valid`` cut short, or with one to six numbers in it changed, or bytes put in or taken out.
+    """``valid`` truncated, or with one to six bytes changed, inserted or removed.
 
-    ``places`` are where something is that counts; most changes are made there.
+    ``places`` are where it matters; most changes are made there.
     """
     data = bytearray(valid)
     anywhere = st.integers(0, max(0, len(valid) - 1))
@@ -156,12 +156,12 @@ def damaged_bytes(draw: st.DrawFn, valid: bytes, places: t.Sequence[int] = ()) -
     return bytes(data)
 
 
-# What may be in the place of a file, besides one with other content.
+# What may be in place of a file, besides one with other content.
 NO_FILES = ("directory", "pipe", "dangling", "loop", "endless", "through a file")
 
 
 def put(path: Path, kind: str) -> None:
-    """Have something in place of the file ``path``, which is there: one of NO_FILES."""
+    """Replace the file ``path`` by something else: one of NO_FILES."""
     path.unlink()
     if kind == "directory":
         path.mkdir()
@@ -174,7 +174,7 @@ def put(path: Path, kind: str) -> None:
 
 
 def tree(root: Path, *, without: t.Collection[str] = ()) -> dict[str, t.Any]:
-    """All that is below ``root``, but for what is called one of ``without``: kinds, modes and content."""
+    """Kinds, modes and content of everything below ``root``, except names in ``without``."""
     found: dict[str, t.Any] = {}
     for directory, names, files in os.walk(root):
         for name in (*names, *files):
@@ -196,11 +196,11 @@ T = t.TypeVar("T")
 
 
 def outcome(expected: type[Exception], work: t.Callable[[], T], *named: str) -> T | None:
-    """What ``work`` returns; or None where it raises what is ``expected``, and that names one of ``named``."""
+    """What ``work`` returns; None if it raises ``expected`` with a message that names one of ``named``."""
     try:
         return work()
     except expected as error:
-        said = error.explain() if hasattr(error, "explain") else str(error)
-        if named and not any(name in said for name in named):
-            raise AssertionError(f"this names none of {', '.join(named)}: {said}") from error
+        message = error.explain() if hasattr(error, "explain") else str(error)
+        if named and not any(name in message for name in named):
+            raise AssertionError(f"this names none of {', '.join(named)}: {message}") from error
         return None

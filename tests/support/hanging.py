@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """NASes that hang, for tests that run as root: FUSE filesystems whose daemon does not answer.
 
-The kernel gives up a FUSE filesystem when its daemon ends. So whatever a test leaves waiting goes on as soon as the
-daemon is killed, and that it is when the tests end, however they do.
+The kernel aborts a FUSE filesystem when its daemon ends. So whatever a test leaves waiting continues once the daemon is
+killed, which happens when the tests end, however they end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import time
 import typing as t
 from pathlib import Path
 
-# Seconds, for what takes a moment. A limit, so that nothing waits for ever, and not a measure.
+# Seconds. A timeout for what takes a moment.
 LIMIT = 60.0
 
 
@@ -29,36 +29,36 @@ def wait_until(condition: t.Callable[[], object], what: str) -> None:
     """Wait until ``condition`` holds."""
     deadline = time.monotonic() + LIMIT
     while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {LIMIT:g} s"
+        assert time.monotonic() < deadline, f"{what}: timed out after {LIMIT:g} s"
         time.sleep(0.01)
 
 
 @dataclasses.dataclass(frozen=True)
 class Nas:
-    """A filesystem that is mounted at ``mount``, and the process that answers for it."""
+    """A filesystem mounted at ``mount``, and its daemon."""
 
     mount: Path
     daemon: subprocess.Popen[bytes]
 
     def hang(self) -> None:
-        """Answer nothing from now on. Those who wait can be killed, as on NFS."""
+        """Stop answering. Processes that wait can be killed, as on NFS."""
         self.daemon.send_signal(signal.SIGSTOP)
         threads = Path(f"/proc/{self.daemon.pid}/task")
         wait_until(lambda: {state(path) for path in threads.iterdir()} == {"T"}, "to stop the daemon")
 
     def answer(self) -> None:
-        """Answer again, also what was asked meanwhile."""
+        """Answer again, including what was asked meanwhile."""
         self.daemon.send_signal(signal.SIGCONT)
 
     def end(self) -> None:
-        """Let go of all who wait, and unmount. May be done again."""
+        """Release all waiting processes, and unmount. Idempotent."""
         self.daemon.kill()
         self.daemon.wait()
         subprocess.run(["umount", "--lazy", self.mount], check=False, stderr=subprocess.DEVNULL)
 
 
 def state(process: Path) -> str:
-    """The state of a process or thread in /proc; empty where it is gone."""
+    """The state of a process or thread in /proc; empty if it is gone."""
     with contextlib.suppress(OSError):
         return (process / "stat").read_text().rpartition(")")[2].split()[0]
     return ""
@@ -66,14 +66,14 @@ def state(process: Path) -> str:
 
 @contextlib.contextmanager
 def stoppable(source: Path, mount: Path) -> t.Iterator[Nas]:
-    """What is in ``source``, mounted at ``mount``, and answers until hang() is called."""
+    """``source``, mounted at ``mount``, which answers until hang() is called."""
     with _running(["bindfs", "-f", str(source), str(mount)], mount) as nas:
         yield nas
 
 
 @contextlib.contextmanager
 def mute(mount: Path) -> t.Iterator[Nas]:
-    """A filesystem at ``mount`` that takes all questions and answers none. Those who wait cannot even be killed."""
+    """A filesystem at ``mount`` that takes all requests and answers none. Waiting processes cannot even be killed."""
     with _running([sys.executable, __file__, str(mount)], mount) as nas:
         yield nas
 
@@ -82,7 +82,7 @@ def mute(mount: Path) -> t.Iterator[Nas]:
 def _running(command: list[str], mount: Path) -> t.Iterator[Nas]:
     nas = Nas(mount, subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], stdin=subprocess.DEVNULL))
     try:
-        # As the kernel tells it, without a look at the filesystem.
+        # From the kernel, without touching the filesystem.
         wait_until(lambda: f" {mount} " in Path("/proc/self/mounts").read_text(), f"to mount {mount}")
         yield nas
     finally:
@@ -90,7 +90,7 @@ def _running(command: list[str], mount: Path) -> t.Iterator[Nas]:
 
 
 def serve(mount: str) -> None:
-    """Mount a FUSE filesystem, agree with the kernel to speak its protocol, and say nothing more (linux/fuse.h)."""
+    """Mount a FUSE filesystem, answer the kernel's INIT, and nothing more (linux/fuse.h)."""
     device = os.open("/dev/fuse", os.O_RDWR)
     options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other"
     libc = ctypes.CDLL(None, use_errno=True)

@@ -28,7 +28,7 @@ OWNER, ADA, GRACE = "daemon", "bin", "nobody"
 GROUP = "users"
 MIB = 1 << 20
 
-# Runs the module in a process of its own, perhaps as a user. Imports first: that user may not read root's Python.
+# Runs the module in a process of its own, perhaps as another user, who may not read root's Python: so import first.
 DRIVER = """
 import importlib, json, os, pwd, sys
 from ansible.module_utils.testing import patch_module_args
@@ -70,7 +70,7 @@ class Lab:
         return self.mount(name, "-t", "tmpfs", "-o", f"mode=0755,{options}", "tmpfs")
 
     def disk(self, kind: str, name: str = "nas") -> Path:
-        """A filesystem in a file, as a stand-in for a NAS. Needs a loop device."""
+        """A filesystem in a file, in place of a NAS. Needs a loop device."""
         image = self.path / f"{name}.img"
         with image.open("wb") as file:
             file.truncate(400 * MIB)
@@ -92,7 +92,7 @@ class Lab:
 def a_lab() -> t.Iterator[Lab]:
     if os.geteuid() != 0:
         pytest.fail("These tests mount filesystems and work as several users: run them as root.", pytrace=False)
-    # Not below tmp_path, which only root can enter.
+    # Not in tmp_path, which only root can enter.
     path = Path(tempfile.mkdtemp(prefix="uvnas-share-"))
     path.chmod(0o755)
     lab = Lab(path)
@@ -137,7 +137,7 @@ def make(root: Path, **args: t.Any) -> dict[str, t.Any]:
 
 
 def fail(root: Path, **args: t.Any) -> str:
-    """What the module says when it fails; it has to fail in check mode too, with the same words, and write nothing."""
+    """The module's error. In check mode it must fail too, with the same message; neither may write anything."""
     before = tree(root)
     predicted, result = run(root, check=True, **args), run(root, **args)
     for one in (predicted, result):
@@ -150,7 +150,7 @@ def fail(root: Path, **args: t.Any) -> str:
 
 
 def tree(root: Path) -> dict[str, tuple[int, ...]]:
-    """All there is from the directory above ``root`` on: modes, owners, sizes and times of the last change."""
+    """Modes, owners, sizes and ctimes of everything in the directory above ``root``."""
     found = {}
     for path in [root.parent, *root.parent.rglob("*")]:
         status = path.lstat()
@@ -177,7 +177,7 @@ def primary_group(user: str) -> str:
 
 
 def as_user(user: str, script: str, *args: t.Any, groups: str = GROUP) -> subprocess.CompletedProcess[str]:
-    """Run a shell script as somebody with an ordinary umask."""
+    """Run a shell script as a user with an ordinary umask."""
     entry = pwd.getpwnam(user)
     ids = [f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", f"--groups={grp.getgrnam(groups).gr_gid}"]
     cmd = ["setpriv", *ids, "sh", "-c", f"umask 022; set -e; {script}", "sh", *map(str, args)]

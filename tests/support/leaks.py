@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Secrets for tests, servers that demand them, and where they might come to light: files, processes, logs."""
+"""Secrets for tests, servers that require them, and where they might leak: files, processes, logs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 
 @dataclasses.dataclass(frozen=True)
 class Secret:
-    """What nobody is to see. ``core`` is in the password, or in the user who is a token, encoded or not."""
+    """Credentials that must not leak. ``core`` is part of the password, or of a token used as user, encoded or not."""
 
     core: str
     user: str = "alice"
@@ -28,7 +28,7 @@ class Secret:
 
     @property
     def plain(self) -> str:
-        """All of it, with characters that an address has to encode."""
+        """The secret, with characters that a URL has to encode."""
         return f"{self.core}/@:"
 
     @property
@@ -38,13 +38,13 @@ class Secret:
 
     @property
     def userinfo(self) -> str:
-        """The same, as an address has them."""
+        """The same, as in a URL."""
         secret = quote(self.plain, safe="")
         return secret if self.token_only else f"{self.user}:{secret}"
 
     @property
     def forms(self) -> tuple[bytes, ...]:
-        """Every form that it may come to light in."""
+        """Every form in which it may leak."""
         pairs = (self.pair, self.userinfo, f"{self.userinfo}:")
         encoded = {base64.b64encode(pair.encode()).rstrip(b"=") for pair in pairs}
         return (self.core.encode(), *sorted(encoded))
@@ -52,7 +52,7 @@ class Secret:
 
 @dataclasses.dataclass
 class Doorkeeper:
-    """A server of ``directory`` that lets in those with a secret alone, and counts them. A proxy is one, too."""
+    """Serves ``directory`` only to requests with a secret, and counts them. Works as a proxy, too."""
 
     directory: Path
     secret: Secret
@@ -76,11 +76,11 @@ class Doorkeeper:
                     self.end_headers()
                     return
                 keeper.let_in.append(self.path)
-                self.path = urlsplit(self.path).path  # A proxy is asked for the whole address.
+                self.path = urlsplit(self.path).path  # Proxies get the whole URL.
                 super().do_GET()
 
             def log_message(self, *args: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -93,7 +93,7 @@ class Doorkeeper:
         return int(self._server.server_address[1])
 
     def url(self, path: str = "", secret: Secret | None = None) -> str:
-        """An address here, with these credentials, or the right ones."""
+        """A URL of this server, with these credentials, or the right ones."""
         return f"http://{(secret or self.secret).userinfo}@127.0.0.1:{self.port}{path}"
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class Doorkeeper:
 
 
 class Watch:
-    """Looks at all processes, over and over, for as long as the block lasts; keeps what they are told, once each."""
+    """Polls all processes while the block runs; collects their arguments and variables, once each."""
 
     def __init__(self) -> None:
         self.cmdlines: set[bytes] = set()
@@ -129,7 +129,7 @@ class Watch:
 
 
 def in_texts(texts: t.Iterable[bytes], forms: t.Collection[bytes]) -> list[str]:
-    """Where in ``texts`` one of ``forms`` is: with some of the text before it."""
+    """The occurrences of ``forms`` in ``texts``, with some text before each."""
     pattern, found = re.compile(b"|".join(map(re.escape, forms))), []
     for text in texts:
         match = pattern.search(text)
@@ -139,7 +139,7 @@ def in_texts(texts: t.Iterable[bytes], forms: t.Collection[bytes]) -> list[str]:
 
 
 def in_files(directories: t.Iterable[Path], forms: t.Collection[bytes]) -> list[str]:
-    """The files below ``directories`` that have one of ``forms`` in them, in their name, or where a link leads."""
+    """The files below ``directories`` with one of ``forms`` in their content, name or link target."""
     pattern, found = re.compile(b"|".join(map(re.escape, forms))), []
     for path in (path for directory in directories for path in sorted(directory.rglob("*"))):
         texts = [os.fsencode(path)]
@@ -153,7 +153,7 @@ def in_files(directories: t.Iterable[Path], forms: t.Collection[bytes]) -> list[
     return found
 
 
-# What a Python does first if it finds this as sitecustomize: it writes what is meant for the system log to a file.
+# As sitecustomize, this makes a Python write to a file what is meant for the system log.
 TELL_TALE_LOG = """
 import os, sys, syslog
 sys.modules["systemd"] = None
@@ -164,7 +164,7 @@ def _note(*args):
 
 syslog.syslog = syslog.openlog = _note
 """
-# What a build backend does first: it writes down all that it can learn of itself and those that started it.
+# Runs first in a build backend: writes down all that it can learn about itself and its parent processes.
 SPY = """
 import os as _os
 

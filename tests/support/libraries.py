@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small libraries for tests, made by a C compiler."""
+"""Small shared libraries for tests, built with a C compiler."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def compile_library(path: Path, code: str, *options: str | Path) -> Path:
 
 
 def library(path: Path, *versions: str) -> Path:
-    """A library that needs these versions of symbols, of a libc that the tests make for it: any version will do."""
+    """A library that needs these symbol versions of a libc, which is built here too, so they need not exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
     symbols = {version: f"f{number}" for number, version in enumerate(versions)}
     script = path.with_suffix(".map")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Modules run within the process of a test, from their arguments to their result."""
+"""Runs modules in the test's process, from their arguments to their result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible.module_utils.testing import patch_module_args
 
 
 def run_module(module: types.ModuleType, args: t.Mapping[str, t.Any], *, check: bool = False) -> dict[str, t.Any]:
-    """The result of a module. Whatever it raises instead of ending is raised here."""
+    """The result of a module. Exceptions other than its exit are raised here."""
     output = io.StringIO()
     internal = sys.modules.get("ansible.module_utils._internal")
     with contextlib.ExitStack() as stack:

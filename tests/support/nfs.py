@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A NAS and two of its clients in one machine: what the tests are run in, see tests/nfs/machine/boot.py.
+"""A NAS and two clients in one machine, in which the tests run: see tests/nfs/machine/boot.py.
 
-The NAS is the kernel's NFS server, and /export what it has. Each client has a network, mounts and a host name of its
-own, so that they share no cache and no lock; both mount the export at /nas.
+The NAS is the kernel's NFS server, which exports /export. Each client has its own network, mounts and host name, so
+that they share no cache and no lock; both mount the export at /nas.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ansible_collections.uvnas.cluster.tests.support.sites import ROOT, Site
 NAS = Path("/nas")
 EXPORT = Path("/export")
 SERVER = "10.0.0.1"
-# Seconds: a limit, so that nothing waits for ever, and not a measure.
+# Seconds. A timeout.
 LIMIT = 900.0
 OWNER, OTHER = "uvadmin", "mallory"
 UIDS = {OWNER: 4001, OTHER: 4002, "alice": 4003, "bob": 4004}
 
 
 def sh(*command: str | Path, **options: t.Any) -> str:
-    """What a command prints; an error where it fails."""
+    """A command's output. Raises if it fails."""
     return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, **options).stdout
 
 
@@ -41,25 +41,25 @@ class Client:
     """A host that mounts the export."""
 
     name: str
-    # Of the process that keeps its namespaces.
+    # The process that keeps its namespaces.
     pid: int
 
     @property
     def enter(self) -> list[str]:
-        """What a command begins with that is run on this client."""
+        """The prefix of commands that run on this client."""
         return ["nsenter", f"--target={self.pid}", "--mount", "--net", "--uts", "--"]
 
     @property
     def python(self) -> Path:
-        """A Python that runs on this client, for ansible_python_interpreter."""
+        """A Python on this client, for ansible_python_interpreter."""
         return Path("/run/clients") / self.name
 
     def command(self, *command: str | Path, user: str | None = None) -> list[str | Path]:
-        """The words that run ``command`` here, as root or as somebody else."""
+        """The argv that runs ``command`` here, as root or as ``user``."""
         become: list[str | Path] = []
         if user is not None:
             become = ["setpriv", f"--reuid={UIDS[user]}", f"--regid={UIDS[user]}", "--clear-groups", "--"]
-        # Not with the variables of the tests, which have packages of their own.
+        # Without the variables of the tests, which have their own packages.
         return [*self.enter, "env", "--ignore-environment", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *become, *command]
 
     def run(
@@ -70,14 +70,14 @@ class Client:
         )
 
     def mount(self, options: str = "vers=4.2") -> None:
-        """Mount the export, and see everything anew."""
+        """Mount the export afresh, with empty caches."""
         self.run("umount", NAS, check=False)
         self.run("mount", "-t", "nfs", "-o", options, f"{SERVER}:{EXPORT if 'vers=3' in options else '/'}", NAS)
 
     def rpcs(self) -> int:
         """How many RPCs this client has sent since it mounted the export.
 
-        Less the delegations that it returned: that is about files that were used before, at a time of its choice.
+        Without returned delegations: they concern files used earlier, and the client chooses when.
         """
         text = Path(f"/proc/{self.pid}/mountstats").read_text()
         counted = text.partition("per-op statistics")[2]
@@ -85,11 +85,11 @@ class Client:
         return sum(int(number) for name, number in sent if name != "DELEGRETURN")
 
     def processes(self) -> list[int]:
-        """The processes on this client, but for the one that keeps its namespaces."""
+        """The processes on this client, except the one that keeps its namespaces."""
         return [pid for pid in _all_processes() if pid != self.pid and _mounts(pid) == _mounts(self.pid)]
 
     def cut_off(self, yes: bool) -> None:
-        """Take the network away, or give it back."""
+        """Disconnect the network, or reconnect it."""
         sh("ip", "link", "set", f"to-{self.name}", "down" if yes else "up")
 
 
@@ -98,7 +98,7 @@ def _all_processes() -> list[int]:
 
 
 def _mounts(pid: int) -> str | None:
-    """The mount namespace of a process; None where the process is gone, or is the kernel's."""
+    """The mount namespace of a process; None if it is gone, or a kernel thread."""
     with contextlib.suppress(OSError):
         return os.readlink(f"/proc/{pid}/ns/mnt")
     return None
@@ -111,7 +111,7 @@ def _parent(pid: int) -> int:
 
 
 def kill_all(run: subprocess.Popen[str], client: Client) -> None:
-    """Kill a run, and whatever it has started on the controller and on the client, as a power cut would."""
+    """Kill a run with all it started on the controller and on the client, as a power cut would."""
     while True:
         doomed = {run.pid} if run.poll() is None else set()
         processes = _all_processes()
@@ -150,13 +150,13 @@ def start_client(name: str, number: int) -> Client:
 
 
 def export(*, squash: bool = True, read_only: bool = False) -> None:
-    """Export /export, with root squashed or not, for clients to write to or not."""
+    """Export /export, with root squashed or not, read-only or not."""
     options = f"{'ro' if read_only else 'rw'},{'root_squash' if squash else 'no_root_squash'}"
     sh("exportfs", "-o", f"{options},no_subtree_check,fsid=0,insecure", "10.0.0.0/24:/export")
 
 
 def serve(yes: bool) -> None:
-    """Start or stop the NFS server. What clients have mounted stays mounted."""
+    """Start or stop the NFS server. Clients keep their mounts."""
     sh("rpc.nfsd", "8" if yes else "0")
 
 
@@ -170,15 +170,15 @@ class NfsSite(Site):
 
     @property
     def exported(self) -> Path:
-        """The share as the server sees it, which is where the tests themselves look."""
+        """The share on the server, where the tests themselves look."""
         return EXPORT / self.path.name / "uv"
 
-    def says(self, client: Client, env: str, code: str) -> str:
-        """What the Python of an environment says on a client."""
+    def run_python_on(self, client: Client, env: str, code: str) -> str:
+        """What the Python of an environment prints on a client."""
         return client.run(self.share / "envs" / env / "bin" / "python", "-c", code, user=OWNER).stdout.strip()
 
     def halves(self) -> list[Path]:
-        """What a run that was killed has left: temporary names, and generations without a manifest."""
+        """What a killed run left: temporary names, and generations without a manifest."""
         generations = list((self.exported / "generations").glob("*/*"))
         return [path for path in generations if not (path / ".uvnas.json").exists()]
 
@@ -188,7 +188,7 @@ def uv_wheel() -> Path:
 
 
 def make_site(directory: Path, clients: t.Mapping[str, Client], **share: t.Any) -> NfsSite:
-    """A site that has nothing yet but a directory on the NAS, as its admin makes one for the owner."""
+    """A site with nothing but an empty directory on the NAS, which its admin made for the owner."""
     name = directory.name
     (EXPORT / name).mkdir()
     uid = UIDS.get(share.get("owner", OWNER), 0)
@@ -197,7 +197,7 @@ def make_site(directory: Path, clients: t.Mapping[str, Client], **share: t.Any) 
         "name": "nas_a", "root": f"/nas/{name}/uv", "mount": "/nas", "builder": "c1", "owner": OWNER, **share
     }  # fmt: skip
     variables = {
-        # Fewer processes: the machine is slow at that.
+        # The machine is slow at starting processes.
         "ansible_pipelining": True,
         "uvnas_shares": [declared],
         "uvnas_index": {"find_links": ["/state/wheels"], "offline": True},
@@ -215,7 +215,7 @@ TOOLS: dict[str, t.Any] = {"name": "tools", "requirements": ["six", "markupsafe"
 
 
 class Counts:
-    """How many RPCs things take, and seconds, kept in a file, which tables of the page *NFS* are made from."""
+    """Counts RPCs and seconds, and writes them to a file, the source of the tables on the page *NFS*."""
 
     def __init__(self, clients: t.Mapping[str, Client]) -> None:
         self.clients = clients
@@ -224,7 +224,7 @@ class Counts:
 
     @contextlib.contextmanager
     def of(self, what: str) -> t.Iterator[dict[str, t.Any]]:
-        """Count what is done meanwhile, by client; more may be added to the row."""
+        """Count RPCs in the block, by client; the caller may add to the row."""
         row: dict[str, t.Any] = {}
         before = {name: client.rpcs() for name, client in self.clients.items()}
         yield row

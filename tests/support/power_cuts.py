@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A site on a disk of its own, whose power is cut somewhere in its first converge, and what has to be true then."""
+"""A site on its own disk, whose power is cut during its first converge, and what must hold afterwards."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ ENVS: list[dict[str, t.Any]] = [
 IMPORTS = {"one": ["six", "markupsafe", "attrs"], "two": ["six", "idna", "pluggy"]}
 _numbers = itertools.count()
 
-# Whether it is time to cut the power of a share, asked again and again.
+# Polled with the share: whether it is time to cut the power.
 Moment = t.Callable[[Path], bool]
 
 
 @dataclasses.dataclass(frozen=True)
 class Powered:
-    """A site, and the disk that its NAS is."""
+    """A site, and the disk that serves as its NAS."""
 
     site: Site
     disk: Disk
 
     def cut(self, moment: Moment) -> Run:
-        """Converge from nothing, and cut the power when it is the ``moment``. How the run ended."""
+        """Converge from nothing, cut the power at the ``moment``, and return how the run ended."""
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             run = pool.submit(finish, self.site.start(ENVS))
             while not run.done() and not moment(self.site.share):
@@ -49,7 +49,7 @@ class Powered:
         return ended
 
     def _start_the_builder_again(self) -> None:
-        """Have what names this boot of the kernel name an earlier one: all that a real power cut does besides."""
+        """Change the recorded boot id to an earlier one, as a real power cut does, too."""
         here = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         for path in self.site.share.glob("cache/.uvnas-*.json"):
             written = path.stat()
@@ -57,7 +57,7 @@ class Powered:
             os.utime(path, ns=(written.st_atime_ns, written.st_mtime_ns))
 
     def check(self) -> None:
-        """What is in force works, now and after each of two converges, of which the second has nothing to do."""
+        """Check that what is in force works, now and after each of two converges, and that the second is a no-op."""
         assert self.faults() == []
         healed = self.site.run(ENVS)
         assert healed.rc == 0, healed.output
@@ -73,7 +73,7 @@ class Powered:
 
 @contextlib.contextmanager
 def powered(directory: Path, kind: str) -> t.Iterator[Powered]:
-    """A site in a new directory whose NAS is a disk with a filesystem of this kind."""
+    """A site in a new directory whose NAS is a disk with this kind of filesystem."""
     site = make_site(directory / f"site{next(_numbers)}", {"uvnas_min_free_bytes": 0})
     with disk(site.path / "disk", site.share.parent, kind) as made:
         yield Powered(site, made)

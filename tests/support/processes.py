@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Other processes, which tests wait for, talk to and kill."""
+"""Processes that tests wait for, talk to and kill."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def other_process(code: str, *args: object) -> t.Iterator[subprocess.Popen[str]]:
-    """A Python process that runs ``code``, and has said ``ready``."""
+    """A Python process that runs ``code`` and has printed ``ready``."""
     process = subprocess.Popen(
         [sys.executable, "-c", f"import os, sys\n{code}", *map(str, args)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -34,9 +34,9 @@ def other_process(code: str, *args: object) -> t.Iterator[subprocess.Popen[str]]
 
 
 def wait_for(path: Path) -> None:
-    """Wait until ``path`` is there, for a minute at most."""
+    """Wait until ``path`` exists, for a minute at most."""
     for _attempt in range(6000):
         if path.exists():
             return
         time.sleep(0.01)
-    raise TimeoutError(f"{path.name} has not come within a minute")
+    raise TimeoutError(f"{path.name}: timed out after 60 s")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small projects, locked by the real uv from a small index."""
+"""Small projects, locked by a real uv from a small index."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write_project(directory: Path, text: str, *, name: str = "ours", **more: str
 
 
 def lock_project(directory: Path, index: str, **variables: str) -> str:
-    """Have uv lock a project, as its author would: from ``index``. What it has written."""
+    """Lock a project with uv from ``index``, as its author would; return the lock."""
     subprocess.run(
         [uv_package.find_uv_bin(), "lock", "--quiet", "--python", sys.executable],
         cwd=directory,
@@ -47,7 +47,7 @@ def lock_project(directory: Path, index: str, **variables: str) -> str:
 
 
 def edit(path: Path, pattern: str, replacement: str, count: int = 0) -> None:
-    """Replace what is found in a file, which has to be found."""
+    """Replace ``pattern`` in a file; it must occur."""
     text, found = re.subn(pattern, replacement, path.read_text(encoding="utf-8"), count=count)
     assert found, pattern
     path.write_text(text, encoding="utf-8")

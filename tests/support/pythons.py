@@ -25,24 +25,24 @@ from pathlib import Path
 import uv
 from ansible_collections.uvnas.cluster.tests.support import shares
 
-# The Python that runs the tests: a real installation, with all its own libraries.
+# The Python that runs the tests: a complete installation.
 PREFIX = sys.base_prefix
 VERSION = platform.python_version()
-# This machine, in uv's words.
+# This machine, in uv's terms.
 MACHINE = platform.machine()
 LIBC = "gnu" if platform.libc_ver()[0] == "glibc" else "musl"
 MACHINES = {"x86_64": 62, "aarch64": 183}
 _TESTS = shutil.ignore_patterns("__pycache__", "site-packages", "dist-packages", "test", "EXTERNALLY-MANAGED")
-# Of a Python's standard library and headers: two thirds of the files.
+# Parts of the standard library and headers that tests do not need: two thirds of the files.
 _UNUSED = shutil.ignore_patterns(
     "__pycache__", "site-packages", "dist-packages", "test", "tests", "config-*", "EXTERNALLY-MANAGED",
     "asyncio", "concurrent", "curses", "dbm", "distutils", "email", "ensurepip", "html", "http", "idlelib", "lib2to3",
     "multiprocessing", "pydoc_data", "tkinter", "tomllib", "turtledemo", "unittest", "venv", "wsgiref", "xml", "xmlrpc",
     "zoneinfo", "_test*.so", "_codecs*.so", "internal", "cpython",
 )  # fmt: skip
-# All that a Python with a shared library has in its program.
+# The whole program of a Python that is built with a shared library.
 _MAIN = "int Py_BytesMain(int, char **); int main(int count, char **words) { return Py_BytesMain(count, words); }"
-# uv takes no other head than this one.
+# uv accepts no other header than this one.
 SYSCONFIGDATA = b"# system configuration generated and used by the sysconfig module\nbuild_time_vars = {}\n"
 LOADERS = {"gnu": b"/lib64/ld-linux-x86-64.so.2", "musl": b"/lib/ld-musl-x86_64.so.1"}
 
@@ -54,11 +54,11 @@ def key(version: str = VERSION) -> str:
 
 
 def pack_ours(path: Path, *, whole: bool = False) -> None:
-    """Write an archive of the Python of the tests, which runs anywhere, without what most tests have no use for."""
+    """Write a relocatable archive of the tests' Python, without what most tests do not need."""
     tree, minor = path.parent / "python", VERSION.rpartition(".")[0]
     for kind, place in (("stdlib", f"lib/python{minor}"), ("include", f"include/python{minor}")):
         source = sysconfig.get_path(kind, "posix_prefix")
-        if os.path.isdir(source):  # Distributions have the header files in a package of their own.
+        if os.path.isdir(source):  # Distributions package the headers separately.
             shutil.copytree(source, tree / place, ignore=_TESTS if whole else _UNUSED, ignore_dangling_symlinks=True)
     if sys.platlibdir != "lib":
         (tree / sys.platlibdir).symlink_to("lib")
@@ -69,7 +69,7 @@ def pack_ours(path: Path, *, whole: bool = False) -> None:
     if library is None:
         shutil.copy("/proc/self/exe", program)
     else:
-        # Its own program finds the library where it was installed only.
+        # The original program finds the library only where it was installed.
         shutil.copy(library, tree / "lib")
         cc = ["cc", "-o", program, "-x", "c", "-", "-x", "none", library, "-Wl,-rpath,$ORIGIN/../lib"]
         subprocess.run(cc, input=_MAIN, check=True, text=True)
@@ -81,9 +81,9 @@ def pack_ours(path: Path, *, whole: bool = False) -> None:
 
 
 def relabel(archive: Path, path: Path, version: str) -> str:
-    """Write an archive of the same interpreter that calls itself ``version``; its checksum.
+    """Write an archive of the same interpreter that claims to be ``version``; return its checksum.
 
-    Only the patch changes, to another number of as many digits.
+    Only the patch number changes, and it must have as many digits.
     """
     old, new = VERSION.encode() + b"\0", version.encode() + b"\0"
     assert len(old) == len(new)
@@ -99,7 +99,7 @@ def relabel(archive: Path, path: Path, version: str) -> str:
 
 
 def tiny_program(machine: str = MACHINE, libc: str = LIBC) -> bytes:
-    """The head of a program for a machine: what tells one from another."""
+    """The head of a program for a machine, enough to tell one machine from another."""
     loader = LOADERS[libc] + b"\0"
     header = struct.pack(
         "<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 3, MACHINES[machine], 1, 0, 64, 0, 0, 64, 56, 1, 64, 0, 0
@@ -109,7 +109,7 @@ def tiny_program(machine: str = MACHINE, libc: str = LIBC) -> bytes:
 
 
 def imitation(version: str = "3.12.4", machine: str = MACHINE, libc: str = LIBC) -> dict[str, bytes]:
-    """The files of an archive that has the looks of an interpreter, and nothing in it."""
+    """The files of an archive that looks like an interpreter's but has no substance."""
     numbers = version.rstrip("t")
     minor = numbers.rpartition(".")[0] + version.removeprefix(numbers)
     return {
@@ -123,7 +123,7 @@ def imitation(version: str = "3.12.4", machine: str = MACHINE, libc: str = LIBC)
 def write_tar(
     path: Path, files: t.Mapping[str, bytes], more: t.Sequence[tarfile.TarInfo] = (), mode: str = "w:gz"
 ) -> str:
-    """Write a tar archive of ``files``, and of members without content; its checksum."""
+    """Write a tar archive of ``files`` and of members without content; return its checksum."""
     with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
         for name, content in files.items():
             info = tarfile.TarInfo(name)
@@ -145,7 +145,7 @@ def sha256(path: Path) -> str:
 
 
 def other_versions() -> tuple[str, str]:
-    """Two other patches of the series of VERSION, one below the other, that an archive of ours can be relabelled to."""
+    """Two other patch versions of VERSION's series, ascending, that our archive can be relabelled to."""
     series, _dot, patch = VERSION.rpartition(".")
     digits = len(patch)
     same = [
@@ -158,7 +158,7 @@ def other_versions() -> tuple[str, str]:
 
 
 def owner() -> str:
-    """Whom a share of a test belongs to: not root, who may do everything, but an account that every Linux has."""
+    """The owner of a test's share: not root, who may do everything, but an account that every Linux has."""
     return "daemon" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 
 
@@ -169,20 +169,20 @@ def make_share(root: Path, name: str = "nas_a") -> Path:
     if os.geteuid() == 0:
         for path in [root, *root.rglob("*")]:
             shutil.chown(path, owner())
-        for path in [*root.parents][:4]:  # Made by pytest for this user alone.
+        for path in [*root.parents][:4]:  # pytest makes them for this user only.
             path.chmod(path.stat().st_mode | 0o011)
     return root
 
 
 def no_uv(share: Path) -> None:
-    """Whoever runs the share's uv from now on fails."""
+    """Make the share's uv fail from now on."""
     (share / "bin" / "uv").unlink()
     (share / "bin" / "uv").write_text("#!/bin/sh\nexit 1\n")
     (share / "bin" / "uv").chmod(0o755)
 
 
 def what_is_in(directory: Path) -> dict[str, tuple[int, int]]:
-    """Every name below a directory, and what changes when it is written to."""
+    """Every name below a directory, with what changes when somebody writes to it."""
     return {str(path): (path.lstat().st_ino, path.lstat().st_ctime_ns) for path in directory.rglob("*")}
 
 
@@ -193,7 +193,7 @@ _RELEASES = "https://github.com/astral-sh/python-build-standalone/releases/downl
 
 
 def make_mirror(directory: Path, archives: t.Mapping[str, Path]) -> Path:
-    """A mirror as sites have them: the files of releases, below their dates."""
+    """A typical mirror: the files of releases, in directories by date."""
     for version, archive in archives.items():
         path = directory / "20260101" / f"cpython-{version}+20260101-install_only.tar.gz"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -202,7 +202,7 @@ def make_mirror(directory: Path, archives: t.Mapping[str, Path]) -> Path:
 
 
 def offer(mirror: Path, *versions: str) -> None:
-    """Have the mirror's list for uv, downloads.json, offer these versions."""
+    """List these versions in the mirror's downloads.json for uv."""
     entries = {}
     for version in versions:
         name = f"cpython-{version}+20260101-install_only.tar.gz"
@@ -212,7 +212,7 @@ def offer(mirror: Path, *versions: str) -> None:
 
 
 def download_entry(version: str, url: str, digest: str | None) -> dict[str, t.Any]:
-    """An entry of a list for uv."""
+    """An entry of a downloads.json."""
     _major, minor, patch = map(int, version.split("."))
     return {
         "name": "cpython", "arch": {"family": MACHINE, "variant": None}, "os": "linux", "libc": LIBC,
@@ -223,7 +223,7 @@ def download_entry(version: str, url: str, digest: str | None) -> dict[str, t.An
 
 @contextlib.contextmanager
 def serving(directory: Path) -> t.Iterator[str]:
-    """The address of a directory, served on this machine by a process of its own."""
+    """The URL of a directory, served locally by another process."""
     cmd = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", directory]
     server = subprocess.Popen(cmd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shares for tests, written file by file: what the collection leaves on one, and no code of the collection."""
+"""Shares for tests, written file by file as the collection leaves them, without its code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DIRECTORIES = (
 
 
 def make_share(root: Path, name: str = NAME, share_id: str = SHARE_ID) -> Path:
-    """A share as uv_share leaves it, less owners and modes."""
+    """A share as uv_share leaves it, except for owners and modes."""
     for directory in DIRECTORIES:
         (root / directory).mkdir(parents=True)
     write_json(root / "share.json", {"layout": 1, "name": name, "id": share_id})
@@ -29,7 +29,7 @@ def make_share(root: Path, name: str = NAME, share_id: str = SHARE_ID) -> Path:
 def add_interpreter(
     root: Path, *, key: str = KEY, version: str = "3.12.4", digest: str = "1" * 64, **more: t.Any
 ) -> None:
-    """Note an interpreter in the record, as what its series means. There is no such interpreter."""
+    """Record an interpreter as the one of its series. It does not exist."""
     series = version.rpartition(".")[0]
     interpreters = {key: {"version": version, "digest": digest, "source": "download", "compiled": True, **more}}
     write_json(root / "locks" / "pythons.json", {"format": 1, "requests": {series: key}, "interpreters": interpreters})
@@ -40,7 +40,7 @@ def add_lock(root: Path, env: str, text: str) -> None:
 
 
 def manifest(env: str, generation_id: str, **more: t.Any) -> dict[str, t.Any]:
-    """A manifest with all that belongs in it."""
+    """A full manifest."""
     return {
         "format": 2,
         "environment": env,
@@ -66,14 +66,14 @@ def manifest(env: str, generation_id: str, **more: t.Any) -> dict[str, t.Any]:
 def add_generation(root: Path, env: str, generation_id: str, **more: t.Any) -> Path:
     """A complete generation; ``more`` is for its manifest. It counts as sealed, though its directories are not."""
     path = root / "generations" / env / generation_id
-    said = manifest(env, generation_id, **more)
-    series = said["python"]["version"].rpartition(".")[0]
+    content = manifest(env, generation_id, **more)
+    series = content["python"]["version"].rpartition(".")[0]
     packages = path / "lib" / f"python{series}" / "site-packages"
     packages.mkdir(parents=True)
-    for name, version in said["packages"].items():
+    for name, version in content["packages"].items():
         (packages / f"{name.replace('-', '_')}-{version}.dist-info").mkdir()
     packages.chmod(0o555)
-    write_json(path / ".uvnas.json", said)
+    write_json(path / ".uvnas.json", content)
     (path / ".uvnas.json").chmod(0o444)
     return path
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A site of one host and one share in a directory, and ansible-playbook on it."""
+"""A site with one host and one share in a directory, and ansible-playbook runs on it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Site:
     variables: t.Mapping[str, t.Any]
     # The hosts of the inventory, with variables of their own.
     hosts: t.Mapping[str, t.Mapping[str, t.Any] | None] = dataclasses.field(default_factory=lambda: {"builder": None})
-    # Of the ansible-playbook process.
+    # Variables of the ansible-playbook process.
     process: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
@@ -73,7 +73,7 @@ class Site:
 
     @property
     def files(self) -> Path:
-        """Where relative files of the inventory are."""
+        """Where the inventory's relative file names lead."""
         return self.path / "files"
 
     @property
@@ -88,8 +88,7 @@ class Site:
         playbook: Path = ROOT / "playbooks" / "site.yml",
         **variables: t.Any,
     ) -> subprocess.Popen[str]:
-        """Start site.yml, another ``playbook``, or ``play``, a role, with these environments, each of which gets the
-        site's Python."""
+        """Start site.yml, another ``playbook``, or ``play``, a role, with these environments and the site's Python."""
         directory = self.path / f"run-{next(_numbers)}"
         directory.mkdir(parents=True)
         wanted = [env if env.get("state") == "absent" else {"python": self.python, **env} for env in envs]
@@ -147,7 +146,7 @@ class Site:
         return finish(self.start(envs, *options, play=f"uvnas.cluster.{role}", **variables))
 
     def link(self, env: str) -> str | None:
-        """What ``envs/<env>`` points to; None where it is not there."""
+        """What ``envs/<env>`` points to; None if it does not exist."""
         path = self.share / "envs" / env
         return os.readlink(path) if path.is_symlink() else None
 
@@ -159,8 +158,8 @@ class Site:
         packages: dict[str, str] = self.manifest(env)["packages"]
         return packages
 
-    def python_says(self, env: str, code: str) -> str:
-        """What the Python of an environment says."""
+    def run_python(self, env: str, code: str) -> str:
+        """What the Python of an environment prints."""
         program = self.share / "envs" / env / "bin" / "python"
         return subprocess.check_output([program, "-I", "-B", "-c", code], env={}, text=True).strip()
 
@@ -173,15 +172,15 @@ class Site:
 def make_site(
     path: Path, variables: t.Mapping[str, t.Any] | None = None, hosts: t.Mapping[str, t.Any] | None = None
 ) -> Site:
-    """A site in a new directory, whose share is not there yet. Environments get the Python of the tests.
+    """A site in a new directory, without a share yet. Environments get the tests' Python.
 
-    It belongs to an owner who must be able to look into ``path``, and who cannot where pytest made it.
+    Its owner must be able to look into ``path``, so that cannot be a directory of pytest's.
     """
     path.mkdir()
-    (path / "nas").mkdir()  # The NAS, which nobody but its admin makes.
+    (path / "nas").mkdir()  # The NAS, which its admin makes.
     archive = path / "python" / "python.tar.gz"
     archive.parent.mkdir()
-    # As an archive: the owner may not be able to read where it is installed.
+    # An archive, because the owner may be unable to read its installation.
     pythons.pack_ours(archive)
     supplied = {"name": "site", "version": pythons.VERSION, "archive": str(archive)}
     site = Site(
@@ -195,6 +194,6 @@ def make_site(
 
 
 def finish(started: subprocess.Popen[str], limit: float | None = None) -> Run:
-    """Wait for a run, no longer than ``limit`` seconds."""
+    """Wait for a run, at most ``limit`` seconds."""
     output, _nothing = started.communicate(timeout=limit)
     return Run(started.returncode, output)

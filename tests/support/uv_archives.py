@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Archives laid out like those of uv, around a program that does what little is asked of it."""
+"""Archives laid out like uv's, with a program that does just enough."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 
 
 def program(version: str, before: str = "") -> bytes:
-    """A uv that knows its version. ``before`` is shell code that runs first."""
+    """A uv that only knows its version. ``before`` is shell code that runs first."""
     return f"#!/bin/sh\n{before}\necho 'uv {version} (some-machine)'\n".encode()
 
 
 def write_wheel(path: Path, version: str, uv: bytes | None = None) -> str:
-    """Write a wheel like that of uv; its checksum."""
+    """Write a wheel like uv's; return its checksum."""
     files = {
         "uv/__init__.py": b"",
         f"uv-{version}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: uv\nVersion: {version}\n".encode(),
@@ -35,13 +35,13 @@ def write_wheel(path: Path, version: str, uv: bytes | None = None) -> str:
 
 
 def write_release(path: Path, version: str, uv: bytes | None = None) -> str:
-    """Write an archive like those of uv's releases; its checksum."""
+    """Write an archive like those of uv's releases; return its checksum."""
     top = path.name.partition(".")[0]
     return write_tar(path, {f"{top}/uv": program(version) if uv is None else uv, f"{top}/uvx": program(version)})
 
 
 def write_tar(path: Path, files: t.Mapping[str, bytes], more: t.Sequence[tarfile.TarInfo] = ()) -> str:
-    """Write a tar archive of ``files``, and of members without content; its checksum."""
+    """Write a tar archive of ``files`` and of members without content; return its checksum."""
     with tarfile.open(path, "w:gz") as tar:
         for name, content in files.items():
             info = tarfile.TarInfo(name)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small wheels for tests, and a directory of them that stands in for an index."""
+"""Small wheels for tests, and a directory of them in place of an index."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_small_wheel(
     *,
     hashes: bool = True,
 ) -> None:
-    """Write a wheel of one empty module, and of the files in ``more``; without ``hashes`` its RECORD has none."""
+    """Write a wheel of one empty module and the files in ``more``; without ``hashes`` its RECORD has none."""
     info = f"{name}-{version}.dist-info"
     metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}", *(f"Requires-Dist: {r}" for r in requires)]
     files = {
@@ -42,7 +42,7 @@ def write_small_wheel(
             wheel.writestr(path, text)
 
 
-# A build backend that needs nothing: what it makes is the files of a directory, tagged as built here.
+# A build backend without requirements: packs the files of a directory, with the tag of a local build.
 _BACKEND = """
 import os, sysconfig, zipfile
 
@@ -63,7 +63,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
 
 
 def write_small_sdist(directory: Path, name: str, version: str, files: t.Mapping[str, bytes], before: str = "") -> None:
-    """Write a source distribution of a package of these files. It builds as is, without a compiler or an index.
+    """Write a source distribution of these files. It builds without a compiler or an index.
 
     ``before`` is code that the build backend runs first.
     """
@@ -76,7 +76,7 @@ def write_small_sdist(directory: Path, name: str, version: str, files: t.Mapping
     _write_sdist(directory, name, version, contents)
 
 
-# A build backend to be installed: it asks for more, imports it, and writes its name and version into what it makes.
+# A build backend to install: it requires more, imports that, and writes its name and version into what it builds.
 _INSTALLED_BACKEND = """
 import os, zipfile
 
@@ -103,14 +103,14 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
 def write_backend(
     directory: Path, name: str, version: str, *, requires: t.Sequence[str] = (), asks: t.Sequence[str] = ()
 ) -> None:
-    """Write the wheel of a build backend, which ``requires`` packages, and ``asks`` for more when it is to build."""
+    """Write the wheel of a build backend that ``requires`` packages, and ``asks`` for more when it builds."""
     by = f"'{name} {version}'"
     module = _INSTALLED_BACKEND.format(asks=list(asks), imports=[re.split("[=<>]", ask)[0] for ask in asks], by=by)
     write_small_wheel(directory, name, version, requires, more={f"{name}.py": module})
 
 
 def write_sdist_for(directory: Path, name: str, version: str, backend: str, requires: t.Sequence[str]) -> None:
-    """Write a source distribution to be built by ``backend`` (see write_backend()), with ``requires`` at hand."""
+    """Write a source distribution for ``backend`` (see write_backend()) with the build requirements ``requires``."""
     requirements = ", ".join(f'"{requirement}"' for requirement in requires)
     project = f'[project]\nname = "{name}"\nversion = "{version}"\n'
     project += f'[build-system]\nrequires = [{requirements}]\nbuild-backend = "{backend}"\n'
@@ -128,7 +128,7 @@ def _write_sdist(directory: Path, name: str, version: str, contents: t.Mapping[s
 
 
 def write_index(directory: Path, links: Path) -> str:
-    """Write a simple index of the packages in ``links``, which has their hashes, and return its URL."""
+    """Write a simple index of the packages in ``links``, with hashes; return its URL."""
     for path in sorted(links.iterdir()):
         page = directory / re.split(r"-[0-9]", path.name)[0] / "index.html"
         page.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Things that go wrong: each is said in one clear line, changes nothing, keeps nobody else from being done, and when it
-is over, so is the harm.
+"""Faults: each is reported in one clear line, changes nothing, keeps no other host from finishing, and does no lasting
+harm.
 
-Before the tests and after them, the machines are as `site` makes them, with one environment more in between.
+Before and after the tests, the machines are as `site` leaves them; in between there is one more environment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HOSTS = {"dev1", "node-a1", "node-a2", "node-b1"}
 PYTHON = "{{ machines_python }}"
 INVENTORY = yaml.safe_load((ROOT / "molecule" / "inventory" / "group_vars" / "all.yml").read_text())
 THIRD = ("-i", str(ROOT / "molecule" / "drills" / "inventory" / "third-share.yml"))
-# Of the environments, on what. Without packages, the first generation of one takes no time.
+# Without packages, the first generation of an environment takes no time.
 DRILL: dict[str, t.Any] = {"name": "drill", "python": PYTHON, "requirements": []}
 EVERYWHERE = {"nas_a: tools", "nas_a: train", "nas_b: only-b", "nas_b: tools", "nas_b: train"}
 DEAD = "http://127.0.0.1:9"
@@ -30,10 +30,10 @@ DEAD = "http://127.0.0.1:9"
 
 @pytest.fixture(scope="module")
 def run(site, state):
-    """Runs site.yml, with the environments of the inventory and others besides. ``drill`` is one that is there."""
+    """Runs site.yml with the inventory's environments and ``more``. ``drill`` is always published."""
 
     def run(*options, drill=None, more=(), site=site, **variables):
-        # Not on a third share.
+        # By default, not on a third share.
         envs = [{"shares": ["nas_a", "nas_b"], **env} for env in [*INVENTORY["uvnas_envs"], drill or DRILL, *more]]
         return site(*options, uvnas_envs=envs, **variables)
 
@@ -49,7 +49,7 @@ def run(site, state):
 
 @pytest.fixture
 def kept(machines, state):
-    """What has to be as it was before: shares, what hosts read at login, and locks on the controller."""
+    """Checks that nothing changed: shares, what hosts read at login, and locks on the controller."""
 
     def look():
         not_these = "\\( -name cache -o -name user-cache -o -name '.uvnas*' \\) -prune"
@@ -72,7 +72,7 @@ def kept(machines, state):
 
 @pytest.fixture
 def nas(machines):
-    """Does what an admin should not have done to the mount of a NAS. In the end, all is as fstab has it."""
+    """Does to a NAS mount what no admin should do. In the end, everything is mounted as in fstab."""
     touched = set()
 
     def change(host, name, *commands):
@@ -86,7 +86,7 @@ def nas(machines):
 
 
 def healthy(run, **variables):
-    """A run in which all is well, and nothing is to be done."""
+    """Run, which must succeed and change nothing."""
     done = run(**variables)
     assert done.rc == 0, done.output
     assert sum(done.recap("changed").values()) == 0, done.output
@@ -94,7 +94,7 @@ def healthy(run, **variables):
     return done
 
 
-# A NAS that is not there, or is another one, or not as it should be
+# A NAS that is missing, another one, or mounted with the wrong options
 
 
 MOUNTS = {
@@ -106,7 +106,7 @@ MOUNTS = {
         ("umount {mount}", "mount --bind /srv/nas/nas_b {mount}"),
         "/mnt/nas-a/uv is the share nas_b, not nas_a",
     ),
-    # There is something to build. Otherwise see test_read_only_with_nothing_to_do().
+    # With something to build; without, see test_read_only_with_nothing_to_do().
     "read-only": (
         ("mount -o remount,bind,ro {mount}",),
         "share nas_a: Read-only file system: /mnt/nas-a/uv/.uvnas.mutex",
@@ -122,7 +122,7 @@ MOUNTS = {
 def test_mount_on_the_builder(run, machines, kept, nas, fault):
     commands, message = MOUNTS[fault]
     nas("dev1", "nas-a", *commands)
-    # Something is to be built, too. Elsewhere it would be.
+    # There is something to build, too. Without the fault it would be built.
     done = run(drill={**DRILL, "requirements": ["idna"], "shares": ["nas_a"]})
     assert done.rc == 2, done.output
     assert done.errors == {"dev1": [message]}
@@ -169,7 +169,7 @@ def test_after_that_all_is_well(run):
 
 
 def test_an_environment_that_fails_hides_nothing(run, machines):
-    """Neither one that fails on its builder, nor one that fails on the only host that has seen its share."""
+    """Whether it fails on its builder, or on the only host that sees its share."""
     worse = {**DRILL, "requirements": ["idna"], "checks": ["echo no luck >&2; exit 3"]}
     module = "/mnt/nas-b/uv/envs/only-b/lib/python3*/site-packages/rich/__init__.py"
     machines.root("node-b1", f"echo 'raise ImportError' >/run/broken.py && mount --bind /run/broken.py {module}")
@@ -199,7 +199,7 @@ def test_an_environment_that_fails_hides_nothing(run, machines):
 
 @pytest.fixture
 def third(machines, state, kept):
-    """The variables of a site with a third share, which nobody but its builder has. Nothing else changes."""
+    """The variables of a site with a third share, which only its builder mounts. Nothing else changes."""
     share = {"name": "nas_c", "root": "/mnt/nas-c/uv", "mount": "/mnt/nas-c", "builder": "dev1", "owner": "uvadmin"}
     machines.root("dev1", "mkdir -p /mnt/nas-c")
     yield {"uvnas_shares": [*INVENTORY["uvnas_shares"], share], "uvnas_min_free_bytes": 0, "uvnas_min_free_inodes": 0}
@@ -209,7 +209,7 @@ def third(machines, state, kept):
 
 
 def test_full_in_mid_build(run, machines, third):
-    """Of bytes, then of inodes."""
+    """First out of bytes, then out of inodes."""
 
     def build(*requirements):
         room = {**DRILL, "name": "room", "requirements": list(requirements), "shares": ["nas_c"]}
@@ -243,8 +243,8 @@ def test_full_in_mid_build(run, machines, third):
     machines.user("dev1", "alice", "/mnt/nas-c/uv/envs/room/bin/python -c 'import numpy'")
 
 
-def test_a_root_that_may_nothing(run, machines, third):
-    """Not even look, as FUSE has it: stricter than an NFS export that squashes root. Its owner does it all."""
+def test_a_root_without_any_access(run, machines, third):
+    """FUSE does not even let root look: stricter than an NFS export that squashes root. The owner does everything."""
     machines.root("dev1", "chmod 666 /dev/fuse && install -d -o uvadmin /srv/squashed && chown uvadmin: /mnt/nas-c")
     try:
         machines.root("dev1", "su uvadmin -s /bin/sh -c 'bindfs --no-allow-other /srv/squashed /mnt/nas-c'")
@@ -260,7 +260,7 @@ def test_a_root_that_may_nothing(run, machines, third):
         machines.root("dev1", "umount -l /mnt/nas-c; rm -rf /srv/squashed; chown root: /mnt/nas-c")
 
 
-# What is around it
+# Index, nodes, builders and admins
 
 
 def test_index_that_does_not_answer(run, machines, kept):
@@ -274,7 +274,7 @@ def test_index_that_does_not_answer(run, machines, kept):
     )
     assert done.rc == 2, done.output
     assert set(done.errors) == {"dev1"}
-    # It is no news on members that it is not there.
+    # Members do not report the missing environment once more.
     assert done.finished == HOSTS - {"dev1"}
     assert "environment fresh: its requirements cannot be resolved" in done.text
     assert re.search(r"Failed to fetch: `?https?://[^ ]+/sniffio/", done.text), done.output
@@ -292,8 +292,8 @@ def test_node_that_is_down(run, power, kept):
         power.on("node-a2")
     assert done.rc == 4, done.output
     assert {host for host, number in done.recap("unreachable").items() if number} == {"node-a2"}
-    (said,) = done.errors["node-a2"]
-    assert "ssh: connect to host " in said
+    (error,) = done.errors["node-a2"]
+    assert "ssh: connect to host " in error
     assert done.finished == HOSTS - {"node-a2"}
     assert set(done.summary) >= EVERYWHERE
     kept()
@@ -308,12 +308,12 @@ def test_builder_that_is_killed_in_mid_build(run, site, machines):
 
     before = generation()
     later = {**DRILL, "requirements": ["idna"]}
-    # On the other share it would sleep again.
+    # On the other share, it would sleep again.
     started = run(site=site.start, drill={**later, "checks": ["exec sleep 4217"], "shares": ["nas_a"]})
     try:
-        machines.await_that("the check runs", lambda: sleeping() or started.poll() is not None, seconds=120)
+        machines.wait_until("the check runs", lambda: sleeping() or started.poll() is not None, seconds=120)
         (process,) = sleeping()
-        # The module with all of its processes, up to the shell that Ansible started it in.
+        # The module and all of its processes, including the shell that Ansible started.
         machines.root(
             "dev1",
             f"pid={process}; while parent=$(ps -o ppid= -p $pid | tr -d ' '); ! grep -q sshd /proc/$parent/comm; do "
@@ -340,7 +340,7 @@ def test_builder_that_is_killed_in_mid_build(run, site, machines):
 
 @pytest.fixture
 def second(site, tmp_path, state):
-    """Another admin, on another machine: with a checkout, locks, and everything of Ansible that is not this one's."""
+    """Another admin on another machine: with a separate checkout, locks, and Ansible directories."""
     checkout = tmp_path / "checkout"
     for name in ("ansible.cfg", "galaxy.yml", "meta", "molecule/inventory", "playbooks", "plugins", "roles"):
         source, target = ROOT / name, checkout / name
@@ -354,13 +354,13 @@ def second(site, tmp_path, state):
         checkout,
         ANSIBLE_HOME=str(tmp_path / "home"),
         ANSIBLE_LOCAL_TEMP=str(tmp_path / "tmp"),
-        # Short: it is the path of a socket.
+        # Short, because it becomes the path of a socket.
         ANSIBLE_SSH_CONTROL_PATH="/tmp/second-%%C",
     )
 
 
 def test_two_admins_at_once(run, site, second, machines):
-    """Both add a package. The one who comes second waits, and finds it done."""
+    """Both add a package. The second one waits, and finds it done."""
     wanted = {**DRILL, "requirements": ["idna", "certifi"]}
     generations = "ls -A /mnt/nas-a/uv/generations/drill /mnt/nas-b/uv/generations/drill | wc -l"
     before = int(machines.root("dev1", generations))

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A NAS that hangs on one host: docs/docsite/rst/hung-nas.rst says what it stops, and for how long.
+"""A NAS that hangs on one host. docs/docsite/rst/hung-nas.rst describes what that blocks, and for how long.
 
-It hangs as NFS does: whoever asks waits, until the daemon of a filesystem in user space is let go on.
+It hangs as NFS does: accesses wait until the daemon of a filesystem in user space continues.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 import pytest
 
 HOSTS = {"dev1", "node-a1", "node-a2", "node-b1"}
-# How each shell reads the settings, where the node does not have it do so by itself.
+# How each shell reads the settings, if the node does not make it do so.
 SHELLS = {
     "sh": "",
     "bash": "",
@@ -23,24 +23,24 @@ SHELLS = {
     "tcsh": "source /etc/profile.d/uvnas.csh; ",
     "fish": "",
 }
-# Seconds: for a question to the NAS; for a login; for a run, which takes a quarter of it when nothing hangs.
+# Timeouts in seconds: of the NAS, a login, and a run, which takes a quarter of that if nothing hangs.
 PATIENCE, LOGIN, RUN = 5, 20, 120
 SILENT = f"share nas_a: /mnt/nas-a/uv has not answered for {PATIENCE} s on this host; is the NAS or the network down?"
 
 
 @contextlib.contextmanager
 def hanging(machines, host):
-    """Have nas_a hang on one host; in the end all who wait go on, and all is as fstab has it."""
+    """Make nas_a hang on one host; in the end, all waiting processes continue, and it is mounted as in fstab."""
     machines.root(host, "umount /mnt/nas-a && bindfs /srv/nas/nas_a /mnt/nas-a")
     try:
         daemon = machines.root(host, "pgrep -x bindfs").strip()
         machines.root(host, f"kill -STOP {daemon}")
         stopped = f"grep -L 'State:.T' /proc/{daemon}/task/*/status"
-        machines.await_that("the NAS hangs", lambda: machines[host].run(stopped).stdout == "", seconds=10)
+        machines.wait_until("the NAS hangs", lambda: machines[host].run(stopped).stdout == "", seconds=10)
         assert machines[host].run("timeout --signal=KILL 1 stat -f /mnt/nas-a").rc != 0
         yield
     finally:
-        # The kernel gives up the filesystem when its daemon ends.
+        # The kernel aborts the filesystem when its daemon ends.
         machines.root(host, "pkill -KILL -x bindfs; umount -l /mnt/nas-a; mount /mnt/nas-a")
 
 
@@ -58,7 +58,7 @@ def run(site):
     assert sum(healed.recap("changed").values()) == 0, healed.output
 
 
-def test_members_are_done_beside_a_builder_that_hangs(run, machines):
+def test_members_finish_although_a_builder_hangs(run, machines):
     with hanging(machines, "dev1"):
         done = run()
     assert done.rc == 2, done.output
@@ -77,17 +77,17 @@ def node(machines, run):
 def test_logins_are_not_held_up(machines, node, shell):
     login = f"timeout --signal=KILL {LOGIN} su - alice -s /bin/{shell} -c"
     assert machines.root(node, f"{login} {shlex.quote(SHELLS[shell] + 'echo $UVNAS_SHARE')}") == "nas_a\n"
-    # As ssh runs a command.
+    # As with ssh host command.
     command = f"timeout --signal=KILL {LOGIN} su alice -s /bin/{shell} -c 'echo here'"
     assert machines.root(node, command) == "here\n"
 
 
-def test_hosts_beside_one_that_hangs_are_done(run, machines, node):
+def test_other_hosts_finish_although_one_hangs(run, machines, node):
     machines.root(node, "rm /etc/profile.d/uvnas.sh")
     done = run()
     assert done.rc == 2, done.output
     assert done.errors == {node: [SILENT]}
     assert done.finished == HOSTS - {node}
     assert set(done.summary) >= {"nas_a: tools", "nas_a: train", "nas_b: only-b", "nas_b: tools", "nas_b: train"}
-    # What logins read is written all the same.
+    # The files for logins are written all the same.
     assert machines[node].file("/etc/profile.d/uvnas.sh").exists

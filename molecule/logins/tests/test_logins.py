@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What alice finds when she logs in, in every shell and by every way in: what roles/profile/README.md says."""
+"""What alice finds when she logs in, in every shell and every kind of session, as in roles/profile/README.md."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 
 SHELLS = ("sh", "bash", "zsh", "tcsh", "fish")
 ROOT_OF = {"nas_a": "/mnt/nas-a/uv", "nas_b": "/mnt/nas-b/uv"}
-# Which shells read the settings, by the way in. dev1 has the lines that the README
-# gives, node-a1 is as Debian makes it.
+# Which shells read the settings, by kind of session. dev1 has the lines from the README, node-a1 is as Debian ships it.
 READ = {
     "dev1": {"login": SHELLS, "interactive": ("bash", "fish"), "command": ("fish",)},
     "node-a1": {"login": ("sh", "bash", "fish"), "interactive": ("fish",), "command": ("fish",)},
@@ -22,7 +21,7 @@ ALIASES = ("tcsh",)
 
 @pytest.fixture(params=SHELLS, scope="module")
 def shell(request, machines):
-    """The login shell of alice, on all hosts that the tests use."""
+    """Alice's login shell, on all hosts of the tests."""
     for host in READ:
         machines.root(host, f"usermod --shell /bin/{request.param} alice")
     yield request.param
@@ -31,7 +30,7 @@ def shell(request, machines):
 
 
 def ssh(machines, host, *, typed="", command="", tty=False):
-    """Log in to a host from root of dev1. What is typed goes to a terminal."""
+    """Log in to a host as alice, from root on dev1. ``typed`` goes to a terminal."""
     return machines["dev1"].run(
         "printf %s %s | timeout 60 ssh %s -o StrictHostKeyChecking=no -o LogLevel=ERROR alice@%s %s",
         "%s",
@@ -43,7 +42,7 @@ def ssh(machines, host, *, typed="", command="", tty=False):
 
 
 def seen(machines, host, way, lines=""):
-    """The environment of a session of alice, after lines that she types."""
+    """The variables of alice's session, after she types ``lines``."""
     machines.root(host, "rm -f /home/alice/seen")
     typed = f"{lines}env > /home/alice/seen\nexit\n"
     shell = machines.root(host, "getent passwd alice").strip().rpartition(":")[2]
@@ -78,7 +77,7 @@ def test_exports(machines, shell, host, way):
         "UVNAS_ROOT": root,
     }
     if shell not in ALIASES:
-        # A login fish of Debian appends what it misses of its standard directories, later than ours is appended.
+        # Debian's login fish appends missing standard directories after ours.
         later = found["PATH"].split(":" + f"{root}/bin", 1)[1].split(":")
         assert later == [""] or (shell == "fish" and way == "login" and later == ["", "/usr/local/games"])
 
@@ -124,7 +123,7 @@ def test_an_environment_of_her_own(machines, shell, share):
         number = machines.root("dev1", f"stat -c %i {module}").strip()
         assert machines.root("dev1", f"find {ROOT_OF[share]}/user-cache/alice -inum {number}") != ""
     else:
-        # A clone: another file, with the blocks of the one in the cache.
+        # A clone: another file that shares its blocks with the one in the cache.
         assert machines.root("dev1", f"stat -c %h {module}").strip() == "1"
         assert "shared" in machines.root("dev1", f"filefrag -v {module}")
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install what a machine has. Accounts first, so that they have the same numbers in every release.
+# Install packages. Accounts first, so that they have the same ids in every release.
 set -eu
 
 account() { # NAME NUMBER
@@ -10,7 +10,7 @@ account munge 990
 account slurm 991
 
 export DEBIAN_FRONTEND=noninteractive
-# No service starts while the image is built.
+# Keep services from starting while the image is built.
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d
 # No manual pages.

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Make /machines/python.tar.gz: this Debian's Python, to be put on shares as a site-supplied interpreter. It has the shared
-# libraries that it needs with it, all but those of glibc, so that it runs on every newer Debian too.
+# Make /machines/python.tar.gz: this Debian's Python, as a site-supplied interpreter for the shares. It bundles the shared
+# libraries that it needs, except glibc's, so that it runs on every newer Debian, too.
 set -eu
 
 series=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -11,7 +11,7 @@ mkdir -p "$work/unpacked" "$python/bin" "$python/lib/machines"
 cd "$work"
 apt-get update -qq
 packages="python$series-minimal libpython$series-minimal libpython$series-stdlib"
-# Before 3.12, most of distutils, which uv asks for paths, is in a package of its own.
+# Before 3.12, most of distutils, which uv asks for paths, is a separate package.
 if [ "$(apt-cache policy python3-distutils | wc -l)" -gt 1 ]; then packages="$packages python3-distutils"; fi
 # shellcheck disable=SC2086  # A list of words.
 apt-get download -qq $packages
@@ -31,7 +31,7 @@ bundle() { # FILE RUNPATH
             *) cp --dereference --update "$library" "$python/lib/machines/" ;;
         esac
     done
-    # RPATH, not RUNPATH: it counts for what the bundled libraries need too.
+    # RPATH, not RUNPATH, applies to dependencies of the bundled libraries, too.
     patchelf --force-rpath --set-rpath "$2" "$1"
 }
 # shellcheck disable=SC2016  # The loader replaces $ORIGIN.

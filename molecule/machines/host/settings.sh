@@ -1,5 +1,5 @@
 #!/bin/sh
-# Users, and which service runs on which host.
+# Create users, and choose which services run on which host.
 set -eu
 
 groupadd --gid 2000 research
@@ -14,7 +14,7 @@ rm /machines/munge.key
 install -D -m 0644 /machines/slurm.conf /etc/slurm/slurm.conf
 install -d -o slurm -g slurm /var/spool/slurmctld /var/log/slurm
 install -d /var/spool/slurmd
-# An older sshd reads no directory of settings; the first value counts.
+# Older sshds have no sshd_config.d; the first value counts.
 cat /machines/sshd.conf /etc/ssh/sshd_config >/etc/ssh/sshd_config.new
 mv /etc/ssh/sshd_config.new /etc/ssh/sshd_config
 
@@ -26,6 +26,6 @@ only_on() { # SERVICE HOSTS
 only_on slurmctld 'dev*'
 only_on slurmd 'node-*'
 systemctl enable munge.service ssh.service
-# Nothing of this makes sense in a container.
+# These make no sense in a container.
 systemctl mask getty.target console-getty.service systemd-networkd.service systemd-resolved.service \
     systemd-udevd.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer

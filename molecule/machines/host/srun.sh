@@ -1,7 +1,7 @@
 #!/bin/sh
-# Make /machines/srun.tar.gz: this Debian's srun, in directories of its own, for hosts that have a newer Slurm.
+# Make /machines/srun.tar.gz: this Debian's srun, in separate directories, for hosts with a newer Slurm.
 #
-# Slurm wants no srun that is newer than a slurmd it talks to, so a devserver needs that of its oldest node.
+# An srun must not be newer than the slurmd that it talks to, so a devserver needs its oldest node's.
 set -eu
 
 work=$(mktemp -d)
@@ -11,7 +11,7 @@ apt-get download -qq slurm-client slurm-wlm-basic-plugins
 rm -rf /var/lib/apt/lists/*
 for package in *.deb; do dpkg --extract "$package" unpacked; done
 
-# A path of the same length, since it is in the programs too.
+# A path of the same length, because it is compiled into the programs.
 libraries=$(echo unpacked/usr/lib/*/slurm-wlm)
 old=${libraries%-wlm}-old
 mv "$libraries" "$old"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node with an older glibc than the builder: docs/docsite/rst/glibc.rst says the same, from these tests."""
+"""A node with an older glibc than the builder, as described in docs/docsite/rst/glibc.rst."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import re
 import pytest
 
 ROOT = "/mnt/nas-b/uv"
-# bcrypt has wheels for glibc 2.28 and for 2.34; uv takes the newest that runs on the builder.
+# bcrypt has wheels for glibc 2.28 and 2.34; uv takes the newest that runs on the builder.
 CRYPT = {"name": "crypt", "python": "{{ machines_python }}", "requirements": ["bcrypt"], "imports": ["bcrypt"]}
 
 
 @pytest.fixture(scope="module")
 def without_floor(site):
-    """A run with an environment that node-b1 cannot use."""
+    """A run with an environment that node-b1 cannot run."""
     return site(uvnas_envs=[CRYPT])
 
 
@@ -36,7 +36,7 @@ def shares(glibc=None):
     return found
 
 
-def test_verify_says_host_environment_wheel_and_reason(without_floor):
+def test_verify_reports_host_environment_wheel_and_reason(without_floor):
     assert without_floor.rc != 0
     assert re.search(
         r"environment crypt: cannot run here: bcrypt \S+ \(manylinux_2_34_x86_64\) needs glibc 2\.34; "

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What people cannot do to what admins publish, and that one cache serves all of them."""
+"""People cannot change what admins publish, and each has a cache."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import zipfile
 import pytest
 
 ROOT_OF = {"nas_a": "/mnt/nas-a/uv", "nas_b": "/mnt/nas-b/uv"}
-# One thing of each kind that only the owner writes: a directory, and a file in it; patterns.
+# One of each kind of thing that only the owner writes: patterns of a directory, and of a file in it.
 PUBLISHED = {
     "share": ("", "share.json"),
     "bin": ("/bin", "uv"),
@@ -60,7 +60,7 @@ def test_nobody_but_the_owner_changes_what_is_published(machines, share, what):
 @pytest.mark.parametrize("share", ROOT_OF)
 def test_nothing_on_the_share_is_writable_for_others(machines, share):
     root = ROOT_OF[share]
-    # Nobody but the owner gets into the builder's cache, so what uv leaves open in it is not.
+    # Only the owner gets into the builder's cache, so it does not matter what uv leaves open in it.
     assert machines.root("dev1", f"stat -c '%a %U' {root}/cache").strip() == "700 uvadmin"
     pruned = f"-path {root}/user-cache -prune -o -path {root}/cache -prune -o ! -type l"
     writable = f"find {root} {pruned} '(' ! -user uvadmin -o -perm /022 ')' -print"
@@ -78,7 +78,7 @@ def test_people_cannot_use_the_builders_cache_by_mistake(machines):
 
 
 def install(machines, user, share, *packages):
-    """Have a user install packages into an environment of theirs, from a shell with the usual umask."""
+    """Install packages into a user's own environment, from a shell with the usual umask."""
     env = f"{ROOT_OF[share].removesuffix('/uv')}/people/{user}/own"
     machines.root("dev1", f"rm -rf {env}")
     done = machines.as_user(
@@ -93,10 +93,10 @@ def install(machines, user, share, *packages):
 
 @pytest.mark.parametrize("share", ROOT_OF)
 def test_each_user_has_a_cache_of_their_own(machines, share):
-    """Which their uv makes; no list says who they are."""
+    """Their uv makes it; no list of users is needed."""
     for user, other in (("alice", "bob"), ("bob", "alice")):
-        env, said = install(machines, user, share, "idna", "certifi")
-        assert "Installed 2 packages" in said
+        env, printed = install(machines, user, share, "idna", "certifi")
+        assert "Installed 2 packages" in printed
         cache = f"{ROOT_OF[share]}/user-cache/{user}"
         assert machines.root("dev1", f"stat -c %U {cache}").strip() == user
         if share == "nas_b":
@@ -134,7 +134,7 @@ MEMBERS = ("dev1", "node-a1", "node-a2")
 
 
 def hostile_wheel():
-    """A package that notes whose right it is imported with, in base64."""
+    """A package that records the user that imports it, in base64."""
     info = "hostile-1.0.dist-info"
     files = {
         "hostile.py": "import os\nopen(f'/tmp/hostile-{os.getuid()}-{os.getgid()}-{os.getgroups()}', 'w').close()\n",
@@ -151,7 +151,7 @@ def hostile_wheel():
 
 @pytest.fixture
 def hostile(machines, state):
-    """The variables of a site with an environment of that package, and a node that does not know the share's owner."""
+    """The variables of a site with an environment of that package, on a node that does not know the share's owner."""
     wheel = "/srv/hostile/hostile-1.0-py3-none-any.whl"
     machines.root("dev1", f"mkdir /srv/hostile && echo {hostile_wheel()} | base64 -d >{wheel}")
     machines.root("node-a2", "cp -p /etc/passwd /etc/passwd.all && sed -i /^uvadmin:/d /etc/passwd")
@@ -166,12 +166,12 @@ def hostile(machines, state):
     (state / "locks" / "hostile.txt").unlink(missing_ok=True)
 
 
-def test_a_package_that_is_imported_is_not_root_on_any_host(machines, site, hostile):
+def test_no_host_imports_packages_as_root(machines, site, hostile):
     done = site(**hostile)
     try:
         assert done.rc == 0, done.output
         for host in MEMBERS:
-            # uvadmin, and the group research; by number, as node-a2 knows nobody of this name.
+            # uvadmin and group research, by number, because node-a2 does not know the names.
             assert machines.root(host, "ls /tmp | grep ^hostile-") == "hostile-2000-2000-[2000]\n"
     finally:
         gone = site(**{**hostile, "uvnas_envs": [{"name": "hostile", "state": "absent"}]})

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Caches of one user each: nobody else reads or writes them."""
+"""Private caches: nobody else reads or writes them."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def test_nobody_else_gets_in(machines, share):
             assert machines.as_user("dev1", user, attempt).rc != 0
 
 
-def test_a_user_who_is_not_listed_is_sent_to_no_cache(machines):
+def test_a_user_who_is_not_listed_gets_no_cache(machines):
     done = machines.as_user("dev1", "uvadmin", "cd /; echo ${UV_CACHE_DIR-none} $UVNAS_ROOT")
     assert done.stdout.strip() == "none /mnt/nas-a/uv"
-    # The owner could make one; somebody else may not.
+    # The owner could make one; others may not.
     denied = machines.as_user("dev1", "bob", "mkdir /mnt/nas-a/uv/user-cache/carol")
     assert denied.rc != 0

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Jobs that import lazily while site.yml publishes twice underneath: each sees one environment, from first to last."""
+"""Jobs that import lazily while site.yml publishes twice: each sees a single generation from start to end."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import shlex
 import pytest
 
 ROOT_OF = {"a": "/mnt/nas-a/uv", "b": "/mnt/nas-b/uv"}
-# What three upgrades in a row have: none of these versions is in two of them.
+# The versions of three successive upgrades; none is in two of them.
 VERSIONS = [
     {"six": "1.15.0", "idna": "3.4", "attrs": "22.2.0"},
     {"six": "1.16.0", "idna": "3.6", "attrs": "23.1.0"},
     {"six": "1.17.0", "idna": "3.7", "attrs": "23.2.0"},
 ]
-# Imports one package, says so, and waits for each upgrade before it imports the next: an hour of a job, in short.
+# Imports one package, reports it, and waits for an upgrade before it imports the next: a long job in short.
 LAZY = """
 import importlib, importlib.metadata, json, os, subprocess, sys, time
 place, seen = sys.argv[1], []
@@ -42,7 +42,7 @@ PLACE = "/home/alice/jobs/lazy"
 
 
 def publish(site, versions):
-    """Have site.yml publish the environment with these versions."""
+    """Publish the environment with these versions by site.yml."""
     requirements = [f"{name}=={version}" for name, version in versions.items()]
     python = "{{ machines_python }}"
     done = site(uvnas_envs=[{"name": "lazy", "python": python, "requirements": requirements, "imports": ["six"]}])
@@ -55,7 +55,7 @@ def published(machines, root):
 
 @pytest.fixture(scope="session")
 def ended(machines, jobs, site):
-    """What each job saw, and the generations that were in force when it began and when it ended."""
+    """What each job saw, and the generations in force when it started and ended."""
     machines.user("dev1", "alice", f"mkdir -p jobs && rm -f {PLACE}.* && printf %s {shlex.quote(LAZY)} >jobs/lazy.py")
     publish(site, VERSIONS[0])
     first = {partition: published(machines, root) for partition, root in ROOT_OF.items()}
@@ -73,18 +73,18 @@ def ended(machines, jobs, site):
             done = machines.user("dev1", "alice", f"ls jobs | grep -c 'lazy.*done-{step}' || true")
             return int(done) == len(numbers)
 
-        machines.await_that(f"all jobs have imported package {step}", all_did, seconds=120)
+        machines.wait_until(f"all jobs have imported package {step}", all_did, seconds=120)
     last = {partition: published(machines, root) for partition, root in ROOT_OF.items()}
     return {key: json.loads(jobs.output(number)) for key, number in numbers.items()}, first, last
 
 
 @pytest.mark.parametrize("partition", ROOT_OF)
 @pytest.mark.parametrize("style", STYLES)
-def test_a_job_sees_the_environment_that_it_began_with(ended, partition, style):
-    said, first, last = ended
+def test_a_job_keeps_the_generation_it_started_with(ended, partition, style):
+    printed, first, last = ended
     generation = first[partition]
     assert last[partition] != generation
-    found = said[partition, style]
+    found = printed[partition, style]
     assert (found["prefix"], found["executable"]) == (generation, f"{generation}/bin/python")
     for package, file, version, child_file, child_version in found["seen"]:
         assert version == child_version == VERSIONS[0][package]
@@ -95,7 +95,7 @@ def test_a_job_sees_the_environment_that_it_began_with(ended, partition, style):
 @pytest.mark.parametrize("partition", ROOT_OF)
 def test_what_starts_now_sees_the_newest(machines, ended, partition):
     ask = "import importlib.metadata as m; print(m.version('six'))"
-    said = machines.user(
+    printed = machines.user(
         "dev1", "alice", f"srun -p {partition} {ROOT_OF[partition]}/envs/lazy/bin/python -c {shlex.quote(ask)}"
     )
-    assert said == VERSIONS[-1]["six"]
+    assert printed == VERSIONS[-1]["six"]

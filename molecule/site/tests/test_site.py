@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From bare hosts, one site.yml equips both NASes and all four hosts."""
+"""One site.yml sets up both NASes and all four hosts from scratch."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def test_every_host_runs_the_environments_of_its_shares(machines, host, share):
     root = ROOT_OF[share]
     assert machines.root(host, f"ls {root}/envs").split() == ENVS_OF[share]
     for env in ENVS_OF[share]:
-        said = machines.user(
+        printed = machines.user(
             host, "alice", f"{root}/envs/{env}/bin/python -c 'import sys, {IMPORTS[env]}; print(sys.prefix)'"
         )
-        # By way of the link, which is what people type, and pinned to where it leads.
-        assert said.startswith(f"{root}/generations/{env}/")
+        # By the link, as people type it, and pinned to its target.
+        assert printed.startswith(f"{root}/generations/{env}/")
 
 
-def test_hosts_have_the_shares_that_they_should(machines):
+def test_hosts_mount_their_shares(machines):
     filesystems = {"nas_a": "xfs", "nas_b": "ext4"}
     for host, shares in SHARES_OF.items():
         mounted = {share for share in ROOT_OF if machines[host].file(f"{ROOT_OF[share]}/share.json").exists}
@@ -55,11 +55,11 @@ def test_the_older_host_has_an_older_glibc_and_slurm(machines):
     ("host", "home"), [("dev1", "nas_a"), ("node-a1", "nas_a"), ("node-a2", "nas_a"), ("node-b1", "nas_b")]
 )
 def test_login_shells_know_their_home_share(machines, host, home):
-    said = machines.user(host, "alice", 'echo "$UVNAS_SHARE $UV_CACHE_DIR"')
-    assert said == f"{home} {ROOT_OF[home]}/user-cache/alice"
+    printed = machines.user(host, "alice", 'echo "$UVNAS_SHARE $UV_CACHE_DIR"')
+    assert printed == f"{home} {ROOT_OF[home]}/user-cache/alice"
 
 
-def test_uv_is_on_shares_and_on_the_disks_that_asked_for_it(machines):
+def test_uv_is_on_shares_and_in_local_directories_that_want_it(machines):
     for host, shares in SHARES_OF.items():
         for share in shares:
             assert machines.user(host, "alice", f"{ROOT_OF[share]}/bin/uv --version").startswith("uv ")

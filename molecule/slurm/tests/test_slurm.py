@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What jobs see that alice submits from dev1: docs/docsite/rst/slurm.rst says the same, from these tests."""
+"""What alice's jobs see when submitted from dev1, as described in docs/docsite/rst/slurm.rst."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ ROOT_OF = {"a": "/mnt/nas-a/uv", "b": "/mnt/nas-b/uv"}
 NODES_OF = {"a": {"node-a1", "node-a2"}, "b": {"node-b1"}}
 LOGIN = "#!/bin/bash -l"
 PLAIN = "#!/bin/bash"
-# Of dev1, where jobs are submitted, and of the node that they run on.
+# The root on dev1, where jobs are submitted; and a marker for that of the node they run on.
 HERE = "/mnt/nas-a/uv"
 NODE = "the node's"
 
-# Which host's settings a batch job has.
+# Which host's settings a batch job gets.
 BATCH = {
     (LOGIN, ()): NODE,
     (LOGIN, ("--export=ALL",)): NODE,
@@ -24,9 +24,9 @@ BATCH = {
     (LOGIN, ("--export=NONE", "--get-user-env")): NODE,
     (PLAIN, ()): HERE,
     (PLAIN, ("--export=ALL",)): HERE,
-    # Slurm takes the environment of a login shell on the node.
+    # Slurm takes the variables of a login shell on the node.
     (PLAIN, ("--export=NONE",)): NODE,
-    # What was inherited wins.
+    # Inherited variables win.
     (PLAIN, ("--get-user-env",)): HERE,
     (PLAIN, ("--export=NONE", "--get-user-env")): NODE,
 }
@@ -41,7 +41,7 @@ for item in os.environ.items(): print("srun", "=".join(item))'
 
 @pytest.fixture(scope="session")
 def batches(jobs):
-    """All jobs at once; what each of them said."""
+    """Run all jobs at once; the output of each."""
     numbers = {
         (partition, first, options): jobs.submit(first + SHOW, "-p", partition, *options)
         for partition in ROOT_OF
@@ -71,12 +71,12 @@ def test_batch(batches, partition, first, options):
     assert found["UV_PYTHON_DOWNLOADS"] == "manual"
     assert found["PATH"].endswith(f":{root}/bin")
 
-    # On a node of the other cluster, what was inherited names a share that is not there.
+    # On a node of the other cluster, inherited variables name a share that it does not mount.
     if root not in (ROOT_OF[partition],):
         assert "No such file or directory" in output
         return
     assert f"prefix {root}/generations/train/" in output
-    # With --export=NONE, srun in the job passes on nothing at all, not even PATH.
+    # With --export=NONE, srun in the job passes on nothing, not even PATH.
     step = variables(output, "srun")
     if "--export=NONE" in options:
         assert "UVNAS_ROOT" not in step
@@ -86,7 +86,7 @@ def test_batch(batches, partition, first, options):
 
 
 def test_srun_in_a_job_with_export_none(jobs):
-    # A way out: have srun pass on what the script has.
+    # The workaround: make srun pass on the script's variables.
     activate = "export SLURM_EXPORT_ENV=ALL\nsource $UVNAS_ROOT/envs/train/bin/activate\n"
     script = f"{LOGIN}\n{activate}srun python -c 'import sys, numpy; print(sys.prefix)'\n"
     numbers = {partition: jobs.submit(script, "-p", partition, "--export=NONE") for partition in ROOT_OF}
@@ -109,7 +109,7 @@ def test_a_value_of_ones_own(jobs):
 
 
 def test_the_home_share_of_one_job(jobs):
-    # Where the host has the share. Elsewhere, the host's own is used.
+    # Works if the host has the share; otherwise the host's home share is used.
     script = f"{LOGIN}\necho $UVNAS_SHARE\n"
     numbers = {
         partition: jobs.submit(script, "-p", partition, "--export=ALL,UVNAS_HOME_SHARE=nas_b") for partition in ROOT_OF
@@ -120,19 +120,19 @@ def test_the_home_share_of_one_job(jobs):
 @pytest.mark.parametrize("partition", ROOT_OF)
 def test_srun_by_path(machines, partition):
     root = ROOT_OF[partition]
-    said = machines.user(
+    printed = machines.user(
         "dev1", "alice", f"srun -p {partition} {root}/envs/train/bin/python -c 'import numpy, sys; print(sys.prefix)'"
     )
-    assert said.startswith(f"{root}/generations/train/")
+    assert printed.startswith(f"{root}/generations/train/")
 
 
 def test_srun_on_two_nodes(machines):
-    said = machines.user(
+    printed = machines.user(
         "dev1",
         "alice",
         f"srun -p a -N2 {ROOT_OF['a']}/envs/tools/bin/python -c 'import os, rich; print(os.uname().nodename)'",
     )
-    assert set(said.split()) == NODES_OF["a"]
+    assert set(printed.split()) == NODES_OF["a"]
 
 
 @pytest.mark.parametrize(
@@ -146,10 +146,10 @@ def test_srun_on_two_nodes(machines):
     ],
 )
 def test_srun_from_the_devserver(machines, options, command, root):
-    said = machines.user("dev1", "alice", f"srun -p b {options} {command}")
-    found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    printed = machines.user("dev1", "alice", f"srun -p b {options} {command}")
+    found = dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)
     assert found.get("UVNAS_ROOT") == root
-    # Without USER nobody knows whose.
+    # Without USER, it is unknown whose cache to use.
     assert found.get("UV_CACHE_DIR") == (f"{root}/user-cache/alice" if root and "USER" in found else None)
     assert ("USER" in found) == ("NONE" not in options)
     assert ("PATH" in found) == (root is not None)

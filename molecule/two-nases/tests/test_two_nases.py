@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One environment on two NASes: docs/docsite/rst/several-nases.rst says the same, from these tests."""
+"""One environment on two NASes, as described in docs/docsite/rst/several-nases.rst."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 ROOT_OF = {"nas_a": "/mnt/nas-a/uv", "nas_b": "/mnt/nas-b/uv"}
 PYTHON = "{{ machines_python }}"
 LATER = {"name": "later", "python": PYTHON, "requirements": ["attrs", "charset-normalizer"], "imports": ["attr"]}
-# Whatever uv or pip would want from an index, it does not get.
+# Keeps uv and pip from reaching any index.
 CUT_OFF = {
     "uvnas_uv_variables": {
         **dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"), "http://127.0.0.1:9"),
@@ -26,7 +26,7 @@ def manifest(machines, share, env):
 
 
 def records(machines, share, env):
-    """The RECORD of each package, less its scripts, whose first line names the generation that they are in."""
+    """The RECORD of each package, without scripts, whose first line names their generation."""
     script = f"cd {ROOT_OF[share]}/envs/{env}/lib && grep -v '^../../../bin/' python*/site-packages/*.dist-info/RECORD"
     return sorted(machines.root("dev1", script).splitlines())
 
@@ -44,7 +44,7 @@ def test_it_is_the_same_lock_generation_and_content(machines, env):
 
 @pytest.mark.parametrize("env", ["train", "tools"])
 def test_the_files_are_the_same(machines, env):
-    """Scripts and what activates name their own share, and RECORD has hashes of scripts; all else is the same."""
+    """Except scripts and activation files, which name their share, and RECORDs, which have hashes of scripts."""
     sums = [
         machines.root(
             "dev1",
@@ -58,10 +58,10 @@ def test_the_files_are_the_same(machines, env):
 
 @pytest.fixture(scope="module")
 def cloned(machines, site):
-    """An environment that was on nas_a only, and then on both, while no index could be reached."""
+    """An environment on nas_a only, and then on both, while no index is reachable."""
     for root in ROOT_OF.values():
         machines.root("dev1", f"rm -rf {root}/envs/later {root}/generations/later {root}/locks/later.txt")
-    # Nothing that nas_b has in its cache may help.
+    # The cache of nas_b must not help.
     machines.root("dev1", f"cd {ROOT_OF['nas_b']}/cache && rm -rf */pypi/attrs* */pypi/charset-normalizer*")
     done = site(uvnas_envs=[{**LATER, "shares": ["nas_a"]}])
     assert done.rc == 0, done.output
@@ -93,7 +93,7 @@ def test_it_is_hard_linked_within_the_second_nas(machines, cloned):
 
 
 def test_nodes_of_the_second_cluster_run_it(machines, cloned):
-    said = machines.user(
+    printed = machines.user(
         "dev1", "alice", f"srun -p b {ROOT_OF['nas_b']}/envs/later/bin/python -c 'import attr; print(attr.__file__)'"
     )
-    assert said.startswith(f"{ROOT_OF['nas_b']}/generations/later/")
+    assert printed.startswith(f"{ROOT_OF['nas_b']}/generations/later/")

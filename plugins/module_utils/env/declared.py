@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an inventory says of environments, checked before anything is written: ``uvnas_envs`` as specs."""
+"""Parses ``uvnas_envs`` from an inventory into specs, and checks them before anything is written."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from ..options import ENVIRONMENT_KEYS
 from .requirement import objection
 from .spec import EnvironmentSpec
 
-# As a directory name, a lock's file name and a word on a command line; no dots first, so no hidden files and no "..".
+# A directory name, a lock's file name and a word on a command line. No leading dot, so no hidden files and no "..".
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\Z")
 _NAME_MAX = 64
-# Of Ansible.
+# Ansible's.
 _YES, _NO = ("true", "yes", "on", "1", "y", "t"), ("false", "no", "off", "0", "n", "f")
 _PYTHON = re.compile(r"[0-9]+\.[0-9]+(\.[0-9]+)?t?\Z")
 _MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
-# What uv's --exclude-newer takes, less its relative forms, whose meaning changes from day to day.
+# What uv's --exclude-newer takes, except relative forms, whose meaning changes from day to day.
 _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9]{2}:?[0-9]{2}))?\Z")
 
 
 def parse_environments(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[EnvironmentSpec]:
-    """``uvnas_envs`` as specs. Raises SpecError that names every problem at once."""
+    """``uvnas_envs`` as specs. Raises one SpecError with every problem."""
     problems: list[str] = []
     specs: list[EnvironmentSpec] = []
     for position, item in enumerate(items, 1):
@@ -48,18 +48,21 @@ def parse_environments(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Environ
         problems += [f"{label}: {problem}" for problem in _problems(spec)]
     names = collections.Counter(spec.name for spec in specs)
     problems += [f"environment {name}: declared {count} times" for name, count in names.items() if count > 1]
-    # Many NAS filesystems are exported to systems that do not tell upper from lower case.
+    # Many NAS filesystems are exported to case-insensitive systems, too.
     folded = collections.Counter(name.lower() for name in names)
-    problems += [f"environment {name}: differs from another only in case" for name, n in folded.items() if n > 1]
+    problems += [
+        f"environment {name}: its name differs from another only in case" for name, n in folded.items() if n > 1
+    ]
     if problems:
         raise SpecError("\n".join(problems))
     return specs
 
 
 def for_glibc(specs: t.Iterable[EnvironmentSpec], shares: t.Mapping[str, t.Any]) -> list[EnvironmentSpec]:
-    """The specs with their glibc: the oldest one of the shares that each is declared for. ``shares`` has it by name.
+    """The specs with their glibc: the oldest of the shares that each is declared for. ``shares`` maps names to glibc.
 
-    Not the one of the share at work: an environment on two shares has one lock, and one generation. Raises SpecError.
+    Not just that of the current share: an environment on two shares has one lock and one generation id. Raises
+    SpecError.
     """
     known = {name: check_glibc(name, glibc) for name, glibc in shares.items()}
     return [
@@ -72,9 +75,9 @@ def for_glibc(specs: t.Iterable[EnvironmentSpec], shares: t.Mapping[str, t.Any])
 
 
 def check_shares_exist(specs: t.Iterable[EnvironmentSpec], shares: t.Collection[str]) -> None:
-    """Raise SpecError where an environment names a share that there is not."""
+    """Raise SpecError if an environment names a share that does not exist."""
     wrong = [
-        f"environment {spec.name}: no share is called {share}; there are {', '.join(sorted(shares)) or 'none'}"
+        f"environment {spec.name}: unknown share {share}; declared: {', '.join(sorted(shares)) or 'none'}"
         for spec in specs
         for share in spec.shares or ()
         if share not in shares
@@ -84,18 +87,18 @@ def check_shares_exist(specs: t.Iterable[EnvironmentSpec], shares: t.Collection[
 
 
 def check_name(name: str) -> t.Optional[str]:
-    """What is wrong with ``name`` as the name of an environment; None where nothing is."""
+    """What is wrong with ``name`` as the name of an environment; None if nothing is."""
     if not name:
         return "the name is empty"
     if len(name) > _NAME_MAX:
         return f"the name is longer than {_NAME_MAX} characters"
     if not _NAME.match(name):
-        return "the name may hold letters, digits and . _ + - only, and begins with a letter or digit"
+        return "the name may contain only letters, digits and . _ + -, and must begin with a letter or digit"
     return None
 
 
 def _type_problems(item: t.Mapping[str, t.Any]) -> t.Iterator[str]:
-    """What YAML made of a value that was meant otherwise, such as a number of a version without quotes."""
+    """Values of the wrong type, often because YAML reads them differently, such as a version without quotes."""
     if item.get("name") is None:
         yield "the name is missing"
     for key, value in item.items():
@@ -103,19 +106,19 @@ def _type_problems(item: t.Mapping[str, t.Any]) -> t.Iterator[str]:
         if value is None:
             continue
         if kind == "bool" and not isinstance(_converted(key, value), bool):
-            yield f"{key} is {secrets.scrub(repr(value))}; it must be true or false"
+            yield f"{key} must be true or false, not {secrets.scrub(repr(value))}"
         if key == "python" and not isinstance(value, str):
             yield f"python {wrong_version(value)}"
         elif kind == "str" and not isinstance(value, str):
-            yield f"{key} is {secrets.scrub(str(value))}, which is no text; put it in quotes"
+            yield f"{key} must be a string, not {secrets.scrub(str(value))}; quote it"
         elif kind == "list" and not (isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)):
-            yield f"{key} is {secrets.scrub(repr(value))}, which is no list of texts"
+            yield f"{key} must be a list of strings, not {secrets.scrub(repr(value))}"
         elif kind != "bool" and not all(map(is_text, [value] if kind == "str" else value)):
-            yield f"{key} is {secrets.scrub(repr(value))}, which has a character in it that no file can have"
+            yield f"{key} is {secrets.scrub(repr(value))}, which has a character that no file can contain"
 
 
 def _converted(key: str, value: t.Any) -> t.Any:
-    """A flag as Ansible understands it; anything else as it is."""
+    """A flag as Ansible understands it; anything else unchanged."""
     if ENVIRONMENT_KEYS[key]["type"] == "bool" and isinstance(value, (str, int)):
         word = str(value).lower().strip()
         return word in _YES if word in (*_YES, *_NO) else value
@@ -127,21 +130,21 @@ def _problems(spec: EnvironmentSpec) -> t.Iterator[str]:
     if wrong_name:
         yield wrong_name
     if spec.state not in ("present", "absent"):
-        yield f"state is {spec.state!r}; it must be present or absent"
+        yield f"state must be present or absent, not {spec.state!r}"
     if not spec.present:
         return
     if not spec.python:
-        yield 'python is missing; say which, such as "3.12"'
+        yield 'python is missing; give a version, such as "3.12"'
     elif not _PYTHON.match(spec.python):
-        yield f'python is {spec.python!r}; it must be a version such as "3.12" or "3.12.4", in quotes'
+        yield f'python must be a version such as "3.12" or "3.12.4", not {spec.python!r}'
     if spec.shares is not None and not spec.shares:
-        yield "shares is an empty list; leave it out for every share, or use state: absent"
+        yield "shares is empty; leave it out for every share, or use state: absent"
     yield from _source_problems(spec)
     for module in spec.imports:
         if not _MODULE_NAME.match(module):
-            yield f"imports: {module!r} is no name of a module"
+            yield f"imports: {module!r} is not a module name"
     if spec.exclude_newer and not _TIMESTAMP.match(spec.exclude_newer):
-        yield f"exclude_newer is {spec.exclude_newer!r}; it must be a date (2026-01-31) or a time with zone (RFC 3339)"
+        yield f"exclude_newer must be a date (2026-01-31) or a time with zone (RFC 3339), not {spec.exclude_newer!r}"
     for key in ("requirements", "constraints", "overrides", "build_constraints"):
         objections = (objection(line, key) for line in getattr(spec, key) or ())
         yield from (f"{key}: {problem}" for problem in objections if problem)
@@ -159,16 +162,16 @@ def _source_problems(spec: EnvironmentSpec) -> t.Iterator[str]:
         if is_given
     ]
     if not given:
-        yield "it has no source; give requirements, requirements_files, project or lock"
+        yield "no packages are declared; give requirements, requirements_files, project or lock"
     if len(given) > 1:
-        yield f"it has {len(given)} sources ({' and '.join(given)}); give one"
+        yield f"{' and '.join(given)} exclude each other; give one"
     of_locks = [key for key in ("extras", "groups") if getattr(spec, key)]
     if of_locks and not (spec.project is not None or (spec.lock or "").endswith(".toml")):
-        yield f"{' and '.join(of_locks)} can be used with project or a pylock.toml only"
+        yield f"{' and '.join(of_locks)} can only be used with project or a pylock.toml"
     if spec.package is not None and spec.project is None:
-        yield "package can be used with project only"
+        yield "package can only be used with project"
     if given and given != ["requirements"]:
         resolver = ("constraints", "constraints_files", "overrides", "overrides_files", "exclude_newer")
         extra = [key for key in resolver if getattr(spec, key)]
         if extra:
-            yield f"{' and '.join(extra)} cannot be used with {given[0]}, which is resolved already"
+            yield f"{' and '.join(extra)} cannot be used with {given[0]}, which is already resolved"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is on a share, as seen from one host: facts of environments, and whether they run here. Writes nothing."""
+"""A share as seen from one host: facts about its environments, and whether they run here. Writes nothing."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from .generation import build, intact, needs
 from .generation.size import true_size
 from .spec import EnvironmentSpec
 
-# How many environments are started at once. Many a member does so at the same time, with the same NAS.
+# How many environments to start at once. Many members do so at the same time, from the same NAS.
 JOBS = 4
-# Seconds that an environment may take to import what it should. The largest take a minute from a slow NAS.
+# Seconds for the imports of an environment. The largest take a minute from a slow NAS.
 IMPORT_TIMEOUT = 300.0
 # Of generations. What is incomplete was never in force.
 IN_FORCE = "in_force"
@@ -44,11 +44,11 @@ _NOEXEC = "Mount it without noexec; uv, Python and every environment run from th
 
 @dataclasses.dataclass(frozen=True)
 class Inspection:
-    """One share, looked at."""
+    """One share, inspected."""
 
     share: Share
     runner: Runner
-    # Whom environments are started as, where that must not be who runs this process.
+    # Starts environments, if the user of this process must not.
     user: t.Optional[User] = None
 
     @property
@@ -56,12 +56,12 @@ class Inspection:
         return self.share.layout
 
     def manifest(self, env: str) -> Manifest:
-        """The manifest of a published environment. Raises UvnasError where it is not complete."""
+        """The manifest of a published environment. Raises UvnasError if it is not complete."""
         current = self._current(env)
         return self._complete(env, current, manifests.of_generation(self.layout, env, current))
 
     def _intact(self, env: str) -> Manifest:
-        """The same. Raises UvnasError where its generation is not what was built, too."""
+        """The same. Also raises UvnasError if its generation is not what was built."""
         current = self._current(env)
         found = intact.look(self.layout, env, current)
         return self._complete(env, current, found.manifest if found else None)
@@ -76,21 +76,24 @@ class Inspection:
     def _complete(env: str, current: str, manifest: t.Optional[Manifest]) -> Manifest:
         if manifest is None:
             raise UvnasError(
-                f"environment {env}: its generation {current} is not complete", hint="Run site.yml to build it anew."
+                f"environment {env}: its generation {current} is not complete", hint="Run site.yml to rebuild it."
             )
         return manifest
 
     def facts(self, env: str, *, sizes: bool) -> Result:
-        """All there is to know of a published environment. Raises UvnasError where it is not complete."""
+        """All facts about a published environment. Raises UvnasError if it is not complete."""
         manifest = self.manifest(env)
-        said = manifest.as_dict()
+        recorded = manifest.as_dict()
         facts = {
             "name": env,
             "path": self.layout.env(env),
             "age_seconds": _age(manifest.created),
             "package_count": len(manifest.packages),
             "generations": store.generations(self.layout, env),
-            **{key: said[key] for key in ("id", "created", "python", "uv", "packages", "platform", "size", "source")},
+            **{
+                key: recorded[key]
+                for key in ("id", "created", "python", "uv", "packages", "platform", "size", "source")
+            },
         }
         if sizes:
             each = {generation: self._size_of(env, generation, manifest.id) for generation in facts["generations"]}
@@ -144,7 +147,7 @@ class Inspection:
         }
 
     def problems(self, specs: t.Sequence[EnvironmentSpec]) -> list[str]:
-        """Why declared environments cannot be used on this host, a text for each that cannot; or one for all of them.
+        """Why declared environments cannot be used on this host: one text for each that fails, or one for all.
 
         Tries several at once.
         """
@@ -167,7 +170,7 @@ class Inspection:
 
     @functools.cached_property
     def starts(self) -> bool:
-        """Whether environments are started: not where ``user`` may not look into the share."""
+        """Whether environments are started: not if ``user`` may not look into the share."""
         if self.user is None:
             return True
 
@@ -177,10 +180,10 @@ class Inspection:
         return bool(call_as(self.user, look)["sees"])
 
     def open_places(self) -> list[str]:
-        """What others than the share's owner can write to, as one problem; none where there is none.
+        """What users other than the share's owner can write to, as one problem; empty if nothing.
 
-        Looked at are directories that decide who can put something in the place of what people run, and the witnesses:
-        of the share, of what is published, and of interpreters. Whoever cannot see one is not let in there.
+        Checks the witnesses, and the directories in which somebody could replace what people run: of the share, of
+        what is published, and of interpreters. Skips what this process may not see.
         """
         layout = self.layout
         uv = os.path.realpath(layout.uv)
@@ -190,15 +193,15 @@ class Inspection:
             *(layout.python, layout.python_archives, layout.locks, layout.envs, layout.generations),
         ]
         for env in store.environments(layout):
-            with contextlib.suppress(UvnasError, OSError):  # Whoever looks at the environment itself tells of it.
+            with contextlib.suppress(UvnasError, OSError):  # Checking the environment itself reports this.
                 places += self._places_of(env)
         found = [place for place in dict.fromkeys(places) if _is_open(place)]
         paths = " ".join(map(shlex.quote, found))
         text = (
-            f"others than the owner of share {self.share.name} can write to {sealing.listed(found)}, "
+            f"users other than the owner of share {self.share.name} can write to {sealing.listed(found)}, "
             "and may have changed what people run\n"
-            "site.yml closes what was never sealed, and the directories of the share itself. The rest is for the owner "
-            f"to close: chmod -R go-w {paths}"
+            "site.yml closes what was never sealed, and the directories of the share itself. The owner has to close "
+            f"the rest: chmod -R go-w {paths}"
         )
         return [text] if found else []
 
@@ -222,15 +225,15 @@ class Inspection:
         ]
 
     def problem(self, spec: EnvironmentSpec, *, start: bool = True) -> t.Optional[str]:
-        """Why a declared environment cannot be used on this host; None where it can.
+        """Why a declared environment cannot be used on this host; None if it can.
 
-        That takes to ``start`` it, as who runs this process. Without, only what is known beforehand counts.
+        To find out, ``start`` runs it, as the user of this process. Without it, only what is known beforehand counts.
         """
         try:
             manifest = self._intact(spec.name)
         except (UvnasError, OSError) as error:
-            said = as_uvnas_error(error).explain()
-            return said if isinstance(error, UvnasError) else f"environment {spec.name}: {said}"
+            text = as_uvnas_error(error).explain()
+            return text if isinstance(error, UvnasError) else f"environment {spec.name}: {text}"
         needed, host = manifest.platform, platform.here(self.runner)
         objection = needs.objection(
             spec.name, needed, manifest.python.key, manifest.packages, host, socket.gethostname()
@@ -256,16 +259,16 @@ class Inspection:
         return None
 
     def warnings(self) -> list[str]:
-        """What may go wrong on this host, though nothing has yet."""
+        """What may go wrong on this host later."""
         host, declared, found = platform.here(self.runner), self.share.glibc, []
         if declared and host.libc == platform.GNU and platform.is_older(host.libc_version, declared):
             here = f"this host ({socket.gethostname()}) has glibc {host.libc_version}"
             where = f"share {self.share.name} is declared for {declared} and newer"
-            found.append(f"{here}, but {where}; what is built next may not run here")
+            found.append(f"{here}, but {where}; what is built next may not run on it")
         if self.user is not None and not self.starts:
             found.append(
-                f"share {self.share.name}: no environment was started. The share belongs to root, whom nothing of a"
-                f" share runs as, and uid {self.user.uid} may not look into it. Have it owned by a user of its own"
+                f"share {self.share.name}: no environment was started. The share belongs to root, and nothing on a"
+                f" share runs as root, but uid {self.user.uid} may not look into it. Give it an owner of its own"
                 " (owner in uvnas_shares)."
             )
         return found

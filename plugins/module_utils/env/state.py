@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wanted of the environments of a share, what is found there, and the plan that comes of it.
+"""Compares a share's environments with what is wanted, and makes a plan.
 
-Of a converged environment one link is read, one file and one directory. No process is started, and nothing is written.
+For a converged environment that reads one link, one file and one directory. It starts no process and writes nothing.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ from .spec import EnvironmentSpec
 
 @dataclasses.dataclass(frozen=True)
 class LockFact:
-    """What uv_lock said of a lock: its digest (None: a check cannot know it), and its versions where it changed."""
+    """What uv_lock returned for a lock: its digest (None: unknown in check mode), and its versions if it changed."""
 
     digest: t.Optional[str]
     versions: t.Optional[t.Mapping[str, str]] = None
 
     @classmethod
     def from_params(cls, params: t.Mapping[str, t.Any]) -> dict[str, LockFact]:
-        """From the value of the option ``locks`` of uv_env, by environment. Raises SpecError."""
+        """The value of uv_env's option ``locks`` as facts by environment. Raises SpecError."""
         found = {}
         for name, given in params.items():
             fact = made_of(given, cls)
             if fact is None:
-                raise SpecError(f"locks: what they say of environment {name} is not what uv_lock returns")
+                raise SpecError(f"locks: the value for environment {name} is not what uv_lock returns")
             found[name] = fact
         return found
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """The environments of one share, as they are wanted and as they are."""
+    """The environments of one share, wanted and found."""
 
     layout: Layout
-    # Those that are declared for this share.
+    # The environments declared for this share.
     specs: t.Sequence[EnvironmentSpec]
-    # What uv_lock returned. None: read the locks on the share. An environment that is missing here has no usable lock.
+    # What uv_lock returned; None: read the locks on the share. An environment missing here has no usable lock.
     locks: t.Optional[t.Mapping[str, LockFact]] = None
     # Remove environments that are on the share but not declared.
     purge: bool = False
     check_mode: bool = False
 
     def plan(self) -> planning.Plan:
-        """What to do, environment by environment, and the errors of those that cannot be done."""
+        """What to do for each environment, and the errors of those where that cannot be known."""
         errors: list[UvnasError] = []
         record = load_record(self.layout)
         wanted, found = [], {}
@@ -93,21 +93,21 @@ class Comparison:
         return read_lock(self.layout, env).lock.digest
 
     def _interpreter(self, spec: EnvironmentSpec, record: Record) -> t.Optional[Interpreter]:
-        """The interpreter for an environment; None where a check comes before it is on the share."""
+        """The interpreter for an environment; None if check mode runs before it is on the share."""
         if self.locks is not None and self.locks[spec.name].digest is None:
             return None
         if self.check_mode and record.find(spec.python) is None:
-            return None  # A run brings it first. The lock is kept on the controller, or was written for another one.
+            return None  # A run installs it first. The lock is from the controller, or was made for another one.
         return resolve(record, spec.python, check_mode=self.check_mode)
 
     def _find(self, env: str, generation_id: t.Optional[str]) -> planning.Found:
-        """The state of a wanted environment. Raises UvnasError where its generation is not what was built."""
+        """The state of a wanted environment. Raises UvnasError if its generation is not what was built."""
         published = store.published(self.layout, env)
         here = None if generation_id is None else intact.look(self.layout, env, generation_id)
         return planning.Found(published, here is not None, here is None or here.sealed)
 
     def _absent(self) -> list[str]:
-        """Environments that shall not be there."""
+        """Environments that must not be there."""
         names = [spec.name for spec in self.specs if not spec.present]
         if self.purge:
             declared = {spec.name for spec in self.specs}
@@ -116,11 +116,11 @@ class Comparison:
 
 
 def read_lock(layout: Layout, env: str) -> LockText:
-    """The lock on the share. Raises UvnasError where there is none; its ``lock`` raises it where it is none."""
+    """The lock on the share. Raises UvnasError if there is none; its attribute ``lock`` does so if it is invalid."""
     text = read_text(layout, env)
     if text is None:
         raise UvnasError(
             f"environment {env} has no lock on this share",
-            hint="uvnas.cluster.uv_lock makes it; run that first, as the role envs does.",
+            hint="Run uvnas.cluster.uv_lock first, as the role envs does.",
         )
     return text

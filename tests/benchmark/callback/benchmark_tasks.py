@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible callback: each execution of a task on a host, as a line of JSON in the file that BENCHMARK_TASKS names."""
+"""Ansible callback: writes each execution of a task on a host as a line of JSON to the file BENCHMARK_TASKS."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ name: benchmark_tasks
 type: notification
 short_description: Notes each execution of a task
 description:
-  - Writes a line of JSON for each task that a host executed, skipped ones too, to the file E(BENCHMARK_TASKS).
+  - Writes a line of JSON for each task that a host executed, including skipped ones, to the file E(BENCHMARK_TASKS).
 """
 
 

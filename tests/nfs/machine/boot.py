@@ -1,15 +1,15 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Boot a kernel of our own that has NFS, and run pytest in it: boot.py [argument of pytest…]
+"""Boot a kernel with NFS, and run pytest in it: boot.py [PYTEST ARGUMENT…]
 
-Few machines that run tests have an NFS server and client in their kernel. Where one has, it is not used either: tests
-stop the server and cut clients off, and what then hangs, or is left by a test that fails, would be this machine's. User
-Mode Linux, a Debian package, is a Linux kernel that is an ordinary process, without KVM. It sees a Debian made from
-packages in a directory of this machine, and this checkout; it has no network. Needs root, for the owners of what is in
-that directory. What is needed is made once, and kept where UVNAS_NFS_DIR says (default: build/nfs).
+Few machines that run tests have an NFS server and client in their kernel. Even then we leave that alone: tests stop the
+server and cut off clients, and what hangs, or a failed test leaves behind, would affect the machine. User Mode Linux, a
+Debian package, is a Linux kernel that runs as an ordinary process, without KVM. It sees a Debian made from packages in
+a directory of this machine, and this checkout; it has no network. Needs root, because files in that directory have
+various owners. Everything is prepared once, and kept in UVNAS_NFS_DIR (default: build/nfs).
 
-Results are written to build/results/nfs.xml, and what was counted and measured to nfs-counts.json beside it.
+Results go to build/results/nfs.xml, counts and measurements to nfs-counts.json beside it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STATE = Path(os.environ.get("UVNAS_NFS_DIR") or ROOT / "build" / "nfs").resolve(
 RELEASE = "bookworm"
 # Megabytes.
 MEMORY = int(os.environ.get("UVNAS_NFS_MEMORY") or 3072)
-# Seconds; the whole of the tests takes a fraction of it.
+# Seconds. All tests take a fraction of it.
 LIMIT = float(os.environ.get("UVNAS_NFS_LIMIT") or 10800)
 DEBIAN = (
     "binutils",
@@ -45,7 +45,7 @@ DEBIAN = (
     "strace",
     "util-linux",
 )
-# What environments of the tests are made of. A wheel of each, and of what it needs, is fetched beforehand.
+# Packages of the tests' environments. Their wheels, and those of their dependencies, are downloaded beforehand.
 PACKAGES = (
     "attrs",
     "charset-normalizer",
@@ -62,10 +62,10 @@ PACKAGES = (
 
 def main() -> int:
     if os.geteuid() != 0:
-        print("Run it as root: the files of the machine have owners of their own.", file=sys.stderr)
+        print("Run this as root: the machine's files have various owners.", file=sys.stderr)
         return 1
     if platform.machine() != "x86_64" or not shutil.which("apt-get"):
-        print("The tests on NFS need Debian or Ubuntu on x86-64, for User Mode Linux.", file=sys.stderr)
+        print("The NFS tests need Debian or Ubuntu on x86-64, for User Mode Linux.", file=sys.stderr)
         return 1
     STATE.mkdir(parents=True, exist_ok=True)
     kernel, root = have_kernel(), have_root()
@@ -88,7 +88,7 @@ def have_kernel() -> Path:
 
 
 def have_xstate() -> Path:
-    """What makes the kernel run on the newest processors, see xstate.c."""
+    """The library that lets the kernel run on the newest processors: see xstate.c."""
     source, library = HERE / "xstate.c", STATE / f"xstate-{digest((HERE / 'xstate.c').read_text())}.so"
     if not library.exists():
         run("cc", "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", library, source)
@@ -96,7 +96,7 @@ def have_xstate() -> Path:
 
 
 def have_root() -> Path:
-    """The Debian that the kernel sees as its root directory."""
+    """The Debian that is the kernel's root directory."""
     root = STATE / f"root-{digest(RELEASE, *DEBIAN)}"
     if not root.is_dir():
         new = fresh(STATE / "root.new")
@@ -125,7 +125,7 @@ def have_python_packages(root: Path) -> None:
             "uv", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", "--python-version", "3.11",
             "--target", target, "--requirements", requirements,
         )  # fmt: skip
-        # Or every process of Ansible would do that.
+        # Otherwise every Ansible process would compile it.
         run("chroot", root, "python3", "-m", "compileall", "-q", "/opt/python")
         stamp.touch()
 
@@ -135,7 +135,7 @@ def have_wheels() -> None:
     wheels = STATE / f"wheels-{digest(*PACKAGES)}"
     if not wheels.is_dir():
         new = fresh(STATE / "wheels.new")
-        # Each by itself: they are in different environments, and may be in different versions.
+        # One by one: they are for different environments, which may need different versions.
         for package in PACKAGES:
             run(
                 "uvx", "--quiet", "pip", "download", "--quiet", "--only-binary=:all:", "--python-version=3.11",
@@ -147,7 +147,7 @@ def have_wheels() -> None:
 
 
 def boot(kernel: Path, root: Path, arguments: list[str]) -> int:
-    """Run pytest in the machine; its return code."""
+    """Run pytest in the machine, and return its exit code."""
     if not any(Path(argument.partition("::")[0]).exists() for argument in arguments):
         arguments = [*arguments, "tests/nfs"]
     shutil.copy(HERE / "init.sh", root / "init.sh")
@@ -164,15 +164,15 @@ def boot(kernel: Path, root: Path, arguments: list[str]) -> int:
     try:
         machine.wait(LIMIT)
     except subprocess.TimeoutExpired:
-        print(f"The machine has not ended within {LIMIT:g} s (UVNAS_NFS_LIMIT), so it is stopped.", file=sys.stderr)
+        print(f"The machine timed out after {LIMIT:g} s (UVNAS_NFS_LIMIT).", file=sys.stderr)
     finally:
-        # Its processes are processes here, too.
+        # Its processes are host processes, too.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(machine.pid, signal.SIGKILL)
     if not status.exists():
         print(
-            "User Mode Linux has not come to the end of the tests on this machine "
-            f"(Linux {platform.release()}); see what it says above. It needs ptrace() for root (a container may forbid "
+            "User Mode Linux did not finish the tests on this machine "
+            f"(Linux {platform.release()}); see its output above. It needs ptrace() for root (a container may forbid "
             f"it: CAP_SYS_PTRACE, seccomp), and {MEMORY} MB of memory (UVNAS_NFS_MEMORY). The other tests do not need "
             "it: make lint test-unit test-sanity test-integration test-compat test-molecule.",
             file=sys.stderr,
@@ -182,7 +182,7 @@ def boot(kernel: Path, root: Path, arguments: list[str]) -> int:
 
 
 def memory_directory() -> str:
-    """Where the machine's memory is, which is a file: in memory, if there is as much room."""
+    """The directory for the file that is the machine's memory: in memory, if that has room."""
     room = os.statvfs("/dev/shm") if os.path.isdir("/dev/shm") else None
     if room and room.f_bavail * room.f_frsize > MEMORY << 20 and not room.f_flag & os.ST_NOEXEC:
         return "/dev/shm"

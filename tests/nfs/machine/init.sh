@@ -2,7 +2,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# The first process of the machine: serves /export by NFS, has two clients with namespaces of their own, runs pytest.
+# The first process of the machine: serves /export by NFS, sets up two clients with their own namespaces, runs pytest.
 set -u
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
 
@@ -20,12 +20,12 @@ mount -t hostfs -o "$(argument state)" state /state
 ip link set lo up
 hostname server
 
-# Else the first lock after a start of the server waits for 50 s.
+# Otherwise the first lock after a server start waits for 50 s.
 modprobe lockd nlm_grace_period=5
 modprobe -a nfs nfsv4 nfsd veth bridge
 mount -t rpc_pipefs pipefs /run/rpc_pipefs
 mount -t nfsd nfsd /proc/fs/nfsd
-# Else the first open waits for 90 s.
+# Otherwise the first open waits for 90 s.
 echo 10 >/proc/fs/nfsd/nfsv4leasetime
 echo 10 >/proc/fs/nfsd/nfsv4gracetime
 rpcbind -w

@@ -2,12 +2,12 @@
  * GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * ptrace() for User Mode Linux on processors with more registers than it knows of, such as AMX.
+ * A ptrace() for User Mode Linux (LD_PRELOAD) on processors with more registers than it knows, such as AMX.
  *
- * It reads and writes a process's extended registers in a buffer that is too small there. The host's kernel fills it as
- * far as it goes, but takes back nothing but the whole (EFAULT), and User Mode Linux dies with its first process. So the
- * whole is read here, and what User Mode Linux has of it is put over it. The rest stays in its initial state, since the
- * header, which says what is in use, is at the beginning. To be preloaded.
+ * User Mode Linux reads and writes a process's extended registers with a buffer that is too small there. The host's
+ * kernel fills as much as fits, but only accepts the full size back (EFAULT), so User Mode Linux dies with its first
+ * process. This reads all registers, overwrites the part that User Mode Linux has, and writes all of them. The rest
+ * keeps its initial state, because the header, which tells what is in use, comes first.
  */
 #include <stdarg.h>
 #include <string.h>
@@ -18,7 +18,7 @@
 
 #define NT_X86_XSTATE 0x202
 
-/* Not on the stack: those of User Mode Linux are small. It has one thread. */
+/* Not on the stack: User Mode Linux has small ones. It has one thread. */
 static char whole[1 << 16];
 
 static long call(long request, long pid, long address, void *data) {

@@ -1,15 +1,14 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Packages that are built from their sources: with what their lock says, and nothing else.
+"""Installs a lock. What is built from source is built with the requirements in the lock and nothing else.
 
-To uv that is one list of constraints for all builds of a command. So what cannot be built with one list, as two
-packages ask for different versions of a build backend, is built in turns. Each turn finds in the cache what the ones
-before it built.
+uv takes one list of constraints for all builds of a command. Packages that need different versions of a build backend
+cannot share a list, so they are built in turns. Each turn finds what earlier ones built in the cache.
 
-uv does not ask what a package in its cache was built with. But it has other places there for what was built with other
-variables, see config.build_variables(). So each build has one that says what it is built with; whatever else might be
-built has one, too.
+uv does not check what a cached package was built with, but it caches builds with different variables separately: see
+config.build_variables(). So every build gets a variable that names its build requirements, even builds that the lock
+does not expect.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from ...uv.command import Uv
 from ..lock.file import Build, Lock, Package, plain, without_hashes
 from ..spec import EnvironmentSpec
 
-# What says to builds, and so to uv, what they are built with.
+# Tells builds, and so uv, what they are built with.
 _VARIABLE = "UVNAS_BUILD_REQUIREMENTS"
 _NOTHING = Build("-", "0", ())
-# In what uv 0.13 says of a build that asks for something without a hash: for a message, and for nothing else.
+# From uv 0.13's message when a build needs something without a hash. Used for our own message only.
 _UNHASHED = re.compile(r"no trusted hash was provided for: `([^`\s]+)`")
 _ASKED = re.compile(r"No solution found when resolving: (.+)")
 _BUILDING = re.compile(r"Failed to (?:download and )?build `([^`]+)`")
@@ -38,17 +37,17 @@ _BUILDING = re.compile(r"Failed to (?:download and )?build `([^`]+)`")
 
 @dataclasses.dataclass(frozen=True)
 class Turn:
-    """Builds that uv can do at the same time."""
+    """Builds that uv can do in one command."""
 
     builds: tuple[Build, ...]
-    # What may be in their build environments.
+    # The packages that their build environments may contain.
     allowed: tuple[Package, ...]
-    # By the name of what is built.
+    # By the name of the package built.
     variables: t.Mapping[str, t.Mapping[str, str]]
 
 
 def turns(lock: Lock) -> list[Turn]:
-    """What is built when. The last turn is that in which the lock itself is installed."""
+    """The builds in order. The last turn installs the lock itself."""
     builds = [build for build in lock.builds if build.name]
     grouped: list[list[Build]] = [[]]
     versions: dict[str, str] = {}
@@ -59,7 +58,7 @@ def turns(lock: Lock) -> list[Turn]:
             versions = {}
         grouped[-1].append(build)
         versions.update(wanted)
-    # Of what the lock installs, what is built may not be taken for another version of it that a build asks for.
+    # A build must not pick up a version of a package other than the one that the lock installs.
     if _differ(versions, {build.name: lock.versions[build.name] for build in builds if build.name in lock.versions}):
         grouped.append([])
     digests = _digests(lock)
@@ -67,14 +66,14 @@ def turns(lock: Lock) -> list[Turn]:
 
 
 def _turn(lock: Lock, builds: t.Sequence[Build], digests: t.Mapping[str, str], *, last: bool) -> Turn:
-    # What any build may use gives way to what one asks for.
+    # What a build requires overrides what any build may use.
     allowed = {package.name: package for build in lock.builds if not build.name for package in build.requires}
     allowed.update({package.name: package for build in builds for package in build.requires})
-    # Of two versions of one thing, that which is built here gives its name the variables.
+    # Where a package has two versions, the one built in this turn decides the variables of its name.
     names = {package.pin: package.name for package in allowed.values()}
     names.update({build.pin: build.name for build in builds})
     names.update({package.pin: package.name for package in lock.packages if last})
-    # What the lock says nothing of may be in the cache, too, built with whatever there was: when a lock was made.
+    # Packages that are not in the lock may be cached too, built with anything, from when a lock was made.
     nothing = digests[_NOTHING.pin]
     variables = {name: {_VARIABLE: digests.get(pin, nothing)} for pin, name in names.items()}
     return Turn(tuple(builds), tuple(allowed.values()), variables)
@@ -89,9 +88,9 @@ def _differ(some: t.Mapping[str, str], others: t.Mapping[str, str]) -> bool:
 
 
 def _digests(lock: Lock) -> dict[str, str]:
-    """What each build is built with, as a digest, by what is built: what that is built with counts, too.
+    """A digest of each build's requirements and, recursively, of what those are built with; by pin.
 
-    And that of what is built with nothing but what any build may use.
+    ``_NOTHING`` stands for builds without requirements of their own.
     """
     anyhow = [plain(build.requires) for build in lock.builds if not build.name]
     found: dict[str, str] = {}
@@ -111,10 +110,10 @@ def install(
     *,
     built: bool = False,
 ) -> Completed:
-    """Have uv install the lock in the file ``path``, with ``arguments``, and ``options`` for that alone.
+    """Install the lock in the file ``path`` with uv. ``options`` are for the final installation, not for builds.
 
-    ``built``: the cache is said to have all of it, so that neither a build nor an index is needed. It may not be so.
-    What failed is the result.
+    ``built``: the cache should have everything, so try without builds and without an index first.
+    Returns the command that failed, or else the last one.
     """
     todo = turns(lock)
     variables = {**uv.pinned_variables(), **variables}
@@ -144,7 +143,7 @@ def _sync(
 def _build(
     uv: Uv, lock: Lock, turn: Turn, arguments: t.Sequence[str], variables: t.Mapping[str, str], scratch: str
 ) -> Completed:
-    """Have what is built in a turn in the cache: uv builds nothing but what it installs somewhere."""
+    """Build a turn's packages into the cache, by installing them to a scratch directory: uv has no other way."""
     entries = {package.pin: package.text for build in lock.builds for package in build.requires}
     entries.update({package.pin: package.text for package in lock.packages})
     wanted = os.path.join(scratch, "built.txt")
@@ -157,14 +156,14 @@ def _build(
 
 
 def _allowing(packages: t.Iterable[Package], scratch: str) -> list[str]:
-    """The arguments that let builds have ``packages`` and nothing else."""
+    """The arguments that limit builds to ``packages``."""
     path = os.path.join(scratch, "build-constraints.txt")
     files.write(path, "".join(f"{package.text}\n" for package in packages))
     return ["--require-build-hashes", "--build-constraints", path]
 
 
 def explain(uv: Uv, spec: EnvironmentSpec, lock: Lock, interpreter: str, stderr: str) -> t.Optional[tuple[str, str]]:
-    """Of an installation that failed as a build asked for what the lock has no hash of: what that is, and a hint."""
+    """The error and hint if an installation failed because a build needs something that its lock has no hash for."""
     missing, building = _UNHASHED.search(stderr), _BUILDING.search(stderr)
     if missing is None or building is None:
         return None
@@ -184,6 +183,6 @@ def explain(uv: Uv, spec: EnvironmentSpec, lock: Lock, interpreter: str, stderr:
     pins = [line for line in done.stdout.split("\n") if "==" in line and line.partition("==")[0] not in allowed]
     shown = ", ".join(f'"{line.strip()}"' for line in pins) or f'"{missing[1]}==…"'
     return (
-        f"{building[1]} asks for {missing[1]} to be built, and its lock has no hash of that",
-        f"If it does so on this host only, or since it was locked, declare it: build_constraints: [{shown}]",
+        f"building {building[1]} requires {missing[1]}, which its lock has no hash for",
+        f"If only builds on this host require it, or only since it was locked, declare build_constraints: [{shown}]",
     )

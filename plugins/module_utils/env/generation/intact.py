@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a complete generation is what was built, as far as a few looks tell: its manifest, and one listing.
+"""Whether a complete generation is still what was built, judged by its manifest and one directory listing.
 
-What installs into it, or removes from it, leaves the names of its metadata directories changed.
+Installing or removing packages changes the names of the metadata directories.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Intact:
     """A generation that has the packages of its manifest."""
 
     manifest: Manifest
-    # As far as was looked: by its witness, and where packages are.
+    # Judged by its witness and by site-packages only.
     sealed: bool
 
 
 def look(layout: Layout, env: str, generation_id: str) -> t.Optional[Intact]:
-    """A complete generation; None where there is none. Raises UvnasError where it is not what was built."""
+    """A complete generation; None if there is none. Raises UvnasError if it is not what was built."""
     path = layout.manifest(env, generation_id)
     found = manifests.with_status(layout, env, generation_id)
     if found is None:
@@ -46,13 +46,13 @@ def look(layout: Layout, env: str, generation_id: str) -> t.Optional[Intact]:
     if differences:
         raise UvnasError(
             f"environment {env}: its generation {generation_id} is not what was built: {', '.join(differences)}",
-            hint=f"It was changed, or its manifest was, as the share's owner. {manifests.anew(path)}",
+            hint=f"Somebody changed it, or its manifest, as the share's owner. {manifests.anew(path)}",
         )
     return Intact(manifest, sealing.is_sealed(witness) and (directory is None or sealing.is_sealed(directory)))
 
 
 def to_seal(layout: Layout, env: str) -> list[str]:
-    """The complete generations of an environment that are not sealed, as their witnesses say; retired ones too."""
+    """The complete generations of an environment, retired ones too, whose witnesses are not sealed."""
     found = []
     for generation_id in store.generations(layout, env):
         with contextlib.suppress(FileNotFoundError):
@@ -62,21 +62,22 @@ def to_seal(layout: Layout, env: str) -> list[str]:
 
 
 def warn(layout: Layout, env: str, generation_ids: t.Iterable[str]) -> list[str]:
-    """What to say before generations are sealed, a text for each that others than the owner can write to."""
+    """Warnings before generations are sealed, one for each that users other than the owner can write to."""
     found = []
     for generation_id in generation_ids:
         paths = sealing.opened(layout.generation(env, generation_id))
         if paths:
             found.append(
-                f"environment {env}: others than the share's owner can write to {len(paths)} paths of its generation "
-                f"{generation_id} ({sealing.listed(paths)}). Sealing ends that; what they have changed stays changed. "
+                f"environment {env}: users other than the share's owner can write to {len(paths)} paths of its "
+                f"generation {generation_id} ({sealing.listed(paths)}). Sealing ends that, but what they changed stays "
+                f"changed. "
                 f"{manifests.anew(layout.manifest(env, generation_id))}"
             )
     return found
 
 
 def seal(layout: Layout, env: str, generation_ids: t.Iterable[str]) -> None:
-    """Seal generations, and have nobody else put another one in their places."""
+    """Seal generations, and keep others from replacing them."""
     mutex.check(layout.mutex)
     sealing.close(layout.generations_of(env))
     for generation_id in generation_ids:
@@ -85,7 +86,7 @@ def seal(layout: Layout, env: str, generation_ids: t.Iterable[str]) -> None:
 
 
 def _list(directory: str) -> tuple[list[str], t.Optional[os.stat_result]]:
-    """The names in a directory, and its status: by one descriptor, so that no path is looked up twice."""
+    """The names in a directory, and its status, by one descriptor to save a path lookup."""
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):

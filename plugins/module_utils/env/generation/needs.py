@@ -1,11 +1,11 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What environments need of the hosts that they run on, above all the oldest glibc that will do.
+"""What environments require of their hosts, above all the oldest glibc that they run on.
 
-Of a wheel, its platform tag says it: ``manylinux_2_34_x86_64`` is for glibc 2.34 and newer. pip and uv on a host go by
-that. What was built on the builder is tagged ``linux_x86_64``, which promises nothing; there, and of interpreters, the
-libraries themselves say which versions of glibc's symbols the loader has to find.
+Wheels have platform tags, which pip and uv go by: ``manylinux_2_34_x86_64`` is for glibc 2.34 and newer. What was built
+on the builder is tagged ``linux_x86_64``, which promises nothing. For that, and for interpreters, the ELF files tell
+which versions of glibc's symbols the loader has to find.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from ...share.manifest import Need, Needs
 from ...uv import wheel
 
 _SYMBOL = re.compile(r"GLIBC_([0-9]{1,4})\.([0-9]{1,4})(?![0-9])")
-# Relative relocations, a way to write them that came with glibc 2.36. The version is there to have older ones refuse.
+# Compact relative relocations, new in glibc 2.36. Linkers add this version so that older loaders refuse the file.
 _RELR = "GLIBC_ABI_DT_RELR"
 _SHOWN = 4
 _LIBCS = {"gnu": "glibc", "musl": "musl"}
 
-# Found in what was built
+# Scanning what was built
 
 
 def scan(site_packages: str, interpreter: str, key: str) -> Needs:
-    """What an environment needs: its packages, and the executable ``interpreter``, which has uv's ``key``."""
+    """The needs of an environment: of its packages, and of the executable ``interpreter`` with uv's ``key``."""
     platform = platform_of_key(key)
     arch, libc = platform.arch, platform.libc
     if libc != GNU:
@@ -52,9 +52,9 @@ def scan(site_packages: str, interpreter: str, key: str) -> Needs:
 
 
 def wheel_glibc(text: str) -> t.Optional[Need]:
-    """What a wheel needs by the tags in ``text``, its file WHEEL. None where they do not say; ``any`` is the oldest.
+    """What the tags in ``text``, a wheel's WHEEL file, require; None if they do not say. ``any`` means the oldest.
 
-    A wheel with several tags is for all of these hosts, so the lowest counts.
+    A wheel with several tags runs on hosts for any of them, so the lowest counts.
     """
     known = [(found, tag) for tag in wheel.platform_tags(text) for found in [glibc_of_tag(tag)] if found is not None]
     if not known:
@@ -64,7 +64,7 @@ def wheel_glibc(text: str) -> t.Optional[Need]:
 
 
 def _package(info: str, arch: str) -> t.Optional[Need]:
-    """What the package with the metadata directory ``info`` needs; None for nothing that can be told."""
+    """What the package with the metadata directory ``info`` needs; None if unknown."""
     text = wheel.read_wheel(info)
     tagged = wheel_glibc(text) if text is not None else None
     if tagged is not None:
@@ -74,7 +74,7 @@ def _package(info: str, arch: str) -> t.Optional[Need]:
 
 
 def _libraries(info: str) -> t.Iterator[str]:
-    """The files of an installed package that may be libraries or programs, by their names."""
+    """The files of an installed package whose names may be those of libraries or programs."""
     try:
         paths = [path for path, _hash in wheel.read_record(info)]
     except (UvnasError, OSError, csv.Error):
@@ -93,7 +93,7 @@ def _interpreter_files(executable: str) -> list[str]:
 
 
 def _glibcs(paths: t.Iterable[str], arch: str) -> list[Version]:
-    """The newest version of glibc's symbols that each of these files needs, as far as they are for ``arch``."""
+    """The newest glibc symbol version that each of these files needs, skipping those not for ``arch``."""
     found = []
     for path in paths:
         needed = file_glibc(path, arch)
@@ -103,9 +103,9 @@ def _glibcs(paths: t.Iterable[str], arch: str) -> list[Version]:
 
 
 def file_glibc(path: str, arch: str) -> t.Optional[Version]:
-    """The newest version of glibc's symbols that a file needs; None for what is no library or program for ``arch``."""
+    """The newest glibc symbol version that a file needs; None if it is not a library or program for ``arch``."""
     try:
-        # What a RECORD names may be anything, a pipe that nobody writes to for one.
+        # A RECORD may list anything, such as a pipe that nobody writes to.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) or not elf.is_elf(file.read(16)):
                 return None
@@ -116,7 +116,7 @@ def file_glibc(path: str, arch: str) -> t.Optional[Version]:
             raise
         return None
     except (UvnasError, ValueError):
-        return None  # Damaged on purpose, as what packages test with. What is really damaged fails the smoke test.
+        return None  # Probably test data, damaged on purpose. Real damage fails the smoke test.
     if machine != arch:
         return None
     matches = [_SYMBOL.match(name) for name in names]
@@ -125,18 +125,19 @@ def file_glibc(path: str, arch: str) -> t.Optional[Version]:
 
 
 def _newest(versions: t.Iterable[Version]) -> str:
-    """The newest of them, or OLDEST_GLIBC where that is newer."""
+    """The newest of ``versions`` and OLDEST_GLIBC."""
     major, minor = max([*versions, glibc_version(OLDEST_GLIBC)])
     return f"{major}.{minor}"
 
 
-# Compared with hosts
+# Comparing with hosts
 
 
 def check_floor(env: str, needs: Needs, key: str, packages: t.Mapping[str, str], floor: str) -> None:
-    """Raise UvnasError where an environment that was built for glibc ``floor`` needs a newer one.
+    """Raise UvnasError if an environment that was built for glibc ``floor`` needs a newer one.
 
-    uv chose wheels for it; what it built itself is made for the builder. ``packages`` has versions by name.
+    uv chooses wheels for the floor, but what it builds itself is made for the builder. ``packages`` has versions by
+    name.
     """
     too_new = _too_new(needs, key, packages, glibc_version(floor))
     if too_new:
@@ -151,7 +152,7 @@ def check_floor(env: str, needs: Needs, key: str, packages: t.Mapping[str, str],
 def objection(
     env: str, needs: Needs, key: str, packages: t.Mapping[str, str], host: Platform, host_name: str
 ) -> t.Optional[str]:
-    """Why an environment with these ``needs`` cannot run on ``host``; None where nothing is known against it."""
+    """Why an environment with these ``needs`` cannot run on ``host``; None if nothing is known against it."""
     if needs.arch and needs.arch != host.arch:
         return f"environment {env}: cannot run here: it is for {needs.arch}, this host ({host_name}) is {host.arch}"
     if needs.libc != GNU or host.libc != GNU:
@@ -165,32 +166,32 @@ def objection(
 def advice(needs: Needs, host: Platform, share: str, floor: t.Optional[str]) -> str:
     """What to do about an objection on ``host``, which uses a share that is declared with ``floor``."""
     if needs.arch and needs.arch != host.arch:
-        return "A share is for one kind of machine: give other machines a share, with a builder, of their own."
+        return "A share serves one architecture. Give other machines a share and a builder of their own."
     here = glibc_version(host.libc_version)
     python = _python_hint(needs, here)
     if not _packages_above(needs, here):
         return python
     if floor and glibc_version(floor) <= here:
-        packages = f"Share {share} is declared for glibc {floor}: run site.yml, which locks and builds it for that."
+        packages = f"Share {share} is declared for glibc {floor}: run site.yml to lock and build it for that."
     else:
         packages = (
             f"Share {share} is declared for glibc {floor} and newer. "
             * bool(floor)
-            + f'Declare glibc: "{_newest([here])}" for share {share} in uvnas_shares and run site.yml, which then '
-            "locks and builds for that; or declare the environment for other shares only."
+            + f'Declare glibc: "{_newest([here])}" for share {share} in uvnas_shares and run site.yml to lock and '
+            "build for that; or declare the environment for other shares only."
         )
     return "\n".join(filter(None, (python, packages)))
 
 
 def other_libc(needs: Needs, host: Platform) -> str:
-    """The reason that a failure on ``host`` may well have, where the environment is for another libc; else empty."""
+    """The likely reason for a failure on ``host`` if the environment is for another libc; else empty."""
     if not needs.libc or needs.libc == host.libc:
         return ""
     return f"\nIt is for hosts with {_LIBCS[needs.libc]}; this one has {_LIBCS[host.libc]}."
 
 
 def _too_new(needs: Needs, key: str, packages: t.Mapping[str, str], limit: Version) -> list[tuple[str, str]]:
-    """What needs a newer glibc than ``limit``, and which; what needs most first."""
+    """What needs a glibc newer than ``limit``, and which one; packages with the highest need first."""
     found = [(f"interpreter {key}", needs.interpreter)] if _python_above(needs, limit) else []
     above = sorted(_packages_above(needs, limit).items(), key=lambda item: glibc_version(item[1].glibc), reverse=True)
     return found + [(f"{name} {packages.get(name, '')} ({need.tag})", need.glibc) for name, need in above]
@@ -208,7 +209,7 @@ def _python_hint(needs: Needs, limit: Version) -> str:
     if not _python_above(needs, limit):
         return ""
     return (
-        "An interpreter of uvnas_site_pythons runs on hosts as old as the one it was built on; those that uv downloads "
+        "An interpreter in uvnas_site_pythons runs on hosts as old as the one that built it; those that uv downloads "
         f"need glibc {OLDEST_GLIBC}."
     )
 
@@ -218,8 +219,8 @@ def _build_hint(needs: Needs, limit: Version) -> str:
     if not names:
         return ""
     return (
-        f"What is built from source is made for the builder. Constrain {names} to a version with a wheel for older "
-        "hosts, provide such a wheel (uvnas_index.find_links), or have the share built by a host that is as old."
+        f"Packages built from source are made for the builder. Constrain {names} to a version with a wheel for older "
+        "hosts, provide such a wheel (uvnas_index.find_links), or choose a builder that is as old."
     )
 
 

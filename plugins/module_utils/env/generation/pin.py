@@ -1,15 +1,15 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What has a Python that was started as ``envs/<env>/bin/python`` stay with the generation it began with.
+"""Pins a Python that was started as ``envs/<env>/bin/python`` to the generation that it started with.
 
-Such a Python takes ``envs/<env>`` for its prefix, as it does not follow links that lead to it. Without this, what it
-imports after an upgrade comes from the new generation, and so does every process that it starts by ``sys.executable``.
+Such a Python takes ``envs/<env>`` as its prefix, because it does not resolve directory links. Without a pin, what it
+imports after an upgrade, and every process that it starts by ``sys.executable``, comes from the new generation.
 
-A ``.pth`` file is read at each start (see the documentation of Python's module site), with ``-I`` too, but not with
-``-S``. It is named so as to be the last one, because others add to ``sys.path``. Where the prefix is the generation
-already, as in an activated shell, it costs one comparison. Otherwise it runs a script, which has the path of its own
-generation in it: from there on nothing follows the link, so that it does not matter when it moves.
+Python reads ``.pth`` files at each start (see its module site), with ``-I`` too, but not with ``-S``. Ours sorts last,
+because others add to ``sys.path``. If the prefix is the generation already, as in an activated shell, it costs one
+comparison. Otherwise it runs a script that contains the path of its generation; from then on nothing goes through the
+link, so it may move.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import sys; sys.prefix == {generation} or exec(compile(open({script}, "rb").read
 """
 
 _SCRIPT = '''\
-# Written by uvnas.cluster. Run at the start of a Python that was started by another name than its generation's own.
+# Written by uvnas.cluster. Runs when Python was started by a path other than its generation's own.
 import os
 import site
 import sys
@@ -34,7 +34,7 @@ prefix = sys.prefix
 
 
 def pinned(path):
-    """``path``, by way of the generation if it was by way of the prefix."""
+    """``path``, with the prefix replaced by the generation."""
     if isinstance(path, str) and (path + os.sep).startswith(prefix + os.sep):
         return GENERATION + path[len(prefix) :]
     return path
@@ -46,9 +46,9 @@ def pin(thing, *names):
             setattr(thing, name, pinned(getattr(thing, name)))
 
 
-# Only if the prefix is a name of this environment: site.addsitedir() brings other Pythons here too.
+# Only if the prefix is this environment: site.addsitedir() brings other Pythons here too.
 if os.path.dirname(os.path.realpath(prefix)) == os.path.realpath(os.path.dirname(GENERATION)):
-    # What was imported until now, mostly by other .pth files.
+    # Already imported, mostly by other .pth files.
     for module in list(sys.modules.values()):
         pin(module, "__file__", "__cached__")
         spec = getattr(module, "__spec__", None)
@@ -67,7 +67,7 @@ if os.path.dirname(os.path.realpath(prefix)) == os.path.realpath(os.path.dirname
 
 
 def write(generation: str, site_packages: str) -> None:
-    """Put the pin into the generation at this path (absolute), before it is sealed. Raises OSError."""
+    """Write the pin to the generation at this absolute path, before it is sealed. Raises OSError."""
     script = os.path.join(generation, SCRIPT)
     _write(script, _SCRIPT.format(generation=ascii(generation)))
     _write(os.path.join(site_packages, PTH), _PTH.format(generation=ascii(generation), script=ascii(script)))

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Generations are put in force by renaming a symlink, and environments are removed name first.
+"""Publishes generations by renaming a symlink, and removes environments, name first.
 
-All of it with the share's mutex, and not without a look whether that is still held.
+Needs the share's mutex, and checks before each change that it is still held.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ...share.layout import Layout
 
 
 def publish(layout: Layout, env: str, generation_id: str) -> None:
-    """Make ``envs/<env>`` mean this generation, in one step. Raises UvnasError where the generation is not complete."""
+    """Point ``envs/<env>`` to this generation, in one step. Raises UvnasError if the generation is not complete."""
     if not store.is_complete(layout, env, generation_id):
         raise UvnasError(f"environment {env}: generation {generation_id} is not complete, so it cannot be published")
     mutex.check(layout.mutex)
@@ -26,7 +26,7 @@ def publish(layout: Layout, env: str, generation_id: str) -> None:
 
 
 def withdraw(layout: Layout, env: str) -> None:
-    """Take an environment's name away before its generation goes, on the disk too: absent, not broken."""
+    """Remove an environment's name, on the disk too, before its generation goes: absent, not broken."""
     mutex.check(layout.mutex)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(layout.env(env))
@@ -36,11 +36,11 @@ def withdraw(layout: Layout, env: str) -> None:
 def remove(layout: Layout, env: str) -> None:
     """Remove an environment: its name first, so that nobody finds half of it, then its lock and its generations.
 
-    By these a purge that comes after a kill still knows of it.
-    What is in use of a generation stays out of sight, for a sweep of the share to go on with.
+    If this is killed, a purge still finds the environment by its generations.
+    What is in use stays, hidden, until a later sweep of the share.
     """
     withdraw(layout, env)
-    mutex.check(layout.mutex)  # That may have taken long.
+    mutex.check(layout.mutex)  # Withdrawing may have taken long.
     with contextlib.suppress(FileNotFoundError):
         os.unlink(layout.lock(env))
     removal.remove_tree(layout.generations_of(env))

@@ -1,11 +1,11 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was installed into a generation: that no two packages disagree on a file, and digests of all that is there.
+"""What was installed into a generation: checks that no two packages disagree on a file, and takes digests of it all.
 
-RECORDs as uv 0.13 writes them: only of files that are there, with what it adds itself; scripts by the hash of what they
-became; a line without a hash as the wheel has it. Bytecode is in none, unless the wheel brought some, and then the
-compiler has written over it. So bytecode counts nowhere here.
+RECORDs as uv 0.13 writes them list existing files only, including those that uv adds. Scripts have the hash of their
+installed form. A line without a hash is as the wheel has it. Bytecode is listed only if the wheel brought some, and the
+compiler has overwritten that, so bytecode is ignored here.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from ...share.contents import Contents, File, PackageRecord
 from ...share.layout import CONTENTS, GENERATION_LOCK, MANIFEST
 from ...uv.wheel import metadata_directories, parse_record
 
-# What whoever installs a wheel adds to its metadata (PEP 376, PEP 610, and of uv's own): how it came here, and when.
+# What installers add to a wheel's metadata about how and when it was installed (PEP 376, PEP 610, and uv's own).
 _BY_INSTALLER = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json"})
-# The hashes that vouch for a file. Weaker ones are not allowed (PEP 427), but installed all the same.
+# The hashes that vouch for a file. PEP 427 forbids weaker ones, but uv installs such wheels all the same.
 _HASH = re.compile(r"sha(256|384|512)=.")
 _OWN = frozenset({MANIFEST, GENERATION_LOCK, CONTENTS})
 _SHOWN = 3
 
 _HINT = (
-    "Which one wins is chance. Leave one out: overrides: [\"{name} ; python_version < '0'\"] drops it, whoever "
+    "Which one wins is chance. Leave one out: overrides: [\"{name} ; python_version < '0'\"] drops it, no matter what "
     "requires it (in a project: override-dependencies). Or pin versions that do not collide."
 )
 
@@ -42,30 +42,30 @@ class Package:
     """An installed package. Paths are relative to the generation."""
 
     name: str
-    # Of its RECORD, and the digest of that.
+    # The path of its RECORD, and that file's digest.
     record: str
     sha256: str
-    # The hashes of its files, as its RECORD has them; empty for none.
+    # The hashes of its files from its RECORD, by path; empty where it has none.
     hashes: t.Mapping[str, str]
 
 
 class Recorder:
-    """Takes down what is in a generation: RECORDs when packages are installed, and the rest when it is sealed."""
+    """Records what is in a generation: RECORDs when packages are installed, and the rest when it is sealed."""
 
     def __init__(self, env: str, path: str, site_packages: str) -> None:
-        """Raises UvnasError where two packages disagree on what a file contains."""
+        """Raises UvnasError if two packages disagree on a file's content."""
         self._env, self._path = env, path
         self._packages = read_packages(env, path, site_packages)
         check_overlaps(env, self._packages)
         self._vouched_for = {package.record for package in self._packages}
         for package in self._packages:
             self._vouched_for.update(place for place, digest in package.hashes.items() if _HASH.match(digest))
-        # By path in the generation: where it is, and its size; and where symlinks lead.
+        # By path in the generation: a file's full path and size; a symlink's target.
         self._files: dict[str, tuple[str, int]] = {}
         self._links: dict[str, str] = {}
 
     def see(self, entry: os.DirEntry[str]) -> None:
-        """Take down what was found somewhere in the generation, unless a RECORD vouches for it."""
+        """Record an entry of the generation, unless a RECORD vouches for it."""
         if entry.is_dir(follow_symlinks=False):
             return
         place = _text(entry.path[len(self._path) + 1 :])
@@ -73,14 +73,14 @@ class Recorder:
             self._links[place] = _text(os.readlink(entry.path))
         elif not entry.is_file(follow_symlinks=False):
             raise UvnasError(
-                f"environment {self._env}: its build left {place}, which is no file, no directory and no symlink",
-                hint="Do its imports or checks make a pipe or a socket there?",
+                f"environment {self._env}: its build left {place}, which is not a file, directory or symlink",
+                hint="Do its imports or checks create a pipe or a socket there?",
             )
         elif not (place in self._vouched_for or place in _OWN or is_bytecode(place)):
             self._files[place] = (entry.path, entry.stat(follow_symlinks=False).st_size)
 
     def contents(self) -> Contents:
-        """All that was seen. Raises OSError."""
+        """Everything recorded. Raises OSError."""
         found = {place: File(of_file(path), size) for place, (path, size) in self._files.items()}
         records = {
             package.record: PackageRecord(package.sha256, self._portable(package, found)) for package in self._packages
@@ -88,7 +88,7 @@ class Recorder:
         return Contents(records, found, self._links)
 
     def _portable(self, package: Package, found: t.Mapping[str, File]) -> str:
-        """The digest of what a wheel brought, equal on every share: see share/contents.py."""
+        """The digest of what a wheel brought, the same on every share: see share/contents.py."""
         info = os.path.dirname(package.record)
         hashes = {}
         for place, digest in package.hashes.items():
@@ -96,12 +96,12 @@ class Recorder:
             if is_bytecode(place) or (head == info and name in _BY_INSTALLER):
                 continue
             script = self._script(place) if head == "bin" else None
-            # What was found is what the RECORD has no hash of.
+            # Files without a hash in the RECORD were recorded when seen.
             hashes[place] = script or (_hash(bytes.fromhex(found[place].sha256)) if place in found else digest)
         return of_data(hashes)
 
     def _script(self, place: str) -> t.Optional[str]:
-        """The hash of a script as wheels have it, with ``#!python``; None for what was not made to run from here."""
+        """The hash of a script as in its wheel, with ``#!python``; None if its first line was not made for here."""
         try:
             with open(os.path.join(self._path, place), "rb") as file:
                 if file.read(2) != b"#!":
@@ -113,7 +113,7 @@ class Recorder:
 
 
 def read_packages(env: str, path: str, site_packages: str) -> list[Package]:
-    """The packages in the generation at ``path``. Raises UvnasError where a RECORD is missing or damaged."""
+    """The packages in the generation at ``path``. Raises UvnasError if a RECORD is missing or damaged."""
     found = []
     inside = os.path.relpath(site_packages, path)
     for name, info in metadata_directories(site_packages).items():
@@ -124,8 +124,8 @@ def read_packages(env: str, path: str, site_packages: str) -> list[Package]:
             lines = parse_record(content)
         except (FileNotFoundError, csv.Error) as error:
             raise UvnasError(
-                f"environment {env}: nobody can tell which files are of {name}, as its RECORD cannot be read: {error}",
-                hint="Its wheel is damaged, or not made as wheels are.",
+                f"environment {env}: the files of {name} are unknown, because its RECORD cannot be read: {error}",
+                hint="Its wheel is damaged or malformed.",
             ) from error
         hashes = {_place(inside, file): digest.rstrip("=") for file, digest in lines}
         place = _text(os.path.join(inside, os.path.basename(info), "RECORD"))
@@ -134,9 +134,9 @@ def read_packages(env: str, path: str, site_packages: str) -> list[Package]:
 
 
 def check_overlaps(env: str, packages: t.Iterable[Package]) -> None:
-    """Raise UvnasError where two packages have a file of one path, unless it has the same hash in both RECORDs.
+    """Raise UvnasError if two packages have the same path, unless with the same hash in both RECORDs.
 
-    uv installs them at the same time, and which comes last is chance.
+    uv installs packages in parallel, so which one wins is chance.
     """
     owners: dict[str, tuple[str, str]] = {}
     disputed: dict[tuple[str, str], list[str]] = {}
@@ -152,7 +152,7 @@ def check_overlaps(env: str, packages: t.Iterable[Package]) -> None:
     if disputed:
         shown = [_dispute(*names, sorted(places)) for names, places in sorted(disputed.items())]
         more = [f"and {len(shown) - _SHOWN} more pairs"] if len(shown) > _SHOWN else []
-        doubt = " (or nobody can tell, as a RECORD has no hash of it)" if unknown else ""
+        doubt = " (or unknown content, as a RECORD has no hash for it)" if unknown else ""
         raise UvnasError(
             f"environment {env}: two packages install the same file with different content{doubt}: "
             + "; ".join(shown[:_SHOWN] + more),
@@ -166,14 +166,14 @@ def _dispute(one: str, other: str, places: t.Sequence[str]) -> str:
 
 
 def is_bytecode(place: str) -> bool:
-    """Whether a path is that of what Python compiles a source to."""
+    """Whether a path is that of bytecode compiled from a source file."""
     return place.endswith(".pyc") and place.split("/")[-2:-1] == ["__pycache__"]
 
 
 def script_body(content: bytes, generation: str) -> t.Optional[bytes]:
-    """A script without what has the generation's Python run it; None where that is not how it begins.
+    """A script without the shebang for the generation's Python; None if it does not start with that.
 
-    It is one line, or three where the path is too long for a kernel or has a space in it.
+    The shebang is one line, or three if the path is too long for the kernel or has a space in it.
     """
     first, _newline, rest = content.partition(b"\n")
     if first == b"#!/bin/sh":
@@ -184,9 +184,9 @@ def script_body(content: bytes, generation: str) -> t.Optional[bytes]:
 
 
 def _place(site_packages: str, file: str) -> str:
-    """Where in a generation a file is that a RECORD names, relative to ``site_packages``, which is so to the former."""
+    """The path in a generation of a RECORD's ``file``; ``site_packages`` is relative to the generation."""
     place = os.path.normpath(os.path.join(site_packages, file))
-    # Which in an environment of uv is a symlink to the other.
+    # In uv's environments, lib64 is a symlink to lib.
     return f"lib/{place[6:]}" if place.startswith("lib64/") else place
 
 
@@ -196,5 +196,5 @@ def _hash(digest: bytes) -> str:
 
 
 def _text(path: str) -> str:
-    """A path as RECORDs and JSON have it, whatever this process takes names of files for."""
+    """A path as in RECORDs and JSON, whatever this process's filesystem encoding."""
     return os.fsencode(path).decode("utf-8", "surrogateescape")

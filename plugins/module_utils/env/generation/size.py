@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a generation takes on the disk, measured while it is sealed or later. What it shares by links does not count."""
+"""A generation's size on disk, measured while it is sealed or later. Hard links and reflinks do not count."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ...share.manifest import Size
 
 
 def seal(path: str, see: t.Optional[t.Callable[[os.DirEntry[str]], None]] = None) -> Size:
-    """Seal all that is in a generation, and measure it on the way. Its top is for sealing.finish(), at the very end.
+    """Seal everything in a generation, and measure it on the way. sealing.finish() seals its top at the very end.
 
-    ``see`` is told of everything that is found, so that nobody has to look for it again.
+    ``see`` gets every entry, which saves its owner a second walk.
     """
     files = total = own = inodes = 0
     clones = True  # As far as is known: until the filesystem says that it cannot tell.
@@ -31,15 +31,15 @@ def seal(path: str, see: t.Optional[t.Callable[[os.DirEntry[str]], None]] = None
         if status.st_nlink == 1:
             alone = extents.own_bytes(entry.path) if clones and status.st_size else status.st_size
             clones = alone is not None
-            # Blocks are whole, and the last one is seldom full.
+            # Extents are whole blocks, and the last one is seldom full.
             own += status.st_size if alone is None else min(alone, status.st_size)
             inodes += 1
     return Size(files, total, own, inodes)
 
 
 def true_size(path: str) -> dict[str, int]:
-    """Of a tree: ``bytes`` of its files; as allocated, ``own_bytes`` of it alone, and ``shared_bytes`` with elsewhere,
-    by hard links or, where the filesystem tells, reflinks."""
+    """The size of a tree: ``bytes`` is what its files hold. Of what is allocated, ``own_bytes`` belong to this tree
+    alone; ``shared_bytes`` are shared with others by hard links or, where the filesystem tells, reflinks."""
     own = shared = apparent = 0
     links: dict[tuple[int, int], list[int]] = {}
     paths: dict[tuple[int, int], str] = {}

@@ -234,7 +234,7 @@ def test_a_declaration_that_was_not_checked() -> None:
         ),
         (
             {"uvnas_envs": [{**ENVS[0], "shares": ["nas_z"]}]},
-            "environment train: no share is called nas_z; there are nas_a, nas_b",
+            "environment train: unknown share nas_z; declared: nas_a, nas_b",
         ),
         ({"uvnas_shares": [{**SHARES[0], "a\rb": 1}]}, "share nas_a: unknown key 'a\\rb'; the keys are"),
         ({"uvnas_pythons": None}, "uvnas_pythons is empty; leave it out, or give it a list"),

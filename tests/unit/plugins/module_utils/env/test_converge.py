@@ -498,7 +498,8 @@ def test_what_others_could_write_to_is_said(layout: Layout) -> None:
     predicted, done = converge(layout, check_mode=True), converge(layout)
     assert predicted["warnings"] == done["warnings"]
     assert [text.partition(" (")[0] for text in done["warnings"]] == [
-        f"environment analysis: others than the share's owner can write to 6 paths of its generation {generation_id}"
+        f"environment analysis: users other than the share's owner can write to 6 paths of its generation "
+        f"{generation_id}"
         for generation_id in (OLD, ID)
     ]
     assert f"rm -f {layout.manifest('analysis', ID)}" in done["warnings"][1]

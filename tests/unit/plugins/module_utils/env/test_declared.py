@@ -70,29 +70,29 @@ def test_null_is_the_default() -> None:
         *(
             (
                 without(name=name),
-                "the name may hold letters, digits and . _ + - only, and begins with a letter or digit",
+                "the name may contain only letters, digits and . _ + -, and must begin with a letter or digit",
             )
             for name in (".hidden", "..", "-x", "a/b", "a b", "a\n", "ä", "a$(b)")
         ),
-        (without(state="gone"), "state is 'gone'; it must be present or absent"),
-        (without("python"), 'python is missing; say which, such as "3.12"'),
+        (without(state="gone"), "state must be present or absent, not 'gone'"),
+        (without("python"), 'python is missing; give a version, such as "3.12"'),
         *(
             (
                 without(python=python),
-                f'python is {python!r}; it must be a version such as "3.12" or "3.12.4", in quotes',
+                f'python must be a version such as "3.12" or "3.12.4", not {python!r}',
             )
             for python in (">=3.12", "3", "cpython-3.12", "3.12\n", "3.12.x")
         ),
         (without(python=3.1), 'python is the number 3.1; put it in quotes: "3.1", or "3.10" if that was meant'),
         (without(python=3.12), 'python is the number 3.12; put it in quotes: "3.12"'),
-        (without(shares=[]), "shares is an empty list; leave it out for every share, or use state: absent"),
-        (without("requirements"), "it has no source; give requirements, requirements_files, project or lock"),
-        (without(project="p"), "it has 2 sources (requirements and project); give one"),
-        (without(project="p", lock="l"), "it has 3 sources (requirements and project and lock); give one"),
-        (without(extras=["a"], groups=["b"]), "extras and groups can be used with project or a pylock.toml only"),
-        (without("requirements", lock="l", extras=["a"]), "extras can be used with project or a pylock.toml only"),
-        (without("requirements", lock="l.toml", package="a"), "package can be used with project only"),
-        (without(package="a"), "package can be used with project only"),
+        (without(shares=[]), "shares is empty; leave it out for every share, or use state: absent"),
+        (without("requirements"), "no packages are declared; give requirements, requirements_files, project or lock"),
+        (without(project="p"), "requirements and project exclude each other; give one"),
+        (without(project="p", lock="l"), "requirements and project and lock exclude each other; give one"),
+        (without(extras=["a"], groups=["b"]), "extras and groups can only be used with project or a pylock.toml"),
+        (without("requirements", lock="l", extras=["a"]), "extras can only be used with project or a pylock.toml"),
+        (without("requirements", lock="l.toml", package="a"), "package can only be used with project"),
+        (without(package="a"), "package can only be used with project"),
         *(
             (without("requirements", **{source: "x", key: value}), f"{key} cannot be used with {source}, which is")
             for source in ("project", "lock")
@@ -105,13 +105,13 @@ def test_null_is_the_default() -> None:
             }.items()
         ),
         *(
-            (without(imports=[module]), f"imports: {module!r} is no name of a module")
+            (without(imports=[module]), f"imports: {module!r} is not a module name")
             for module in ("", "a-b", "a.", ".a", "a;b", "1a", "a b")
         ),
         *(
             (
                 without(exclude_newer=time),
-                f"exclude_newer is {time!r}; it must be a date (2026-01-31) or a time with zone",
+                f"exclude_newer must be a date (2026-01-31) or a time with zone (RFC 3339), not {time!r}",
             )
             for time in ("1 week", "P7D", "2026-1-31", "2026-01-31T12:00:00", "31.01.2026")
         ),
@@ -157,18 +157,18 @@ def test_every_problem_at_once() -> None:
         without(name="one", python=""), without(name="two", lock="x"), without(name="Two"), GOOD, GOOD, {"nmae": 1}
     )
     assert message.splitlines() == [
-        'environment one: python is missing; say which, such as "3.12"',
-        "environment two: it has 2 sources (requirements and lock); give one",
+        'environment one: python is missing; give a version, such as "3.12"',
+        "environment two: requirements and lock exclude each other; give one",
         "environment number 6: unknown key nmae",
         "environment analysis: declared 2 times",
-        "environment two: differs from another only in case",
+        "environment two: its name differs from another only in case",
     ]
 
 
 def test_shares_exist() -> None:
     specs = declared.parse_environments([GOOD, without(name="b", shares=["nas_a", "nas_c"])])
     declared.check_shares_exist(specs, ["nas_a", "nas_c"])
-    with pytest.raises(SpecError, match="environment b: no share is called nas_c; there are nas_a, nas_b"):
+    with pytest.raises(SpecError, match="environment b: unknown share nas_c; declared: nas_a, nas_b"):
         declared.check_shares_exist(specs, ["nas_b", "nas_a"])
     assert [one.on_share("nas_b") for one in specs] == [True, False]
 
@@ -195,7 +195,7 @@ def test_flags_are_read_as_ansible_reads_them(value: t.Any, meant: bool) -> None
 
 @pytest.mark.parametrize("value", ["perhaps", 2, [], {}, 0.5, ""])
 def test_a_flag_is_true_or_false(value: t.Any) -> None:
-    assert "environment analysis: seed is" in refusal(without(seed=value))
+    assert "environment analysis: seed must be true or false, not " in refusal(without(seed=value))
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x85", "\u2028"])

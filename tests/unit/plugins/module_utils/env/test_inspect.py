@@ -199,7 +199,7 @@ def test_what_others_can_write_to_is_one_problem(inspection: Inspection, layout:
         path.chmod(0o775)
     (found,) = inspection.open_places()
     first = f"{layout.uv_versions}, {generations[0]}/bin, {generations[1].parent}"
-    assert found.startswith(f"others than the owner of share nas_a can write to {first}, and may have changed what")
+    assert found.startswith(f"users other than the owner of share nas_a can write to {first}, and may have changed")
     generations[1].chmod(0o757)
     assert " and 1 more, and may" in inspection.open_places()[0]
 
@@ -223,6 +223,6 @@ def test_what_is_installed_and_was_not_built_is_a_problem(inspection: Inspection
     (packages / "six-1.17.0.dist-info").mkdir()
     problem = str(inspection.problem(spec()))
     assert problem.startswith(
-        f"environment analysis: its generation {ID} is not what was built: six 1.17.0 (new)\nIt was changed, or"
+        f"environment analysis: its generation {ID} is not what was built: six 1.17.0 (new)\nSomebody changed it,"
     )
     assert inspection.facts("analysis", sizes=False)["packages"] == {"iniconfig": "2.1"}

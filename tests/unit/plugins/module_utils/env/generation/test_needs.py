@@ -223,7 +223,7 @@ def test_another_machine() -> None:
     other = Platform("aarch64", "gnu", "2.36")
     said = "environment train: cannot run here: it is for x86_64, this host (node-b1) is aarch64"
     assert objection(NEEDS, other) == said
-    assert "share, with a builder, of their own" in platform_needs.advice(NEEDS, other, "nas_b", None)
+    assert "a share and a builder of their own" in platform_needs.advice(NEEDS, other, "nas_b", None)
 
 
 @pytest.mark.parametrize(
@@ -231,14 +231,14 @@ def test_another_machine() -> None:
     [
         (None, 'Declare glibc: "2.31" for share nas_b in uvnas_shares and run site.yml'),
         ("2.35", 'Share nas_b is declared for glibc 2.35 and newer. Declare glibc: "2.31" for share nas_b'),
-        ("2.31", "Share nas_b is declared for glibc 2.31: run site.yml, which locks and builds it for that."),
-        ("2.28", "Share nas_b is declared for glibc 2.28: run site.yml, which locks and builds it for that."),
+        ("2.31", "Share nas_b is declared for glibc 2.31: run site.yml to lock and build it for that."),
+        ("2.28", "Share nas_b is declared for glibc 2.28: run site.yml to lock and build it for that."),
     ],
 )
 def test_advice(floor: str | None, said: str) -> None:
     assert platform_needs.advice(NEEDS, NODE, "nas_b", floor).startswith(said)
     python_too = platform_needs.advice(but(interpreter="2.34"), NODE, "nas_b", floor)
-    assert "An interpreter of uvnas_site_pythons" in python_too.splitlines()[0]
+    assert "An interpreter in uvnas_site_pythons" in python_too.splitlines()[0]
     assert python_too.splitlines()[1].startswith(said)
 
 

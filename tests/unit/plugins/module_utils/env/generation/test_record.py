@@ -139,7 +139,7 @@ def test_names_are_those_of_the_record_whatever_the_locale(here: Environment, tm
 
 def test_what_is_neither_file_nor_directory_nor_symlink_is_not_sealed(here: Environment) -> None:
     os.mkfifo(here.path / SITE / "pipe")
-    with pytest.raises(UvnasError, match=f"its build left {SITE}/pipe, which is no file"):
+    with pytest.raises(UvnasError, match=f"its build left {SITE}/pipe, which is not a file"):
         here.contents()
 
 
@@ -273,7 +273,7 @@ def test_bytecode_is_no_content(here: Environment) -> None:
 def test_what_has_no_hash_may_be_anything(here: Environment, also: bool) -> None:
     here.install("alpha", {"common.py": "A"}, hashes=False)
     here.install("beta", {"common.py": "A"}, hashes=also)
-    assert "(or nobody can tell, as a RECORD has no hash of it): alpha and beta" in str(here.refusal())
+    assert "(or unknown content, as a RECORD has no hash for it): alpha and beta" in str(here.refusal())
 
 
 def test_many_are_not_all_named(here: Environment) -> None:
@@ -292,7 +292,7 @@ def test_a_record_that_cannot_be_read(here: Environment, damage: str) -> None:
     if damage == "absent":
         path.unlink()
     error = here.refusal()
-    assert str(error).startswith("environment train: nobody can tell which files are of alpha, as its RECORD cannot be")
+    assert str(error).startswith("environment train: the files of alpha are unknown, because its RECORD cannot be read")
 
 
 def test_a_record_leads_nowhere_else(here: Environment, tmp_path: Path) -> None:

@@ -406,7 +406,7 @@ def test_what_a_build_asks_for_here_only(uv: Uv, links: Path, tmp_path: Path) ->
     found = builds.explain(uv, ANALYSIS, read(fewer), sys.executable, done.stderr)
     assert found is not None
     problem, hint = found
-    assert problem == "alpha==1.0 asks for helper to be built, and its lock has no hash of that"
+    assert problem == "building alpha==1.0 requires helper, which its lock has no hash for"
     assert hint.endswith('build_constraints: ["helper==1.0"]')
     write_small_wheel(links, "helper", "2.0")
     limited = dataclasses.replace(ANALYSIS, build_constraints=("helper < 2", "core==1.0 --hash=sha256:" + "5" * 64))
