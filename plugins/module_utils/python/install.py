@@ -98,7 +98,7 @@ class Installer:
 
     def warn(self, key: str) -> list[str]:
         """What to say of an interpreter that others than the owner can write to, before that is changed."""
-        paths = sealing.opened(self.directory(key))
+        paths = sealing.open_paths(self.directory(key))
         text = (
             f"{key}: others than the share's owner can write to {len(paths)} of its paths ({sealing.listed(paths)}). "
             "Sealing ends that; what they have changed stays changed. To have it installed anew, at a time when nobody "

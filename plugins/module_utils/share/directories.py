@@ -53,7 +53,7 @@ def apply(wanted: Wanted, change: Change) -> None:
             if after.default_acl == acl.GROUP:
                 os.setxattr(handle, acl.DEFAULT_ACL, acl.default_acl(after.mode))
             else:
-                acl.take_off(handle)
+                acl.strip(handle)
 
 
 def _move_aside(path: str, name: str, parent: int) -> None:

@@ -16,7 +16,7 @@ import os
 import stat
 import typing as t
 
-from ..host.trust import others_who_may_write
+from ..host.trust import other_writers
 from ..host.users import known_name, known_number, user_name
 
 # How many names of one user are asked for. A few have several; who makes thousands of directories is to keep no run
@@ -95,7 +95,7 @@ def _others(descriptor: int, name: str, status: os.stat_result) -> str:
     entry = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
     try:
         # As with users: a group that this host does not know may be that of the owner alone, as most systems make one.
-        return others_who_may_write(f"/proc/self/fd/{entry}", status, status.st_uid, unknown=False)
+        return other_writers(f"/proc/self/fd/{entry}", status, status.st_uid, unknown=False)
     finally:
         os.close(entry)
 

@@ -20,7 +20,7 @@ ENVS = [{"name": "train", "python": "3.12", "requirements": ["numpy"]}]
 NODES = [f"node{number:03}" for number in range(200)]
 SAME: dict[str, dict[str, t.Any]] = {"dev1": {}, **{name: {} for name in NODES}}
 SITE = {"uvnas_shares": SHARES, "uvnas_envs": ENVS}
-NUMBER = 'is the number 3.1; put it in quotes: "3.1", or "3.10" if that was meant: YAML drops the zero'
+NUMBER = 'must be a string; quote it: "3.1" (or "3.10": YAML drops the zero)'
 
 
 @pytest.fixture
@@ -189,9 +189,9 @@ def test_nobody_has_looked() -> None:
         ({"uvnas_pythons": ["3.13", 3.1]}, f"uvnas_pythons {NUMBER}"),
         ({"uvnas_upgrade_pythons": [3.1]}, f"uvnas_upgrade_pythons {NUMBER}"),
         ({"uvnas_python_remove": [3.1]}, f"uvnas_python_remove {NUMBER}"),
-        ({"uvnas_uv_version": 0.1}, "uvnas_uv_version is the number 0.1; put it in quotes"),
+        ({"uvnas_uv_version": 0.1}, "uvnas_uv_version must be a string; quote it"),
         ({"uvnas_site_pythons": [{"name": "x", "version": 3.1}]}, f"interpreter x: version {NUMBER}"),
-        ({"uvnas_shares": [{**SHARES[0], "glibc": 2.3}]}, "share nas_a: glibc is the number 2.3; put it in quotes"),
+        ({"uvnas_shares": [{**SHARES[0], "glibc": 2.3}]}, "share nas_a: glibc must be a string; quote it"),
         ({"uvnas_busy_timeout": "soon"}, "uvnas_busy_timeout must be a number, and is 'soon'"),
         ({"uvnas_purge": "perhaps"}, "uvnas_purge must be true or false, and is 'perhaps'"),
         ({"uvnas_profile_dir": "{{ nobody_said }}"}, "uvnas_profile_dir: 'nobody_said' is undefined"),

@@ -276,7 +276,7 @@ def test_two_at_once(share: Path, tmp_path: Path) -> None:
     wait_for(asked, first)
     impatient = result_of(start(**args, **archive, busy_timeout=0))
     assert re.search(
-        r"another process works on \S+: host \S+, pid \d+, since \S+ \(install uv 0.8.2\)", impatient["msg"]
+        r"another process is working on \S+: host \S+, pid \d+, since \S+ \(install uv 0.8.2\)", impatient["msg"]
     )
     second = start(**args, **archive)
     answer.write_text("go on\n")
