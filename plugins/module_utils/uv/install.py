@@ -210,7 +210,7 @@ class Installation(Convergence[Plan, None]):
 
     def check_place(self) -> None:
         if self.place.share is not None:
-            check_place(self.place.share, to_come=self.check_mode)
+            check_place(self.place.share, may_be_missing=self.check_mode)
             if os.path.lexists(self.place.lib_dir):
                 trust.check_owner(self.place.lib_dir, os.geteuid())
             if not self.check_mode:  # It may be to be closed.

@@ -225,8 +225,8 @@ def test_nobody_has_looked() -> None:
         ),
         ({"uvnas_shares": [{**SHARES[0], "builder": ""}]}, "share nas_a: builder is missing"),
         # Hosts may have other homes, and other variables, than the controller.
-        ({"uvnas_shares": [{**SHARES[0], "root": "~/uv"}]}, "share nas_a: its root '~/uv' is not an absolute path"),
-        ({"uvnas_shares": [{**SHARES[0], "root": "$HOME/uv"}]}, "share nas_a: its root '$HOME/uv' is not an absolute"),
+        ({"uvnas_shares": [{**SHARES[0], "root": "~/uv"}]}, "share nas_a: root '~/uv' is not an absolute path"),
+        ({"uvnas_shares": [{**SHARES[0], "root": "$HOME/uv"}]}, "share nas_a: root '$HOME/uv' is not an absolute"),
         (
             {"uvnas_site_pythons": [{"name": "p", "version": "3.12.1", "prefix": "~/python"}]},
             "interpreter p: prefix is ~/python; it must be an absolute path, on the builder",

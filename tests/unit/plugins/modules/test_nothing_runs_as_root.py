@@ -244,7 +244,7 @@ def test_a_share_of_somebody_else_is_not_run_as_root_where_that_is_declared(
     give(share)
     failed = run(module, share, owner="root", **WRITING[module])
     assert failed["msg"].startswith(
-        f"share nas_a ({share}) belongs to uid {OWNER} ({OWNER}), and not to its owner, root"
+        f"share nas_a ({share}) belongs to uid {OWNER} ({OWNER}), not to its declared owner, root"
     )
     assert said() == set()
 
