@@ -148,7 +148,7 @@ def test_ready_lock_without_a_wheel_for_older_hosts(site: Site) -> None:
 def test_builder_that_is_older_than_declared(site: Site) -> None:
     failed = build(site, env("newer", "sample"), a="2.99")
     assert failed.rc != 0
-    said = f"environment newer: it is to be for glibc 2.99, but this builder itself has {HERE.libc_version}"
+    said = f"environment newer: declared for glibc 2.99, but this builder itself has {HERE.libc_version}"
     assert said in failed.output
     assert site.link("newer") is None
 

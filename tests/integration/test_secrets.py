@@ -296,7 +296,7 @@ FAILURES = {
     "wrong python": ["sha256"],
     "wrong requirement": ["holds credentials"],
     "slash": ["invalid port number"],
-    "wrong comma": ["uvnas_index.find_links: an address has a comma or white space in it"],
+    "wrong comma": ["uvnas_index.find_links: an address contains a comma or white space"],
     "wrong profile": ["HTTPS_PROXY has credentials in it"],
     "wrong variable": ["uvnas_uv_variables has secrets that cannot be hidden: HF_TOKEN"],
 }

@@ -204,7 +204,7 @@ def test_nobody_has_looked() -> None:
             {"uvnas_upgrade": "trian"},
             "cannot upgrade trian: no such environment is declared. Declared are: train. Or say all.",
         ),
-        ({"uvnas_upgrade_pythons": "3.9"}, "upgrade names '3.9', which is not among the Pythons asked for"),
+        ({"uvnas_upgrade_pythons": "3.9"}, "upgrade names '3.9', which is not among the requested Pythons"),
         (
             {"uvnas_host_shares": ["nas_z"]},
             "uvnas_host_shares names what is no share: nas_z. The shares in uvnas_shares are: nas_a, nas_b",
@@ -229,7 +229,7 @@ def test_nobody_has_looked() -> None:
         ({"uvnas_shares": [{**SHARES[0], "root": "$HOME/uv"}]}, "share nas_a: root '$HOME/uv' is not an absolute"),
         (
             {"uvnas_site_pythons": [{"name": "p", "version": "3.12.1", "prefix": "~/python"}]},
-            "interpreter p: prefix is ~/python; it must be an absolute path, on the builder",
+            "interpreter p: prefix must be an absolute path on the builder, not ~/python",
         ),
         ({"uvnas_uv_local_dirs": ["bin"]}, "uvnas_uv_local_dirs: bin is not an absolute path. Begin it with / or ~."),
         ({"uvnas_uv_source": "archive"}, "uvnas_uv_source is archive, and no archive is given. Set uvnas_uv_archive."),
