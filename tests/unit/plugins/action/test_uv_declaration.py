@@ -107,7 +107,7 @@ def test_what_a_play_is_given_as_a_whole_wins(site: Site) -> None:
     assert {share["name"] for host in SAME for share in todo(result, host)["uses"]} == {"nas_b"}
     _result, errors = site.run([*SAME], of_play={"uvnas_profile_dir": "{{ inventory_hostname }}"})
     assert len(errors) == len(SAME)
-    assert any(error.startswith("node003: 'node003' is no directory for profile files") for error in errors)
+    assert any(error.startswith("node003: 'node003' cannot hold profile files") for error in errors)
 
 
 def test_what_a_play_is_given_needs_what_it_names_only(site: Site) -> None:
@@ -199,7 +199,7 @@ def test_nobody_has_looked() -> None:
             {"uvnas_profile_variables": {"UV_OFFLINE": "{{ nobody_said }}"}},
             "uvnas_profile_variables: 'nobody_said' is undefined",
         ),
-        ({"uvnas_profile_variables": {"PATH": "/x"}}, "'PATH' is no variable to export from here"),
+        ({"uvnas_profile_variables": {"PATH": "/x"}}, "'PATH' cannot be exported from here"),
         (
             {"uvnas_upgrade": "trian"},
             "cannot upgrade trian: no such environment is declared. Declared are: train. Or say all.",
@@ -207,7 +207,7 @@ def test_nobody_has_looked() -> None:
         ({"uvnas_upgrade_pythons": "3.9"}, "upgrade names '3.9', which is not among the requested Pythons"),
         (
             {"uvnas_host_shares": ["nas_z"]},
-            "uvnas_host_shares names what is no share: nas_z. The shares in uvnas_shares are: nas_a, nas_b",
+            "uvnas_host_shares names unknown shares: nas_z. The shares in uvnas_shares are: nas_a, nas_b",
         ),
         ({"uvnas_host_shares": {"nas_a": 1}}, "uvnas_host_shares must be a list, and is {'nas_a': 1}"),
         ({"uvnas_lock_dir": ["x"]}, "uvnas_lock_dir must be a path, and is ['x']"),
@@ -232,7 +232,7 @@ def test_nobody_has_looked() -> None:
             "interpreter p: prefix must be an absolute path on the builder, not ~/python",
         ),
         ({"uvnas_uv_local_dirs": ["bin"]}, "uvnas_uv_local_dirs: bin is not an absolute path. Begin it with / or ~."),
-        ({"uvnas_uv_source": "archive"}, "uvnas_uv_source is archive, and no archive is given. Set uvnas_uv_archive."),
+        ({"uvnas_uv_source": "archive"}, "uvnas_uv_source is archive, but no archive is given. Set uvnas_uv_archive."),
         (
             {"uvnas_uv_source": "archive", "uvnas_uv_archive": {"url": "https://alice:geheim@example.org/uv.whl"}},
             "uvnas_uv_archive: an archive from a URL needs its sha256",
@@ -319,7 +319,7 @@ def test_archives_are_for_hosts_that_install_them(site: Site) -> None:
     gone = {"uvnas_uv_archive": {"path": "/gone/uv.whl"}}
     hosts: dict[str, Host] = {**SAME, "dev1": gone, "node001": {"uvnas_uv_local_dirs": ["/usr/local/bin"]}}
     (said,) = problems(site, {**SITE, "uvnas_uv_source": "archive"}, hosts)
-    assert said == "node001: uvnas_uv_source is archive, and no archive is given. Set uvnas_uv_archive."
+    assert said == "node001: uvnas_uv_source is archive, but no archive is given. Set uvnas_uv_archive."
 
 
 def test_the_home_of_the_controller_is_that_of_its_own_paths(

@@ -54,7 +54,7 @@ def test_a_host_without_a_share_gets_nothing() -> None:
 
 def test_a_share_that_is_none() -> None:
     known = r"The shares in uvnas_shares are: nas_a, nas_b\Z"
-    with pytest.raises(SpecError, match=rf"\Auvnas_host_shares names what is no share: nas_x, nas_y\. {known}"):
+    with pytest.raises(SpecError, match=rf"\Auvnas_host_shares names unknown shares: nas_x, nas_y\. {known}"):
         made("nas_x", "nas_a", "nas_y")
 
 

@@ -48,7 +48,7 @@ def test_whom_a_cache_is_for(
 
 @pytest.mark.parametrize("name", ["", ".", "..", "-ada", "a/b", "../ada", "a\nb", "ada\n"])
 def test_what_is_no_name_of_a_user(name: str) -> None:
-    with pytest.raises(SpecError, match="is no name of a user") as caught:
+    with pytest.raises(SpecError, match="is not a user name") as caught:
         Profile.from_params(SHARES, "private", {}, ["ada", name])
     assert caught.value.hint == "Correct uvnas_user_cache_users."
 
