@@ -535,8 +535,8 @@ def test_a_request_stays_until_an_upgrade(run: Run, share: Path, mirror: Path) -
 @pytest.mark.parametrize(
     ("pythons", "said"),
     [
-        (["3.99"], "there is no Python 3.99 to be had"),
-        ([f"{SERIES}.999"], f"there is no Python {SERIES}.999 to be had .*: of {SERIES} there are {SERIES}."),
+        (["3.99"], "Python 3.99 is not available"),
+        ([f"{SERIES}.999"], f"Python {SERIES}.999 is not available .*: the newest of {SERIES} are {SERIES}."),
         (["three"], "'three' is not a request for a Python"),
         (["3.12", "pypy3.10"], "'pypy3.10' is not CPython"),
     ],
@@ -599,7 +599,7 @@ def test_a_list_without_checksums_never_mixes_up_archives(
 
 
 def test_a_system_python_never_does(run: Run, share: Path, mirror: Path) -> None:
-    """This machine has a Python of the version asked for, on PATH even. It is installed nevertheless."""
+    """This machine has a Python of the version asked for, on PATH even. It is installed anyway."""
     offer(mirror, VERSION)
     environment = {"PATH": f"{PREFIX}/bin:/usr/bin:/bin"}
     args = {
@@ -654,7 +654,7 @@ def test_removal(run: Run, share: Path, archives: dict[str, Path]) -> None:
     for check_mode in (True, False):
         failed = run(share, **args, check_mode=check_mode)
         assert failed["msg"].startswith(f"{key(LOWER)} cannot be removed: legacy (1a2b) uses it\n")
-    assert "asked for too" in run(share, pythons=[SERIES], remove=[HIGHER])["msg"]
+    assert "also requested" in run(share, pythons=[SERIES], remove=[HIGHER])["msg"]
     assert what_is_in(share) == before
     manifest.unlink()
     predicted = run(share, **args, check_mode=True)
