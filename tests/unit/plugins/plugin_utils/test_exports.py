@@ -116,7 +116,7 @@ def test_variables_win_and_nothing_is_withheld_then() -> None:
     [
         ({"UV_INDEX": "https://alice:geheim@a.example.org"}, "UV_INDEX has credentials in it"),
         ({"UV_INDEX_A_PASSWORD": "geheim"}, "UV_INDEX_A_PASSWORD would be a credential"),
-        ({"PATH": "geheim"}, "no variable to export"),
+        ({"PATH": "geheim"}, "cannot be exported"),
     ],
 )
 def test_variables_that_must_not_be_exported_stay_on_the_controller(variables: dict[str, t.Any], said: str) -> None:
