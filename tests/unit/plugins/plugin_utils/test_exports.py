@@ -114,7 +114,7 @@ def test_variables_win_and_nothing_is_withheld_then() -> None:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"UV_INDEX": "https://alice:geheim@a.example.org"}, "UV_INDEX has credentials in it"),
+        ({"UV_INDEX": "https://alice:geheim@a.example.org"}, "UV_INDEX contains credentials"),
         ({"UV_INDEX_A_PASSWORD": "geheim"}, "UV_INDEX_A_PASSWORD would be a credential"),
         ({"PATH": "geheim"}, "cannot be exported"),
     ],
