@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The part of uv_binary that runs on the controller: it asks the host, and brings an archive if one is needed."""
+"""The part of uv_binary that runs on the controller: it asks the host, and brings an archive if the host needs one."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ..plugin_utils.controller_action import ControllerAction, TaskVars, malform
 from ..plugin_utils.download import IndexSource, ReleaseSource, Source, UrlSource
 from ..plugin_utils.download_cache import DownloadCache, LocalArchive
 
-# What only the controller needs to know. Credentials in there do not leave it. (The module is given an archive and a
+# Options that only the controller needs, so that credentials in them do not leave it. (The module gets an archive and a
 # checksum too: those of the file that was brought to its host.)
 _PLATFORM = re.compile(r"[a-z0-9_]+-[a-z0-9]+")
 _CONTROLLER_ONLY = ("source", "archive", "sha256", "release_url", "download_dir", "files_dir")
 
 
 class ActionModule(ControllerAction):
-    """Run the module; if it needs an archive, get that, transfer it, and run the module again."""
+    """Run the module; if it needs an archive, get it, transfer it, and run the module again."""
 
     TRANSFERS_FILES = True
     ARGUMENTS: t.ClassVar[dict[str, t.Any]] = UV_BINARY
@@ -73,13 +73,13 @@ class ActionModule(ControllerAction):
 
 
 def _check(args: dict[str, t.Any]) -> None:
-    """Raise SpecError where the options cannot be meant, before anything is done anywhere."""
+    """Raise SpecError if the options make no sense, before anything is done anywhere."""
     check_version(args["version"])
     if args["sha256"]:
         checksum.check_sha256(args["sha256"])
     if args["source"] != "archive":
         return
     if not args["archive"]:
-        raise SpecError("source is archive, and no archive is given", hint="Set uvnas_uv_archive.")
+        raise SpecError("source is archive, but no archive is given", hint="Set uvnas_uv_archive.")
     if "://" in args["archive"] and not args["sha256"]:
         raise SpecError("an archive from a URL needs its checksum", hint="Set sha256 in uvnas_uv_archive.")

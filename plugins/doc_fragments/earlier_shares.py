@@ -13,11 +13,10 @@ class ModuleDocFragment:
 options:
   earlier_shares:
     description:
-      - Shares on this host that were brought up to date before this one. What is declared for one of them too is to be
-        the same here. A request for a Python means the interpreter that it means there, and an environment gets the
-        lock that it has there.
-      - Packages, and archives of interpreters that the site supplies, are taken from there rather than brought again.
-      - A share that belongs to neither the same owner nor V(root), or that others may write to, is not looked at.
+      - Shares on this host that were brought up to date before this one. Whatever is declared for both will be the same
+        here. A request for a Python means the same interpreter as there, and an environment gets the same lock.
+      - Packages, and archives of site-supplied interpreters, are copied from there rather than fetched again.
+      - A share that belongs to neither the same owner nor V(root), or that others may write to, is ignored.
     type: list
     elements: dict
     default: []

@@ -12,15 +12,15 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   share_name:
-    description: The share's name. Environments that are declared for other shares only do not count.
+    description: The share's name. Environments that are declared for other shares only are ignored.
     type: str
     required: true
   glibc:
     description:
-      - The oldest glibc among the hosts that use a share, by the share's name, in quotes. For other shares than this
-        one too, as an environment that is declared for several shares has one lock.
-      - An environment is locked and built for the oldest of the shares that it is declared for. Without any, it is for
-        hosts like the builder.
+      - The oldest glibc among the hosts that use a share, by the share's name, in quotes. Also for shares other than
+        this one, as an environment that is declared for several shares has one lock.
+      - An environment is locked and built for the oldest glibc of its shares. Without any, it is for hosts like the
+        builder.
     type: dict
     default: {}
   environments:
@@ -36,19 +36,20 @@ options:
         type: str
         required: true
       state:
-        description: Whether it is to be there. V(absent) removes its generations and its lock on the share too.
+        description: Whether the environment should exist. V(absent) removes its generations and its lock on the share
+          too.
         type: str
         choices: [present, absent]
         default: present
       shares:
-        description: The names of the shares to have it on. By default every share.
+        description: The names of the shares to put it on. By default every share.
         type: list
         elements: str
       python:
-        description: The Python it is for, such as V(3.12) or V(3.12.4), in quotes. Required for one that is present.
+        description: The Python it is for, such as V(3.12) or V(3.12.4), in quotes. Required if it should be present.
         type: str
       requirements:
-        description: What is to be installed, as requirements (PEP 508). An empty list means no packages at all.
+        description: What to install, as requirements (PEP 508). An empty list means no packages at all.
         type: list
         elements: str
       requirements_files:
@@ -78,8 +79,8 @@ options:
         default: []
       build_constraints:
         description:
-          - Constraints on what packages are built with, where they have to be built. Hashes in them count.
-          - What has an exact version here (V(cmake==4.1.2)) is locked for any build that asks for it.
+          - Constraints on what packages are built with, if they have to be built. Hashes in them are enforced.
+          - Anything with an exact version here (V(cmake==4.1.2)) is locked for any build that asks for it.
         type: list
         elements: str
         default: []
@@ -94,8 +95,8 @@ options:
           - Its locked dependencies are installed, not its own code.
         type: str
       package:
-        description: The member of the project's workspace that is meant, by its name, as with uv's C(--package). By
-          default what is in the directory O(environments[].project).
+        description: The member of the project's workspace to install for, by name, as with uv's C(--package). By
+          default the project in the directory O(environments[].project).
         type: str
       extras:
         description: Extras of the project, or of a C(pylock.toml).
@@ -103,8 +104,8 @@ options:
         elements: str
         default: []
       groups:
-        description: Dependency groups of the project, or of a C(pylock.toml). None by default, or those that the
-          C(pylock.toml) says are.
+        description: Dependency groups of the project, or of a C(pylock.toml). By default none, or the default groups of
+          the C(pylock.toml).
         type: list
         elements: str
         default: []
@@ -112,7 +113,7 @@ options:
         description: A ready-made lock on the controller, in requirements format with hashes, or a C(pylock.toml).
         type: str
       exclude_newer:
-        description: Ignore what was uploaded after this date or time (RFC 3339), in quotes.
+        description: Ignore packages uploaded after this date or time (RFC 3339), in quotes.
         type: str
       no_binary:
         description: Packages to build from source.
@@ -120,7 +121,7 @@ options:
         elements: str
         default: []
       torch_backend:
-        description: The PyTorch backend, such as V(cpu) or V(cu126). It wins over that of the index.
+        description: The PyTorch backend, such as V(cpu) or V(cu126). Overrides that of the index.
         type: str
       imports:
         description: Modules that must be importable before the environment is published.
@@ -133,15 +134,15 @@ options:
         elements: str
         default: []
       seed:
-        description: Whether C(pip) is to be in it, locked like any other package.
+        description: Whether to include C(pip), locked like any other package.
         type: bool
         default: false
       system_site_packages:
-        description: Whether packages that are installed in the interpreter are seen.
+        description: Whether packages installed in the interpreter are visible.
         type: bool
         default: false
       compile_bytecode:
-        description: Whether to compile what is installed to bytecode, as people who use it cannot.
+        description: Whether to compile what is installed to bytecode, since its users cannot.
         type: bool
         default: true
 """

@@ -14,8 +14,8 @@ options:
   index:
     description:
       - Where packages come from. Without it, uv's own default, the Python Package Index.
-      - URLs may carry credentials. They reach uv through a pipe, in no argument and no variable, and no lock or
-        manifest.
+      - URLs may contain credentials. They reach uv through a pipe, and never appear in an argument, a variable, a lock
+        or a manifest.
       - An index may have a name, V(corp=https://packages.example.org/simple). Its credentials may then be given in
         O(uv_variables), as C(UV_INDEX_CORP_USERNAME) and C(UV_INDEX_CORP_PASSWORD).
     type: dict
@@ -24,7 +24,7 @@ options:
         description: URL of the default index, in place of the Python Package Index.
         type: str
       extra:
-        description: URLs of further indexes, which win over the default one.
+        description: URLs of further indexes, which take precedence over the default one.
         type: list
         elements: str
         default: []
@@ -34,7 +34,7 @@ options:
         elements: str
         default: []
       offline:
-        description: Whether to use nothing but the cache and local files.
+        description: Whether to use only the cache and local files.
         type: bool
         default: false
       strategy:

@@ -12,21 +12,21 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   upgrade:
-    description: Environments whose locks are to take the newest versions, by name. V(all) means all of them.
+    description: Environments to upgrade to the newest versions, by name. V(all) means all of them.
     type: list
     elements: str
     default: []
   upgrade_packages:
     description:
-      - Packages that are to be upgraded, with the least change elsewhere; in the environments of O(upgrade), or,
-        without that, in all that have them.
-      - One that none of their locks on the share has is an error, see O(upgrade_elsewhere).
+      - Packages to upgrade, with as little other change as possible, in the environments of O(upgrade), or by default
+        in all that have them.
+      - A package that none of their locks on the share has is an error, see O(upgrade_elsewhere).
     type: list
     elements: str
     default: []
   upgrade_elsewhere:
-    description: Whether locks on other shares may have what of O(upgrade_packages) none here has, so that it is no
-      error. Whoever asks all shares can tell by what they return.
+    description: Whether locks on other shares may have the O(upgrade_packages) that no lock here has, so that this is
+      not an error. A caller that asks all shares can tell from their results.
     type: bool
     default: false
   files_dir:
@@ -34,7 +34,7 @@ options:
     type: path
   lock_dir:
     description:
-      - A directory on the controller, where the locks are kept too. They win over those on the share.
+      - A directory on the controller where locks are kept too. They take precedence over those on the share.
       - Without it, only the share keeps them.
     type: path
 """

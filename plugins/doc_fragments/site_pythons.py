@@ -14,24 +14,24 @@ options:
   site_pythons:
     description:
       - Interpreters that the site supplies. All of them are put on the share, and requests prefer them to downloads.
-      - There is one interpreter of an exact version on a share. One that is in use is never replaced by another
-        content.
+      - A share has only one interpreter of an exact version. While it is in use, its content is never replaced.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
-        description: What the site calls it, in messages.
+        description: The site's name for it, used in messages.
         type: str
         required: true
       version:
-        description: Its exact version, such as V(3.11.9), in quotes. It must be what the interpreter says of itself.
+        description: Its exact version, such as V(3.11.9), in quotes. It must be the version that the interpreter
+          reports.
         type: str
         required: true
       archive:
         description:
-          - A C(.tar.gz) with one directory at its top that has C(bin) and C(lib) in it, and that works wherever it is
-            unpacked, such as those of python-build-standalone.
+          - A C(.tar.gz) with one top directory that contains C(bin) and C(lib), and that works wherever it is unpacked,
+            such as those of python-build-standalone.
           - A path on the controller, or a URL that the controller downloads, once, to C(uvnas) in E(XDG_CACHE_HOME) or
             in C(~/.cache).
           - Exactly one of O(site_pythons[].archive) and O(site_pythons[].prefix) is required.
@@ -42,11 +42,11 @@ options:
             pyenv, or V(/usr). The share's owner must be able to read it.
           - Its program, standard library, header files, and shared libraries are copied, without installed packages,
             tests and bytecode. They are changed to find each other on the share.
-          - It is copied once. To have it copied again, remove it from the share first.
+          - It is copied once. To copy it again, remove it from the share first.
         type: path
       sha256:
         description:
-          - For O(site_pythons[].archive), its checksum. Required if that is a URL.
+          - For O(site_pythons[].archive), its checksum. Required for a URL.
           - For O(site_pythons[].prefix), the C(digest) that M(uvnas.cluster.uv_python) returned for it before.
         type: str
 """

@@ -13,11 +13,11 @@ class ModuleDocFragment:
 options:
   uv_variables:
     description:
-      - Variables for uv, such as proxies or certificates. What uv builds has them too, less the credentials of indexes,
+      - Variables for uv, such as proxies or certificates. Builds get them too, except for the credentials of indexes,
         mirrors and proxies. Other secrets are refused.
       - C(*_PROXY), C(SSL_CERT_*), C(NETRC), C(TMPDIR), C(UV_HTTP_*), C(UV_CONCURRENT_*), C(UV_INDEX_*_USERNAME) and
-        C(UV_INDEX_*_PASSWORD) are inherited from the environment of the module anyway, so the keyword C(environment) of
-        a task or play works too. It is not for credentials, as Ansible writes it on a command line.
+        C(UV_INDEX_*_PASSWORD) are inherited from the module's environment anyway, so the keyword C(environment) of a
+        task or play works too. Do not put credentials there, as Ansible passes it on a command line.
     type: dict
     default: {}
 """

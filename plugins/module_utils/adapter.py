@@ -33,14 +33,14 @@ def run(
 ) -> t.NoReturn:
     """Do ``work`` and end the module with its result.
 
-    Where there is a ``share``, its root, this process touches no share, and ends even if the NAS of one hangs.
-    With ``as_owner`` the work is done as the module's ``owner``; connected as root without one, as whom the share
-    belongs to. ``work`` returns the module's result: plain data, with ``changed``, and perhaps ``warnings`` (list of
-    str), ``left`` (of a converge) and ``failed`` (bool) with ``msg``. A UvnasError or an OSError that it raises
-    becomes ``fail_json``.
+    With ``share``, the root of one, this process itself touches no share, so it ends even if a NAS hangs.
+    With ``as_owner`` the work is done as the module's ``owner``; when root connects without one, as the user that
+    the share belongs to. ``work`` returns the module's result: plain data, with ``changed``, and perhaps ``warnings``
+    (list of str), ``left`` (from a converge) and ``failed`` (bool) with ``msg``. A UvnasError or an OSError that it
+    raises becomes ``fail_json``.
     """
-    os.umask(0o022)  # An admin's own must not decide who can use a share.
-    # Inherited from who ignores it, it would have the kernel tell nobody of the end of a child.
+    os.umask(0o022)  # The admin's own must not decide who can use a share.
+    # If whoever started this ignores the signal, so would we, and the kernel would not report how a child ended.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         user = _owner(module, share) if as_owner else None
@@ -52,7 +52,7 @@ def run(
         fail(module, error)
     except OSError as error:
         fail(module, from_os_error(error))
-    # Here, and not where it was removed: this process may be root, who sees whose processes are in the way.
+    # Here rather than at the removal: this process may be root, who sees whose processes are in the way.
     for warning in [*result.pop("warnings", []), *in_use.warnings(result.pop("left", []))]:
         module.warn(warning)
     if result.get("failed"):
@@ -61,7 +61,7 @@ def run(
 
 
 def _owner(module: AnsibleModule, share: t.Optional[str]) -> t.Optional[User]:
-    """The user to become in order to work as the owner; None where this process is to work as who it is."""
+    """The user to become in order to work as the owner; None if this process stays who it is."""
     declared = module.params.get("owner")
     user = user_to_become(declared)
     if user is not None or share is None or os.geteuid() != 0:
@@ -86,7 +86,7 @@ def _watched(module: AnsibleModule, work: Work, user: t.Optional[User] = None) -
     name = module.params.get("share_name")
 
     def named() -> Result:
-        """What the system says names a path at best. Which share that is of has to be said, too."""
+        """The system's errors name a path at best; add the share that it belongs to."""
         try:
             return work()
         except OSError as error:
@@ -97,19 +97,19 @@ def _watched(module: AnsibleModule, work: Work, user: t.Optional[User] = None) -
 
 
 def _shares(module: AnsibleModule) -> dict[str, str]:
-    """The roots of all shares that a module looks at, with the names that it knows of them."""
+    """The roots of all shares that a module looks at, with their names as far as it knows them."""
     params = module.params
     others = {share["root"]: share["name"] for share in params.get("earlier_shares") or ()}
     return {params["share"]: params.get("share_name") or "", **others}
 
 
 def fail(module: AnsibleModule, error: UvnasError, **result: t.Any) -> t.NoReturn:
-    """End the module with ``error``: what happened, then what the tool said, then what to do."""
+    """End the module with ``error``: what happened, then the tool's own output, then what to do."""
     module.fail_json(**{**error.as_dict(), **result, "msg": error.explain()})
 
 
 def hide_variables(module: AnsibleModule, variables: t.Mapping[str, t.Any]) -> None:
-    """Keep what is secret among variables for uv out of every output, and let the rest be seen.
+    """Keep the secrets among uv's variables out of all output, and let the rest be seen.
 
     The option is ``no_log``. Without this, every ``0`` of a checksum would be blotted out where UV_HTTP_RETRIES is 0.
     """
@@ -119,17 +119,17 @@ def hide_variables(module: AnsibleModule, variables: t.Mapping[str, t.Any]) -> N
 
 
 def hide_secrets(module: AnsibleModule, urls: t.Iterable[str]) -> None:
-    """Keep the credentials in ``urls`` out of every output, and let the rest of each URL be seen.
+    """Keep the credentials in ``urls`` out of all output, and let the rest of each URL be seen.
 
-    The options that carry them are ``no_log``, which keeps them out of the system log. That would also blot out the
-    plain address of an index wherever an error names it, which is what an admin needs to see.
+    The options that carry them are ``no_log``, which keeps them out of the system log, but would also blot out the
+    plain address of an index in errors, where an admin needs to see it.
     """
     for url in urls:
         _hide(module, url, secrets.in_url(url))
 
 
 def _hide(module: AnsibleModule, value: str, found: t.Collection[str]) -> None:
-    """Hide the secrets that were ``found`` in the value of an option; where there are none, hide nothing of it."""
+    """Hide the secrets ``found`` in the value of an option; if there are none, show all of it."""
     if found:
         module.no_log_values.update(found)
         if register_secrets is not None:

@@ -19,17 +19,17 @@ class UvnasError(Exception):
         self.hint = hint
 
     def explain(self) -> str:
-        """The error as a message of a few lines: what happened, what the tool said, what to do."""
-        said = str(getattr(self, "stderr", "")).strip()
-        return "\n".join(part for part in (str(self), said, self.hint) if part)
+        """The error as a message of a few lines: what happened, the tool's own output, what to do."""
+        output = str(getattr(self, "stderr", "")).strip()
+        return "\n".join(part for part in (str(self), output, self.hint) if part)
 
     def lines(self) -> list[str]:
-        """What happened, each thing in a line of its own. What to do is in the last."""
+        """What happened, one line for each thing. The last line ends with what to do."""
         lines = str(self).splitlines()
         return [*lines[:-1], f"{lines[-1]}. {' '.join(self.hint.split())}"] if self.hint and lines else lines
 
     def as_dict(self) -> dict[str, t.Any]:
-        """The error as plain data, to cross a process boundary and to become ``fail_json`` arguments."""
+        """The error as plain data: it crosses process boundaries and becomes ``fail_json`` arguments."""
         return {"msg": str(self), "hint": self.hint}
 
     @staticmethod
@@ -40,7 +40,7 @@ class UvnasError(Exception):
 
 
 class CommandError(UvnasError):
-    """A command failed. Carries what ran and what it said."""
+    """A command failed. Carries what ran and its output."""
 
     def __init__(
         self, message: str, *, cmd: t.Sequence[str], rc: int, stdout: str, stderr: str, hint: str = ""
@@ -62,40 +62,40 @@ class CommandError(UvnasError):
 
 
 class SpecError(UvnasError):
-    """The inventory asks for something that cannot be meant. Nothing has been written."""
+    """The inventory asks for something that makes no sense. Nothing has been written."""
 
 
 class ShareBusyError(UvnasError):
-    """Another process works on this share, and did not finish within the time allowed."""
+    """Another process is working on this share and did not finish in time."""
 
 
 class LostMutexError(UvnasError):
-    """The mutex is no longer this process's. Whatever is there now may be somebody else's work."""
+    """This process no longer holds the mutex. Whatever is there now may be somebody else's work."""
 
 
 def from_os_error(error: OSError, failed: str = "", path: str = "") -> UvnasError:
     """What the operating system's error means for a share.
 
-    ``failed``: what could not be done, to begin with; ``path``: where, if the error does not say.
+    ``failed`` is what could not be done, and comes first; ``path`` is where, if the error does not say.
     """
-    said, found = error.strerror or str(error), error.filename or path
-    message = ": ".join(str(part) for part in ((failed, found, said) if failed else (said, found)) if part)
-    who = f"It was tried as uid {os.geteuid()}. Check owner and modes; on NFS root may be squashed."
+    reason, where = error.strerror or str(error), error.filename or path
+    message = ": ".join(str(part) for part in ((failed, where, reason) if failed else (reason, where)) if part)
+    denied = f"This ran as uid {os.geteuid()}. Check owner and modes; on NFS root may be squashed."
     hints = {
         errno.ENOSPC: "The filesystem has no free bytes or inodes left. Free some, then run again.",
-        errno.EDQUOT: "The owner's quota on this filesystem is used up. Free some room or raise it, then run again.",
+        errno.EDQUOT: "The owner's quota on this filesystem is used up. Free some space or raise it, then run again.",
         errno.EROFS: "The filesystem is mounted read-only here. Is this host meant to be the builder?",
-        errno.EACCES: who,
-        errno.EPERM: who,
+        errno.EACCES: denied,
+        errno.EPERM: denied,
         errno.ESTALE: "The NFS server replaced or lost what was mounted. Remount the share's filesystem.",
-        errno.EIO: "The filesystem reports an input/output error. Look at the NAS before you run again.",
+        errno.EIO: "The filesystem reports an input/output error. Check the NAS before you run again.",
     }
     return UvnasError(message, hint=hints.get(error.errno or 0, ""))
 
 
 @contextlib.contextmanager
 def naming(failed: str, path: str) -> t.Iterator[None]:
-    """Have an OSError of the block say what ``failed``, and where: at ``path``, if it does not know better."""
+    """Make an OSError in the block say what ``failed`` and where: at ``path``, unless it names another one."""
     try:
         yield
     except OSError as error:
@@ -103,24 +103,24 @@ def naming(failed: str, path: str) -> t.Iterator[None]:
 
 
 def as_uvnas_error(error: t.Union[UvnasError, OSError]) -> UvnasError:
-    """What went wrong with one thing, where others are not to be stopped by it."""
+    """What went wrong with one thing, as an error to keep while the others go on."""
     return error if isinstance(error, UvnasError) else from_os_error(error)
 
 
 def failure(errors: t.Sequence[UvnasError], count: int) -> dict[str, t.Any]:
-    """The part of a module's result that says which of its ``count`` environments failed; empty where none did."""
+    """The part of a module's result that says which of its ``count`` environments failed; empty if none did."""
     if not errors:
         return {}
     return {"failed": True, "msg": failure_text(errors, count), "errors": [error.as_dict() for error in errors]}
 
 
 def failure_text(errors: t.Sequence[UvnasError], count: int, failed: t.Optional[int] = None) -> str:
-    """What to say where some of ``count`` environments failed, as many as there are ``errors`` unless told otherwise.
+    """The message for some of ``count`` environments having failed: as many as there are ``errors``, or ``failed``.
 
-    Each begins a line, and what there is to say of it beside that is indented.
+    Each error starts on a new line; its further lines are indented.
     """
-    said = [error.explain() for error in errors]
-    if count < 2 and len(said) < 2:
-        return "".join(said)
-    head = f"{len(said) if failed is None else failed} of {count} environments failed; the others are done"
-    return "\n".join([head, *(text.replace("\n", "\n  ") for text in said)])
+    texts = [error.explain() for error in errors]
+    if count < 2 and len(texts) < 2:
+        return "".join(texts)
+    head = f"{len(texts) if failed is None else failed} of {count} environments failed; the others are done"
+    return "\n".join([head, *(text.replace("\n", "\n  ") for text in texts)])

@@ -9,8 +9,8 @@ import typing as t
 
 Spec = dict[str, t.Any]
 
-# What stands between these two lines is written by `make schema`, from meta/schema.yml. Each group of options is
-# documented in the doc fragment of its name.
+# `make schema` writes what is between these two lines, from meta/schema.yml. Each group of options is documented in
+# the doc fragment of its name.
 # schema:begin
 _TEXT: Spec = {"type": "str"}
 _REQUIRED: Spec = {"type": "str", "required": True}
@@ -137,7 +137,7 @@ UV_BINARY: Spec = {
     "download_dir": _TEXT,
     "files_dir": _TEXT,
 }
-# It has an action plugin only.
+# This one has only an action plugin.
 UV_DECLARATION: Spec = {"hosts": {"type": "list", "elements": "str"}, "writes": {"type": "bool", "default": True}}
 
 UV_REPORT: Spec = {

@@ -10,15 +10,15 @@ module: uv_binary
 short_description: Install an exact version of uv
 version_added: 0.1.0
 description:
-  - Has C(uv) and C(uvx) of an exact version in a directory such as C(bin) of a share (the directory that uv calls
+  - Installs C(uv) and C(uvx) of an exact version in a directory such as a share's C(bin) (the directory that uv calls
     E(UV_INSTALL_DIR)), or C(/usr/local/bin) of one host.
-  - Versions lie side by side in C(lib/uv/<version>); what is in C(bin) are symlinks to one of them. They are
-    switched in one step, also while uv is running, and back to an older version that is still there without a download.
+  - Versions are kept side by side in C(lib/uv/<version>), and C(bin) has symlinks to one of them. They are switched in
+    one step, even while uv is running, and back to an older version that is still there without a download.
   - The archive is downloaded on the controller, once for all hosts, its checksum is verified, and it is pushed to the
     host, which needs no network.
   - Before it gets its name, the new uv is run once, and must report exactly the version asked for.
   - A version that others than its owner can write to is installed anew, with a warning.
-  - Where the version is in place already, one look at the host is all that is done.
+  - If the version is already in place, all it takes is one look at the host.
 author:
   - uvnas.cluster contributors (@uvnas)
 extends_documentation_fragment:
@@ -30,7 +30,7 @@ attributes:
 options:
   version:
     description:
-      - The version of uv, exactly, with all three numbers.
+      - The exact version of uv, with all three numbers.
     type: str
     required: true
   share:
@@ -43,20 +43,20 @@ options:
     description: The share's name. Required with O(share).
     type: str
   share_id:
-    description: The id that O(share) has to have, from its C(share.json). By default it is not looked at.
+    description: The id that O(share) must have, from its C(share.json). By default any id will do.
     type: str
   mount:
     description:
       - The mount point of the filesystem that O(share) is on. It is an error if nothing is mounted there.
-      - Directories from there on to the share's root, or from C(/) on without it, must be writable for the owner and
-        V(root) alone.
+      - Only the owner and V(root) may have write permission for the directories from there to the share's root, or from
+        C(/) without it.
     type: path
   bin_dir:
     description:
       - Directory for the symlinks C(uv) and C(uvx), on a host rather than on a share. It is created if need be.
-      - A C(uv) that is there already and was not put there by this module is an error. It is not touched.
-      - It is an error, too, if others than V(root) and the user that the module works as may write to it, to
-        O(lib_dir), or to a directory above them.
+      - It is an error if a C(uv) is already there that this module did not install. It is not touched.
+      - It is also an error if anybody but V(root) and the user that the module works as may write to it, to O(lib_dir),
+        or to a directory above them.
     type: path
   lib_dir:
     description:
@@ -65,13 +65,12 @@ options:
     type: path
   owner:
     description:
-      - The user to work as. Connected as V(root), the module becomes this user; connected as anybody else than this
-        user, it fails.
+      - The user to work as. Connected as V(root), the module becomes this user; connected as any other user, it fails.
       - Without it the module works as the user it is connected as.
     type: str
   busy_timeout:
     description:
-      - How long to wait, in seconds, for another process that works on the same share or directory, or that downloads
+      - How long to wait, in seconds, for another process that is working on the same share or directory, or downloading
         the same archive.
       - A module that finds nothing to do does not wait.
     type: float
@@ -79,8 +78,8 @@ options:
   answer_timeout:
     description:
       - How long the filesystem of O(share) may take to answer, in seconds, before the module gives up and fails.
-      - That is the time for one small question, and not for the work. Neither a NAS that is slow nor the wait for
-        another process (O(busy_timeout)) ends it.
+      - This limits a single small request, not the work. Neither a slow NAS nor waiting for another process
+        (O(busy_timeout)) makes it fail.
     type: float
     default: 30.0
   source:
@@ -119,9 +118,8 @@ options:
       - It is an error if others than V(root) and the user who runs the playbook may write to it, or above it.
     type: str
 notes:
-  - Archives for C(x86_64) and C(aarch64) with glibc or musl are found by their names. For other machines give an
-    O(archive).
-  - In check mode nothing is downloaded, so that the archive can be had and does run is not part of the prediction.
+  - Archives for C(x86_64) and C(aarch64) with glibc or musl are found by name. For other machines supply an O(archive).
+  - Check mode downloads nothing, so it cannot predict whether the archive is available and runs.
   - Credentials in O(archive) and O(release_url) are used on the controller only. They are not sent to the host.
 seealso:
   - module: uvnas.cluster.uv_share
@@ -143,7 +141,7 @@ EXAMPLES = r"""
     release_url: https://mirror.example.org/uv
   become: true
 
-- name: Install uv from an archive that lies beside the playbook
+- name: Install uv from an archive beside the playbook
   uvnas.cluster.uv_binary:
     share: /mnt/nas-a/uv
     share_name: nas_a
@@ -161,7 +159,7 @@ version:
   type: str
   sample: 0.13.9
 previous_version:
-  description: The version that C(bin/uv) was a link to before; null where there was none.
+  description: The version that C(bin/uv) was a link to before; null if there was none.
   returned: success
   type: str
   sample: 0.8.22

@@ -107,7 +107,7 @@ from ..module_utils.share.spec import Share
 def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
     """Compare, and return the module's result."""
     share = Share.from_params(params)
-    check_place(share, to_come=check_mode)
+    check_place(share, may_be_missing=check_mode)
     specs = [EnvironmentSpec.from_dict(item) for item in params["environments"]]
     present = [spec for spec in specs if spec.present]
     upgrade = Upgrade(frozenset(params["upgrade"]), frozenset(params["upgrade_packages"]))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: uv_profile
-short_description: Have login shells use uv on a share
+short_description: Set up login shells to use uv on a share
 version_added: 0.1.0
 description:
   - Writes the files that shells read at start-up on a member, so that C(uv) uses the cache and the interpreters of a
@@ -15,8 +15,8 @@ description:
   - They set E(UV_INSTALL_DIR), E(UV_CACHE_DIR), E(UV_PYTHON_INSTALL_DIR), C(UV_PYTHON_DOWNLOADS=manual) and the
     variables that you add, append the share's C(bin) to E(PATH), and define a function C(uvnas_use) that changes the
     home share of a session.
-  - They look at nothing on a share and run no command, so that a NAS that hangs does not hang a login. They print
-    nothing, and leave V(root) alone.
+  - They touch nothing on a share and run no command, so a NAS that hangs does not hang a login. They print nothing, and
+    leave V(root) alone.
   - A variable that a user has set is left as it is. One that these files have set, on this host or on the one that a
     Slurm job inherited its environment from, follows the home share of the host and of the session.
   - In diff mode it shows a line of what changes; with C(-vv) or more, whole files.
@@ -39,8 +39,8 @@ options:
         required: true
       root:
         description:
-          - The share's root directory. It need not be there, and is not looked at.
-          - It must not have a colon in it, since it becomes a part of E(PATH).
+          - The share's root directory. It need not exist, and is not looked at.
+          - It must not contain a colon, since it becomes part of E(PATH).
         type: str
         required: true
   directory:
@@ -58,42 +58,42 @@ options:
     description:
       - Whether each person has a cache of their own on a share, which their uv makes (V(personal)), or people share one
         (V(group)), or each of O(user_cache_users) has one that was made for them (V(private)).
-      - With V(personal) and V(private) it is called as E(USER). E(UV_CACHE_DIR) is left unset for those who have none,
-        and with V(personal) where E(USER) is empty, or has other characters than letters, digits and C(._@+-), or
-        begins with another one than a letter, a digit or C(_).
+      - With V(personal) and V(private) it is named after E(USER). E(UV_CACHE_DIR) is left unset for those who have
+        none, and with V(personal) if E(USER) is empty, has characters other than letters, digits and C(._@+-), or does
+        not begin with a letter, a digit or C(_).
     type: str
     choices: [personal, group, private]
     default: personal
   user_cache_users:
     description:
-      - Users who have a cache. To others E(UV_CACHE_DIR) is not exported. Everybody can read the list in the files.
-      - If empty, everybody has one, and with O(user_cache=private) nobody.
+      - Users who have a cache. E(UV_CACHE_DIR) is not exported to others. Everybody can read the list in the files.
+      - If empty, everybody has one, or nobody with O(user_cache=private).
     type: list
     elements: str
     default: []
   variables:
     description:
       - Further variables to export, such as E(UV_PYTHON_INSTALL_MIRROR) or E(UV_DEFAULT_INDEX), with their values.
-      - Settings of uv and pip (C(UV_*) and C(PIP_*)), proxies and certificates may be given. Those without a value
-        are left out.
-      - A value with credentials in it is an error, since everybody can read the files.
+      - Settings of uv and pip (C(UV_*) and C(PIP_*)), proxies and certificates may be given. Those without a value are
+        left out.
+      - A value that contains credentials is an error, since everybody can read the files.
     type: dict
     default: {}
   withheld:
     description:
-      - Names of variables that are not among O(variables), or only in part, because there are credentials in their
-        values. The module gives a warning that names them.
+      - Names of variables that are missing from O(variables), or incomplete, because their values contain credentials.
+        The module warns about them.
     type: list
     elements: str
     default: []
   state:
     description:
-      - Whether the files are to be there. V(absent) removes them, and leaves the directories.
+      - Whether the files should exist. V(absent) removes them, but not the directories.
     type: str
     choices: [present, absent]
     default: present
 notes:
-  - csh, tcsh and ksh93 look into every directory of E(PATH) at start-up. There E(PATH) is left alone, and C(uv) and
+  - csh, tcsh and ksh93 read every directory in E(PATH) at start-up. For them E(PATH) is left alone, and C(uv) and
     C(uvx) are aliases or functions.
   - Connected as V(root), the files belong to V(root); otherwise to the user connected as. Their mode is C(0644).
   - Each file is replaced in one step. A shell that starts meanwhile reads the old one or the new one.
@@ -102,7 +102,7 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Have login shells use the share nas_a, and nas_b for those who ask for it
+- name: Let login shells use the share nas_a, or nas_b for those who ask for it
   uvnas.cluster.uv_profile:
     shares:
       - name: nas_a
@@ -129,7 +129,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 files:
-  description: The files that are there, or would be, or are to be there no longer if O(state=absent).
+  description: The files that exist, or would exist, or with O(state=absent) no longer exist.
   returned: success
   type: list
   elements: str
@@ -173,9 +173,9 @@ VERBOSE = 2
 
 
 def converge(params: t.Mapping[str, t.Any], *, check: bool, diff: bool, texts: bool = False) -> Result:
-    """Have the files as ``params`` say, or only find out what that takes (``check``). The module's result.
+    """Bring the files in line with ``params``, or only predict that (``check``). Returns the module's result.
 
-    With ``diff`` it has a line of what changes, or with ``texts`` the files as a whole.
+    With ``diff`` it has a line about what changes, or with ``texts`` the whole files.
     """
     paths = files.paths(params["directory"], params["fish_directory"])
     profile = None
@@ -201,7 +201,7 @@ def converge(params: t.Mapping[str, t.Any], *, check: bool, diff: bool, texts: b
 
 def main() -> t.NoReturn:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    # Values are hidden in case one has credentials in it. The others are what an admin wants to see in a diff.
+    # Values are hidden in case one contains credentials. The others are what an admin wants to see in a diff.
     values = [str(value) for value in module.params["variables"].values()]
     module.no_log_values.difference_update(value for value in values if not has_credentials(value))
     how = {"check": module.check_mode, "diff": module._diff, "texts": module._verbosity >= VERBOSE}

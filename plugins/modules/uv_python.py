@@ -10,18 +10,17 @@ module: uv_python
 short_description: Install interpreters on a share
 version_added: 0.1.0
 description:
-  - Has exact versions of CPython in C(python) of a share (the directory that uv calls E(UV_PYTHON_INSTALL_DIR)),
-    installed by the share's uv.
+  - Installs exact versions of CPython in C(python) of a share (the directory that uv calls E(UV_PYTHON_INSTALL_DIR)),
+    with the share's uv.
   - A request such as V(3.12) is resolved to an exact version once, and remembered in C(locks/pythons.json) on the
-    share. It stays at that version until O(upgrade) names it. The old one stays on the share then, for what was
-    built with it.
+    share. It stays at that version until O(upgrade) names it. The old one then remains on the share, for what was built
+    with it.
   - Interpreters are downloaded by uv on the builder, or supplied by the site, see O(site_pythons). A Python of the
     operating system never satisfies a request.
-  - A new interpreter is run from its new place before it counts. What it needs there of the host, or lacks, is a
-    warning.
+  - A new interpreter must run in its new place before it counts. What it lacks, or needs from the host, is a warning.
   - Interpreters are sealed; not even their owner can write to their directories. One that is not, because an earlier
-    release installed it or a run was killed, is sealed, and a warning says what others could write to.
-  - Where everything is in place already, nothing is run, and nothing is asked of any network.
+    release installed it or a run was killed, gets sealed, and a warning says what others could write to.
+  - If everything is already in place, nothing is run, and the network is not used.
 author:
   - uvnas.cluster contributors (@uvnas)
 extends_documentation_fragment:
@@ -41,8 +40,8 @@ options:
     required: true
   pythons:
     description:
-      - The interpreters to have, by version. V(3.12) is the newest version 3.12 there is at the time, V(3.12.4)
-        just that one. A V(t) at the end, as in V(3.13t), asks for the free-threaded build.
+      - The interpreters to install, by version. V(3.12) is the newest 3.12 available at the time, V(3.12.4) exactly
+        that one. A V(t) at the end, as in V(3.13t), asks for the free-threaded build.
       - Final releases of CPython only.
     type: list
     elements: str
@@ -54,34 +53,34 @@ options:
     type: str
   downloads_json_url:
     description:
-      - URL or path on the builder of a list of downloads that is used in place of the one built into uv, as for uv's
+      - URL or path on the builder of a list of downloads that replaces uv's built-in one, as for uv's
         E(UV_PYTHON_DOWNLOADS_JSON_URL).
     type: str
   offline:
     description:
-      - Whether to use nothing but what is on the share (also in C(python-archives)), and O(site_pythons).
-      - Requests that have not been resolved yet prefer interpreters on the share then.
+      - Whether to use only what is on the share (also in C(python-archives)), and O(site_pythons).
+      - Requests that have not been resolved yet then prefer interpreters on the share.
     type: bool
     default: false
   upgrade:
     description:
-      - Requests in O(pythons) to resolve anew, to the newest version there is now. V(all) names all of them.
+      - Requests in O(pythons) to resolve again, to the newest version available now. V(all) means all of them.
     type: list
     elements: str
     default: []
   remove:
     description:
       - Exact versions to remove from the share, such as V(3.11.9), or uv's keys of them.
-      - One that a generation of an environment uses, or that something still asks for, is an error. It stays.
-      - What cannot go yet is hidden, and a warning names it, such as files that a process on the builder has open on
-        NFS. Later changes to the share remove it.
+      - It is an error if a generation of an environment uses one, or something still asks for it, and it stays.
+      - What cannot go yet, such as files that a process on the builder has open on NFS, is hidden, and a warning names
+        it. Later changes to the share remove it.
     type: list
     elements: str
     default: []
   compile_bytecode:
     description:
-      - Whether to compile the standard library to bytecode. Without that, every process of everybody who cannot
-        write to the share compiles what it imports.
+      - Whether to compile the standard library to bytecode. Otherwise every process of users who cannot write to the
+        share compiles what it imports.
     type: bool
     default: true
   files_dir:
@@ -93,8 +92,8 @@ notes:
   - uv's links to the newest version of a minor series, such as C(python/cpython-3.12-linux-x86_64-gnu), are not
     kept. A virtual environment made through one would change its Python at an upgrade, under running processes too.
     People's own virtual environments are tied to an exact version this way, as generations are.
-  - In check mode nothing is downloaded by uv, so that a download can be reached is not part of the prediction.
-    Archives of O(site_pythons) are brought to the builder and checked in check mode, too.
+  - In check mode uv downloads nothing, so it cannot predict whether a download is available. Archives of
+    O(site_pythons) are brought to the builder and checked in check mode too.
   - An installed Python can be packed on C(x86_64) and C(aarch64).
 seealso:
   - module: uvnas.cluster.uv_share
@@ -102,14 +101,14 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Have two interpreters on a share
+- name: Install two interpreters on a share
   uvnas.cluster.uv_python:
     share: /mnt/nas-a/uv
     share_name: nas_a
     owner: uvadmin
     pythons: ["3.12", "3.11.9"]
 
-- name: Have the newest 3.12 from now on
+- name: Upgrade to the newest 3.12
   uvnas.cluster.uv_python:
     share: /mnt/nas-a/uv
     share_name: nas_a
@@ -117,7 +116,7 @@ EXAMPLES = r"""
     pythons: ["3.12"]
     upgrade: ["3.12"]
 
-- name: Have interpreters of the site, and nothing from the Internet
+- name: Install the site's own interpreters, and nothing from the Internet
   uvnas.cluster.uv_python:
     share: /mnt/nas-a/uv
     share_name: nas_a
@@ -154,8 +153,8 @@ pythons:
       type: str
     digest:
       description:
-        - What identifies its content, the same on every share. Of a download or a given archive, the sha256 of the
-          archive.
+        - What identifies its content, the same on every share. For a download or a supplied archive, the archive's
+          sha256.
         - Null for one that check mode would install.
       returned: always
       type: str
@@ -190,8 +189,8 @@ def main() -> t.NoReturn:
     adapter.hide_variables(module, params["uv_variables"])
     adapter.hide_secrets(module, [url for url in (params["mirror"], params["downloads_json_url"]) if url])
     with contextlib.ExitStack() as stack:
-        # Here an archive is what the action plugin brought to this host, or only its name, as long as nobody needs it.
-        # Opened now: whom the module becomes may not look into the directory that it was brought to.
+        # Here an archive is what the action plugin brought to this host, or only its name while nobody needs it.
+        # Opened now: the user that the module becomes may not look into the directory that it was brought to.
         brought = {
             site["name"]: stack.enter_context(open(site["archive"], "rb"))
             for site in params["site_pythons"]

@@ -10,23 +10,23 @@ module: uv_share
 short_description: Lay out a share, and find out what its filesystem can do
 version_added: 0.1.0
 description:
-  - Makes a directory on a NAS a share, which is the place for uv, its cache, interpreters and environments. Or checks
-    that it is one, and makes good what is missing or has a wrong owner, group or mode.
-  - To be run on the share's builder, the one host that writes to it.
+  - Makes a directory on a NAS a share, the place for uv, its cache, interpreters and environments. Or checks that it is
+    one, and fixes what is missing or has the wrong owner, group or mode.
+  - Run it on the share's builder, the one host that writes to it.
   - Tries as the share's owner what the filesystem can do, such as hard links and reflinks, and says how uv will get
     files from its cache into environments.
-  - Writes nothing where the share does not belong. It fails before the first write where the filesystem is not mounted,
-    is mounted C(noexec), has too little room, or is another one than it should be, and where the owner may not write.
-  - Where the filesystem is read-only, mounted or exported so, it fails before the first write if there is anything to
-    do. If there is not, nothing is changed and a warning says so. What the filesystem can do is not tried then.
-  - It fails, too, where somebody else than the owner and C(root) may write to the share's root, or to a directory above
-    it, from O(mount) on or, without that, from C(/) on. They could have made a share there, with programs in it that
-    the owner would run. The owner's own group does not count, if nobody else is in it, and neither does a sticky
-    directory such as C(/tmp). A directory that exists becomes a share only if it is empty.
-  - Nothing of this needs C(root) if the owner is who Ansible connects as, may write to the directory above the share's
-    root, and is in the share's group.
+  - Writes nothing in the wrong place. It fails before the first write if the filesystem is not mounted, is mounted
+    C(noexec), has too little space or is the wrong one, or if the owner may not write.
+  - If the filesystem is mounted or exported read-only, it fails before the first write if there is anything to do. If
+    not, nothing is changed, and a warning says so. The filesystem is not probed then.
+  - It also fails if anybody but the owner and C(root) may write to the share's root, or to a directory above it, from
+    O(mount) on or, without that, from C(/) on. They could have made a share there, with programs in it that the owner
+    would run. The owner's own group does not count if nobody else is in it, nor does a sticky directory such as
+    C(/tmp). An existing directory becomes a share only if it is empty.
+  - Needs no C(root) if Ansible connects as the owner, who may write to the directory above the share's root, and is in
+    the share's group.
   - Connected as C(root), everything is tried as the owner first, because on NFS C(root) may be nobody. Only what the
-    owner is denied, such as to make the root directory, or directories for other people, is then tried as C(root).
+    owner is denied, such as making the root directory, or directories for other people, is then tried as C(root).
 author:
   - uvnas.cluster contributors (@uvnas)
 extends_documentation_fragment:
@@ -36,18 +36,18 @@ options:
   share_name:
     description:
       - Name of the share, as 1 to 64 letters, digits, V(_) and V(-). It is written to the share's C(share.json).
-      - A share that has another name in its C(share.json) is an error.
+      - It is an error if C(share.json) has another name.
     type: str
     required: true
   share_id:
     description:
-      - The id that the share has to have, from its C(share.json). A new share gets it.
-      - Without it a new share gets a random one (a UUID, version 4), and the id of an existing share is not looked at.
+      - The id that the share must have, from its C(share.json). A new share gets it.
+      - Without it a new share gets a random one (a UUID, version 4), and an existing share may have any.
     type: str
   mount:
     description:
-      - The mount point of the filesystem that the share is on. O(share) has to be the same directory or lie below.
-      - It is an error if nothing is mounted there. An automounter is given the chance to.
+      - The mount point of the filesystem that the share is on. O(share) must be the same directory or below it.
+      - It is an error if nothing is mounted there. An automounter is triggered first.
       - Missing directories between O(mount) and O(share) are made, like O(share) itself.
       - Without it the share may be any directory whose parent exists, and nobody notices a missing mount. Leave it
         out for plain directories only.
@@ -59,31 +59,31 @@ options:
     type: str
   mode:
     description:
-      - Mode of the share's directories, as a quoted octal number. Only the owner may write, so modes that let group
+      - Mode of the share's directories, as a quoted octal number. Only the owner may write, so modes that let the group
         or others write are an error.
-      - What is in the directories is not touched.
+      - The contents of the directories are not touched.
     type: str
     default: "0755"
   user_cache:
     description:
-      - What C(user-cache), the place for the uv caches of people, is for.
-      - V(personal) lets everybody make a directory there, as in C(/tmp), called as they are, which their uv does on
-        first use. What is called otherwise than its owner, is no directory, or can be written to by others, is given
-        another name, C(.NAME.*.aside), with a warning. Names that begin with a dot are left alone, and so is what
-        belongs to somebody whom this host does not know, and has a name that it does not know.
-      - V(group) lets the O(group) write there. It is setgid, and has a default ACL so that people can write what
-        others of the group made, whatever their umask. It is an error where that does not work. People have to trust
-        each other, because who can write to a cache can change what others install from it.
-      - V(private) has a directory there for each of O(user_cache_users), which nobody else can read. What is in its
-        place, and somebody else made or could write to, is moved aside, with a warning.
-      - The cache that environments are built from is another one, which only the owner writes to.
+      - Who uses C(user-cache), the place for people's uv caches, and how.
+      - With V(personal) everybody can make a directory with their own name there, as in C(/tmp), which their uv does on
+        first use. Anything else is renamed to C(.NAME.*.aside), with a warning; that is, an entry whose name is not
+        that of its owner, that is not a directory, or that others can write to. Names that begin with a dot are left
+        alone, and so are entries of which this host knows neither the owner nor the name.
+      - With V(group) the O(group) can write there. It is setgid, and has a default ACL so that people can write to what
+        others of the group made, whatever their umask. It is an error if that does not work. People must trust each
+        other, because anybody who can write to a cache can change what others install from it.
+      - With V(private) there is a directory for each of O(user_cache_users), which nobody else can read. Anything in
+        its place that somebody else made or could write to is moved aside, with a warning.
+      - Environments are built from another cache, which only the owner writes to.
     type: str
     choices: [personal, group, private]
     default: personal
   user_cache_users:
     description:
       - Users to make a private cache directory for, if O(user_cache=private).
-      - Only C(root) can do that for others than itself.
+      - Only C(root) can do that for other users.
       - Directories of users that are no longer listed are left alone.
     type: list
     elements: str
@@ -91,12 +91,12 @@ options:
   min_free_bytes:
     description:
       - Fail if the filesystem has fewer bytes left for the owner.
-      - Use V(0) in a run that is to make room, by removing environments.
+      - Use V(0) in a run that frees space by removing environments.
     type: int
     default: 104857600
   min_free_inodes:
     description:
-      - Fail if the filesystem has fewer inodes left. Filesystems that do not count them are taken to have enough.
+      - Fail if the filesystem has fewer inodes left. Filesystems that do not count them always pass.
     type: int
     default: 1000
   declared_shares:
@@ -107,10 +107,10 @@ options:
     elements: dict
     default: []
 notes:
-  - To try what the filesystem can do takes a few dozen file operations in a hidden directory of the share, which is
-    removed again. That does not count as a change.
-  - In check mode nothing is written at all, so what has to be tried is not known then.
-  - A module that is killed leaves nothing that needs to be repaired by hand. The next run completes the share.
+  - Probing the filesystem takes a few dozen file operations in a hidden directory of the share, which is removed
+    afterwards. That does not count as a change.
+  - Check mode writes nothing at all, so what has to be tried remains unknown.
+  - A killed module leaves nothing to repair by hand. The next run completes the share.
 seealso:
   - module: uvnas.cluster.uv_binary
 """
@@ -136,7 +136,7 @@ EXAMPLES = r"""
     user_cache_users: [ada, grace]
   become: true
 
-- name: Make sure that this share, and no copy of it, is mounted, and has room for a big build
+- name: Make sure that this very share, not a copy, is mounted and has space for a big build
   uvnas.cluster.uv_share:
     share: /mnt/nas-a/uv
     share_name: nas_a
@@ -172,14 +172,14 @@ link_mode:
   description:
     - How uv gets a file from its cache into an environment here, at best.
     - V(clone) is by reflink, V(hardlink) by hard link, V(copy) by copying it.
-    - Null where it is not known, as in check mode, or on a filesystem that is read-only or full.
+    - Null if it is unknown, as in check mode, or on a filesystem that is read-only or full.
   returned: success
   type: str
   sample: hardlink
 probe:
   description:
     - What the owner can do on the filesystem.
-    - What has to be tried is null in check mode, and where the filesystem was read-only, or too full, to try.
+    - What has to be tried is null in check mode, and if the filesystem was read-only or too full to try.
   returned: success
   type: dict
   contains:
@@ -190,25 +190,25 @@ probe:
       description: Whether a file can share its data with another one until one of them is written to.
       type: bool
     symlink:
-      description: Whether there are symlinks. There have to be.
+      description: Whether there are symlinks. Required.
       type: bool
     rename:
-      description: Whether a file can take the name of another one. It has to be able to.
+      description: Whether a rename can replace a file. Required.
       type: bool
     exec:
-      description: Whether programs can be run from it. They have to run.
+      description: Whether programs run from it. Required.
       type: bool
     posix_lock:
-      description: Whether POSIX record locks can be had. They have to be.
+      description: Whether POSIX record locks work. Required.
       type: bool
     default_acl:
-      description: Whether a POSIX default ACL can let a group write to what is made in a directory.
+      description: Whether a POSIX default ACL can let a group write to new files in a directory.
       type: bool
     free_bytes:
       description: Bytes left for the owner.
       type: int
     free_inodes:
-      description: Inodes left; null where the filesystem does not count them.
+      description: Inodes left; null if the filesystem does not count them.
       type: int
   sample:
     hard_link: true
@@ -221,7 +221,7 @@ probe:
     free_bytes: 5000000000000
     free_inodes: 120000000
 platform:
-  description: What binaries have to be made for to run on this host.
+  description: What binaries must be built for to run on this host.
   returned: success
   type: dict
   contains:
@@ -239,19 +239,19 @@ platform:
     libc: gnu
     libc_version: "2.36"
 created:
-  description: Directories that were made, and C(share.json) if that was; or would be.
+  description: Directories, and perhaps C(share.json), that were or would be made.
   returned: success
   type: list
   elements: str
   sample: [/mnt/nas-a/uv, /mnt/nas-a/uv/bin, /mnt/nas-a/uv/share.json]
 corrected:
-  description: Directories, perhaps with C(share.json), whose owner, group, mode or ACL was set right; or would be.
+  description: Directories, and perhaps C(share.json), whose owner, group, mode or ACL was or would be corrected.
   returned: success
   type: list
   elements: str
   sample: [/mnt/nas-a/uv/cache]
 moved_aside:
-  description: What was given another name in C(user-cache), or would be, if O(user_cache=personal); the first 1000.
+  description: Entries of C(user-cache) that were or would be renamed, if O(user_cache=personal); the first 1000.
   returned: success
   type: list
   elements: str
@@ -293,7 +293,7 @@ def main() -> t.NoReturn:
         parse_shares(params["declared_shares"])
         is_root = os.geteuid() == 0
         undeclared = is_root and params["owner"] is None
-        # A share that is there is kept by whom it belongs to.
+        # An existing share is maintained by its owner.
         owner = keeper_of(params["share"]) if undeclared else user_to_become(params["owner"])
         settings = Settings(SystemRunner(), params["busy_timeout"], module.check_mode, root=is_root)
         result = converge(wanted_from_params(params, owner), settings, user=owner and unprivileged(owner))
@@ -301,7 +301,7 @@ def main() -> t.NoReturn:
             result["warnings"].append(undeclared_owner(params["share_name"], params["share"], owner))
         return result
 
-    # As whoever we are: converge() decides what is done as the owner and what is not.
+    # Not as_owner: converge() decides what is done as the owner.
     adapter.run(module, work, share=params["share"])
 
 

@@ -18,8 +18,8 @@ TaskVars = dict[str, t.Any] | None
 class ControllerAction(ActionBase):
     """An action plugin. Its options are those of its module; an error in ``work`` becomes a failed result.
 
-    What a host answers is not trusted: its Python says what it wants. Nothing of it becomes a path here, and nothing is
-    brought to it that it was not to get.
+    A host's answer is not trusted: its Python can say anything. Nothing in it becomes a path here, and no host gets
+    anything that was not meant for it.
     """
 
     # The module's.
@@ -37,7 +37,7 @@ class ControllerAction(ActionBase):
             return {"failed": True, "changed": False, "msg": f"on the controller: {from_os_error(error).explain()}"}
 
     def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
-        """What the action does with its options, which have their types; its result. Raises UvnasError, OSError."""
+        """Do the action with its validated options, and return its result. Raises UvnasError, OSError."""
         raise NotImplementedError
 
     def on_host(self, module: str, args: t.Mapping[str, t.Any], task_vars: TaskVars) -> Result:
@@ -54,7 +54,7 @@ class ControllerAction(ActionBase):
         return names
 
     def bring(self, path: str, name: str) -> str:
-        """Bring a file to where the module can read it; its path there. Ansible removes it after the task."""
+        """Bring a file to where the module can read it, and return its path there. Ansible removes it afterwards."""
         shell = self._connection._shell
         directory = shell.tmpdir or self._make_tmp_path()
         there = shell.join_path(directory, name)
@@ -64,8 +64,8 @@ class ControllerAction(ActionBase):
 
 
 def malformed(key: str) -> UvnasError:
-    """The error of a host's result whose ``key`` is not what the module would ever return."""
+    """The error for a host's result whose ``key`` is nothing that the module would ever return."""
     return UvnasError(
-        f"the host answered nonsense: {key}",
-        hint="What answered is not the module. Is this host, or the Python that Ansible uses there, what it should be?",
+        f"the host returned an invalid {key}",
+        hint="That was not the module. Is this host, or the Python that Ansible uses there, what it should be?",
     )

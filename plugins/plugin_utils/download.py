@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""On the controller: how archives of uv get here, from a package index, from uv's releases or from an address."""
+"""On the controller: downloads of uv's archives, from a package index, from uv's releases or from a URL."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ..module_utils.uv import target
 
 # Between two packets from the server, in seconds.
 _TIMEOUT = 60
-# The list of all versions of uv in pip's message: longer than a screen. The newest ones are at its end.
+# The list of all versions of uv in pip's message is longer than a screen. The newest ones are at its end.
 _PIP_VERSIONS = re.compile(r"\(from versions: .*?((?:[^,()]+, ){4}[^,()]+)\)")
 
 
@@ -36,7 +36,7 @@ class Source(t.Protocol):
 
     @property
     def key(self) -> str:
-        """What it is remembered under: the same for the same archive, and a fit name for a file."""
+        """The key it is recorded under: the same for the same archive, and usable as a file name."""
 
     def fetch(self, directory: str) -> str:
         """Download the archive to ``directory``, verify it, and return its path."""
@@ -55,14 +55,14 @@ class IndexSource:
         cmd = [*pip_command(), "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", directory]
         cmd += [word for platform in self._platforms for word in ("--platform", platform)]
         cmd += [f"uv=={self._version}"]
-        # A download needs no virtual environment, whatever pip's configuration says of installations.
+        # A download needs no virtual environment, whatever pip's configuration requires for installations.
         settings = {"PIP_REQUIRE_VIRTUALENV": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         done = self._runner.run(cmd, variables={**os.environ, **settings})
         check(
             dataclasses.replace(done, stderr=_PIP_VERSIONS.sub(r"(newest: \1)", done.stderr)),
             cmd,
             f"pip on the controller cannot download uv {self._version}",
-            hint="It uses the controller's pip.conf and PIP_ variables. uvnas_uv_source has other ways to get uv.",
+            hint="It uses the controller's pip.conf and PIP_ variables. uvnas_uv_source offers other ways to get uv.",
         )
         wheels = [name for name in os.listdir(directory) if name.startswith(f"uv-{self._version}-")]
         if len(wheels) != 1:
@@ -75,7 +75,7 @@ class ReleaseSource:
 
     def __init__(self, base_url: str, version: str, platform: Platform) -> None:
         self._name = target.release_archive(platform)
-        # What comes after "?" may be a credential that the whole mirror is behind.
+        # What follows "?" may be a credential for the whole mirror.
         parts = split_url(base_url)
         self._url = parts._replace(path=f"{parts.path.rstrip('/')}/{version}/{self._name}").geturl()
         self._checksum_url = parts._replace(path=f"{parts.path.rstrip('/')}/{version}/{self._name}.sha256").geturl()
@@ -90,7 +90,7 @@ class ReleaseSource:
 
 
 class UrlSource:
-    """An archive at an address, and the checksum that it must have."""
+    """An archive at a URL, and the checksum that it must have."""
 
     def __init__(self, url: str, sha256: str) -> None:
         self._url = url
@@ -111,13 +111,13 @@ def _download_verified(url: str, path: str, sha256: str) -> str:
 
 def _download(url: str, path: str) -> None:
     """Download ``url`` to the file ``path``."""
-    # Not with the others: it takes a fifteenth of a second, and a converge with nothing to do downloads nothing.
+    # Not at the top: it takes a fifteenth of a second, and a no-op downloads nothing.
     from ansible.module_utils.urls import ConnectionError as UrlsError
     from ansible.module_utils.urls import open_url
 
     try:
-        # Credentials go with the first request, since some servers say "not found" rather than "who are you"; and never
-        # with a redirected one, which may lead to anybody.
+        # Credentials go with the first request, since some servers answer 404 instead of 401; and never with a
+        # redirected one, which may lead anywhere.
         response = open_url(
             url,
             timeout=_TIMEOUT,
@@ -129,9 +129,9 @@ def _download(url: str, path: str) -> None:
         with response, open(path, "wb") as file:
             shutil.copyfileobj(response, file, 1 << 20)
     except (OSError, UrlsError, http.client.HTTPException, ValueError) as error:
-        # Without its cause, which may name the whole address; as does the text of what is said of odd addresses.
+        # Without its cause, which may contain the whole URL, as may the text of errors about odd ones.
         is_one = "://" in url and isinstance(error, (OSError, UrlsError))
-        reason = scrub(str(error)) if is_one else "it is no address that can be used"
+        reason = scrub(str(error)) if is_one else "it is not a usable URL"
         raise UvnasError(
             f"cannot download {shown(url)}: {reason}",
             hint="The controller downloads, with the proxies of its own environment (HTTPS_PROXY and the like).",
@@ -142,7 +142,7 @@ def pip_command() -> list[str]:
     """How to run a pip on the controller: this Python's, else the one that comes with Python, else the one on PATH."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
-    # Distributions keep it in a directory of theirs. A wheel of pip runs as it is.
+    # Distributions keep it in a directory of their own. A wheel of pip runs as it is.
     directories = [os.path.join(sysconfig.get_path("stdlib"), "ensurepip", "_bundled")]
     directories += [sysconfig.get_config_var("WHEEL_PKG_DIR") or "", "/usr/share/python-wheels"]
     bundled = [wheel for directory in directories for wheel in glob.glob(os.path.join(directory, "pip-*.whl"))]

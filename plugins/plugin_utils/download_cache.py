@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""On the controller: archives that were downloaded once, for all hosts and all later runs."""
+"""On the controller: archives downloaded once for all hosts and all later runs."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class LocalArchive:
 
 @dataclasses.dataclass(frozen=True)
 class DownloadCache:
-    """A directory with archives by checksum, and records of what was downloaded as what.
+    """A directory with archives by checksum, and records of which download is which archive.
 
-    ``<sha256>-<name>`` is an archive, ``<key>.json`` a record with the name and checksum of one. What is on disk counts
-    only if its checksum is that of the record; whatever was killed, truncated or edited is downloaded anew.
+    ``<sha256>-<name>`` is an archive, ``<key>.json`` a record with the name and checksum of one. An archive counts only
+    if it has the checksum in the record; one that was truncated or edited is downloaded again.
     """
 
     directory: str
 
     def obtain(self, source: Source, *, busy_timeout: float) -> LocalArchive:
-        """The archive of ``source``, downloaded unless it is here. Whoever else wants the same one meanwhile waits."""
+        """The archive of ``source``, downloaded unless it is here. Others who want the same one wait meanwhile."""
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
-        # Whoever can write there can have all hosts install what they put there, record and all.
+        # Anybody who can write there can make all hosts install what they put there, record and all.
         trust.check_way(self.directory, os.geteuid())
         path = os.path.join(self.directory, f"{source.key}.mutex")
         with mutex.hold(path, timeout=busy_timeout, purpose="download"):
@@ -58,7 +58,7 @@ class DownloadCache:
             return None
 
     def _download(self, source: Source) -> LocalArchive:
-        # Of one name, so that what a killed process left there goes too.
+        # A fixed name, so that what a killed process left there goes too.
         directory = os.path.join(self.directory, f".{source.key}.download")
         shutil.rmtree(directory, ignore_errors=True)
         os.mkdir(directory)

@@ -181,8 +181,8 @@ def test_a_trap_works_until_the_next_run(lab: Lab, kind: str) -> None:
 TRAPS: dict[str, tuple[str, str, str]] = {
     # by whom, how, what is said of it
     "directory": (MALLORY, 'mkdir -m 700 "$1"', f"belongs to {MALLORY}"),
-    "file": (MALLORY, 'echo poison > "$1"', f"no directory, of {MALLORY}"),
-    "fifo": (MALLORY, 'mkfifo "$1"', f"no directory, of {MALLORY}"),
+    "file": (MALLORY, 'echo poison > "$1"', f"not a directory, owned by {MALLORY}"),
+    "fifo": (MALLORY, 'mkfifo "$1"', f"not a directory, owned by {MALLORY}"),
     "symlink": (MALLORY, 'ln -s /etc "$1"', f"a symlink, of {MALLORY}"),
     "dangling": (ADA, 'ln -s /no/such/place "$1"', f"a symlink, of {ADA}"),
     "open": (ADA, 'mkdir -m 777 "$1"', "everybody may write to it"),
@@ -324,7 +324,7 @@ def test_who_mounts_something_that_nobody_may_look_at_stops_nobody(
     make(cache.parent, group=GROUP, **args)
     with fuse(lab, f"uv/user-cache/{ADA}", answers=answers):
         assert not (before := converge(cache, **args))["changed"]
-        said = f"{ADA} (what it is cannot be seen): Permission denied"
+        said = f"{ADA} (cannot be looked at): Permission denied"
         assert (said in str(before.get("warnings"))) == (wanted == "personal")
         (cache.parent / "envs").rmdir()
         assert converge(cache, **args)["created"] == [f"{cache.parent}/envs"]

@@ -98,7 +98,7 @@ def test_each_member_has_its_own_files(site: Site) -> None:
 WRONG: dict[str, tuple[dict[str, t.Any], str]] = {
     "unknown-share": (
         {"uvnas_host_shares": ["nas_z"]},
-        "uvnas_host_shares names what is no share: nas_z. The shares in uvnas_shares are: nas_a",
+        "uvnas_host_shares names unknown shares: nas_z. The shares in uvnas_shares are: nas_a",
     ),
     "no-list": ({"uvnas_host_shares": {"nas_a": 1}}, "uvnas_host_shares must be a list, not {'nas_a': 1}"),
     "misspelt-value": ({"uvnas_user_cache": "gruop"}, "uvnas_user_cache must be one of"),
@@ -113,7 +113,7 @@ WRONG: dict[str, tuple[dict[str, t.Any], str]] = {
         {"uvnas_profile_variables": {"UV_HTTP_TIMEOUT": "{{ nobody_said }}"}},
         "uvnas_profile_variables: 'nobody_said' is undefined",
     ),
-    "exports": ({"uvnas_profile_variables": {"PATH": "/x"}}, "'PATH' is no variable to export from here"),
+    "exports": ({"uvnas_profile_variables": {"PATH": "/x"}}, "'PATH' cannot be exported from here"),
 }
 
 

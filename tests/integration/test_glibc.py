@@ -148,7 +148,7 @@ def test_ready_lock_without_a_wheel_for_older_hosts(site: Site) -> None:
 def test_builder_that_is_older_than_declared(site: Site) -> None:
     failed = build(site, env("newer", "sample"), a="2.99")
     assert failed.rc != 0
-    said = f"environment newer: it is to be for glibc 2.99, but this builder itself has {HERE.libc_version}"
+    said = f"environment newer: declared for glibc 2.99, but this builder itself has {HERE.libc_version}"
     assert said in failed.output
     assert site.link("newer") is None
 
@@ -183,4 +183,4 @@ def test_host_that_is_older_than_the_share_is_declared_for_is_warned_of(site: Si
 def test_number_without_quotes_is_refused(site: Site) -> None:
     failed = site.run([], uvnas_shares=[{**shares(site)[0], "glibc": 2.3}])
     assert failed.rc != 0
-    assert "share nas_a: glibc is the number 2.3; put it in quotes" in failed.output
+    assert "share nas_a: glibc must be a string; quote it" in failed.output

@@ -836,9 +836,7 @@ def test_a_host_without_a_share_loses_the_files(bare: Site) -> None:
 def test_a_share_that_is_none(bare: Site) -> None:
     done = bare.play({"dev": {"uvnas_host_shares": ["nas_a", "nas_x"]}, "node_a": {}})
     assert recap(done, "dev")["failed"] == 1
-    assert (
-        "uvnas_host_shares names what is no share: nas_x. The shares in uvnas_shares are: nas_a, nas_b" in done.stderr
-    )
+    assert "uvnas_host_shares names unknown shares: nas_x. The shares in uvnas_shares are: nas_a, nas_b" in done.stderr
     assert recap(done, "node_a")["changed"] == 1
 
 
@@ -897,7 +895,7 @@ def test_a_secret_among_the_variables_is_refused_on_the_controller(bare: Site) -
     secret = {"uvnas_profile_variables": {"UV_INDEX": "https://alice:geheim@a.example.org/simple"}}
     done = bare.play({"dev": secret}, "-vvvv")
     assert recap(done, "dev")["failed"] == 1
-    assert "UV_INDEX has credentials in it, which everybody could read: https://****@a.example.org" in done.stderr
+    assert "UV_INDEX contains credentials, which everybody could read: https://****@a.example.org" in done.stderr
     assert "geheim" not in done.stdout + done.stderr
     # The module did not start.
     assert "EXEC" not in done.stdout

@@ -296,8 +296,8 @@ FAILURES = {
     "wrong python": ["sha256"],
     "wrong requirement": ["contains credentials"],
     "slash": ["invalid port number"],
-    "wrong comma": ["uvnas_index.find_links: an address has a comma or white space in it"],
-    "wrong profile": ["HTTPS_PROXY has credentials in it"],
+    "wrong comma": ["uvnas_index.find_links: an address contains a comma or white space"],
+    "wrong profile": ["HTTPS_PROXY contains credentials"],
     "wrong variable": ["uvnas_uv_variables has secrets that cannot be hidden: HF_TOKEN"],
 }
 

@@ -189,6 +189,6 @@ def test_what_cannot_be_installed_is_refused_before_anything_is_done(site: Site)
 
 def test_a_version_without_quotes(site: Site) -> None:
     output = said(site.run([{"name": "analysis", "python": 3.1, "requirements": ["alpha"]}]))
-    assert "environment analysis: python is the number 3.1; put it in quotes" in output
+    assert "environment analysis: python must be a string; quote it" in output
     share = {"name": "nas_a", "root": str(site.share), "builder": "builder", "glibc": 2.31}
-    assert "share nas_a: glibc is the number 2.31; put it in quotes" in said(site.run([], uvnas_shares=[share]))
+    assert "share nas_a: glibc must be a string; quote it" in said(site.run([], uvnas_shares=[share]))

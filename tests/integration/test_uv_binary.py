@@ -392,7 +392,7 @@ def test_an_archive_of_ones_own(site: Site, server: Server, wheel: t.Callable[[s
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ({"source": "archive"}, "source is archive, and no archive is given"),
+        ({"source": "archive"}, "source is archive, but no archive is given"),
         ({"source": "archive", "archive": "https://example.org/uv.whl"}, "an archive from a URL needs its checksum"),
         ({"source": "archive", "archive": "no-such.whl"}, "no-such.whl"),
         ({"source": "archive", "archive": "wheel", "sha256": "0" * 64}, "the checksum of uv-0.8.2-.* is wrong"),

@@ -189,7 +189,7 @@ def test_nothing_mounted(lab: Lab) -> None:
     nas = lab.tmpfs()
     make(nas / "uv", mount=nas)
     lab.unmount(nas)
-    assert f"nothing is mounted at {nas}, where share nas_a is to be" in fail(nas / "uv", mount=nas)
+    assert f"nothing is mounted at {nas}, the mount of share nas_a" in fail(nas / "uv", mount=nas)
     nas.rmdir()
     before = tree(nas)
     assert f"the mount {nas} of share nas_a does not exist" in run(nas / "uv", mount=nas)["msg"]
@@ -248,8 +248,8 @@ def test_a_read_only_filesystem_with_nothing_to_do(lab: Lab) -> None:
 
 def test_no_room(lab: Lab) -> None:
     nas = lab.tmpfs(options="size=20m,nr_inodes=500")
-    assert "bytes free, 104857600 are wanted" in fail(nas / "uv", mount=nas)
-    assert "inodes free, 1000 are wanted" in fail(nas / "uv", mount=nas, min_free_bytes=0)
+    assert "bytes free, but needs 104857600" in fail(nas / "uv", mount=nas)
+    assert "inodes free, but needs 1000" in fail(nas / "uv", mount=nas, min_free_bytes=0)
     assert make(nas / "uv", mount=nas, min_free_bytes=10 * MIB, min_free_inodes=400)["probe"]["free_inodes"] < 500
 
 
@@ -328,7 +328,7 @@ def test_a_directory_with_something_in_it_is_not_taken_over(lab: Lab) -> None:
     root = lab.path / "home"
     root.mkdir(mode=0o700)
     (root / "thesis.tex").touch()
-    assert "is no share and not empty (it has thesis.tex)" in fail(root)
+    assert "is neither a share nor empty (it has thesis.tex)" in fail(root)
 
 
 def test_what_is_above_the_share_is_not_opened(lab: Lab) -> None:
@@ -654,7 +654,7 @@ def test_role_rejects_shares_that_cannot_be_meant(lab: Lab, site: Site) -> None:
     good = site.shares
     for bad, said in (
         ({**good[1], "name": "nas_a"}, "two shares are called nas_a"),
-        ({**good[1], "root": f"{good[0]['root']}/b", "mount": good[0]["mount"]}, "lies inside the share nas_a"),
+        ({**good[1], "root": f"{good[0]['root']}/b", "mount": good[0]["mount"]}, "is inside the share nas_a"),
         ({**good[1], "ownr": "me"}, "ownr"),
         ({**good[1], "root": None}, "root"),
     ):

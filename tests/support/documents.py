@@ -1,11 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-<<<<<<< HEAD
 """What the documentation shows: README, the pages, the README of roles, and the examples in their specs."""
-=======
-"""The YAML in the documentation: README, the pages of docs/docsite/rst, and the roles' READMEs."""
->>>>>>> p12-english-c
 
 from __future__ import annotations
 
@@ -22,11 +18,7 @@ PAGES = "docs/docsite/rst"
 
 
 class Block(t.NamedTuple):
-<<<<<<< HEAD
     """A block of code, as it stands on its page."""
-=======
-    """A block of YAML on a page."""
->>>>>>> p12-english-c
 
     page: str
     line: int

@@ -100,7 +100,7 @@ def healthy(run, **variables):
 MOUNTS = {
     "unmounted": (
         ("umount {mount}",),
-        "nothing is mounted at /mnt/nas-a, where share nas_a is to be",
+        "nothing is mounted at /mnt/nas-a, the mount of share nas_a",
     ),
     "another": (
         ("umount {mount}", "mount --bind /srv/nas/nas_b {mount}"),
@@ -144,7 +144,7 @@ def test_mount_on_a_node(run, kept, nas):
     nas("node-a2", "nas-a", "umount {mount}")
     done = run()
     assert done.rc == 2, done.output
-    assert done.errors == {"node-a2": ["nothing is mounted at /mnt/nas-a, where share nas_a is to be"]}
+    assert done.errors == {"node-a2": ["nothing is mounted at /mnt/nas-a, the mount of share nas_a"]}
     assert done.finished == HOSTS - {"node-a2"}
     assert set(done.summary) >= EVERYWHERE
     kept()

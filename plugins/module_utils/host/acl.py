@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""POSIX ACLs: who else may write to something, and what the group may do with what is made in a directory."""
+"""POSIX ACLs: who else may write to something, and what a group may do with new files in a directory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typing as t
 ACCESS_ACL = "system.posix_acl_access"
 DEFAULT_ACL = "system.posix_acl_default"
 
-# Kinds of default ACLs: there is none; what is made is writable for the owning group; anything else.
+# Kinds of default ACLs: none; new files are writable by the owning group; anything else.
 NONE, GROUP, OTHER = "none", "group", "other"
 
 # linux/posix_acl_xattr.h
@@ -23,7 +23,7 @@ _USER, _GROUP_OBJ, _GROUP, _MASK, _WRITE = 0x02, 0x04, 0x08, 0x10, 2
 
 
 class Writers(t.NamedTuple):
-    """Whom an ACL lets write, besides the owner and everybody."""
+    """Who an ACL lets write, besides the owner and everybody."""
 
     owning_group: bool
     users: tuple[int, ...]
@@ -31,7 +31,7 @@ class Writers(t.NamedTuple):
 
 
 def writers(acl: bytes) -> t.Optional[Writers]:
-    """Whom the access ACL ``acl`` lets write; None for none (empty), as then the mode says all there is to say."""
+    """Who the access ACL ``acl`` lets write; None if it is empty, as then the mode says it all."""
     if not acl:
         return None
     entries = list(_ENTRY.iter_unpack(acl[_HEAD.size :]))
@@ -45,16 +45,16 @@ def writers(acl: bytes) -> t.Optional[Writers]:
 
 
 def default_acl(mode: int) -> bytes:
-    """A default ACL that gives what is made in a directory the permissions ``mode``, whatever the umask.
+    """The value of the attribute DEFAULT_ACL that gives new files in a directory the permissions ``mode``.
 
-    As the kernel takes it in the attribute DEFAULT_ACL.
+    Whatever the umask.
     """
     entries = ((0x01, mode >> 6), (0x04, mode >> 3), (0x20, mode))  # ACL_USER_OBJ, ACL_GROUP_OBJ, ACL_OTHER
     return _HEAD.pack(2) + b"".join(_ENTRY.pack(tag, bits & 7, 0xFFFFFFFF) for tag, bits in entries)
 
 
 def kind(acl: bytes) -> str:
-    """The kind of a default ACL (empty: none). One that lets the owning group write may well have more in it."""
+    """The kind of a default ACL (empty: none). One that lets the owning group write may contain more than that."""
     if not acl:
         return NONE
     if (len(acl) - _HEAD.size) % _ENTRY.size:
@@ -64,12 +64,12 @@ def kind(acl: bytes) -> str:
 
 
 def default_acl_of(path: str) -> t.Optional[bytes]:
-    """The default ACL of a directory, empty where it has none; None where the filesystem has no such thing."""
+    """The default ACL of a directory, empty if it has none; None if the filesystem does not support them."""
     return _read(path, DEFAULT_ACL)
 
 
 def access_acl_of(path: str) -> bytes:
-    """The access ACL of a file or directory; empty where it has none but its mode, or the filesystem has none."""
+    """The access ACL of a file or directory; empty if it has only a mode, or the filesystem supports no ACLs."""
     return _read(path, ACCESS_ACL) or b""
 
 
@@ -84,12 +84,12 @@ def _read(path: str, attribute: str) -> t.Optional[bytes]:
         raise
 
 
-def take_off(path: str) -> None:
-    """Leave ``path`` with its mode alone, and have nothing inherit more from it. It must not be a symlink."""
+def strip(path: str) -> None:
+    """Remove all ACLs of ``path``, so that only its mode counts and nothing inherits more. It must not be a symlink."""
     for name in (DEFAULT_ACL, ACCESS_ACL):
         try:
             os.removexattr(path, name)
         except OSError as error:
-            # It has none; it is no directory; or the filesystem has no such thing.
+            # It has none; it is not a directory; or the filesystem does not support ACLs.
             if error.errno not in (errno.ENODATA, errno.EACCES, errno.ENOTSUP, errno.ENOSYS):
                 raise

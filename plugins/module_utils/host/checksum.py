@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SHA-256: of files, of archives that have to have a certain one, and of plain data."""
+"""SHA-256 of files and plain data, and the check of an archive against its checksum."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def check_sha256(digest: str) -> str:
-    """``digest`` as this collection writes it. Raises SpecError where it cannot be one."""
+    """``digest`` as this collection writes it. Raises SpecError if it cannot be one."""
     if not _SHA256.fullmatch(digest):
         raise SpecError(f"{digest!r} is not a sha256 checksum", hint="It has 64 hexadecimal digits.")
     return digest.lower()
@@ -25,7 +25,7 @@ def check_sha256(digest: str) -> str:
 
 def parse_checksum(text: str, name: str) -> str:
     """The checksum of the file ``name`` in the text of a checksum file."""
-    # As sha256sum writes it: a digest and the file that it is of, perhaps with a star before it. Or a digest alone.
+    # As sha256sum writes it: a digest and the file name, perhaps with a star before it. Or a digest alone.
     lines = [words for words in (line.split(maxsplit=1) for line in text.splitlines()) if words]
     lines = [words for words in lines if _SHA256.fullmatch(words[0])]
     for digest, file in (words for words in lines if len(words) == 2):
@@ -35,7 +35,7 @@ def parse_checksum(text: str, name: str) -> str:
         return lines[0][0].lower()
     raise UvnasError(
         f"the checksum file has no sha256 of {name}",
-        hint="Does the address lead to a log-in page, or to an incomplete mirror?",
+        hint="Does the address lead to a login page, or to an incomplete mirror?",
     )
 
 
@@ -60,15 +60,15 @@ def of_text(text: str) -> str:
 
 
 def of_data(what: t.Any) -> str:
-    """Of ``what``, plain data, in a form that does not depend on the order of keys."""
+    """The checksum of ``what``, plain data, whatever the order of its keys."""
     return of_text(json.dumps(what, sort_keys=True, separators=(",", ":")))
 
 
 def check_archive(stream: t.IO[bytes], sha256: str, what: str) -> None:
-    """Raise UvnasError unless what is in ``stream`` has the checksum ``sha256``."""
+    """Raise UvnasError unless the content of ``stream`` has the checksum ``sha256``."""
     found = of_stream(stream)
     if found != sha256:
         raise UvnasError(
             f"the checksum of {what} is wrong: sha256 is {found}, should be {sha256}",
-            hint="It is damaged, or not the file that the checksum was made of. Nothing was installed.",
+            hint="It is damaged, or not the file that the checksum belongs to. Nothing was installed.",
         )

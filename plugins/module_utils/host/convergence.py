@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way of every converge: look, compare; do what there is to do, with the mutex, by a plan made anew; report."""
+"""What every converge does: look, plan; take the mutex, plan again, do; report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Done = t.TypeVar("Done")
 
 
 class Convergence(abc.ABC, t.Generic[Plan, Done]):
-    """Something that is to be as it is wanted. Plans are made of what is wanted and found, in check mode too."""
+    """Something to bring in line with what is wanted. Plans compare wanted and found, in check mode too."""
 
     check_mode: bool
 
@@ -30,13 +30,13 @@ class Convergence(abc.ABC, t.Generic[Plan, Done]):
 
     @abc.abstractmethod
     def check_place(self) -> None:
-        """Raise UvnasError where this is not the place for it. Called before anything is read, and with the mutex."""
+        """Raise UvnasError if this is the wrong place. Called before anything is read, and again with the mutex."""
 
     @abc.abstractmethod
     def sweep(self) -> list[Leftover]:
-        """Remove what killed runs left, and what earlier ones could not remove; what is left still.
+        """Remove what killed runs left and what earlier ones could not remove; return what still remains.
 
-        Called with the mutex held, before anything is done and after.
+        Called with the mutex held, before and after the work.
         """
 
     @abc.abstractmethod
@@ -49,9 +49,9 @@ class Convergence(abc.ABC, t.Generic[Plan, Done]):
 
     @abc.abstractmethod
     def obstacle(self, plan: Plan) -> t.Optional[Result]:
-        """The module's result where something has to be brought first. Raises UvnasError where it cannot be done.
+        """The module's result if the controller has to bring something first. Raises UvnasError if it cannot be done.
 
-        Called before anything is done, and again with the mutex held if the plan is another one then.
+        Called before anything is done, and again with the mutex held if the plan has changed by then.
         """
 
     @abc.abstractmethod
@@ -60,13 +60,13 @@ class Convergence(abc.ABC, t.Generic[Plan, Done]):
 
     @abc.abstractmethod
     def report(self, plan: Plan, done: t.Optional[Done]) -> Result:
-        """The module's result; ``done`` is None where nothing was done: in check mode, or with nothing to do."""
+        """The module's result; ``done`` is None if nothing was done: in check mode, or with nothing to do."""
 
     def converge(self, *, purpose: str, busy_timeout: float) -> Result:
-        """Do what there is to do, or say what it would be: the module's result.
+        """Do what there is to do, or predict it; return the module's result.
 
-        It has ``left``, for in_use.warnings(), where something could not be removed, now or by earlier runs.
-        Waits for the mutex at most ``busy_timeout`` seconds; ``purpose`` is what others read meanwhile. Raises
+        ``left`` in it, for in_use.warnings(), is what could not be removed, now or by earlier runs.
+        Waits for the mutex at most ``busy_timeout`` seconds; ``purpose`` is what others who wait for it read. Raises
         UvnasError.
         """
         self.check_place()
@@ -77,15 +77,15 @@ class Convergence(abc.ABC, t.Generic[Plan, Done]):
         if self.check_mode or not self.changes(plan):
             return self.report(plan, None)
         with mutex.hold(self.mutex, timeout=busy_timeout, purpose=purpose):
-            self.check_place()  # It may have been a long wait.
+            self.check_place()  # The wait may have been long.
             self.sweep()
-            # Somebody else may have done it meanwhile, or something else.
+            # Meanwhile somebody else may have done it, or something else.
             before, plan = plan, self.plan()
             answer = self.obstacle(plan) if plan != before else None
             if answer is not None:
                 return answer
             result = self.report(plan, self.do(plan))
-            with contextlib.suppress(LostMutexError):  # Then what was done has said so, or was done before.
+            with contextlib.suppress(LostMutexError):  # Either the work has reported that, or it was complete before.
                 left = in_use.as_data(self.sweep())
                 result = {**result, "left": left} if left else result
             return result

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plain data that comes from elsewhere: JSON, and dataclasses made of what it holds. None of it is believed."""
+"""Plain data from elsewhere: JSON, and dataclasses built from it. None of it is trusted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LARGEST = 1 << 63
 
 
 def parse_json(text: t.Union[str, bytes], what: str, *, hint: str = "") -> t.Any:
-    """What ``text``, which was read from ``what``, means. Raises UvnasError where it is no JSON."""
+    """Parse ``text``, which was read from ``what``. Raises UvnasError if it is not JSON."""
     try:
         return json.loads(text)
     except ValueError as error:
@@ -31,22 +31,22 @@ def parse_json(text: t.Union[str, bytes], what: str, *, hint: str = "") -> t.Any
 
 
 def is_text(value: t.Any) -> bool:
-    """Whether ``value`` is a text that files and programs can be given: no NUL in it, and no half of a character."""
+    """Whether ``value`` is text that files and programs accept: no NUL, no lone surrogate."""
     return isinstance(value, str) and not _NO_TEXT.search(value)
 
 
 def wrong_version(value: t.Any) -> t.Optional[str]:
-    """What is wrong with ``value``, as YAML read it, where a version is meant, to follow the name of that.
+    """What is wrong with ``value``, as YAML read it, as a version: words to follow its name.
 
-    None for a text; whether it is a version is for others to say. Without quotes 3.10 is the number 3.1, and nobody can
-    tell any more. Ansible makes numbers texts when it gives them to modules, so this is for what stands in variables.
+    None for a string; others decide whether that is a version. Unquoted, 3.10 is the number 3.1, and nobody can tell
+    them apart any more. Ansible turns numbers into strings on the way to modules, so this is for variables.
     """
     if isinstance(value, str):
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return f"is {scrub(repr(value))}, which is no version; write one in quotes"
-    zero = f', or "{value}0" if that was meant: YAML drops the zero' if re.fullmatch(r"\d+\.\d", str(value)) else ""
-    return f'is the number {value}; put it in quotes: "{value}"{zero}'
+        return f"must be a version in quotes, not {scrub(repr(value))}"
+    zero = f' (or "{value}0": YAML drops the zero)' if re.fullmatch(r"\d+\.\d", str(value)) else ""
+    return f'must be a string; quote it: "{value}"{zero}'
 
 
 def _is_whole(value: t.Any) -> bool:
@@ -65,7 +65,7 @@ def _is_mapping_of_texts(value: t.Any) -> bool:
     return isinstance(value, dict) and all(map(is_text, value.values()))
 
 
-# What JSON may have for fields of dataclasses, by their annotations.
+# The JSON that fields of dataclasses accept, by their annotations.
 _KINDS: dict[str, t.Callable[[t.Any], bool]] = {
     "str": is_text,
     "t.Optional[str]": lambda value: value is None or is_text(value),
@@ -87,7 +87,7 @@ def _is_of_kind(annotation: str, value: t.Any) -> bool:
 
 
 def wrong_fields(kind: type, given: t.Mapping[str, t.Any]) -> list[str]:
-    """The fields of a dataclass for which what is given is missing, or of another type."""
+    """The fields of a dataclass that are missing in what is given, or have another type there."""
     return [
         field.name
         for field in dataclasses.fields(kind)
@@ -99,7 +99,7 @@ Part = t.TypeVar("Part")
 
 
 def made_of(data: t.Any, kind: type[Part]) -> t.Optional[Part]:
-    """A dataclass made of ``data``; None where it is missing, or damaged. What a later release added is left out."""
+    """A dataclass built from ``data``; None if it is missing or damaged. What a later release added is left out."""
     if not isinstance(data, dict):
         return None
     names = {field.name for field in dataclasses.fields(t.cast(t.Any, kind))}

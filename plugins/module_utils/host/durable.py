@@ -3,14 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Complete means on the disk: first the data, then what vouches for it.
 
-A file of its own is synced when it is written (see files.replacing()). What other programs wrote, thousands of files
-with their names and modes, is synced by filesystem, with syncfs(2), before a manifest or a record says that it is
-there. Several writes of the names and modes of one filesystem need nothing in between: ext4 and xfs keep their order.
+A single file is synced when it is written (see files.replacing()). What other programs wrote, thousands of files with
+their names and modes, is synced per filesystem, with syncfs(2), before a manifest or a record vouches for it. Changes
+to names and modes on one filesystem need no sync in between: ext4 and xfs keep their order.
 
-On NFS it is this host that has what is not written yet: syncfs() sends it to the server and has the server commit it,
-as fsync() does. What the server has only promised when it loses its power is sent once more when it is back. Only if
-both lose it, or the server exports with ``async``, can something be lost that this host believes to be safe. FUSE
-filesystems need not do anything about syncfs().
+On NFS this host holds what is not written yet: syncfs() sends it to the server and makes the server commit it, as
+fsync() does. If the server loses power before it has committed, the client sends the data again. Only if both lose
+power, or the server exports with ``async``, can something be lost that this host believes to be safe. FUSE filesystems
+are free to ignore syncfs().
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Disks:
-    """The filesystems that some paths are on, from now on.
+    """The filesystems that some paths are on, held open.
 
-    The kernel tells of data that it could not write to the disk whoever had the filesystem open at that time (since
-    Linux 5.8). So open this before the data is written.
+    If the kernel fails to write data to the disk, it reports that to whoever had the filesystem open at the time
+    (since Linux 5.8). So open this before the data is written.
     """
 
     def __init__(self, *paths: str) -> None:
-        """Paths that are not there do not count."""
+        """Paths that do not exist are ignored."""
         self._opened: dict[int, tuple[int, str]] = {}
         try:
             for path in paths:
@@ -57,7 +57,7 @@ class Disks:
             os.close(descriptor)
 
     def sync(self) -> None:
-        """Have all that was written to these filesystems on their disks. Raises OSError where that cannot be."""
+        """Flush everything written to these filesystems to their disks. Raises OSError if that fails."""
         for descriptor, path in self._opened.values():
             if _libc.syncfs(descriptor) != 0:
                 code = ctypes.get_errno()
@@ -65,7 +65,7 @@ class Disks:
 
 
 def boot() -> t.Optional[str]:
-    """Which start of which kernel this is: what is in its memory, and on no disk yet, goes with it."""
+    """The id of this boot: what is only in memory, and on no disk yet, is lost when it ends."""
     with contextlib.suppress(OSError):
         return proc.read("/proc/sys/kernel/random/boot_id").strip() or None
     return None

@@ -1,8 +1,8 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs and shared libraries (ELF, 64 bit, little-endian), read: for which machine they are, what they need, and
-where they look for it."""
+"""A reader of programs and shared libraries (ELF, 64 bit, little-endian): which machine they are for, what they need,
+and where they look for it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ DT_NULL, _DT_NEEDED, DT_STRTAB, DT_STRSZ, DT_RPATH, DT_RUNPATH = 0, 1, 5, 10, 15
 _DT_VERNEED, _DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
 _VER_FLG_WEAK = 2
 
-# What a file is read from: of one that is mapped, only the pages that are looked at.
+# A file's content: bytes, or a map, of which only the pages looked at are read.
 Data = t.Union[bytes, mmap.mmap]
 
 
 class Segment(t.NamedTuple):
-    """A part of a file, and where in memory it will be: a program header."""
+    """A program header: a part of a file, and where it is loaded in memory."""
 
     type: int
     flags: int
@@ -45,13 +45,13 @@ class Segment(t.NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Elf:
-    """One file, taken apart as far as needed here."""
+    """One file, parsed as far as needed here."""
 
     machine: str
     segments: tuple[Segment, ...]
-    # Tags and values of the dynamic section, up to the end of the room it has.
+    # Tags and values of the dynamic section, spare entries included.
     dynamic: tuple[tuple[int, int], ...] = ()
-    # The table of strings that the dynamic section refers to.
+    # The string table that the dynamic section refers to.
     strings: bytes = b""
     # "gnu", "musl"; None for a library, or a program without a loader.
     libc: t.Optional[str] = None
@@ -59,7 +59,7 @@ class Elf:
     needed: tuple[str, ...] = ()
     # Directories where it looks first: DT_RUNPATH, or the older DT_RPATH.
     search: tuple[str, ...] = ()
-    # Versions of symbols that libraries have to have, such as GLIBC_2.34, or else the loader refuses it.
+    # Symbol versions that its libraries must have, such as GLIBC_2.34, or the loader refuses it.
     versions: frozenset[str] = frozenset()
 
 
@@ -69,22 +69,22 @@ def is_elf(head: bytes) -> bool:
 
 
 def parse(data: Data, what: str) -> Elf:
-    """The program or library ``data``, which was read from ``what``. Raises UvnasError where it is neither."""
+    """The program or library ``data``, which was read from ``what``. Raises UvnasError if it is neither."""
     try:
         return _parse(data)
     except (struct.error, KeyError, IndexError, OverflowError, ValueError) as error:
-        raise UvnasError(f"{what} is no program or library of this kind of machine, or is damaged: {error}") from error
+        raise UvnasError(f"{what} is damaged, or not a program or library for this kind of machine: {error}") from error
 
 
 def versions(data: Data, what: str) -> tuple[str, frozenset[str]]:
-    """The machine that ``data``, read from ``what``, is for, and the versions of symbols that it needs."""
+    """The machine that ``data``, read from ``what``, is for, and the symbol versions that it needs."""
     found = parse(data, what)
     return found.machine, found.versions
 
 
 def _parse(data: Data) -> Elf:
     if not is_elf(data[: len(_MAGIC)]):
-        raise ValueError("no 64 bit little-endian ELF file")
+        raise ValueError("not a 64 bit little-endian ELF file")
     header = HEADER.unpack_from(data)
     number, start, size, count = header[2], header[5], header[9], header[10]
     if count and size != SEGMENT.size:
@@ -120,20 +120,20 @@ def _parse(data: Data) -> Elf:
 
 
 def _version_names(data: Data, segments: t.Sequence[Segment], values: t.Mapping[int, int]) -> t.Iterator[int]:
-    """Where in the table of strings the needed versions are named."""
+    """Where in the string table the needed versions are named."""
     if _DT_VERNEED not in values:
         return
     at = _offset(segments, values[_DT_VERNEED])
-    left = len(data) // _VERNAUX.size  # However they overlap, nobody has to read more of them than there is room for.
+    left = len(data) // _VERNAUX.size  # However they overlap, no more of them need reading than fit into the file.
     for _library in range(values.get(_DT_VERNEEDNUM, 0)):
         _version, count, _file, first, following = _VERNEED.unpack_from(data, at)
         here = at + first
         for _symbol_version in range(count):
             left -= 1
             if left < 0:
-                raise ValueError("versions of symbols overlap")
+                raise ValueError("symbol versions overlap")
             _hash, flags, _other, name, more = _VERNAUX.unpack_from(data, here)
-            if not flags & _VER_FLG_WEAK:  # One that the loader only warns of.
+            if not flags & _VER_FLG_WEAK:  # The loader only warns about weak ones.
                 yield name
             if not more:  # The last one, whatever the count says.
                 break
@@ -145,8 +145,8 @@ def _version_names(data: Data, segments: t.Sequence[Segment], values: t.Mapping[
 
 
 def _offset(segments: t.Sequence[Segment], address: int) -> int:
-    """Where in the file is what will be at ``address``."""
+    """The place in the file of what is loaded at ``address``."""
     for segment in segments:
         if segment.type == PT_LOAD and segment.address <= address < segment.address + segment.file_size:
             return segment.offset + address - segment.address
-    raise ValueError(f"what is to be at {address:#x} is in no segment")
+    raise ValueError(f"no segment has the address {address:#x}")

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much of a file shares its room with another one, on filesystems with reflinks.
+"""How much of a file shares its space with another one, on filesystems with reflinks.
 
-A file that uv has cloned from its cache has an inode of its own, and yet takes no room. Filesystems tell by the ioctl
-FIEMAP (linux/fiemap.h; ioctl number and structures are the same on x86_64 and aarch64).
+A file that uv has cloned from its cache has an inode of its own, yet takes no space. The ioctl FIEMAP tells
+(linux/fiemap.h; its number and structures are the same on x86_64 and aarch64).
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _REQUEST = struct.Struct("=QQLLLL")
 # fe_logical, fe_physical, fe_length, fe_reserved64[2], fe_flags, fe_reserved[3]
 _EXTENT = struct.Struct("=QQQ2QL3L")
 _LAST, _SHARED = 0x1, 0x2000
-# Files that were just installed have a few extents; of one that has more, the rest is asked for in another round.
+# Freshly installed files have a few extents; the rest of one with more takes another call.
 _COUNT = 32
 _WHOLE = (1 << 64) - 1
 
 
 def own_bytes(path: str) -> t.Optional[int]:
-    """The bytes of the file ``path`` that it shares with no other; None where the filesystem cannot tell, such as NFS.
+    """The bytes that the file ``path`` shares with no other; None if the filesystem cannot tell, as with NFS.
 
     Bytes as allocated, in blocks of the filesystem.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:  # Whoever looks may not read every file.
+    except OSError:  # This user may not read every file.
         return None
     try:
         own = start = 0

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Few, careful file operations: what is written gets its name in one step. What is removed: see ``removal``."""
+"""Few, careful file operations: what is written gets its name in one step. For removals see ``removal``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .data import parse_json
 
 
 def temporary_name(path: str) -> str:
-    """A name beside ``path``, hidden, that nobody else uses or can foresee. At most as long as a file name may be."""
+    """A hidden name beside ``path`` that nobody else uses or can foresee, and no longer than a file name may be."""
     head, tail = os.path.split(path)
     return os.path.join(head, f".{tail[:100]}.uvnas-{os.urandom(8).hex()}.tmp")
 
@@ -34,13 +34,13 @@ def is_temporary(name: str) -> bool:
 
 
 def real_name(name: str) -> str:
-    """What temporary_name() made a name of, or the first of it; any other name as it is."""
+    """The name that temporary_name() started from, perhaps cut short; any other name unchanged."""
     found = _TEMPORARY.fullmatch(name)
     return found[1] if found else name
 
 
 def is_same(one: str, other: str) -> bool:
-    """Whether two paths lead to one file or directory, by device and inode. False where either is absent."""
+    """Whether two paths lead to one file or directory, by device and inode. False if either is absent."""
     try:
         return os.path.samefile(one, other)
     except OSError:
@@ -48,7 +48,7 @@ def is_same(one: str, other: str) -> bool:
 
 
 def names_in(directory: str) -> list[str]:
-    """The names in ``directory`` that are not hidden, sorted; none where it is not there."""
+    """The names in ``directory`` that are not hidden, sorted; empty if it does not exist."""
     try:
         return sorted(name for name in os.listdir(directory) if not name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
@@ -56,7 +56,7 @@ def names_in(directory: str) -> list[str]:
 
 
 def directories_in(directory: str) -> list[str]:
-    """The same, of directories alone: no files, and no symlinks, wherever they lead."""
+    """The same for directories only: no files and no symlinks, wherever they lead."""
     try:
         with os.scandir(directory) as entries:
             found = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
@@ -66,7 +66,7 @@ def directories_in(directory: str) -> list[str]:
 
 
 def read_link(path: str) -> t.Optional[str]:
-    """Where the symlink ``path`` points; None where there is nothing. Raises UvnasError where it is no symlink."""
+    """Where the symlink ``path`` points; None if nothing is there. Raises UvnasError if it is not a symlink."""
     try:
         return os.readlink(path)
     except FileNotFoundError:
@@ -75,21 +75,21 @@ def read_link(path: str) -> t.Optional[str]:
         if error.errno == errno.EINVAL:
             raise UvnasError(
                 f"{path} is not a symlink",
-                hint="uvnas.cluster made no such thing there; move it away and run again.",
+                hint="uvnas.cluster did not make it; move it away and run again.",
             ) from error
         raise
 
 
 def read_bytes(path: str) -> t.Optional[bytes]:
-    """The content of ``path``; None where there is none. Three system calls for an ordinary file.
+    """The content of ``path``; None if it does not exist. Three system calls for an ordinary file.
 
-    Anything else that somebody put there is an error: a pipe keeps nobody waiting, a device gives no end of data.
+    Anything else there is an error, so that no pipe makes us wait and no device feeds us endless data.
     """
     return _read(path, lambda _descriptor, content: content)
 
 
 def read_with_status(path: str) -> t.Optional[tuple[bytes, os.stat_result]]:
-    """The same, and the status of the file that was read, which costs no other look at the path."""
+    """The same with the status of the file that was read, at no further cost."""
     return _read(path, lambda descriptor, content: (content, os.fstat(descriptor)))
 
 
@@ -106,9 +106,9 @@ def _read(path: str, found: t.Callable[[int, bytes], _Found]) -> t.Optional[_Fou
         chunks = [b""]
         with contextlib.suppress(BlockingIOError, IsADirectoryError):
             chunks = [os.read(descriptor, size)]
-        # What is neither empty nor large is nearly always a file, and whatever it is, that was all of it.
+        # A short read is nearly always a file, and whatever it is, that was all of it.
         if len(chunks[0]) in (0, size) and not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UvnasError(f"{path} is no file", hint="See who put it there, and remove it.")
+            raise UvnasError(f"{path} is not a regular file", hint="Find out who put it there, and remove it.")
         while len(chunks[-1]) == size:
             chunks.append(os.read(descriptor, size))
         return found(descriptor, b"".join(chunks))
@@ -117,13 +117,13 @@ def _read(path: str, found: t.Callable[[int, bytes], _Found]) -> t.Optional[_Fou
 
 
 def read_json(path: str) -> t.Optional[dict[str, t.Any]]:
-    """The JSON object in ``path``; None where there is no file. Raises UvnasError where it holds something else."""
+    """The JSON object in ``path``; None if there is no file. Raises UvnasError if it holds anything else."""
     content = read_bytes(path)
     return None if content is None else json_object(content, path)
 
 
 def json_object(content: bytes, path: str) -> dict[str, t.Any]:
-    """The JSON object in the content of the file ``path``. Raises UvnasError where it holds something else."""
+    """The JSON object in the content of the file ``path``. Raises UvnasError if it holds anything else."""
     data = parse_json(content, path)
     if not isinstance(data, dict):
         raise UvnasError(f"{path} does not hold a JSON object")
@@ -135,7 +135,7 @@ class Replacement:
 
     def __init__(self, stream: t.IO[bytes], path: str) -> None:
         self.stream = stream
-        # May be set to another one on the same filesystem, if the name depends on what is written.
+        # May be changed, on the same filesystem, if the name depends on what is written.
         self.path = path
 
 
@@ -157,7 +157,7 @@ def replacing(path: str, *, mode: int = 0o644) -> t.Iterator[Replacement]:
             os.fsync(descriptor)
         os.rename(temporary, replacement.path)
     except BaseException as error:
-        if isinstance(error, OSError) and error.filename is None:  # To write and to sync know only a descriptor.
+        if isinstance(error, OSError) and error.filename is None:  # write() and fsync() know only a descriptor.
             error.filename = path
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -166,7 +166,7 @@ def replacing(path: str, *, mode: int = 0o644) -> t.Iterator[Replacement]:
 
 
 def write(path: str, content: t.Union[str, bytes], *, mode: int = 0o644) -> None:
-    """Have ``content`` in the file ``path``, in one step."""
+    """Write ``content`` to the file ``path``, in one step."""
     with replacing(path, mode=mode) as new:
         new.stream.write(content.encode() if isinstance(content, str) else content)
 
@@ -176,7 +176,7 @@ def write_json(path: str, data: t.Mapping[str, t.Any], *, mode: int = 0o644) -> 
 
 
 def copy(source: str, path: str) -> None:
-    """Have a copy of the file ``source`` at ``path``, readable for everybody, in one step."""
+    """Copy the file ``source`` to ``path``, readable by everybody, in one step."""
     with open(source, "rb") as original, replacing(path) as new:
         shutil.copyfileobj(original, new.stream, 1 << 20)
 
@@ -187,7 +187,7 @@ def sync_directory(path: str) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network and FUSE filesystems refuse to sync a directory; there the server decides.
+        # Some network and FUSE filesystems refuse to sync a directory; there it is up to the server.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
             raise
     finally:
@@ -195,7 +195,7 @@ def sync_directory(path: str) -> None:
 
 
 def replace_symlink(target: str, path: str) -> None:
-    """Make ``path`` a symlink to ``target`` in one step: whoever looks sees the old one or the new one."""
+    """Make ``path`` a symlink to ``target`` in one step: others see the old one or the new one."""
     temporary = temporary_name(path)
     os.symlink(target, temporary)
     try:
@@ -208,7 +208,7 @@ def replace_symlink(target: str, path: str) -> None:
 
 
 def make_private(path: str) -> None:
-    """Have a file at ``path`` that this user alone can open, whoever made it as what. A symlink is an error."""
+    """Make ``path`` a file that only this user can open, whatever its mode was. A symlink is an error."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
@@ -217,9 +217,9 @@ def make_private(path: str) -> None:
 
 
 def make_directory(path: str) -> None:
-    """Have the directory ``path``, and those above it: new ones for everybody to read, and for this user to write.
+    """Make the directory ``path`` and missing parents: readable by everybody, writable by this user only.
 
-    Whatever the umask, and whatever default ACL is inherited from above.
+    Whatever the umask, and whatever default ACL they inherit.
     """
     try:
         os.mkdir(path, 0o755)
@@ -229,4 +229,4 @@ def make_directory(path: str) -> None:
         make_directory(os.path.dirname(path))
         os.mkdir(path, 0o755)
     os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) & 0o7000 | 0o755)
-    acl.take_off(path)
+    acl.strip(path)

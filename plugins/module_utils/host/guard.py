@@ -1,17 +1,17 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A process between a module and its work, which sees to it that nothing of the work outlives it.
+"""A process between a module and its work, which makes sure that none of the work outlives it.
 
-A process that is killed while a NAS hangs may have to wait for the NAS in order to end, and what it started hears of
-its death only then: for as long, uv and what uv starts would go on, and would go on writing when the NAS answers again.
-So a guard, which touches no filesystem, is the parent of the work and the reaper of all that descends from it
-(PR_SET_CHILD_SUBREAPER, see prctl(2)): whoever loses his parent becomes its child, a daemon with a session of its own
-too. When the work has ended, when the module gives it up, or when the module ends, by SIGKILL perhaps, the guard kills
-every one of its descendants at once. Those in which the kernel itself waits for the NAS have that before them and do
-nothing more of their own.
+A process that is killed while a NAS hangs may be unable to end until the NAS answers, and its children learn of its
+death only then: until that moment uv, and what uv starts, would go on, and would go on writing once the NAS answers.
+So a guard, which touches no filesystem, is the parent of the work and the subreaper of all its descendants
+(PR_SET_CHILD_SUBREAPER, see prctl(2)): orphans become its children, even daemons with sessions of their own. When the
+work has ended, when the module gives it up, or when the module itself ends, perhaps by SIGKILL, the guard kills all of
+its descendants at once. Those stuck in the kernel, waiting for the NAS, die when that wait ends and run no more code
+of their own.
 
-A guard that is itself killed takes the work along as far as PR_SET_PDEATHSIG goes, see ``process``.
+A guard that is itself killed takes the work with it as far as PR_SET_PDEATHSIG goes, see ``process``.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ import time
 import typing as t
 
 from . import proc
-from .process import adopt_orphans, hear_of_the_end_of
+from .process import adopt_orphans, signal_at_exit_of
 
-# By which a guard learns that the work is given up: from the module, or from the kernel when the module has ended.
+# Tells a guard to give up the work: sent by the module, or by the kernel when the module has ended.
 GIVE_UP = signal.SIGTERM
 _HEARD = {signal.SIGCHLD, GIVE_UP}
-# Seconds between two looks at what has been killed and has not ended yet; it grows.
+# Seconds between two looks at killed processes that have not ended yet; the pause grows.
 _FIRST_LOOK, _LAST_LOOK = 0.01, 2.0
-# Seconds that what was killed has to end when the work is done. It may be waiting for a NAS that the work is not about.
+# Seconds that killed processes have to end once the work is done. They may be waiting for a NAS the work is not about.
 _PATIENCE = 5.0
 
 
 def guard(parent: int, work: t.Callable[[], t.NoReturn], began: t.Callable[[], None]) -> t.NoReturn:
-    """Be the guard of ``work``, which is done in a child, until ``parent`` ends or gives it up. End as the work did.
+    """Guard ``work``, done in a child, until it is done or ``parent`` ends or gives it up; then exit as the work did.
 
-    ``began`` is called here as soon as there is the child. To be called in a process that was forked for this.
+    ``began`` is called here as soon as the child exists. Call this in a process forked for the purpose.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
-    hear_of_the_end_of(parent, GIVE_UP)
+    signal_at_exit_of(parent, GIVE_UP)
     adopt_orphans()
     worker = os.fork()
     if worker == 0:
@@ -55,14 +55,14 @@ def guard(parent: int, work: t.Callable[[], t.NoReturn], began: t.Callable[[], N
 
 
 def _end_all(seconds: float) -> dict[int, int]:
-    """Kill all descendants, and wait until the last of them has ended, as long as that; how the children ended."""
+    """Kill all descendants and wait up to ``seconds`` for them to end; return how the children ended."""
     ended: dict[int, int] = {}
     pause, limit = _FIRST_LOOK, time.monotonic() + seconds
-    with contextlib.suppress(ChildProcessError):  # There are none any more.
+    with contextlib.suppress(ChildProcessError):  # None is left.
         while True:
             ended.update(_reap(known=False))
             killed = [_kill(pid) for pid in descendants(os.getpid())]
-            if True not in killed:  # Somebody else's, by a program that changes the user: not ours to wait for either.
+            if True not in killed:  # A setuid program made them somebody else's; we do not wait for those either.
                 break
             if time.monotonic() >= limit:
                 break
@@ -72,8 +72,8 @@ def _end_all(seconds: float) -> dict[int, int]:
 
 
 def _reap(*, known: bool = True) -> dict[int, int]:
-    """The children that have ended, with their statuses. Raises ChildProcessError where there is none left to end,
-    unless it is ``known`` that there was one."""
+    """The children that have ended, with their statuses. Raises ChildProcessError if there are no children at all,
+    unless one is ``known`` to have existed."""
     ended: dict[int, int] = {}
     while True:
         try:
@@ -95,7 +95,7 @@ def _kill(pid: int) -> bool:
 
 
 def descendants(ancestor: int) -> list[int]:
-    """The processes that descend from ``ancestor``, as the kernel lists them. None is waited for."""
+    """The processes that descend from ``ancestor``, as the kernel lists them. Waits for none of them."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdecimal():
@@ -110,12 +110,12 @@ def descendants(ancestor: int) -> list[int]:
 
 
 def _parent(pid: str) -> int:
-    # Any name may be in the parentheses.
+    # The name in the parentheses may contain anything.
     return int(proc.read(f"/proc/{pid}/stat").rpartition(")")[2].split()[1])
 
 
 def _end_as(status: int) -> t.NoReturn:
-    """End as a child did whose status this is."""
+    """End as the child did whose status this is."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         if number != signal.SIGKILL:

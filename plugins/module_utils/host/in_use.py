@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What to say of what could not be removed, and who on this host has it in use.
+"""Warnings about what could not be removed, and who on this host is using it.
 
-The kernel tells what a process has open, mapped, or as its program by the path that it has now: as ``.nfs…`` in a tree
-that was renamed. To read these paths asks no NAS. Root sees all processes, and others see their own.
+The kernel names what a process has open or mapped, or runs, by its present path: as ``.nfs…`` in a tree that was
+renamed. Reading these paths touches no NAS. Root sees all processes, others see their own.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from .removal import FOREIGN, IN_USE, MOUNTED, Leftover, Obstacle
 from .users import user_name
 from .workers import Child, Result, readable, result_of
 
-# Of processes, in messages.
+# Processes named in a message.
 _SHOWN = 3
-# Seconds. What a process has mapped cannot be read while it maps a file of a NAS that hangs.
+# Seconds. A process's maps cannot be read while it is mapping a file from a NAS that hangs.
 _PATIENCE = 10.0
 _DELETED = " (deleted)"
 
@@ -35,19 +35,19 @@ class Process:
 
     pid: int
     user: str
-    # Its name only: arguments may hold secrets.
+    # The name only: arguments may hold secrets.
     command: str
 
 
 def as_data(leftovers: t.Iterable[Leftover]) -> list[Result]:
-    """Leftovers as plain data, to cross a process boundary, with their paths as the kernel names them."""
+    """Leftovers as plain data that can cross a process boundary, with their paths as the kernel names them."""
     return [{**dataclasses.asdict(each), "real": os.path.realpath(each.path)} for each in leftovers]
 
 
 def warnings(data: t.Sequence[Result], *, proc: str = "/proc") -> list[str]:
-    """A warning for each of the leftovers that as_data() described. This process may see more than who removed them.
+    """A warning for each of the leftovers that as_data() described, none of which is touched.
 
-    It touches none of them.
+    This process may see more than the one that tried to remove them.
     """
     if not data:
         return []
@@ -65,13 +65,13 @@ def _warning(leftover: Leftover, using: t.Sequence[Process]) -> str:
     reasons = [_reason(obstacle, leftover.path, using) for obstacle in leftover.obstacles]
     what = f"{leftover.what}: " if leftover.what else ""
     return _plain(
-        f"{what}{leftover.path} cannot be removed yet: {'; '.join(reasons)}. It is hidden and in nobody's way; later "
-        "changes to the share remove it as soon as they can."
+        f"{what}{leftover.path} cannot be removed yet: {'; '.join(reasons)}. It is hidden and in nobody's way; "
+        "later changes to the share will try again."
     )
 
 
 def _plain(text: str) -> str:
-    """A text without what terminals and JSON do not bear: whoever names a process or a file names it anything."""
+    """A text that is safe for terminals and JSON: people may give processes and files any name."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
@@ -84,22 +84,22 @@ def _reason(obstacle: Obstacle, top: str, using: t.Sequence[Process]) -> str:
     if obstacle.kind == FOREIGN:
         return (
             f"{path} is in a directory of {user_name(obstacle.uid)} (uid {obstacle.uid}), so only root can remove it: "
-            f"sudo rm -rf {shlex.quote(top)}, on the NAS if that squashes root"
+            f"sudo rm -rf {shlex.quote(top)} (run it on the NAS if the export squashes root)"
         )
     return f"{obstacle.said}: {path}"
 
 
 def _who(using: t.Sequence[Process]) -> str:
     if not using:
-        seen = "no process that can be seen on this host" if os.geteuid() == 0 else "a process that only root can see"
-        return f"in use by {seen}"
+        user = "no process visible on this host" if os.geteuid() == 0 else "a process that only root can see"
+        return f"in use by {user}"
     named = ", ".join(f"pid {one.pid} ({one.command}, {one.user})" for one in using[:_SHOWN])
     more = f" and {len(using) - _SHOWN} more" if len(using) > _SHOWN else ""
     return f"in use by {named}{more}"
 
 
 def _users_in_time(paths: t.Sequence[str], proc: str) -> list[list[t.Any]]:
-    """What users() finds as plain data: path, pid, user, command. Nothing where it takes too long."""
+    """What users() finds, as plain data: path, pid, user, command. Nothing if it takes too long."""
 
     def look() -> Result:
         return {"users": [[path, *dataclasses.astuple(one)] for path, found in users(paths, proc) for one in found]}
@@ -108,16 +108,16 @@ def _users_in_time(paths: t.Sequence[str], proc: str) -> list[list[t.Any]]:
     while readable([child.reader], max(0.0, limit - time.monotonic())):
         if child.read():
             child.reap()
-            with contextlib.suppress(UvnasError):  # It was killed, for example. To know more would have been nice.
+            with contextlib.suppress(UvnasError):  # It was killed, for example. The warning does without.
                 said: list[list[t.Any]] = result_of(child.answer())["users"]
                 return said
             return []
-    child.kill()  # And not waited for: it may be where no signal gets through.
+    child.kill()  # But do not wait for it: it may be where no signal gets through.
     return []
 
 
 def users(paths: t.Sequence[str], proc: str = "/proc") -> list[tuple[str, list[Process]]]:
-    """The processes that have something below each of ``paths`` in use, as far as this user can see."""
+    """The processes that use something below each of ``paths``, as far as this user can see."""
     found: list[tuple[str, list[Process]]] = [(path, []) for path in paths]
     for pid in sorted(int(name) for name in os.listdir(proc) if name.isdecimal()):
         with contextlib.suppress(OSError, KeyError):  # It has ended.
@@ -136,7 +136,7 @@ def _process(pid: int, directory: str) -> Process:
 
 
 def _paths_of(directory: str) -> set[str]:
-    """The paths that a process has in use. What is deleted is in nobody's way."""
+    """The paths that a process uses. Deleted files are in nobody's way."""
     found = set()
     with contextlib.suppress(OSError):  # Somebody else's.
         fd = os.path.join(directory, "fd")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is mounted on this host, and how much room is left there. Seen without writing."""
+"""What is mounted on this host, and how much space is left there. Read-only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Mount:
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """What statvfs(3) says: room left for the owner, and flags of the mount. None where a filesystem does not count."""
+    """What statvfs(3) reports: space left for the owner, and mount flags. None: inodes are not counted."""
 
     free_bytes: int
     free_inodes: t.Optional[int]
@@ -38,7 +38,7 @@ class Space:
 def parse_mountinfo(text: str) -> list[Mount]:
     """The mounts in ``text``, the content of /proc/self/mountinfo.
 
-    Nothing but a line feed ends a line of it, and nothing but a space a field: in a path may be any other character.
+    Only a line feed ends a line, and only a space a field: paths may contain any other character.
     """
     found = []
     for line in text.split("\n"):
@@ -50,7 +50,7 @@ def parse_mountinfo(text: str) -> list[Mount]:
 
 
 def _unescape(path: str) -> str:
-    """A path as the kernel writes it, without white space: ``\\040`` is a space."""
+    """The path that the kernel wrote with white space escaped: ``\\040`` is a space."""
     return _OCTAL.sub(lambda match: chr(int(match.group(1), 8)), path)
 
 
@@ -59,9 +59,9 @@ def mounts() -> list[Mount]:
 
 
 def mount_id(path: str) -> int:
-    """Which mount the directory ``path`` is on. Mounts it first where that is autofs' job.
+    """Which mount the directory ``path`` is on. Triggers an automount first.
 
-    The kernel knows; comparing paths goes wrong with bind mounts, mounts on top of mounts, and symlinks.
+    Asks the kernel, since comparing paths goes wrong with bind mounts, mounts on top of mounts, and symlinks.
     """
     descriptor = os.open(os.path.join(path, "."), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -71,18 +71,18 @@ def mount_id(path: str) -> int:
 
 
 def mount_id_of(descriptor: int, path: str) -> int:
-    """The same of what is open, which is ``path``, for messages."""
+    """The same for an open descriptor; ``path`` is for messages."""
     for line in proc.read(f"/proc/self/fdinfo/{descriptor}").splitlines():
         key, _colon, value = line.partition(":")
         if key == "mnt_id":
             return int(value)
     raise UvnasError(
-        f"the kernel does not say which mount {path} is on", hint="uvnas.cluster needs Linux 3.15 or later, with /proc."
+        f"the kernel does not tell which mount {path} is on", hint="uvnas.cluster needs Linux 3.15 or newer, and /proc."
     )
 
 
 def mount_of(path: str, all_mounts: t.Sequence[Mount]) -> t.Optional[Mount]:
-    """The mount that the directory ``path`` is on; None where it is hidden from this process (a chroot)."""
+    """The mount that the directory ``path`` is on; None if it is hidden from this process (a chroot)."""
     wanted = mount_id(path)
     return next((mount for mount in all_mounts if mount.mount_id == wanted), None)
 
@@ -97,7 +97,7 @@ def space(path: str) -> Space:
     found = os.statvfs(path)
     return Space(
         free_bytes=found.f_bavail * found.f_frsize,
-        # btrfs and some NFS servers make inodes as they need them and report 0 of 0.
+        # btrfs and some NFS servers allocate inodes on demand and report 0 of 0.
         free_inodes=found.f_favail if found.f_files > 0 else None,
         read_only=bool(found.f_flag & os.ST_RDONLY),
         noexec=bool(found.f_flag & os.ST_NOEXEC),

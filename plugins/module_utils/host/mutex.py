@@ -3,19 +3,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Mutual exclusion: one process at a time, on any host, works on a share, or on whatever else has a mutex.
 
-A mutex can be lost without a word: an NFS server forgets the locks of a client that it has not heard of for longer than
-its lease (90 s by default on Linux), as soon as somebody else wants one, and when it loses its own records. So whoever
-takes a mutex writes a word into it that nobody else knows, and whatever publishes, seals or removes something looks
-first whether that is still there: check(). That costs two or three round trips, and there are some things that are
-still possible:
+A mutex can be lost silently: an NFS server forgets the locks of a client that it has not heard from for longer than its
+lease (90 s by default on Linux) as soon as somebody else wants one, and when it loses its own records. So whoever takes
+a mutex writes a secret word into it, and checks that the word is still there before publishing, sealing or removing
+anything: check(). That costs two or three round trips, and leaves two gaps:
 
-* Between the look and what is done then there is a moment. Whoever is stopped just there and goes on after the lease
-  may do this one thing; from NFS 4.1 on the server takes nothing of what had been sent before, as the session is gone
-  with the lease. Nothing stops for that long and goes on by default: the watchdog gives up what is not answered for
-  30 s, and the guard kills it.
-* A lock that the server has forgotten and that nobody has taken yet looks like one that is held, unless the client
-  says that it is lost (an error when its holder reads). So who has others at work looks now and then: whoever takes it
-  is seen within seconds.
+* There is a moment between the check and the action. A process that is stopped right there and resumes after the lease
+  may still do this one thing; from NFS 4.1 on the server rejects what had been sent before, as the session is gone with
+  the lease. By default nothing stops for that long and resumes: the watchdog gives up after 30 s without an answer, and
+  the guard kills the work.
+* A lock that the server has forgotten and nobody has taken yet looks as if it were held, unless the client reports it
+  lost (an error when its holder reads). So a process that waits for its workers checks now and then, and sees a new
+  holder within seconds.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ import typing as t
 from ..errors import LostMutexError, ShareBusyError, UvnasError
 from .data import parse_json
 
-_LONGEST = 4096  # What is read of a mutex, in bytes.
-_NOBODY = b"\n"  # What is in one that nobody has. Not nothing: it keeps its room.
+_LONGEST = 4096  # How much of a mutex is read, in bytes.
+_NOBODY = b"\n"  # The content of a free one. Not empty, so that it keeps its block on a full filesystem.
 _LINUX = sys.platform.startswith("linux")  # A controller may be something else.
-_FLOCK = "hhqqi"  # struct flock of fcntl(2), on all Linux that has 64 bits.
+_FLOCK = "hhqqi"  # struct flock of fcntl(2), on every 64 bit Linux.
 
 
 class _Held(t.NamedTuple):
@@ -47,12 +46,12 @@ class _Held(t.NamedTuple):
 
     pid: int
     descriptor: int
-    # With the word, which nobody else knows.
+    # With the secret word.
     content: bytes
     what: str
 
 
-# By path: what this process has taken, or had been taken when it was forked.
+# By path: what this process holds, or its parent held when forking it.
 _held: dict[str, _Held] = {}
 
 
@@ -60,15 +59,15 @@ _held: dict[str, _Held] = {}
 def hold(path: str, *, timeout: float, purpose: str, what: str = "") -> t.Iterator[None]:
     """Hold the mutex ``path`` for a block of code; wait for it at most ``timeout`` seconds.
 
-    ``what`` it is of, for messages: by default the directory that it is in. In the block, here and in processes that
-    are forked there, check() tells whether it is still held.
+    ``what`` names, in messages, what it protects: by default the directory that it is in. In the block, and in
+    processes forked there, check() tells whether it is still held.
 
     It is a POSIX record lock: released by the kernel when the process or its host dies, and agreed on between an NFS
-    client and the NFS server itself. It belongs to a process, so it must not be taken twice in one. Nobody else may
-    even read the file: a read lock in it would stop everybody for as long as its holder likes.
+    client and the NFS server itself. It belongs to a process, so one process must not take it twice. Nobody else may
+    even read the file: a read lock on it would block everybody for as long as its holder likes.
 
-    Raises ShareBusyError, naming the host, the process and the time since it holds the mutex; UvnasError where the path
-    is something else than a mutex.
+    Raises ShareBusyError, which names the host and process that hold the mutex, and since when; UvnasError if the path
+    is not a mutex.
     """
     descriptor = _open(path)
     where = what or os.path.dirname(path)
@@ -82,12 +81,12 @@ def hold(path: str, *, timeout: float, purpose: str, what: str = "") -> t.Iterat
                 if error.errno not in (errno.EACCES, errno.EAGAIN):
                     raise UvnasError(
                         f"cannot lock {path}: {error.strerror}",
-                        hint="The filesystem of a share must support POSIX locks; on NFS see that locking is not off.",
+                        hint="The filesystem of a share must support POSIX locks; on NFS, check that locking is on.",
                     ) from error
             if time.monotonic() >= deadline:
                 raise ShareBusyError(
-                    f"another process works on {where}: {_holder(descriptor)}; waited {timeout:g} s",
-                    hint="Run again when it is done, or allow a longer wait (uvnas_busy_timeout, seconds).",
+                    f"another process is working on {where}: {_holder(descriptor)}; timed out after {timeout:g} s",
+                    hint="Run again when it is done, or wait longer (uvnas_busy_timeout, in seconds).",
                 )
             time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
         since = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -97,7 +96,7 @@ def hold(path: str, *, timeout: float, purpose: str, what: str = "") -> t.Iterat
         try:
             yield
         finally:
-            # Whoever reads a name there must be able to believe it. Somebody else's stays.
+            # A name in a mutex must be that of its holder. Leave somebody else's.
             with contextlib.suppress(OSError, UvnasError):
                 check(path)
                 _write(descriptor, _NOBODY)
@@ -107,10 +106,10 @@ def hold(path: str, *, timeout: float, purpose: str, what: str = "") -> t.Iterat
 
 
 def check(path: str) -> None:
-    """See that the mutex ``path`` is still held by who took it: this process, or one that it was forked in.
+    """Raise LostMutexError unless this process, or the parent that forked it, still holds the mutex ``path``.
 
-    To be called before anything is put in force, sealed, replaced or removed. Raises LostMutexError. Where nobody took
-    it here, there is nothing to see: then the caller needs none.
+    Call it before putting in force, sealing, replacing or removing anything. If neither has taken it, nothing is
+    checked: then the caller does not need it.
     """
     held = _held.get(path)
     if held is None:
@@ -118,20 +117,20 @@ def check(path: str) -> None:
     try:
         found = _read_named(path, held.descriptor) if held.pid == os.getpid() else _open_and_read(path)
     except OSError as error:
-        raise _lost(held.what, f"{path} cannot be read any more ({error.strerror})") from error
+        raise _lost(held.what, f"{path} can no longer be read ({error.strerror})") from error
     if found != held.content:
-        raise _lost(held.what, f"it has been taken by {_said(found) or 'a process that has not said who it is'}")
+        raise _lost(held.what, f"it has been taken by {_named(found) or 'an unknown process'}")
 
 
 def _sign(descriptor: int, name: bytes) -> bytes:
-    """Write into a mutex who has taken it, for everybody to see; what is in it then.
+    """Write into a mutex who has taken it; return what it contains then.
 
-    Where the filesystem is full, that may be what was in it before: whoever comes to remove something must be let in.
-    Nobody else can write then either, so a change of that tells as much.
+    On a full filesystem that may be the old content: whoever comes to remove something must be let in. Nobody else can
+    write then either, so a change of that content tells just as much.
     """
     try:
         _write(descriptor, name)
-        os.fsync(descriptor)  # What is read from now on comes from the server.
+        os.fsync(descriptor)  # From here on, reads come from the server.
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -140,7 +139,7 @@ def _sign(descriptor: int, name: bytes) -> bytes:
 
 
 def _write(descriptor: int, content: bytes) -> None:
-    """Over what is there, for which there is room then on a filesystem that is full."""
+    """Overwrite the content in place, which works on a full filesystem too."""
     os.pwrite(descriptor, content, 0)
     os.ftruncate(descriptor, len(content))
 
@@ -149,14 +148,14 @@ def _lost(what: str, how: str) -> LostMutexError:
     return LostMutexError(
         f"lost the mutex of {what}: {how}; nothing more was changed",
         hint=(
-            "Was this host cut off from the NAS for longer than the NAS keeps locks? What was begun is left as it is, "
-            "and the next run heals it. Run again when nobody else works there."
+            "Was this host cut off from the NAS for longer than the NAS keeps locks? Unfinished work is left as it is, "
+            "and the next run repairs it. Run again when nobody else is working there."
         ),
     )
 
 
 def _open_and_read(path: str) -> bytes:
-    """What is in a mutex. Not for who took it: a POSIX lock ends when its process closes any descriptor of the file."""
+    """The content of a mutex. Not for its holder, whose POSIX lock ends when it closes any descriptor of the file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         return _read(descriptor)
@@ -165,34 +164,34 @@ def _open_and_read(path: str) -> bytes:
 
 
 def _read_named(path: str, descriptor: int) -> bytes:
-    """The same for who took it. Whoever removes the file, as a leftover perhaps, gives the next one another mutex."""
+    """The same for its holder. If somebody removed the file, perhaps as a leftover, the next one gets another mutex."""
     if not os.path.samestat(os.fstat(descriptor), os.lstat(path)):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     return _read(descriptor)
 
 
 def _read(descriptor: int) -> bytes:
-    """What is in a mutex, from the server: not what this host remembers of it, however long it may (actimeo, nocto)."""
+    """The content of a mutex as the server has it, whatever this host may have cached (actimeo, nocto)."""
     if _LINUX:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     return os.pread(descriptor, _LONGEST, 0)
 
 
 def _open(path: str) -> int:
-    """The file of a mutex, made where it is missing. Nothing is followed, and nothing that is no mutex is touched."""
-    # Without O_NONBLOCK a device that somebody put there might keep us waiting.
+    """The file of a mutex, made if missing. Follows no symlink, and touches nothing that is not a mutex."""
+    # Without O_NONBLOCK a device put there might block us.
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    hint = "uvnas.cluster made no such thing there; see who did, move it away and run again."
+    hint = "uvnas.cluster did not make it; find out who did, move it away and run again."
     try:
         descriptor = os.open(path, flags, 0o600)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-            raise UvnasError(f"the mutex {path} is no regular file", hint=hint) from error
+            raise UvnasError(f"the mutex {path} is not a regular file", hint=hint) from error
         raise
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-            raise UvnasError(f"the mutex {path} is no regular file with one name", hint=hint)
+            raise UvnasError(f"the mutex {path} is not a regular file with a single name", hint=hint)
         owner = os.stat(os.path.dirname(path) or ".").st_uid
         if status.st_uid not in (0, os.geteuid(), owner):
             raise UvnasError(f"the mutex {path} belongs to uid {status.st_uid}, not to uid {owner}", hint=hint)
@@ -207,13 +206,13 @@ def _open(path: str) -> int:
 def _holder(descriptor: int) -> str:
     """Who holds a mutex."""
     pid = _local_holder(descriptor)
-    return _said(os.pread(descriptor, _LONGEST, 0), pid) or (
-        f"pid {pid} on this host, which has not said what it does" if pid else "its holder has not said who it is"
+    return _named(os.pread(descriptor, _LONGEST, 0), pid) or (
+        f"pid {pid} on this host, for an unknown purpose" if pid else "an unknown process"
     )
 
 
-def _said(content: bytes, pid: t.Optional[int] = None) -> str:
-    """Who wrote their name into a mutex last; nothing where that was not ``pid``, on this host, which holds it now."""
+def _named(content: bytes, pid: t.Optional[int] = None) -> str:
+    """Who wrote their name into a mutex last; empty if ``pid``, which holds it now on this host, is another process."""
     try:
         holder = parse_json(content, "the mutex")
         name = f"host {holder['host']}, pid {holder['pid']}, since {holder['since']} ({holder['purpose']})"
@@ -223,7 +222,7 @@ def _said(content: bytes, pid: t.Optional[int] = None) -> str:
 
 
 def _local_holder(descriptor: int) -> t.Optional[int]:
-    """The process on this host that has the lock; None where it is on another one, or in another container."""
+    """The process on this host that holds the lock; None if it is on another host, or in another container."""
     if not _LINUX:
         return None
     try:

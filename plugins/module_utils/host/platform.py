@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Machines and C libraries, under all of their names: the kernel's, ELF's, those of wheels; and versions of glibc.
+"""Machines and C libraries under all of their names: the kernel's, ELF's and those of wheels; and versions of glibc.
 
-What uv calls them is in ``uv/target.py``, which knows no others than these.
+uv's names for them, and for no others, are in ``uv/target.py``.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .process import Runner
 
 GNU, MUSL = "gnu", "musl"
 
-# The kernel's names, and what they are called here, by uv and in the names of wheels.
+# The kernel's names, and those used here, by uv and in the names of wheels.
 _ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
-# The number of a machine in the head of an ELF file (e_machine).
+# The machine number in the header of an ELF file (e_machine).
 ELF_MACHINES = {62: "x86_64", 183: "aarch64"}
 
 _GLIBC = re.compile(r"2\.[1-9][0-9]\Z")
-# Nothing older can be built for: it is what manylinux2014 means. Every host has it (CentOS 7, of 2014).
+# The oldest to build for: manylinux2014. Every host has it (CentOS 7, of 2014).
 OLDEST_GLIBC = "2.17"
 # Platform tags of wheels (PEP 513, 571, 599, 600).
 _TAG = re.compile(r"manylinux_([0-9]{1,4})_([0-9]{1,4})_")
@@ -38,16 +38,16 @@ Version = tuple[int, int]
 
 @dataclasses.dataclass(frozen=True)
 class Platform:
-    """What binaries have to be made for."""
+    """What binaries must be built for."""
 
     arch: str
     libc: str
-    # Empty where it is of no interest.
+    # Empty if nobody asked.
     libc_version: str = ""
 
     @classmethod
     def parse(cls, name: str) -> Platform:
-        """The platform that is called ``name``: ``x86_64-gnu``."""
+        """The platform called ``name``, such as ``x86_64-gnu``."""
         arch, _dash, libc = name.rpartition("-")
         return cls(arch, libc)
 
@@ -58,12 +58,12 @@ class Platform:
 
     @property
     def is_known(self) -> bool:
-        """Whether this collection knows what uv and wheels call it."""
+        """Whether this collection knows uv's and wheels' names for it."""
         return self.arch in ELF_MACHINES.values() and self.libc in (GNU, MUSL)
 
 
 def here(runner: t.Optional[Runner] = None) -> Platform:
-    """The platform of this host, as this process sees it. The version of musl takes a ``runner``."""
+    """The platform of this host, as this process sees it. Finding the version of musl takes a ``runner``."""
     machine = os.uname().machine.lower()
     arch = _ARCHITECTURES.get(machine, machine)
     try:
@@ -73,9 +73,9 @@ def here(runner: t.Optional[Runner] = None) -> Platform:
     if glibc:
         return Platform(arch, GNU, glibc.split()[-1])
     loaders = sorted(glob.glob("/lib/ld-musl-*.so.1"))
-    # musl's loader, run without arguments, says its version and fails.
-    said = runner.run([loaders[0]], variables={}).stderr if loaders and runner else ""
-    version = re.search(r"^Version (\S+)", said, re.MULTILINE)
+    # musl's loader, run without arguments, prints its version and fails.
+    printed = runner.run([loaders[0]], variables={}).stderr if loaders and runner else ""
+    version = re.search(r"^Version (\S+)", printed, re.MULTILINE)
     return Platform(arch, MUSL, version.group(1) if version else "")
 
 
@@ -92,21 +92,21 @@ def is_older(one: str, other: str) -> bool:
 def check_glibc(share: str, glibc: t.Any) -> str:
     """The oldest glibc among the hosts that use a share, or SpecError."""
     if not isinstance(glibc, str) or not _GLIBC.match(glibc):
-        wrong = wrong_version(glibc) or f'is {glibc!r}, which is no version of it; give one such as "2.31"'
+        wrong = wrong_version(glibc) or f'must be a version such as "2.31", not {glibc!r}'
         raise SpecError(
-            f"share {share}: its glibc {wrong}",
-            hint="`ldd --version` on the oldest host that uses the share tells it.",
+            f"share {share}: glibc {wrong}",
+            hint="Run `ldd --version` on the oldest host that uses the share.",
         )
     if glibc < OLDEST_GLIBC:  # Both have two digits after the dot.
         raise SpecError(
-            f"share {share}: nothing can be built for glibc {glibc}, only for {OLDEST_GLIBC} and newer",
-            hint="Hosts that are older cannot be served.",
+            f"share {share}: glibc {glibc} is too old; {OLDEST_GLIBC} or newer is required",
+            hint="Hosts with an older glibc are not supported.",
         )
     return glibc
 
 
 def glibc_of_tag(tag: str) -> t.Optional[Version]:
-    """The oldest glibc that will do for a wheel with this platform tag; None where the tag does not say."""
+    """The oldest glibc that a wheel with this platform tag runs with; None if the tag does not tell."""
     if tag == "any":
         return glibc_version(OLDEST_GLIBC)
     match = _TAG.match(tag)

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commands, which die with whoever runs them, and how they ended.
+"""Commands that die with whoever runs them, and how they ended.
 
-A module killed in the middle must not leave a uv behind that goes on writing while the next run heals. So the kernel
-kills every process that is started here when its parent ends (``PR_SET_PDEATHSIG``, see prctl(2)).
+A module that is killed must not leave a uv behind that goes on writing while the next run repairs the share. So the
+kernel kills every process started here when its parent ends (``PR_SET_PDEATHSIG``, see prctl(2)).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..errors import CommandError
 from .secrets import scrub
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-# Seconds that a command which was killed has for its output to end.
+# Seconds to wait for the last output of a command that was killed.
 _LAST_WORDS = 2.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -36,7 +36,7 @@ class Completed:
 
 
 class Runner(t.Protocol):
-    """Runs commands. Tests give one that answers with recorded output of the real tool."""
+    """Runs commands. Tests pass one that answers with recorded output of the real tool."""
 
     def run(
         self,
@@ -47,15 +47,15 @@ class Runner(t.Protocol):
         timeout: t.Optional[float] = None,
         stdin: t.Optional[str] = None,
     ) -> Completed:
-        """Run ``cmd`` to its end, with ``variables`` and no others. A return code other than 0 is no error here.
+        """Run ``cmd`` to its end, with ``variables`` and no others. A return code other than 0 is not an error here.
 
-        What it reads from its standard input, a pipe, is ``stdin``, or nothing. It is an error, a CommandError, not to
-        have ended after ``timeout`` seconds. Then all that it started is killed.
+        Its standard input is a pipe with ``stdin``, or empty. If it has not ended after ``timeout`` seconds, it is
+        killed with all that it started, and a CommandError is raised.
         """
 
 
 class SystemRunner:
-    """The Runner of real life."""
+    """Runs real commands."""
 
     def run(
         self,
@@ -83,15 +83,15 @@ class SystemRunner:
             raise CommandError(
                 f"cannot run {cmd[0]}: {error.strerror}", cmd=cmd, rc=error.errno or 1, stdout="", stderr=""
             ) from error
-        except ValueError as error:  # A NUL in a text, or half a character; or "=" in a name.
+        except ValueError as error:  # A NUL or a lone surrogate in a string, or "=" in a name.
             raise CommandError(
-                f"cannot run {cmd[0]}: what it is given is no text: {error}", cmd=cmd[:1], rc=1, stdout="", stderr=""
+                f"cannot run {cmd[0]}: invalid arguments or variables: {error}", cmd=cmd[:1], rc=1, stdout="", stderr=""
             ) from error
         with _closing(child):
             try:
                 stdout, stderr = child.communicate(stdin, timeout=timeout)
             except subprocess.TimeoutExpired as error:
-                # Its children, too: they would keep the pipes open, and us waiting.
+                # Its children too: they would keep the pipes open, and us waiting.
                 os.killpg(child.pid, signal.SIGKILL)
                 stdout, stderr = _rest(child)
                 raise CommandError(
@@ -109,7 +109,7 @@ class SystemRunner:
 
 @contextlib.contextmanager
 def _closing(child: subprocess.Popen[str]) -> t.Iterator[None]:
-    """Leave no pipe open, and no zombie: but one that was killed where no signal gets through is not waited for."""
+    """Leave no pipe open and no zombie, but do not wait for a killed process that no signal gets through to."""
     try:
         yield
     finally:
@@ -122,15 +122,15 @@ def _closing(child: subprocess.Popen[str]) -> t.Iterator[None]:
 
 
 def _rest(child: subprocess.Popen[str]) -> tuple[str, str]:
-    """What a killed command has said. A daemon that it left, and that keeps the pipes open, is not waited for."""
+    """The remaining output of a killed command. Does not wait for a daemon that keeps the pipes open."""
     try:
         return child.communicate(timeout=_LAST_WORDS)
     except subprocess.TimeoutExpired as error:
-        # Bytes, whatever the encoding, and nothing at all where nothing was said.
-        said = [
+        # Bytes, whatever the encoding, and None if there was no output.
+        parts = [
             part.decode(errors="replace") if isinstance(part, bytes) else "" for part in (error.output, error.stderr)
         ]
-        return said[0], said[1]
+        return parts[0], parts[1]
 
 
 def check(done: Completed, cmd: t.Sequence[str], message: str, *, hint: str = "") -> Completed:
@@ -143,11 +143,11 @@ def check(done: Completed, cmd: t.Sequence[str], message: str, *, hint: str = ""
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill this process when ``parent`` ends. To be called after a change of user, which clears it."""
-    hear_of_the_end_of(parent, signal.SIGKILL)
+    """Have the kernel kill this process when ``parent`` ends. Call it after a change of user, which would clear it."""
+    signal_at_exit_of(parent, signal.SIGKILL)
 
 
-def hear_of_the_end_of(parent: int, number: signal.Signals) -> None:
+def signal_at_exit_of(parent: int, number: signal.Signals) -> None:
     """Have the kernel send this process a signal when ``parent`` ends."""
     _prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:  # It ended before the kernel was told.
@@ -155,7 +155,7 @@ def hear_of_the_end_of(parent: int, number: signal.Signals) -> None:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of what descends from this process, whenever one in between ends."""
+    """Become the parent of all orphaned descendants of this process."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 

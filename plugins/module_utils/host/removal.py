@@ -1,11 +1,12 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Removals: what is removed loses its name in one step. What cannot go yet is left out of sight, for a later sweep.
+"""Removals: what is removed loses its name in one step. What cannot go yet stays hidden, for a later sweep.
 
-On NFS a file that a process of this host has open does not go: the client renames it to ``.nfs…`` beside where it was,
-and that is busy, and its directory not empty, until the process closes it. Anywhere something may be mounted in a tree,
-or somebody else may have a directory in it, such as root, whose Python wrote bytecode. All the rest goes.
+On NFS a file that a process of this host has open does not go away: the client renames it to ``.nfs…`` in the same
+directory, where it is busy, and the directory not empty, until the process closes it. On any filesystem something may
+be mounted in a tree, or a directory in it may be somebody else's, such as root's, whose Python wrote bytecode. All the
+rest goes.
 """
 
 from __future__ import annotations
@@ -25,42 +26,41 @@ _DENIED = frozenset({errno.EACCES, errno.EPERM})
 # What stands in the way of a removal.
 IN_USE = "in use"
 MOUNTED = "mounted"
-# It is in a directory of somebody else.
+# It is in somebody else's directory.
 FOREIGN = "foreign"
-# None of these: what the error says.
+# Anything else: see the error.
 REFUSED = "refused"
 
 
 @dataclasses.dataclass(frozen=True)
 class Obstacle:
-    """Something that could not be removed, and nothing in it is to blame."""
+    """Something that could not be removed although it contains no other obstacle."""
 
     kind: str
     path: str
-    # What the system said.
+    # The system's error message.
     said: str
-    # Whose directory it is in.
+    # The owner of the directory that it is in.
     uid: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Leftover:
-    """What could not be removed, or not all of it. It keeps its path until it can."""
+    """Something that could not be removed, at least not completely. It keeps its path until it can."""
 
     path: str
     # The first of each kind, and of each owner.
     obstacles: tuple[Obstacle, ...]
-    # What it was, for people; empty: its path has to do.
+    # What it was, for people; empty if only the path is known.
     what: str = ""
 
 
 def remove_tree(path: str) -> None:
-    """Take the name ``path`` away, in one step, then remove what had it as far as that can be. Absent is fine.
+    """Rename ``path`` to a hidden name, in one step, then remove as much as possible. It need not exist.
 
-    What is still being written under the old name by a process that is about to die fails there, and does not
-    come back to life. The other name is in the same directory: whoever moves a directory to another one needs write
-    permission for what is moved, which nobody has for a sealed tree. What is left has that name, and no other one
-    later: sweep() goes on with it, and tells of it.
+    A dying process that still writes under the old name fails there, and does not bring it back to life. The hidden
+    name is in the same directory: moving a directory to another one takes write permission for it, which nobody has for
+    a sealed tree. What remains keeps that name: sweep() goes on with it, and reports it.
     """
     trash = files.temporary_name(path)
     try:
@@ -76,11 +76,10 @@ def sweep(
     *,
     what: t.Callable[[str], str] = lambda _name: "",
 ) -> list[Leftover]:
-    """Remove what is left in ``directory`` from killed processes and earlier removals, told by its name.
+    """Remove what killed processes and earlier removals left in ``directory``, recognised by its name.
 
-    The mutex of whatever the directory belongs to has to be held: nobody else is at work there then. What cannot be
-    removed stays as it is for the next time, and is returned; ``what`` says what it was, by its name. A directory that
-    is not there is fine.
+    Hold the mutex of whatever the directory belongs to, so that nobody else is working there. What cannot be removed
+    stays for the next time, and is returned; ``what`` tells from a name what it was. The directory need not exist.
     """
     found: list[t.Optional[Leftover]] = []
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -92,21 +91,21 @@ def sweep(
                 found.append(remove(path, what(name)))
             except FileNotFoundError:
                 continue
-            except OSError as error:  # The NAS has trouble. Whoever is about to work there will see.
+            except OSError as error:  # The NAS has trouble. The work itself will run into it.
                 found.append(refused(path, error, what(name)))
     return [leftover for leftover in found if leftover is not None]
 
 
 def refused(path: str, error: OSError, what: str) -> Leftover:
-    """``path`` as what is left by a removal that came to nothing."""
+    """``path`` as the leftover of a removal that failed."""
     obstacle = Obstacle(REFUSED, error.filename or path, error.strerror or str(error), os.geteuid())
     return Leftover(path, (obstacle,), what)
 
 
 def remove(path: str, what: str = "") -> t.Optional[Leftover]:
-    """Remove the file, symlink or directory ``path``, which is out of sight; what is left of it, if it cannot go.
+    """Remove the hidden file, symlink or directory ``path``; return what remains of it, if anything.
 
-    Raises FileNotFoundError where there is none, and OSError where the filesystem has trouble.
+    Raises FileNotFoundError if it does not exist, and OSError if the filesystem has trouble.
     """
     removal = _Removal(mounts.mount_id(os.path.dirname(path)))
     status = os.lstat(path)
@@ -118,10 +117,10 @@ def remove(path: str, what: str = "") -> t.Optional[Leftover]:
 
 
 class _Removal:
-    """A removal, which goes on past obstacles. No symlink is followed, and no mount entered.
+    """A removal that goes on past obstacles. It follows no symlink, and enters no mount.
 
-    A ``name`` is one in ``parent``, a descriptor of a directory of ``uid``; without one it is a path. ``path`` is for
-    people.
+    A ``name`` is relative to ``parent``, a descriptor of a directory owned by ``uid``; without one it is a path.
+    ``path`` is for people.
     """
 
     def __init__(self, mount: int) -> None:
@@ -134,8 +133,8 @@ class _Removal:
             os.unlink(name, dir_fd=parent)
 
     def directory(self, path: str, name: str, parent: t.Optional[int], uid: int) -> None:
-        """Remove a directory, for which its owner may lack permissions, as for those of sealed trees: they are given
-        back on the way. A removal that was killed can be taken up again."""
+        """Remove a directory. If its owner lacks permissions, as in sealed trees, they are restored on the way, so a
+        killed removal can be resumed."""
         before = self._count
         try:
             descriptor = _open_directory(name, parent)
@@ -171,8 +170,8 @@ class _Removal:
             self._note(error, path, uid)
 
     def _note(self, error: OSError, path: str, uid: int) -> None:
-        """Go on where this is an obstacle; raise the error, with its path, where the filesystem has trouble."""
-        if error.errno == errno.ENOENT:  # Such as a ``.nfs…`` that was closed just now.
+        """Note an obstacle and go on; raise the error, with its path, if the filesystem has trouble."""
+        if error.errno == errno.ENOENT:  # Such as a ``.nfs…`` that was just closed.
             return
         kind = IN_USE
         if error.errno in _DENIED:
@@ -188,7 +187,7 @@ class _Removal:
 
 
 def _open_directory(name: str, parent: t.Optional[int]) -> int:
-    """A descriptor of a directory, with whose permissions its owner can empty it."""
+    """A descriptor of a directory, whose owner gets the permissions to empty it."""
     flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(name, os.O_RDONLY | flags, dir_fd=parent)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a secret looks like: in a URL, in a text, in the name of a variable. Nothing else decides that."""
+"""What a secret looks like: in a URL, in a text, in the name of a variable. Only this file decides."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import typing as t
 HIDDEN = "****"
 
 # What comes between "://" and the host (RFC 3986, 3.2.1), with the scheme before it. People type "?" and "#" unquoted,
-# and "/" too: then what follows the first colon is no port.
-# (Where a scheme would begin is looked up first, or else every part of every long word would be tried; and a password
-# with a "/" ends somewhere, or else every colon would have all that follows searched.)
+# and "/" too: then what follows the first colon is not a port.
+# (The lookbehind keeps every part of every long word from being tried; the limit on a password with a "/" keeps every
+# colon from having all that follows searched.)
 _USERINFO = re.compile(
     r"(?:(?<![A-Za-z0-9+.-])(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*))?:/{2,}"
     r"(?P<userinfo>[^/\s]*|[^/\s:@\[]{0,200}:(?![0-9]*(?:[/?#\s]|\Z))[^\s]{0,200})@"
 )
-# The user and the password of a URL are meant percent-encoded. What needs no encoding (RFC 3986, 2.3):
+# User and password are percent-encoded in a URL, except for these characters (RFC 3986, 2.3).
 _PLAIN = re.compile(rb"[A-Za-z0-9._~-]")
-# HTTPS_PROXY, all_proxy: programs take "user:password@host:3128" there, too.
+# HTTPS_PROXY, all_proxy: programs accept "user:password@host:3128" there.
 _PROXY = re.compile(r"(?!no_)\w+_proxy", re.IGNORECASE)
 # Names such as UV_INDEX_INTERNAL_PASSWORD, AWS_SECRET_ACCESS_KEY, GITHUB_PAT.
 _NAME = re.compile(r"PASS|TOKEN|SECRET|CREDENTIAL|USERNAME|(KEY|AUTH)\Z|(\A|_)PAT\Z", re.IGNORECASE)
@@ -34,28 +34,28 @@ def scrub(text: str) -> str:
 
 
 def has_credentials(text: str) -> bool:
-    """Whether a URL in ``text`` has credentials in it: a password, or a user who may well be a token.
+    """Whether a URL in ``text`` contains credentials: a password, or a user, which may well be a token.
 
-    A user alone is none where the protocol has its keys elsewhere: ``git+ssh://git@host``.
+    A user alone is not a secret if the protocol keeps its keys elsewhere: ``git+ssh://git@host``.
     """
     return any(True for _secret in _secrets(text))
 
 
 def in_url(text: str) -> set[str]:
-    """The secrets in the URLs of ``text``, as they stand there and as they are meant: passwords, or else users.
+    """The secrets in the URLs of ``text``, both as written and decoded: passwords, or else users.
 
-    To be called before a process changes its user, who may not be allowed to read this Python.
+    Call it before the process changes its user, who may not be allowed to read this Python.
     """
     found = set(_secrets(text))
     if found:
-        from urllib.parse import unquote  # Not with the others: it takes longer than all that a no-op does.
+        from urllib.parse import unquote  # Not at the top: it takes longer than a whole no-op.
 
         found.update([unquote(secret) for secret in found])
     return found
 
 
 def _secrets(text: str) -> t.Iterator[str]:
-    # Every converge looks at each package of each lock, and few have a URL.
+    # Every converge checks each package of each lock, and few have a URL.
     for match in _USERINFO.finditer(text) if "://" in text else ():
         user, colon, password = match["userinfo"].partition(":")
         secret = password or user
@@ -69,17 +69,17 @@ def is_secret_name(name: str) -> bool:
 
 
 def as_url(name: str, value: str) -> str:
-    """The value of the variable ``name``, as a URL where it is a proxy that is written without a scheme."""
+    """The value of the variable ``name``; a proxy written without a scheme becomes a URL."""
     return f"http://{value}" if value and "://" not in value and _PROXY.fullmatch(name) else value
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether the variable ``name`` with this value is a secret, or has one in a URL."""
+    """Whether the variable ``name`` with this value is a secret, or contains one in a URL."""
     return is_secret_name(name) or has_credentials(as_url(name, value))
 
 
 def with_credentials(url: str, user: str, password: str) -> str:
-    """``url`` with these credentials in place of its own, if it has any. What is no URL stays as it is."""
+    """``url`` with these credentials, which replace its own. Anything but a URL is returned unchanged."""
     scheme, found, rest = url.partition("://")
     if not found:
         return url
@@ -93,9 +93,9 @@ def _encoded(text: str) -> str:
 
 
 def shown(url: str) -> str:
-    """``url`` as it may be shown: without its credentials, and without what comes after ``?``, which may hold some.
+    """``url`` as it may be shown: without its credentials, and without what follows ``?``, which may contain some.
 
-    It may be one that was mistyped. Then nobody knows where credentials end, but they do before the last ``@``.
+    It may be mistyped. Then nobody can tell where credentials end, except that it is before the last ``@``.
     """
     known = scrub(url) if "://" in url else re.sub(r"\A.*@", f"{HIDDEN}@", url, flags=re.DOTALL)
     return re.sub(r"[?#].*", f"?{HIDDEN}", known, flags=re.DOTALL)

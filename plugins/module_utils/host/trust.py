@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who can have put something where it is, and could put something else there: the directories on the way to it.
+"""Who can have put something where it is, or could replace it: whoever may write to the directories on the way.
 
-Root and one user, who is told by number, are trusted; nobody else is.
+Root and one user, given by number, are trusted; nobody else is.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from ..errors import UvnasError
 from . import acl
 from .users import group_name, known_group, user_name
 
-# As many symlinks as the kernel follows on one way.
+# As many symlinks as the kernel follows in one path.
 _MOST_LINKS = 40
 
 
 def check_way(path: str, uid: int, *, top: str = "/") -> None:
-    """Raise UvnasError where somebody else than root and ``uid`` may write to ``path``, or to what it is in.
+    """Raise UvnasError if anybody but root and ``uid`` may write to ``path``, or to a directory above it.
 
-    Each directory that the kernel comes through counts, wherever symlinks lead, but for those above ``top``, which
-    ``path`` is in. What is not there yet is made by mkdir(), and its owner looked at then. A few calls of lstat().
+    Each directory that the kernel passes through counts, wherever symlinks lead, except those above ``top``, which
+    ``path`` is in. What is missing is made later by mkdir(), and its owner checked then. A few calls of lstat().
     """
     top_is = os.path.realpath(top)
     try:
@@ -65,7 +65,7 @@ def check_way(path: str, uid: int, *, top: str = "/") -> None:
 
 
 def is_safe(path: str, uid: int, *, top: str = "/") -> bool:
-    """The same as an answer. False, too, where ``path`` is not there."""
+    """Whether check_way() accepts ``path``, and it exists."""
     try:
         check_way(path, uid, top=top)
     except (OSError, UvnasError):
@@ -74,33 +74,33 @@ def is_safe(path: str, uid: int, *, top: str = "/") -> bool:
 
 
 def check_owner(path: str, uid: int) -> None:
-    """Raise UvnasError where ``path`` itself belongs to somebody else than root and ``uid``."""
+    """Raise UvnasError if ``path`` itself belongs to anybody but root and ``uid``."""
     status = os.lstat(path)
     if status.st_uid not in (0, uid):
         raise foreign(path, status.st_uid, uid)
 
 
 def foreign(path: str, found: int, uid: int, *, deep: bool = True) -> UvnasError:
-    """The error of what belongs to the user ``found``, and what is in it perhaps too (``deep``)."""
+    """The error that ``path`` belongs to the user ``found``, and perhaps its content too (``deep``)."""
     name = user_name(uid)
-    belongs = f"{path} belongs to {user_name(found)}, and should belong to {name if uid == 0 else f'{name} or root'}"
+    belongs = f"{path} belongs to {user_name(found)}, but should belong to {name if uid == 0 else f'{name} or root'}"
     if deep:
-        first, option = "See who made it, and what is in it. Move it away", "-hR "
+        first, option = "Find out who made it, and what is in it. Move it away", "-hR "
     else:
         first, option = "Choose another place", ""
-    owner = f"have all of this done as {user_name(found)} (as the owner that is declared, or who connects)"
-    hint = f"{first}, or {owner}. Or, if it is theirs no more: chown {option}{name} {shlex.quote(path)}"
+    owner = f"do everything as {user_name(found)} (declare that owner, or connect as that user)"
+    hint = f"{first}, or {owner}. Or, if it is no longer theirs: chown {option}{name} {shlex.quote(path)}"
     return UvnasError(belongs, hint=hint)
 
 
-def others_who_may_write(path: str, status: os.stat_result, uid: int, *, unknown: bool = True) -> str:
-    """Who else than root and ``uid`` may write to the file or directory ``path``, in words; empty where nobody may.
+def other_writers(path: str, status: os.stat_result, uid: int, *, unknown: bool = True) -> str:
+    """Who besides root and ``uid`` may write to the file or directory ``path``, in words; empty if nobody may.
 
-    By its mode and its ACL, whoever it belongs to. ``unknown``: whether groups without a name on this host count.
+    By its mode and its ACL, whoever owns it. ``unknown``: whether groups without a name on this host count.
     """
     if status.st_mode & stat.S_IWOTH:
         return "everybody"
-    # With an ACL these bits are its mask: without them nobody whom it names may write either.
+    # With an ACL these bits are its mask: without them nobody it names may write either.
     if not status.st_mode & stat.S_IWGRP:
         return ""
     entries = acl.writers(acl.access_acl_of(path))
@@ -109,7 +109,7 @@ def others_who_may_write(path: str, status: os.stat_result, uid: int, *, unknown
         if user not in (0, uid):
             return f"the user {user_name(user)}, by an ACL,"
     for gid in [*groups, *(() if entries is None else entries.groups)]:
-        if not _has_no_others(gid, uid) and (unknown or known_group(gid)):
+        if not _is_private_group(gid, uid) and (unknown or known_group(gid)):
             return f"the group {group_name(gid)}"
     return ""
 
@@ -119,7 +119,7 @@ def _check_step(
 ) -> None:
     """Check the directory ``here``, in which ``below`` is looked up on the way to ``path``."""
     if status.st_mode & stat.S_ISVTX and status.st_uid in (0, uid):
-        # As /tmp: others may put things there, but can take away only what is theirs.
+        # Like /tmp: others may put things there, but can remove only their own.
         if found is not None and found.st_uid not in (0, uid):
             raise _on_the_way(path, foreign(below, found.st_uid, uid, deep=deep))
         return
@@ -129,11 +129,11 @@ def _check_step(
 def _check(path: str, here: str, status: os.stat_result, uid: int, *, deep: bool) -> None:
     if status.st_uid not in (0, uid):
         raise _on_the_way(path, foreign(here, status.st_uid, uid, deep=deep))
-    others = others_who_may_write(here, status, uid)
+    others = other_writers(here, status, uid)
     if others:
         bits = "go-w" if status.st_mode & stat.S_IWGRP else "o-w"
         command = f"chmod {bits} {shlex.quote(here)}"
-        hint = f"Whoever may could have others run what they put there. Choose another place, or: {command}"
+        hint = f"They could make others run what they put there. Choose another place, or: {command}"
         raise _on_the_way(path, UvnasError(f"{others} may write to {here}", hint=hint))
 
 
@@ -141,12 +141,12 @@ def _on_the_way(path: str, error: UvnasError) -> UvnasError:
     return UvnasError(f"{path} is not safe from others: {error}", hint=error.hint)
 
 
-def _has_no_others(gid: int, uid: int) -> bool:
-    """Whether root and ``uid`` are all that a group has, as far as can be known at little cost.
+def _is_private_group(gid: int, uid: int) -> bool:
+    """Whether root and ``uid`` are the only members of a group, as far as can be known cheaply.
 
-    Whose primary group it is, the group does not tell. To ask for all users takes a directory service seconds, and
-    many do not answer. So it has to be the group that was made with one of the two: of the same name, and primary
-    group. That somebody else was given it, too, is seen on this host only.
+    A group does not tell whose primary group it is. Listing all users takes a directory service seconds, and many
+    refuse. So it must be the group that was made with one of the two: the same name, and their primary group. If
+    somebody else was given it too, only this host's /etc/passwd shows that.
     """
     try:
         group = grp.getgrgid(gid)
@@ -162,7 +162,7 @@ def _has_no_others(gid: int, uid: int) -> bool:
 
 
 def _local_users_of(gid: int) -> t.Iterator[str]:
-    """Whose primary group it is, by /etc/passwd."""
+    """The users in /etc/passwd whose primary group it is."""
     with open("/etc/passwd", "rb") as file:
         for line in file.read().splitlines():
             entry = line.split(b":")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Addresses, taken apart."""
+"""Parsing of URLs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .secrets import shown
 
 
 def split_url(url: str) -> SplitResult:
-    """The parts of ``url``. Raises SpecError where it is none."""
+    """The parts of ``url``. Raises SpecError if it is not a URL."""
     try:
         parts = urlsplit(url)
-        _port = parts.port  # Looked at only when asked for.
+        _port = parts.port  # Parsed only on access.
         if not is_text(url):
             raise ValueError
-    except ValueError:  # Which may name what must not be shown.
+    except ValueError:  # Its text may contain what must not be shown.
         raise SpecError(
-            f"{shown(url)} is no address", hint="Brackets are for IPv6 alone, and a port is a number."
+            f"{shown(url)} is not a valid URL", hint="Brackets are for IPv6 only, and a port is a number."
         ) from None
     return parts

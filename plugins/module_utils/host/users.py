@@ -13,13 +13,13 @@ import typing as t
 
 from ..errors import UvnasError
 
-# The kernel's number for who has none.
+# The kernel's overflow uid.
 _NOBODY = 65534
 
 
 @dataclasses.dataclass(frozen=True)
 class User:
-    """Whom work is done as."""
+    """A user to work as."""
 
     name: str
     uid: int
@@ -29,16 +29,16 @@ class User:
 
 
 def this_user() -> User:
-    """Who runs this process, with the groups it really has."""
+    """The user of this process, with the groups it really has."""
     uid, gid = os.geteuid(), os.getegid()
     return User(user_name(uid), uid, gid, tuple({gid, *os.getgroups()}), "/")
 
 
 def find_user(name: str) -> User:
-    """The user called ``name`` with all its groups. Raises UvnasError where this host knows no such user."""
+    """The user called ``name`` with all its groups. Raises UvnasError if this host knows no such user."""
     try:
         entry = pwd.getpwnam(name)
-    except (KeyError, ValueError):  # The latter of what can be no name at all.
+    except (KeyError, ValueError):  # ValueError: not a possible name at all.
         raise UvnasError(
             f"this host has no user {name}",
             hint="Create the user (the share's owner) first, with the same uid everywhere.",
@@ -48,7 +48,7 @@ def find_user(name: str) -> User:
 
 
 def by_number(uid: int, gid: int) -> User:
-    """The user with this number, whom this host need not know, in one group. What it calls a member is not asked."""
+    """The user with this number, in one group. This host need not know either, and is not asked for its groups."""
     return User(str(uid), uid, gid, (gid,), "/")
 
 
@@ -62,9 +62,9 @@ def nobody() -> User:
 
 
 def user_to_become(owner: t.Optional[str]) -> t.Optional[User]:
-    """The user to become in order to work as ``owner``; None where this process is it already.
+    """The user to become in order to work as ``owner``; None if this process already is that user.
 
-    Raises UvnasError where it is neither the owner nor root.
+    Raises UvnasError if it is neither the owner nor root.
     """
     if owner is None:
         return None
@@ -93,7 +93,7 @@ def user_name(uid: int) -> str:
 
 
 def known_name(uid: int) -> t.Optional[str]:
-    """What this host calls a user; None where it does not know them, or nobody answers who would (LDAP)."""
+    """This host's name for a user; None if it knows none, or the directory service (LDAP) does not answer."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -101,7 +101,7 @@ def known_name(uid: int) -> t.Optional[str]:
 
 
 def known_number(name: str) -> t.Optional[int]:
-    """The number of a user; None where this host does not know them, or nobody answers who would."""
+    """A user's number; None if this host does not know them, or the directory service does not answer."""
     try:
         return pwd.getpwnam(name).pw_uid
     except (KeyError, ValueError):
@@ -113,7 +113,7 @@ def group_name(gid: int) -> str:
 
 
 def known_group(gid: int) -> t.Optional[str]:
-    """What this host calls a group; None where it does not know it, or nobody answers who would (LDAP)."""
+    """This host's name for a group; None if it knows none, or the directory service (LDAP) does not answer."""
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:

@@ -1,12 +1,12 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Work on filesystems that may stop answering, and an end to it when one has.
+"""Work on filesystems that may stop answering, and a way to give it up when one does.
 
-Whoever looks at anything on a NAS that hangs waits for ever, perhaps where not even SIGKILL gets through. So a process
-that has to end does not look: its children do. One does the work. Where that takes longer than a moment, another one
-asks the filesystems something, one after the other, and says each time that it was answered. Work may take as long as
-it likes, to wait for a mutex included; but a question that is not answered in time is the end.
+Touching anything on a NAS that hangs may block for ever, perhaps where not even SIGKILL gets through. So a process that
+has to end leaves that to its children. One does the work. If that takes longer than a moment, another one probes the
+filesystems in turn and reports each answer. Work may take as long as it likes, waiting for a mutex included; but a
+probe that is not answered in time ends it.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from ..errors import SpecError, UvnasError
 from .users import User
 from .workers import Child, Result, Work, readable, result_of
 
-# Seconds: what is done sooner is never watched, and costs nothing; and how long to wait after an answer.
+# Seconds: work that is done sooner is not watched, at no cost; also the pause after an answer.
 PAUSE = 2.0
-# How often to look whether a process that has said all has ended, in seconds. There is nothing to wait for with poll().
+# How often to check whether a process that has closed its pipe has ended, in seconds. poll() has nothing to wait for.
 _MOMENT = 0.002
-# Of those who ask.
+# How often the probing process may be killed before that is an error.
 _LIVES = 3
 
-Ask = t.Callable[[str], None]
+Probe = t.Callable[[str], None]
 
 
-def ask(path: str) -> None:
-    """Come back when the filesystem of ``path`` has answered. An error is an answer: the work will say what it means.
+def probe(path: str) -> None:
+    """Return when the filesystem of ``path`` has answered. An error is an answer: the work will report what it means.
 
-    Clients keep attributes for a while, and that a name is not there, too. How much room is left, and a name that
-    nobody has used before, have to be asked of the server.
+    Clients cache attributes for a while, and missing names too. Only free space, and a name that nobody has used
+    before, have to be asked of the server.
     """
     path = os.path.abspath(path)
     with contextlib.suppress(OSError):
@@ -44,7 +44,7 @@ def ask(path: str) -> None:
     while True:
         try:
             os.statvfs(path)
-        except (FileNotFoundError, NotADirectoryError):  # Not made yet: what it will be in.
+        except (FileNotFoundError, NotADirectoryError):  # Not made yet: probe where it will be.
             path = os.path.dirname(path)
         except OSError:
             return
@@ -58,67 +58,69 @@ def call_watched(
     shares: t.Mapping[str, str],
     timeout: float,
     user: t.Optional[User] = None,
-    ask: Ask = ask,
+    probe: Probe = probe,
     pause: float = PAUSE,
 ) -> Result:
-    """Do ``work`` in a child, as ``user`` where one is given; return its result, or raise its UvnasError.
+    """Do ``work`` in a child, as ``user`` if one is given; return its result, or raise its UvnasError.
 
-    ``shares`` are all that the work looks at: their roots, and what they are called, which may be empty. Raises
-    UvnasError where the filesystem of one does not answer for ``timeout`` seconds. The work is given up then: killed,
-    with all that it has started, but not waited for, as it may never end.
+    ``shares`` are all that the work looks at: their roots, and their names, which may be empty. Raises UvnasError if
+    the filesystem of one does not answer for ``timeout`` seconds. The work is given up then: killed with all that it
+    has started, but not waited for, as it may never end.
     """
     if not 0 < timeout < float("inf"):
-        raise SpecError(f"answer_timeout is {timeout:g}", hint="It is a time in seconds, and more than 0.")
-    worker, said_all = Child(work, user, guarded=True), False
-    asker: t.Optional[_Asker] = None
+        raise SpecError(f"answer_timeout must be a number of seconds greater than 0, not {timeout:g}")
+    worker, complete = Child(work, user, guarded=True), False
+    prober: t.Optional[_Prober] = None
     killed = 0
     limit = time.monotonic() + pause
-    while not (said_all and worker.reap(wait=False)):
+    while not (complete and worker.reap(wait=False)):
         waiting = limit - time.monotonic()
-        readers = [*([] if said_all else [worker.reader]), *([asker.answers] if asker else [])]
-        ready = readable(readers, min(waiting, _MOMENT) if said_all else waiting)
-        if worker.reader in ready and not said_all:
-            said_all = worker.read()
-        if asker and asker.answers in ready:
+        readers = [*([] if complete else [worker.reader]), *([prober.answers] if prober else [])]
+        ready = readable(readers, min(waiting, _MOMENT) if complete else waiting)
+        if worker.reader in ready and not complete:
+            complete = worker.read()
+        if prober and prober.answers in ready:
             try:
-                asker.read()
+                prober.read()
             except RuntimeError:
                 worker.kill()
                 raise
-            except UvnasError as error:  # Killed, which says nothing of the filesystem. It is asked again, no longer.
-                asker.close()
+            except UvnasError as error:  # Killed, which says nothing about the filesystem. Probe again, same limit.
+                prober.close()
                 killed += 1
                 if killed == _LIVES:
                     worker.kill()
                     raise UvnasError(
-                        f"what asks whether {asker.asked} still answers is killed again and again", hint=error.hint
+                        f"cannot check whether {prober.probed} still answers: the process that does so keeps being "
+                        "killed",
+                        hint=error.hint,
                     ) from error
-                asker = _Asker(list(shares), ask, pause, user)
+                prober = _Prober(list(shares), probe, pause, user)
             else:
                 limit = time.monotonic() + pause + timeout
         elif time.monotonic() >= limit:
-            if asker:
+            if prober:
                 worker.kill()
-                asker.kill()
-                raise _silent(asker.asked, shares[asker.asked], timeout)
-            asker, limit = _Asker(list(shares), ask, pause, user), time.monotonic() + timeout
-    if asker:
-        asker.kill()
+                prober.kill()
+                raise _not_answering(prober.probed, shares[prober.probed], timeout)
+            prober, limit = _Prober(list(shares), probe, pause, user), time.monotonic() + timeout
+    if prober:
+        prober.kill()
     return result_of(worker.answer())
 
 
-class _Asker:
-    """A process that asks for each of ``roots`` in turn, again and again, and says so when it was answered."""
+class _Prober:
+    """A process that probes each of ``roots`` in turn, again and again, and reports each answer."""
 
-    def __init__(self, roots: t.Sequence[str], ask: Ask, pause: float, user: t.Optional[User]) -> None:
+    def __init__(self, roots: t.Sequence[str], probe: Probe, pause: float, user: t.Optional[User]) -> None:
         self.answers, writer = os.pipe()
-        self._child = Child(functools.partial(_keep_asking, roots, ask, pause, writer), user)
+        self._child = Child(functools.partial(_keep_probing, roots, probe, pause, writer), user)
         os.close(writer)
         self._roots = itertools.cycle(roots)
-        self.asked = next(self._roots)
+        self.probed = next(self._roots)
 
     def read(self) -> None:
-        """Take in that the filesystem of ``asked`` has answered. Raises UvnasError where there will be no answer."""
+        """Note that the filesystem of ``probed`` has answered. Raises UvnasError if there will be no answer."""
         answers = os.read(self.answers, 1 << 10)
         if not answers:
             while not self._child.read():
@@ -126,7 +128,7 @@ class _Asker:
             self._child.reap()
             result_of(self._child.answer())
         for _answer in answers:
-            self.asked = next(self._roots)
+            self.probed = next(self._roots)
 
     def kill(self) -> None:
         self._child.kill()
@@ -136,20 +138,20 @@ class _Asker:
         os.close(self.answers)
 
 
-def _keep_asking(roots: t.Sequence[str], ask: Ask, pause: float, writer: int) -> Result:
+def _keep_probing(roots: t.Sequence[str], probe: Probe, pause: float, writer: int) -> Result:
     for root in itertools.cycle(roots):
-        ask(root)
+        probe(root)
         os.write(writer, b".")
         time.sleep(pause)
     return {}
 
 
-def _silent(path: str, name: str, timeout: float) -> UvnasError:
+def _not_answering(path: str, name: str, timeout: float) -> UvnasError:
     whose = f"share {name}: " if name else ""
     return UvnasError(
         f"{whose}{path} has not answered for {timeout:g} s on this host; is the NAS or the network down?",
         hint=(
-            "What was begun is given up, and the next run heals it. "
-            "Run again when `df` of it answers here, or allow for a longer silence (uvnas_answer_timeout, seconds)."
+            "Unfinished work is abandoned, and the next run repairs it. "
+            "Run again when `df` of it answers here, or wait longer for an answer (uvnas_answer_timeout, in seconds)."
         ),
     )

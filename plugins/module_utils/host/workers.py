@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Work done in forked processes: as another user, several pieces at once, and none of it outlives its parent.
+"""Work done in forked processes: as another user, several pieces at once, and never outliving its parent.
 
 Processes, not threads: a thread would make the code between fork and exec unsafe. Every child dies with its parent, see
-``process``, down the whole chain; and with its guard, where it has one, all that it started does too.
+``process``, down the whole chain; if it has a guard, so does everything it started.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from .process import die_with
 from .users import User
 
 _LONGEST = (1 << 31) - 1  # What poll() takes, in milliseconds.
-# Seconds between two looks at something else while children are at work.
+# Seconds between two calls of ``meanwhile`` while children are at work.
 MEANWHILE = 4.0
 
-# Plain data, to cross a process boundary.
+# Plain data, which can cross a process boundary.
 Result = dict[str, t.Any]
 Work = t.Callable[[], Result]
 
 
 def call_as(user: t.Optional[User], work: Work) -> Result:
-    """Do ``work`` in a child process, as ``user`` where one is given; return its result, or raise its UvnasError."""
+    """Do ``work`` in a child process, as ``user`` if one is given; return its result, or raise its UvnasError."""
     return call_many([work], jobs=1, user=user)[0]()
 
 
@@ -48,7 +48,7 @@ def call_many(
     """Do all ``works`` in child processes, at most ``jobs`` at once; results must be plain data.
 
     Returns one callable per work, in order: it returns the result, or raises the UvnasError that the work raised.
-    ``meanwhile`` is called every few seconds, and ends all of it by an error.
+    ``meanwhile`` is called every few seconds; if it raises, all of them are killed.
     """
     waiting = list(enumerate(works))[::-1]
     running: dict[int, tuple[int, Child]] = {}
@@ -58,7 +58,7 @@ def call_many(
             index, work = waiting.pop()
             child = Child(work, user)
             running[child.reader] = (index, child)
-        for reader in _whoever_speaks(running, meanwhile):
+        for reader in _wait_for_output(running, meanwhile):
             index, child = running[reader]
             if child.read():
                 del running[reader]
@@ -67,8 +67,8 @@ def call_many(
     return [_Answer(answers[index]) for index in range(len(works))]
 
 
-def _whoever_speaks(running: t.Mapping[int, tuple[int, Child]], meanwhile: t.Callable[[], None]) -> list[int]:
-    """Those of ``running``, by their readers, that have something to say. All of them are killed with an error."""
+def _wait_for_output(running: t.Mapping[int, tuple[int, Child]], meanwhile: t.Callable[[], None]) -> list[int]:
+    """The readers of ``running`` that have output. On an error all of these children are killed."""
     try:
         while True:
             found = readable(list(running), MEANWHILE)
@@ -82,7 +82,7 @@ def _whoever_speaks(running: t.Mapping[int, tuple[int, Child]], meanwhile: t.Cal
 
 
 def result_of(answer: t.Mapping[str, t.Any]) -> Result:
-    """The result in a child's answer; raises the UvnasError in it if that is what there is."""
+    """The result in a child's answer; raises the UvnasError if it contains one instead."""
     if "error" in answer:
         raise UvnasError.from_dict(answer["error"])
     result: Result = answer["result"]
@@ -90,7 +90,7 @@ def result_of(answer: t.Mapping[str, t.Any]) -> Result:
 
 
 class _Answer:
-    """The result of a piece of work, or its error, when asked for."""
+    """Returns the result of a piece of work, or raises its error, when called."""
 
     def __init__(self, answer: Result) -> None:
         self._answer = answer
@@ -100,9 +100,9 @@ class _Answer:
 
 
 def processors(cgroup: str = "/proc/self/cgroup", mounted: str = "/sys/fs/cgroup") -> int:
-    """How many processors this process may keep busy: those that it may run on, or what its quotas of time amount to.
+    """How many processors this process may keep busy, by its affinity and its CPU quotas.
 
-    A control group (cgroups v2) has its quota in ``cpu.max``, and those that it is in have theirs.
+    A control group (cgroups v2) has its quota in ``cpu.max``, and so do its ancestors.
     """
     count = float(len(os.sched_getaffinity(0)))
     with contextlib.suppress(OSError, ValueError, StopIteration, ZeroDivisionError):
@@ -116,18 +116,18 @@ def processors(cgroup: str = "/proc/self/cgroup", mounted: str = "/sys/fs/cgroup
 
 
 class Child:
-    """A forked process that does ``work``, as ``user`` where one is given. What comes of it is read from a pipe.
+    """A forked process that does ``work``, as ``user`` if one is given. Its answer is read from a pipe.
 
-    It holds nothing open that this process was started with: whoever reads the output of this process, as ssh does,
-    gets to its end when this process ends, even if the kernel cannot end the child, which waits for a dead NAS.
+    It keeps none of the standard streams open: whoever reads the output of this process, as ssh does, sees the end of
+    it when this process ends, even if the kernel cannot end the child, which is waiting for a dead NAS.
 
-    ``guarded``: when it is killed, or ends, or this process does, all that it has started is killed, see ``guard``.
+    ``guarded``: when it ends or is killed, or this process is, all that it has started is killed, see ``guard``.
     """
 
     def __init__(self, work: Work, user: t.Optional[User] = None, *, guarded: bool = False) -> None:
         self.reader, writer = os.pipe()
         parent = os.getpid()
-        # Of the child, or of its guard.
+        # The child, or its guard.
         self.pid = os.fork()
         if self.pid == 0:
             os.close(self.reader)
@@ -136,14 +136,14 @@ class Child:
             _do(work, user, parent, writer)
         os.close(writer)
         self._kill = GIVE_UP if guarded else signal.SIGKILL
-        self._said: list[bytes] = []
+        self._output: list[bytes] = []
         self._status: t.Optional[int] = None
 
     def read(self) -> bool:
-        """Take in what it says; True when that was all. Waits where it has nothing to say yet."""
+        """Read some of its output; True when that was all. Blocks while there is none."""
         part = os.read(self.reader, 1 << 16)
         if part:
-            self._said.append(part)
+            self._output.append(part)
             return False
         os.close(self.reader)
         return True
@@ -156,25 +156,25 @@ class Child:
         return self._status is not None
 
     def kill(self) -> None:
-        """Have it killed as soon as that can be. It has to be there still: not reaped."""
+        """Kill it, without waiting. It must not have been reaped."""
         os.kill(self.pid, self._kill)
 
     def answer(self) -> Result:
-        """What came of it, for result_of(), once it has ended. Raises RuntimeError where that was a bug."""
+        """Its answer, for result_of(), once it has ended. Raises RuntimeError if it failed because of a bug."""
         status = self._status or 0
         if os.WIFSIGNALED(status):
             name = signal.Signals(os.WTERMSIG(status)).name
-            hint = "Was it killed for lack of memory? See the kernel's log." if name == "SIGKILL" else ""
-            return {"error": UvnasError(f"the process doing the work was ended by {name}", hint=hint).as_dict()}
-        said = b"".join(self._said).decode()
+            hint = "Did the machine run out of memory? See the kernel's log." if name == "SIGKILL" else ""
+            return {"error": UvnasError(f"the process doing the work was killed by {name}", hint=hint).as_dict()}
+        output = b"".join(self._output).decode()
         if os.WEXITSTATUS(status) != 0:
-            raise RuntimeError(f"the process doing the work failed:\n{said}")
-        answer: Result = json.loads(said)
+            raise RuntimeError(f"the process doing the work failed:\n{output}")
+        answer: Result = json.loads(output)
         return answer
 
 
 def _be_guarded(work: Work, user: t.Optional[User], parent: int, writer: int) -> t.NoReturn:
-    """All that a child does which is the guard of another one."""
+    """The whole life of a child that guards another one."""
     try:
         _detach()
         me = os.getpid()
@@ -191,7 +191,7 @@ def _be_guarded(work: Work, user: t.Optional[User], parent: int, writer: int) ->
 
 
 def _do(work: Work, user: t.Optional[User], parent: int, writer: int) -> t.NoReturn:
-    """All that a child does."""
+    """The whole life of a child."""
     status = 1
     try:
         _detach()
@@ -207,7 +207,7 @@ def _do(work: Work, user: t.Optional[User], parent: int, writer: int) -> t.NoRet
             answer = {"error": from_os_error(error).as_dict()}
         _say(writer, json.dumps(answer))
         status = 0
-    except BaseException:  # The child must end here, whatever happened: past this frame it would be a second parent.
+    except BaseException:  # Whatever happened, the child must end here: past this frame it would be a second parent.
         with contextlib.suppress(BaseException):
             _say(writer, traceback.format_exc())
     finally:
@@ -221,9 +221,9 @@ def _say(writer: int, text: str) -> None:
 
 
 def _detach() -> None:
-    """Have no terminal, and nothing for standard input, output and error.
+    """Leave the terminal, and replace standard input, output and error by /dev/null.
 
-    What is put into the terminal of whoever started all this is as good as typed (TIOCSTI).
+    What a process pushes into the terminal of whoever started all this is as good as typed (TIOCSTI).
     """
     os.setsid()
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -234,17 +234,17 @@ def _detach() -> None:
 
 
 def readable(readers: t.Sequence[int], seconds: t.Optional[float] = None) -> list[int]:
-    """Those of ``readers`` that have something to say, within ``seconds``. (poll, not select: any number of them.)"""
+    """The ``readers`` that become readable within ``seconds``. (poll, as select stops at 1024.)"""
     poll = select.poll()
     for reader in readers:
         poll.register(reader, select.POLLIN)
-    # Rounded up: to wait for less than a millisecond must not mean to not wait.
+    # Rounded up, or waiting for less than a millisecond would not wait at all.
     milliseconds = None if seconds is None else min(max(0, math.ceil(seconds * 1000)), _LONGEST)
     return [reader for reader, _event in poll.poll(milliseconds)]
 
 
 def _become(user: User) -> None:
-    """Be ``user`` for good, in all ids and groups."""
+    """Become ``user`` for good, in all ids and groups."""
     os.setgroups(user.groups)
     os.setgid(user.gid)
     os.setuid(user.uid)

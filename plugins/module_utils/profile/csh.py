@@ -12,7 +12,7 @@ from .template import fill
 
 # Comments have no quotes and no exclamation marks: an interactive csh may look into them.
 _TEMPLATE = """\
-# Written by uvnas.cluster (uv_profile): changes made here get lost.
+# Written by uvnas.cluster (uv_profile): local changes will be lost.
 #
 # For csh and tcsh; to be sourced. Sets variables, runs no command, looks at nothing on a share: a NAS that hangs must
 # not hang a login. Root is left alone. A variable whose value did not come from here belongs to the user, and stays.
@@ -135,7 +135,7 @@ _VARIABLE = """\
 
 
 def render(profile: Profile, path: str) -> str:
-    """The text of the file. It is to be at ``path``, because ``uvnas_use`` reads it again."""
+    """The text of the file, which must be at ``path``, because ``uvnas_use`` reads it again."""
     return fill(
         _TEMPLATE,
         use=_quoted(f"set __uvnas_args = (!*) ; source {_word(path)}"),
@@ -151,7 +151,7 @@ def render(profile: Profile, path: str) -> str:
 
 
 def _set_cache(profile: Profile) -> str:
-    """Commands that set ``__uvnas_cache`` for whom there is a cache."""
+    """Commands that set ``__uvnas_cache`` for those who have a cache."""
     cache = fill(_ONE_CACHE if profile.one_cache else _CACHE_OF_THEIR_OWN)
     if profile.people is not None:
         lines = (f"    if (x$__uvnas_user:q == x{_word(name)}) set __uvnas_cache = {cache}" for name in profile.people)
@@ -162,7 +162,7 @@ def _set_cache(profile: Profile) -> str:
 
 
 def _word(text: str) -> str:
-    """``text`` as one word of csh, where neither kind of quotes protects everything, but a backslash does."""
+    """``text`` as one word of csh, where neither kind of quotes protects everything, but backslashes do."""
     return re.sub(r"([^A-Za-z0-9_@%+=:,./\x80-\U0010ffff-])", r"\\\1", text)
 
 

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files that shells read at start-up: which there are on a host, what is in their place, and what has to change.
+"""The files that shells read at start-up: which a host has, what is in their place, and what has to change.
 
-The files set variables and do nothing else. They run no command and look at nothing on a share, so that a NAS that
-hangs does not hang a login; they leave root alone; they print nothing.
+The files only set variables. They run no command and touch nothing on a share, so that a NAS that hangs does not hang a
+login; they leave root alone; they print nothing.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Found:
     """What is in a file's place."""
 
     content: str
-    # In words, for a diff; files that differ in nothing but this differ.
+    # In words, for a diff; a difference in this alone counts too.
     status: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """A file that is not as it should be; None: no file."""
+    """A file that has to change; None: no file."""
 
     path: str
     before: t.Optional[Found]
@@ -54,21 +54,21 @@ class Change:
 
 
 def paths(directory: str, fish_directory: str) -> dict[str, str]:
-    """The files of a host by kind of shell. No fish file where ``fish_directory`` is empty. Raises SpecError."""
+    """The files of a host by kind of shell. No fish file if ``fish_directory`` is empty. Raises SpecError."""
     found = {}
     for shell, where in (("sh", directory), ("csh", directory), ("fish", fish_directory)):
         if not where and shell == "fish":
             continue
         if not os.path.isabs(where) or CONTROL_CHARACTERS.search(where):
             raise SpecError(
-                f"{where!r} is no directory for profile files", hint="Give an absolute path without control characters."
+                f"{where!r} cannot hold profile files", hint="Give an absolute path without control characters."
             )
         found[shell] = os.path.join(os.path.normpath(where), f"uvnas.{shell}")
     return found
 
 
 def contents(profile: t.Optional[Profile], files: t.Mapping[str, str]) -> dict[str, t.Optional[str]]:
-    """What is to be in each of ``files`` (see paths()), by path; None: no file. Raises SpecError."""
+    """The wanted content of each of ``files`` (see paths()), by path; None: no file. Raises SpecError."""
     if profile is None:
         return dict.fromkeys(files.values())
     for share in profile.shares:
@@ -76,16 +76,16 @@ def contents(profile: t.Optional[Profile], files: t.Mapping[str, str]) -> dict[s
             if is_below(path, share.root):
                 raise SpecError(
                     f"{path} would be on the share {share.name}",
-                    hint="Shells read it at start-up, and must not have to wait for a NAS; choose a local directory.",
+                    hint="Shells read it at start-up, and must not wait for a NAS; choose a local directory.",
                 )
     text = {"sh": sh.render(profile), "csh": csh.render(profile, files["csh"]), "fish": fish.render(profile)}
     return {path: text[shell] for shell, path in files.items()}
 
 
 def plan(wanted: t.Mapping[str, t.Optional[str]]) -> list[Change]:
-    """What has to change so that each path has the content that is wanted of it (None: no file).
+    """What has to change so that each path has its wanted content (None: no file).
 
-    Raises UvnasError where this user could not make the change, or others could write to where the file is to be.
+    Raises UvnasError if this user could not make the change, or others could write to the file's directory.
     """
     changes = []
     for path, content in wanted.items():
@@ -100,7 +100,7 @@ def plan(wanted: t.Mapping[str, t.Optional[str]]) -> list[Change]:
 
 
 def converge(wanted: t.Mapping[str, t.Optional[str]], *, check: bool = False) -> list[Change]:
-    """Have the content that is wanted at each path, and return what changed, or with ``check`` only what would.
+    """Write the wanted content to each path, and return what changed, or with ``check`` what would.
 
     Each file changes in one step: a shell that starts meanwhile reads the old one or the new one.
     """
@@ -117,19 +117,17 @@ def converge(wanted: t.Mapping[str, t.Optional[str]], *, check: bool = False) ->
 
 
 def _look(path: str) -> t.Optional[Found]:
-    """What is at ``path`` now; None where there is nothing."""
+    """What is at ``path`` now; None if nothing is."""
     try:
         about = os.lstat(path)
     except FileNotFoundError:
         return None
     except NotADirectoryError:
-        raise UvnasError(f"cannot have a file {path}: a part of this path is not a directory") from None
+        raise UvnasError(f"cannot make the file {path}: a part of this path is not a directory") from None
     if stat.S_ISLNK(about.st_mode):
         return Found("", f"symlink to {os.readlink(path)}")
     if not stat.S_ISREG(about.st_mode):
-        raise UvnasError(
-            f"{path} is not a file", hint="uvnas.cluster made no such thing there; move it away and run again."
-        )
+        raise UvnasError(f"{path} is not a file", hint="uvnas.cluster did not make it; move it away and run again.")
     content = (fs.read_bytes(path) or b"").decode("utf-8", "backslashreplace")
     return Found(content, _status(about.st_uid, stat.S_IMODE(about.st_mode)))
 
@@ -139,15 +137,15 @@ def _status(uid: int, mode: int) -> str:
 
 
 def _check_writable(directory: str) -> None:
-    """Raise UvnasError where files cannot be made in ``directory``, or it not be made."""
+    """Raise UvnasError if files cannot be made in ``directory``, or ``directory`` itself cannot."""
     existing = directory
     while not os.path.lexists(existing):
         existing = os.path.dirname(existing)
     if not os.path.isdir(existing):
-        raise UvnasError(f"cannot have profile files in {directory}: {existing} is not a directory")
+        raise UvnasError(f"cannot write profile files to {directory}: {existing} is not a directory")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise UvnasError(
-            f"uid {os.geteuid()} may not write to {existing}, where profile files are to go",
+            f"uid {os.geteuid()} may not write to {existing}, where profile files go",
             hint="Connect as root or become root (ansible_become), "
             "or choose directories of your own (uvnas_profile_dir and uvnas_profile_fish_dir).",
         )

@@ -9,7 +9,7 @@ from .spec import NAME_BEGINS, NAME_HAS, Profile
 from .template import fill
 
 _TEMPLATE = """\
-# Written by uvnas.cluster (uv_profile): changes made here get lost.
+# Written by uvnas.cluster (uv_profile): local changes will be lost.
 #
 # For fish; to be sourced. Sets variables, runs no command, looks at nothing on a share: a NAS that hangs must not hang
 # a login. Root is left alone. A variable whose value did not come from here is the user's own, and stays.
@@ -17,7 +17,7 @@ _TEMPLATE = """\
 if test "$EUID" = 0; or begin; test -z "$EUID"; and test -O /; end
     # Root. (A fish without EUID: root is the one who owns /.)
 else
-    # Puts a share in force. Returns 1 where this host has no such share.
+    # Puts a share in force. Returns 1 if this host has no such share.
     function __uvnas_point --argument-names share
         set -l root
         switch "$share"
@@ -109,7 +109,7 @@ def render(profile: Profile) -> str:
 
 
 def _set_cache(profile: Profile) -> str:
-    """Commands that send whom it is for to the cache on the share at ``$root``, and nobody else."""
+    """Commands that send those who have a cache, and nobody else, to it on the share at ``$root``."""
     if profile.people is not None:
         whom = " ".join(['contains -- "$USER"', *map(_word, profile.people)])
     elif profile.one_cache:

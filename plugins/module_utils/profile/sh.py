@@ -9,7 +9,7 @@ from .spec import NAME_BEGINS, NAME_HAS, Profile
 from .template import fill
 
 _TEMPLATE = """\
-# Written by uvnas.cluster (uv_profile): changes made here get lost.
+# Written by uvnas.cluster (uv_profile): local changes will be lost.
 #
 # For sh, bash, zsh and ksh; to be sourced. Sets variables, runs no command, looks at nothing on a share: a NAS that
 # hangs must not hang a login. Root is left alone. A variable whose value did not come from here is the user's own, and
@@ -18,7 +18,7 @@ _TEMPLATE = """\
 if [ "${EUID:-}" = 0 ] || { [ -z "${EUID:-}" ] && [ -O / ]; }; then
   : # Root. (A shell without EUID: root is the one who owns /.)
 else
-  # Puts the share called $1 in force. Returns 1 where this host has no such share.
+  # Puts the share called $1 in force. Returns 1 if this host has no such share.
   __uvnas_point() {
     case "$1" in
 @cases@
@@ -108,7 +108,7 @@ def render(profile: Profile) -> str:
 
 
 def _set_cache(profile: Profile) -> str:
-    """Commands that send whom it is for to the cache on the share whose root is ``$2``, and nobody else."""
+    """Commands that send those who have a cache, and nobody else, to it on the share whose root is ``$2``."""
     cache = fill("@user_cache@" if profile.one_cache else "@user_cache@/$USER")
     if profile.people:
         return fill(_CACHE, whom=fill(_PEOPLE, people=" | ".join(map(_word, profile.people)), cache=cache))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Templates of files for shells. In them, ``@name@`` stands for a part that fill() puts in."""
+"""Templates of files for shells, in which fill() replaces ``@name@``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ _ON_A_SHARE = {
 
 
 def fill(template: str, **parts: str) -> str:
-    """``template`` with its parts put in; what is in the parts stays as it is."""
+    """``template`` with its parts filled in; the parts themselves are not expanded."""
     known = {**_ON_A_SHARE, **parts}
     return re.sub("@([a-z_]+)@", lambda match: known[match.group(1)], template)

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Archives that uv installs site-supplied interpreters from: what they must be, before anything of them is unpacked.
+"""Archives that uv installs site-supplied interpreters from: the checks before anything is unpacked.
 
-An archive has one directory at its top, with ``bin`` and ``lib`` in it, and works wherever it is unpacked.
+An archive has one top directory, with ``bin`` and ``lib`` in it, and works wherever it is unpacked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..host.platform import Platform
 from .version import Version
 
 _PATCHLEVEL = re.compile(rb'^#define\s+PY_VERSION\s+"([^"]*)"', re.MULTILINE)
-# What is raised for what is damaged; those of them that are meant for it come first.
+# What damaged archives raise; the exceptions meant for it come first.
 _UNREADABLE = (
     *(tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError),
     *(ArithmeticError, LookupError, MemoryError, RuntimeError, ValueError, struct.error),
@@ -39,14 +39,14 @@ class Contents:
 
 
 def archive_name(key: str, sha256: str) -> str:
-    """What the archive of the interpreter ``key`` is called on a share. uv wants plain letters in the name."""
+    """The file name of the archive of the interpreter ``key`` on a share. uv wants plain letters in it."""
     return f"{key.replace('+', '-')}-{sha256[:9]}.tar.gz"
 
 
 def inspect(stream: t.IO[bytes], version: Version, platform: Platform, what: str) -> Contents:
-    """See that the archive in ``stream`` can be the interpreter ``version`` for ``platform``, before it is unpacked.
+    """Check, before unpacking, that the archive in ``stream`` can be the interpreter ``version`` for ``platform``.
 
-    Raises UvnasError where it cannot, or where it would write outside of the directory that it is unpacked to.
+    Raises UvnasError if it cannot, or would write outside the directory that it is unpacked to.
     """
     stream.seek(0)
     try:
@@ -62,28 +62,28 @@ def inspect(stream: t.IO[bytes], version: Version, platform: Platform, what: str
                 _check_patchlevel(_content(tar, patchlevel), version, what)
     except _UNREADABLE as error:
         raise UvnasError(
-            f"cannot read {what}: {error}", hint="The archive has to be a .tar.gz. Was it downloaded or copied in full?"
+            f"cannot read {what}: {error}", hint="The archive must be a .tar.gz. Was it downloaded or copied in full?"
         ) from error
     return Contents(sum(member.size for member in members.values()), len(members))
 
 
 def _check_member(member: tarfile.TarInfo, what: str) -> None:
-    """Raise UvnasError where a member leads out of the archive, or is something that an interpreter has no use for."""
+    """Raise UvnasError if a member leads out of the archive, or is of a kind that no interpreter needs."""
     leads_to = [member.name]
     if member.issym():
         if member.linkname.startswith("/"):
             raise UvnasError(
-                f"{what} has an absolute symlink: {member.name} -> {member.linkname}",
+                f"{what} contains an absolute symlink: {member.name} -> {member.linkname}",
                 hint="uv refuses such archives. Make the link relative, or leave it out.",
             )
         leads_to.append(posixpath.join(posixpath.dirname(member.name), member.linkname))
     elif member.islnk():
         leads_to.append(member.linkname)
     elif not member.isfile() and not member.isdir():
-        raise UvnasError(f"{what} has a device or another special file: {member.name}")
+        raise UvnasError(f"{what} contains a device or another special file: {member.name}")
     for path in leads_to:
         if path.startswith("/") or posixpath.normpath(path).split("/")[0] == "..":
-            raise UvnasError(f"{what} leads out of itself: {member.name}", hint="Nothing was unpacked.")
+            raise UvnasError(f"{what} has a member that leads out of it: {member.name}", hint="Nothing was unpacked.")
 
 
 def _root(members: t.Mapping[str, tarfile.TarInfo], version: Version, what: str) -> str:
@@ -91,7 +91,7 @@ def _root(members: t.Mapping[str, tarfile.TarInfo], version: Version, what: str)
     tops = {name.split("/")[0] for name in members} - {"."}
     if len(tops) == 1:
         top = tops.pop()
-        # python-build-standalone's full archives have one directory more.
+        # python-build-standalone's full archives have one more level.
         for root in (top, f"{top}/install"):
             library = f"{root}/lib/python{version.minor}"
             has_data = any(name.startswith(f"{library}/_sysconfigdata_") for name in members)
@@ -100,7 +100,7 @@ def _root(members: t.Mapping[str, tarfile.TarInfo], version: Version, what: str)
     raise UvnasError(
         f"{what} is not laid out as an interpreter {version.minor}",
         hint=(
-            f"It needs one directory at its top, with bin/python{version.minor} and lib/python{version.minor} "
+            f"It needs one top directory with bin/python{version.minor} and lib/python{version.minor} "
             "(os.py and _sysconfigdata_*.py among others) in it. Is the version right?"
         ),
     )
@@ -118,26 +118,26 @@ def _follow(members: t.Mapping[str, tarfile.TarInfo], name: str) -> tarfile.TarI
             name = posixpath.normpath(member.linkname)
         else:
             return member
-    raise UvnasError(f"{name} in the archive is missing, or a link that goes round in circles")
+    raise UvnasError(f"{name} in the archive is missing, or a circular link")
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     stream = tar.extractfile(member)
     if stream is None:
-        raise UvnasError(f"{member.name} in the archive is no file")
+        raise UvnasError(f"{member.name} in the archive is not a regular file")
     with stream:
         return stream.read()
 
 
 def _check_program(data: bytes, platform: Platform, what: str) -> None:
-    """Raise UvnasError where an interpreter is for another kind of machine than this one."""
+    """Raise UvnasError if an interpreter is for another kind of machine."""
     program = elf.parse(data, f"the interpreter in {what}")
-    # A program without a loader is linked statically, and runs with any C library.
+    # A program without a loader is statically linked, and runs with any C library.
     libc = program.libc or platform.libc
     if (program.machine, libc) != (platform.arch, platform.libc):
         raise UvnasError(
             f"{what} is for {program.machine}-{libc}; this builder is {platform.name}",
-            hint="The builder of a share runs what it puts there. Give an archive for its kind of machine.",
+            hint="A builder runs what it installs. Supply an archive for its kind of machine.",
         )
 
 
@@ -149,8 +149,8 @@ def _check_patchlevel(content: bytes, version: Version, what: str) -> None:
 
 
 def wrong_version(what: str, declared: Version, found: str) -> UvnasError:
-    """The error for an interpreter that is not the version it is declared to be."""
+    """The error for an interpreter whose version differs from the declared one."""
     return UvnasError(
-        f"{what} is Python {found}, and declared as {declared}",
-        hint="Correct the version in uvnas_site_pythons, or give the right interpreter. Nothing was installed.",
+        f"{what} is Python {found}, but declared as {declared}",
+        hint="Correct the version in uvnas_site_pythons, or supply the right interpreter. Nothing was installed.",
     )

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bring the interpreters of a share in line with the inventory: look, plan, check what is to be installed, do it."""
+"""Bring the interpreters of a share in line with the inventory: look, plan, check what will be installed, do it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .spec import Wanted, wanted_from_params
 from .version import Version, not_available
 
 _DOWNLOAD_HINT = (
-    "Let the builder reach it (proxies: uvnas_uv_variables), or give a mirror (uvnas_python_mirror), "
+    "Let the builder reach it (proxies: uvnas_uv_variables), or use a mirror (uvnas_python_mirror), "
     "or an interpreter of your own (uvnas_site_pythons)."
 )
 
@@ -43,7 +43,7 @@ class Interpreters(ShareConvergence[Plan, Record]):
     installer: Installer
     downloads: Downloads
     archives: SiteArchives
-    # Other shares on this host, which were brought up to date before.
+    # Other shares on this host, already brought up to date.
     earlier: tuple[Share, ...] = ()
     check_mode: bool = False
     warnings: list[str] = dataclasses.field(default_factory=list)
@@ -65,8 +65,8 @@ class Interpreters(ShareConvergence[Plan, Record]):
         return plan.changed
 
     def obstacle(self, plan: Plan) -> t.Optional[Result]:
-        """Where archives of site-supplied interpreters are needed and not here, the result has ``archives_wanted``:
-        their names."""
+        """If archives of site-supplied interpreters are needed and not here, ``archives_wanted`` in the result names
+        them."""
         lacking = [install.site.name for install in plan.installs if install.site and self.archives.lacks(install)]
         if lacking:
             return {**self.report(plan, None), "archives_wanted": lacking}
@@ -76,13 +76,13 @@ class Interpreters(ShareConvergence[Plan, Record]):
         return None
 
     def _earlier(self) -> Record:
-        """What the earlier shares have; of several, the first one counts.
+        """What the earlier shares have; the first one that has it counts.
 
-        A check does not know what requests mean there that are to be upgraded: they have not been.
+        In check mode, requests to upgrade have not been upgraded there, so what they will mean is unknown.
         """
         found = Record()
         for share in reversed(self.earlier):
-            # That NAS may have a problem. This one need not have it too.
+            # That NAS may have a problem, which must not become this one's.
             with contextlib.suppress(OSError, UvnasError):
                 record = load_record(share.layout)
                 found = Record({**found.requests, **record.requests}, {**found.interpreters, **record.interpreters})
@@ -91,7 +91,7 @@ class Interpreters(ShareConvergence[Plan, Record]):
         return Record(requests, found.interpreters)
 
     def _offered(self) -> t.Optional[list[str]]:
-        """The keys of what uv can download. None where a check comes before there is a uv on the share."""
+        """The keys of what uv can download. None in check mode while there is no uv on the share."""
         if self.check_mode and not os.path.exists(self.layout.uv):
             return None
         return list(self.downloads.offered())
@@ -100,7 +100,7 @@ class Interpreters(ShareConvergence[Plan, Record]):
         """The record is written after each step, so that what is done stays done."""
         record = plan.record
         self.warnings.extend(self._open(plan))
-        # uv makes them, and a run that was killed left those to what it did not finish.
+        # uv makes them, and a killed run leaves those to unfinished interpreters.
         finished = record.interpreters.keys() - {install.key for install in plan.installs} - {*plan.compiles}
         self.installer.unlink_minor_links(lambda key: key not in finished)
         for install in plan.installs:
@@ -127,7 +127,7 @@ class Interpreters(ShareConvergence[Plan, Record]):
         return naming(f"{key}: cannot {action} it", self.installer.directory(key))
 
     def _open(self, plan: Plan) -> list[str]:
-        """What to say before interpreters are sealed, a text for each that others than the owner can write to."""
+        """A warning for each interpreter about to be sealed that others than the owner can write to."""
         return [warning for key in (*plan.compiles, *plan.seals) for warning in self.installer.warn(key)]
 
     def _write(self, record: Record) -> Record:
@@ -136,14 +136,14 @@ class Interpreters(ShareConvergence[Plan, Record]):
         return record
 
     def _install(self, install: Install, record: Record) -> Interpreter:
-        """Have an interpreter. If the record names it already, it says meanwhile that nobody may rely on that."""
+        """Install an interpreter. If the record already names it, it is marked as unreliable meanwhile."""
         again = install.key in record.interpreters
         if again:
             self._write(record.beginning(install.key))
         try:
             found = self._install_from_site(install, record) if install.from_site else self._download(install)
         except BaseException:
-            if again:  # What was in its place is there again.
+            if again:  # The previous content is back in place.
                 self._write(record)
             raise
         return dataclasses.replace(found, unfinished=False)
@@ -171,7 +171,7 @@ class Interpreters(ShareConvergence[Plan, Record]):
         if install.key not in offered:
             raise not_available(install.version, [Version.of_key(key) for key in offered], where="this uv")
         download = offered[install.key]
-        self.downloads.forget_damaged(download)  # As after a power cut, in which it was downloaded.
+        self.downloads.forget_damaged(download)  # For example after a power cut during the download.
         kept_before = self.downloads.kept(download)
         message = f"cannot install {install.key} from {self.downloads.origin(download)}"
         try:
@@ -196,7 +196,7 @@ class Interpreters(ShareConvergence[Plan, Record]):
 
     def report(self, plan: Plan, done: t.Optional[Record]) -> Result:
         lines, record = plan.actions(), done if done is not None else plan.record
-        # What the content of a new interpreter will be is not known before it is there.
+        # The content of a new interpreter is unknown until it has been installed.
         unknown = {install.key for install in plan.installs} if done is None else set()
         pythons = {}
         for request, key in plan.requests.items():
@@ -219,7 +219,7 @@ class Interpreters(ShareConvergence[Plan, Record]):
 def from_params(
     params: t.Mapping[str, t.Any], brought: t.Mapping[str, t.IO[bytes]], *, check_mode: bool
 ) -> Interpreters:
-    """The interpreters that the options of uv_python describe. ``brought``: archives that are on this host, by name."""
+    """The interpreters that the options of uv_python describe. ``brought``: archives on this host, by name."""
     share = Share.from_params(params)
     wanted, runner = wanted_from_params(params), SystemRunner()
     earlier = earlier_shares(params["earlier_shares"], share)
@@ -229,7 +229,7 @@ def from_params(
         wanted,
         Installer(share.layout, runner, wanted.compile_bytecode),
         Downloads.by(uv, mirror=params["mirror"], json_url=params["downloads_json_url"], offline=wanted.offline),
-        # Bytecode takes about as much room as what it is compiled from.
+        # Bytecode takes about as much space as its sources.
         SiteArchives.by(uv, platform.here(), brought, room=2 if wanted.compile_bytecode else 1, earlier=earlier),
         earlier,
         check_mode,

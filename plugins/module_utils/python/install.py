@@ -1,14 +1,14 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Have uv put one interpreter on a share, see that it works there, and take one away.
+"""Install one interpreter on a share with uv and check that it works there; remove one.
 
 Facts about uv 0.13 used here:
 
-* It installs by renaming a directory that is complete, then adjusts files in it. So a directory that nothing is known
-  of may be unfinished, and is made anew.
-* It makes ``cpython-3.12-…`` links to the newest patch. A virtual environment made through one changes its Python when
-  the link moves, under running processes too. So these links do not stay.
+* It installs by renaming a complete directory, then adjusts files in it. So a directory that no record mentions may be
+  unfinished, and is reinstalled.
+* It makes ``cpython-3.12-…`` links to the newest patch release. A virtual environment made through one changes its
+  Python when the link moves, under running processes too. So these links are removed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MINOR_LINK = re.compile(r"cpython-3\.[0-9]+(\+[a-z]+)?-linux-[a-z0-9_]+-[a-z]+"
 _SYSTEM_LIBRARIES = ("/lib", "/usr/lib")
 _VARIABLES = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 
-# What an interpreter says of itself in its new place. The modules are those that people miss first.
+# An interpreter reports on itself in its new place. The modules are those that people miss first.
 _SELF_CHECK = """
 import importlib, json, os, sys, sysconfig
 missing = []
@@ -57,7 +57,7 @@ print(json.dumps({
 
 @dataclasses.dataclass(frozen=True)
 class _Itself:
-    """Its answer."""
+    """The answer to _SELF_CHECK."""
 
     version: str
     freethreaded: bool
@@ -69,7 +69,7 @@ class _Itself:
 
 @dataclasses.dataclass(frozen=True)
 class Installer:
-    """uv at work in ``python/`` of a share. To be used with the share's mutex held."""
+    """Runs uv in ``python/`` of a share. Hold the share's mutex."""
 
     layout: Layout
     runner: Runner
@@ -82,9 +82,9 @@ class Installer:
         return self.layout.interpreter_bin(key, Version.of_key(key).minor)
 
     def look(self, key: str) -> t.Optional[bool]:
-        """Whether an interpreter is sealed; None where it is not there. By its executable, which is its witness.
+        """Whether an interpreter is sealed, by its executable, which is its witness; None if it does not exist.
 
-        Raises UvnasError where somebody else made it.
+        Raises UvnasError if somebody else made it.
         """
         try:
             status = os.stat(self.executable(key))
@@ -97,17 +97,17 @@ class Installer:
         return sealing.is_sealed(status)
 
     def warn(self, key: str) -> list[str]:
-        """What to say of an interpreter that others than the owner can write to, before that is changed."""
-        paths = sealing.opened(self.directory(key))
+        """The warning for an interpreter that others than the owner can write to, before it is sealed."""
+        paths = sealing.open_paths(self.directory(key))
         text = (
             f"{key}: others than the share's owner can write to {len(paths)} of its paths ({sealing.listed(paths)}). "
-            "Sealing ends that; what they have changed stays changed. To have it installed anew, at a time when nobody "
-            f"uses it, run this as the share's owner, and then site.yml: {sealing.removal(self.executable(key))}"
+            "Sealing ends that, but does not undo their changes. To reinstall it, at a time when nobody uses it, run "
+            f"this as the share's owner, and then site.yml: {sealing.removal(self.executable(key))}"
         )
         return [text] if paths else []
 
     def seal(self, key: str) -> None:
-        """Seal an interpreter, and close what it came from: uv takes it from there again."""
+        """Seal an interpreter, and close its kept archive to others: uv may install from it again."""
         mutex.check(self.layout.mutex)
         with contextlib.suppress(FileNotFoundError), os.scandir(self.layout.python_archives) as entries:
             for entry in entries:
@@ -116,9 +116,9 @@ class Installer:
         sealing.seal(self.directory(key), self.executable(key))
 
     def install(self, key: str, uv: Uv, *, message: str, hint: str) -> list[str]:
-        """Have the interpreter ``key``; warnings about it. What was in its place comes back if that fails.
+        """Install the interpreter ``key``; returns warnings about it. If that fails, the previous content comes back.
 
-        ``uv`` has been told where from. ``message`` and ``hint`` are for the error if it fails.
+        ``uv`` knows where from. ``message`` and ``hint`` are for the error if it fails.
         """
         aside = files.temporary_name(self.directory(key))
         disks = self._disks()
@@ -134,7 +134,7 @@ class Installer:
             self.seal(key)
             disks.sync()
         except BaseException:
-            mutex.check(self.layout.mutex)  # Or it may be somebody else's that would be removed.
+            mutex.check(self.layout.mutex)  # Otherwise this might remove somebody else's.
             removal.remove_tree(self.directory(key))
             with contextlib.suppress(FileNotFoundError):
                 os.rename(aside, self.directory(key))
@@ -145,13 +145,13 @@ class Installer:
             disks.close()
         mutex.check(self.layout.mutex)
         with contextlib.suppress(FileNotFoundError):
-            removal.remove(aside)  # What is in use of it stays aside.
+            removal.remove(aside)  # What is in use stays aside.
         return warnings
 
     def compile(self, key: str, uv: Uv) -> None:
-        """Compile the standard library of an interpreter that is there, which is not sealed meanwhile.
+        """Compile the standard library of an installed interpreter, which is unsealed meanwhile.
 
-        Whoever is killed here leaves one that is not sealed, or not noted as compiled: both are made good.
+        A killed run leaves it unsealed, or not recorded as compiled: the next run repairs both.
         """
         links = self._minor_links()
         mutex.check(self.layout.mutex)
@@ -166,18 +166,18 @@ class Installer:
             disks.sync()
 
     def _disks(self) -> durable.Disks:
-        """What uv writes to: interpreters, and the archives that it keeps. Synced before the record tells of them."""
+        """What uv writes to: interpreters, and the archives that it keeps. Synced before the record mentions them."""
         return durable.Disks(self.layout.python, self.layout.python_archives)
 
     def remove(self, key: str) -> None:
-        """Remove an interpreter, and the links to it. What is in use of it stays out of sight, for a later sweep."""
+        """Remove an interpreter, and the links to it. What is in use stays hidden, for a later sweep."""
         mutex.check(self.layout.mutex)
         self.unlink_minor_links(lambda linked: linked == key)
         removal.remove_tree(self.directory(key))
 
     def _run_uv(self, key: str, uv: Uv, message: str, hint: str) -> None:
         compile_bytecode = ["--compile-bytecode"] if self.compile_bytecode else []
-        # uv would let everybody write it, whatever the umask. Who holds that lock would stop the builder.
+        # uv would make it world-writable, whatever the umask, and anybody holding that lock would block the builder.
         files.make_private(os.path.join(self.layout.python, ".lock"))
         with contextlib.suppress(FileNotFoundError):
             sealing.close(os.path.join(self.layout.python, ".temp"))  # Where it unpacks.
@@ -191,7 +191,7 @@ class Installer:
         )  # fmt: skip
 
     def _minor_links(self) -> dict[str, str]:
-        """The links that uv made, by path, and where they lead."""
+        """The links that uv made: target by path."""
         with contextlib.suppress(FileNotFoundError), os.scandir(self.layout.python) as entries:
             links = [entry.path for entry in entries if entry.is_symlink() and _MINOR_LINK.fullmatch(entry.name)]
             return {path: os.readlink(path) for path in links}
@@ -205,7 +205,7 @@ class Installer:
                 os.unlink(link)
 
     def _restore_minor_links(self, links: t.Mapping[str, str]) -> None:
-        """Take back what uv did to these links: new ones go, old ones lead where they did."""
+        """Undo what uv did to these links: remove new ones, restore the targets of old ones."""
         for path, target in self._minor_links().items():
             if path not in links:
                 os.unlink(path)
@@ -213,30 +213,30 @@ class Installer:
                 files.replace_symlink(links[path], path)
 
     def _check_itself(self, key: str) -> list[str]:
-        """See that a new interpreter runs from where it is; warnings of what it lacks, or needs of other hosts."""
+        """Check that a new interpreter runs in place; returns warnings about what it lacks, or needs from hosts."""
         directory, version = os.path.realpath(self.directory(key)), Version.of_key(key)
         cmd = [self.executable(key), "-I", "-B", "-c", _SELF_CHECK]
         done = self.runner.run(cmd, variables=_VARIABLES, cwd="/")
         check(done, cmd[:1], f"{key} does not run on this builder", hint="Nothing was installed.")
-        said = f"what {key} says of itself"
-        found = made_of(parse_json(done.stdout, said, hint="Nothing was installed."), _Itself)
+        answer = f"the answer of {key} about itself"
+        found = made_of(parse_json(done.stdout, answer, hint="Nothing was installed."), _Itself)
         if found is None:
-            raise UvnasError(f"{said} makes no sense", hint="Nothing was installed.")
+            raise UvnasError(f"{answer} makes no sense", hint="Nothing was installed.")
         actual = found.version + ("t" if found.freethreaded else "")
         if actual != str(version):
-            raise UvnasError(f"what was to be {key} is Python {actual}", hint="Nothing was installed.")
+            raise UvnasError(f"what should be {key} is Python {actual}", hint="Nothing was installed.")
         outside = [path for path in found.mapped if not path.startswith((directory + "/", *_SYSTEM_LIBRARIES))]
         library = next((path for path in outside if os.path.basename(path).startswith("libpython")), None)
         if found.prefix != directory or library:
             raise UvnasError(
-                f"{key} is not independent of {library or found.prefix}",
+                f"{key} depends on {library or found.prefix}",
                 hint="Its archive cannot be unpacked elsewhere. Supply the installed Python by its prefix instead.",
             )
         warnings = []
         if found.missing:
             warnings.append(f"{key} lacks the modules {', '.join(found.missing)} on this builder")
         if outside:
-            warnings.append(f"{key} uses libraries that every host needs in the same place: {', '.join(outside)}")
+            warnings.append(f"{key} uses libraries that every host must have in the same place: {', '.join(outside)}")
         if not found.headers:
-            warnings.append(f"{key} has no header files: packages cannot be compiled for it")
+            warnings.append(f"{key} has no header files, so packages cannot be compiled for it")
         return warnings

@@ -1,15 +1,15 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An installed Python → an archive that works wherever it is unpacked: what uv installs, and nothing of the host in it.
+"""An installed Python → an archive that works wherever it is unpacked, for uv to install, with nothing of the host.
 
-The interpreter itself says where its parts are. Packed are its program, its standard library without tests and
-bytecode, its header files, and the shared libraries that lie in its prefix. Left out is what other software put there
+The interpreter itself tells where its parts are. Packed are its program, its standard library without tests and
+bytecode, its header files, and the shared libraries in its prefix. Left out is what other software put there
 (site-packages), and what belongs to the host (links that lead elsewhere, EXTERNALLY-MANAGED).
 
-An interpreter that was built for ``/opt/python/3.11.9`` often looks for its own library in that very directory. On a
-share it has to look beside itself, whatever the member has in /opt. Changing that is what ``patchelf`` does too; few
-hosts have it, and what is needed of it is little: one string, added in a new segment at the end of the file.
+An interpreter built for ``/opt/python/3.11.9`` often looks for its own library in that very directory. On a share it
+must look beside itself, whatever the member has in /opt. ``patchelf`` could change that, but few hosts have it, and
+little of it is needed: one string, added in a new segment at the end of the file.
 
 The same installation always gives the same archive, byte for byte.
 """
@@ -37,16 +37,16 @@ from .archive import Contents, wrong_version
 from .spec import SitePython
 from .version import Version
 
-# Whatever is installed in one of these is found there by the loader, on every member that has it.
+# The loader finds whatever is installed in one of these, on every member that has it.
 _SYSTEM_PREFIXES = frozenset({"/", "/usr", "/usr/local"})
 _LEFT_OUT_DIRECTORIES = frozenset({"__pycache__", "dist-packages", "idle_test", "site-packages", "test", "tests"})
 _LEFT_OUT_ENDINGS = (".a", ".o", ".pyc", ".pyo", "EXTERNALLY-MANAGED")
-# uv replaces this prefix, which python-build-standalone's interpreters have, by the real one when it installs.
+# The prefix of python-build-standalone's interpreters, which uv replaces by the real one when it installs.
 _PLACEHOLDER = "/install"
 _PF_R = 4
-# The largest page of the machines that can be packed for: a segment aligned to it can be mapped on all of them.
+# The largest page size of the supported machines: a segment aligned to it can be mapped on all of them.
 _PAGE = 0x10000
-# Of a section header: type, flags, address, offset, size.
+# A section header: type, flags, address, offset, size.
 _SECTION, _SECTION_SIZE, _SHT_STRTAB = struct.Struct("<IQQQQ"), 64, 3
 
 _QUESTIONS = """
@@ -75,7 +75,7 @@ print(json.dumps({
 
 @dataclasses.dataclass(frozen=True)
 class Installed:
-    """An interpreter where it is installed, as it describes itself."""
+    """An installed interpreter, as it describes itself."""
 
     implementation: str
     version: str
@@ -88,10 +88,10 @@ class Installed:
     include: str
     # "lib" or "lib64"
     lib_name: str
-    # The file name of its shared library; None where it has none.
+    # The file name of its shared library; None if it has none.
     library: t.Optional[str]
     library_dir: str
-    # Debian's name for a kind of machine, and of directories; or empty.
+    # Debian's name for the architecture, also in directory names; or empty.
     multiarch: str
     sysconfigdata: str
 
@@ -118,7 +118,7 @@ class _Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Packed:
-    """What was written: the sha256 of the archive, and of what is in it, which no compressor changes."""
+    """What was written: the sha256 of the archive, and that of its content, whatever the compressor."""
 
     sha256: str
     digest: str
@@ -126,7 +126,7 @@ class Packed:
 
 
 def ask(site: SitePython, prefix: str, platform: Platform, runner: Runner) -> Installed:
-    """The interpreter that is installed in ``prefix``. Raises UvnasError where it is not what it is declared to be."""
+    """The interpreter installed in ``prefix``. Raises UvnasError if it is not the declared one."""
     executable = os.path.join(prefix, "bin", f"python{site.version.minor}")
     if not os.path.exists(executable):
         raise UvnasError(
@@ -135,14 +135,14 @@ def ask(site: SitePython, prefix: str, platform: Platform, runner: Runner) -> In
         )
     variables = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
     if os.path.realpath(prefix) not in _SYSTEM_PREFIXES:
-        # As environment modules do for those that were linked without a path to their library.
+        # As environment modules do for interpreters linked without a path to their library.
         variables["LD_LIBRARY_PATH"] = ":".join(os.path.join(prefix, name) for name in ("lib", "lib64"))
     cmd = [executable, "-I", "-S", "-B", "-c", _QUESTIONS]
     done = check(runner.run(cmd, variables=variables, cwd="/"), cmd[:1], f"{site.name}: {executable} does not run here")
-    said = f"{site.name}: what {executable} says of itself"
-    installed = made_of(parse_json(done.stdout, said), Installed)
+    answer = f"{site.name}: the answer of {executable} about itself"
+    installed = made_of(parse_json(done.stdout, answer), Installed)
     if installed is None:
-        raise UvnasError(f"{said} makes no sense", hint="Is it a program that starts another one, and says something?")
+        raise UvnasError(f"{answer} makes no sense", hint="Is it a wrapper that prints something of its own?")
     _check(site, prefix, installed, platform)
     return installed
 
@@ -155,16 +155,16 @@ def _check(site: SitePython, prefix: str, installed: Installed, platform: Platfo
         raise wrong_version(f"{site.name}: {prefix}", site.version, found)
     if installed.prefix != os.path.realpath(prefix):
         raise UvnasError(
-            f"{site.name}: the Python in {prefix} is a part of the one in {installed.prefix}",
-            hint="A virtual environment cannot be supplied; give the prefix of the Python itself.",
+            f"{site.name}: the Python in {prefix} is part of the one in {installed.prefix}",
+            hint="A virtual environment cannot be supplied; declare the prefix of the Python itself.",
         )
     if installed.exec_prefix != installed.prefix:
         raise UvnasError(
             f"{site.name}: the Python in {prefix} has its extension modules elsewhere, in {installed.exec_prefix}",
-            hint="Such a Python cannot be packed. Supply one that is all in its prefix.",
+            hint="Such a Python cannot be packed. Supply one that is entirely in its prefix.",
         )
     if not platform.is_known:
-        raise UvnasError(f"{site.name}: a Python for {platform.name} cannot be packed; known are x86_64 and aarch64")
+        raise UvnasError(f"{site.name}: cannot pack a Python for {platform.name}, only for x86_64 and aarch64")
 
 
 def pack(installed: Installed, stream: t.IO[bytes]) -> Packed:
@@ -179,7 +179,7 @@ def pack(installed: Installed, stream: t.IO[bytes]) -> Packed:
 
 
 class _Hashing:
-    """A stream that remembers the sha256 of what goes through it."""
+    """A stream that computes the sha256 of what is written to it."""
 
     def __init__(self, stream: t.IO[bytes]) -> None:
         self._stream = stream
@@ -194,7 +194,7 @@ class _Hashing:
 
 
 def _add(tar: tarfile.TarFile, name: str, entry: _Entry) -> int:
-    """Write one member; its size. Owner and time are the same for all, whoever packs, whenever."""
+    """Write one member; return its size. Owner and time are fixed, whoever packs, whenever."""
     member = tarfile.TarInfo(name)
     member.mode = entry.mode
     if entry.link is not None:
@@ -215,12 +215,12 @@ def _entries(installed: Installed) -> dict[str, _Entry]:
         **_tree(installed.stdlib, library, installed.prefix),
         **_tree(installed.include, include, installed.prefix),
     }
-    # Debian keeps the header of one architecture where only its own compiler looks.
+    # Debian keeps architecture-specific headers where only its own compiler looks.
     multiarch = posixpath.join(installed.multiarch, posixpath.basename(installed.include))
     if installed.multiarch:
         source = os.path.join(os.path.dirname(installed.include), multiarch)
         entries.update(_tree(source, f"{include}/{multiarch}", installed.prefix))
-    # uv adjusts only the first file of this kind that it meets: let it be the one that is used.
+    # uv adjusts only the first file of this kind that it finds: make that the one in use.
     for name in [name for name in entries if name.startswith(f"{library}/_sysconfigdata_")]:
         del entries[name]
     data = os.path.join(installed.stdlib, installed.sysconfigdata)
@@ -236,7 +236,7 @@ def _entries(installed: Installed) -> dict[str, _Entry]:
 
 
 def _tree(source: str, name: str, prefix: str) -> dict[str, _Entry]:
-    """The files below the directory ``source`` that belong to an interpreter, to be called ``name/…``."""
+    """The files below the directory ``source`` that belong to an interpreter, under ``name/…`` in the archive."""
     found: dict[str, _Entry] = {}
     for directory, subdirectories, files in os.walk(source, onerror=_raise_unless_absent):
         subdirectories[:] = [sub for sub in subdirectories if sub not in _LEFT_OUT_DIRECTORIES]
@@ -261,11 +261,11 @@ def _is_below(directory: str, path: str) -> bool:
 
 
 def _with_libraries(entries: dict[str, _Entry], installed: Installed) -> dict[str, _Entry]:
-    """``entries``, and the shared libraries of the prefix that they need, all changed to find each other anywhere."""
+    """``entries`` with the shared libraries of the prefix that they need, all changed to find each other anywhere."""
     own = _find(installed.library, _library_directories(installed)) if installed.library else None
     if installed.library and own:
         entries[f"lib/{installed.library}"] = _Entry(own, 0o755)
-        # As compilers look for it.
+        # The name that compilers look for.
         entries.setdefault(f"lib/{installed.library.partition('.so')[0]}.so", _Entry(link=installed.library))
     waiting = [
         name
@@ -292,9 +292,9 @@ def _with_libraries(entries: dict[str, _Entry], installed: Installed) -> dict[st
 
 
 def _library_directories(installed: Installed) -> list[str]:
-    """Where an interpreter's own shared library may be: not where it says, when its prefix was moved or linked."""
-    said = [installed.library_dir, os.path.join(installed.library_dir, installed.multiarch)]
-    return [*said, os.path.join(installed.prefix, "lib"), os.path.join(installed.prefix, "lib64")]
+    """Where an interpreter's own shared library may be: not where it claims, if its prefix was moved or linked."""
+    recorded = [installed.library_dir, os.path.join(installed.library_dir, installed.multiarch)]
+    return [*recorded, os.path.join(installed.prefix, "lib"), os.path.join(installed.prefix, "lib64")]
 
 
 def _own_directories(program: elf.Elf, name: str, installed: Installed) -> list[str]:
@@ -307,7 +307,7 @@ def _own_directories(program: elf.Elf, name: str, installed: Installed) -> list[
 
 
 def _expanded(directory: str, name: str, installed: Installed) -> str:
-    """A directory that a program searches, as a path: where it is relative to the program, to where that is now."""
+    """A directory that a program searches, as a path; a relative one starts where the program is now."""
     origin = os.path.join(installed.prefix, posixpath.dirname(name))
     for word in ("$ORIGIN", "${ORIGIN}"):
         directory = directory.replace(word, origin)
@@ -324,7 +324,7 @@ def _find(library: str, directories: t.Iterable[str]) -> t.Optional[str]:
 
 
 def _search(name: str, program: elf.Elf, programs: t.Collection[str], installed: Installed) -> t.Optional[list[str]]:
-    """Where a program is to look for libraries from now on; None where nothing needs to be said."""
+    """Where a program should look for libraries from now on; None if nothing has to change."""
     outside = [
         directory
         for directory in program.search
@@ -340,8 +340,8 @@ def _search(name: str, program: elf.Elf, programs: t.Collection[str], installed:
 def searching(data: bytes, directories: t.Sequence[str], what: str) -> bytes:
     """The program or library ``data``, changed to look for its libraries in ``directories`` before anywhere else.
 
-    DT_RPATH, not DT_RUNPATH: it comes before LD_LIBRARY_PATH, with which the modules of a cluster could slip the
-    library of another Python under this one.
+    DT_RPATH, not DT_RUNPATH: it precedes LD_LIBRARY_PATH, through which a cluster's environment modules could slip this
+    Python the library of another one.
     """
     try:
         return _searching(data, directories, what)
@@ -352,19 +352,19 @@ def searching(data: bytes, directories: t.Sequence[str], what: str) -> bytes:
 def _searching(data: bytes, directories: t.Sequence[str], what: str) -> bytes:
     program, header = elf.parse(data, what), elf.HEADER.unpack_from(data)
     kinds, tags = [segment.type for segment in program.segments], [tag for tag, _value in program.dynamic]
-    # The last note gives way to the new segment: notes are for debuggers, and loadable segments must be in order.
+    # The new segment replaces the last note: notes are for debuggers, and loadable segments must be in order.
     notes = [index for index, kind in enumerate(kinds) if kind == elf.PT_NOTE and elf.PT_LOAD not in kinds[index:]]
-    # What names directories now does so from now on, or else a spare entry. The last one must stay: it ends the list.
+    # Reuse the entry that names directories now, or else a spare one. The last one must stay: it ends the list.
     slots = [index for index, tag in enumerate(tags) if tag in (elf.DT_RPATH, elf.DT_RUNPATH)]
     slots = slots or [index for index, tag in enumerate(tags) if tag == elf.DT_NULL][:-1][:1]
     if not notes or not slots:
         raise UvnasError(
             f"{what} cannot be made to find its libraries on a share",
-            hint="It was linked without the usual room for that. Use an interpreter built without --enable-shared.",
+            hint="It was linked without the usual spare entries. Use an interpreter built without --enable-shared.",
         )
     offset = _aligned(len(data))
     address = _aligned(max(part.address + part.memory_size for part in program.segments if part.type == elf.PT_LOAD))
-    # The loader finds all names in one table, so it moves there as a whole.
+    # The loader looks up all names in one table, so the whole table moves there.
     strings = program.strings + ":".join(directories).encode(errors="surrogateescape") + b"\0"
     changed = bytearray(data.ljust(offset, b"\0") + strings)
     segment = elf.Segment(elf.PT_LOAD, _PF_R, offset, address, address, len(strings), len(strings), _PAGE)
@@ -374,7 +374,7 @@ def _searching(data: bytes, directories: t.Sequence[str], what: str) -> bytes:
     for index, (tag, value) in enumerate(program.dynamic):
         entry = (elf.DT_RPATH, len(program.strings)) if index in slots else (tag, values.get(tag, value))
         elf.ENTRY.pack_into(changed, at + index * elf.ENTRY.size, *entry)
-    # A linker finds the table by its section: otherwise nothing can be linked with a libpython that was changed.
+    # A linker finds the table by its section; without this, nothing could be linked to a changed libpython.
     old = dict(program.dynamic)[elf.DT_STRTAB]
     for at in range(header[6] + 4, header[6] + header[12] * _SECTION_SIZE, _SECTION_SIZE):
         kind, flags, place, *_rest = _SECTION.unpack_from(changed, at)
@@ -388,15 +388,14 @@ def _aligned(number: int) -> int:
 
 
 def _sysconfigdata(text: str, installed: Installed, minor: str) -> str:
-    """The build-time variables, for a prefix that uv replaces by the one it installs to.
+    """The build-time variables, with a prefix that uv replaces by the one it installs to.
 
-    Without that, a package compiled in an environment would be compiled against the Python that this one was packed
-    from.
+    Otherwise packages in an environment would be compiled against the Python that this one was packed from.
     """
     variables = _literal(text)
     if not isinstance(variables, dict) or not all(isinstance(name, str) for name in variables):
         raise UvnasError(
-            f"{os.path.join(installed.stdlib, installed.sysconfigdata)} is damaged: it holds no variables",
+            f"{os.path.join(installed.stdlib, installed.sysconfigdata)} is damaged: it contains no variables",
             hint="Is this Python installed in full? Nothing was installed.",
         )
     configuration = posixpath.basename(str(variables.get("LIBPL", "config")))
@@ -423,7 +422,7 @@ def _sysconfigdata(text: str, installed: Installed, minor: str) -> str:
 
 
 def _literal(text: str) -> t.Any:
-    """The value that ``text``, Python code, assigns first; None where it is no such code."""
+    """The value that ``text``, Python code, assigns first; None if it does not."""
     try:
         values = [node.value for node in ast.parse(text).body if isinstance(node, ast.Assign)]
         return ast.literal_eval(values[0])
@@ -432,7 +431,7 @@ def _literal(text: str) -> t.Any:
 
 
 def _without_flags_for(value: str, prefix: str) -> str:
-    """A command line without the options that lead to the old prefix."""
+    """A command line without options that point to the old prefix."""
     options = ("-L", "-I", "-Wl,-rpath")
     words = value.split()
     kept = [word for word in words if not (word.startswith(options) and prefix in word)]

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which interpreters a share is to have, and what there is to do for that. Pure: reads no file, changes none.
+"""Which interpreters a share should have, and what to do about it. Pure: reads no file, changes none.
 
-The plan is made from the inventory, the record and a look at each executable; it serves check mode and real runs alike.
-Doing it is in ``converge``.
+The plan follows from the inventory, the record and a look at each executable, for check mode and real runs alike.
+``converge`` carries it out.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _NOTHING = Record()
 
 @dataclasses.dataclass(frozen=True)
 class Install:
-    """One interpreter that is to be installed, and why."""
+    """One interpreter to install, and why."""
 
     key: str
     why: str
-    # As declared; or, of one that is not declared any more, as recorded: here, or on an earlier share.
+    # As declared; if it is no longer declared, as recorded here or on an earlier share.
     site: t.Optional[SitePython] = None
     recorded: t.Optional[Interpreter] = None
 
@@ -44,7 +44,7 @@ class Install:
         reasons = {
             NEW: "",
             MISSING: ": its executable was missing",
-            UNFINISHED: ": its installation did not end",
+            UNFINISHED: ": its installation was not finished",
             OTHER_CONTENT: ": other content",
         }
         return f"install {self.key}{whose}{reasons[self.why]}"
@@ -55,9 +55,9 @@ class Plan:
     """What there is to do."""
 
     record: Record
-    # What each request of the inventory means from now on: request -> key.
+    # What each request in the inventory means from now on: request -> key.
     requests: t.Mapping[str, str]
-    # Requests that a check cannot resolve, before there is a uv on the share.
+    # Requests that check mode cannot resolve before there is a uv on the share.
     unknown: tuple[str, ...] = ()
     installs: tuple[Install, ...] = ()
     compiles: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class Plan:
 
     @property
     def moved(self) -> dict[str, tuple[t.Optional[str], str]]:
-        """Requests that get another meaning: from which key, to which."""
+        """Requests whose meaning changes: from which key, to which."""
         before = self.record.requests
         series = {request: key for request, key in self.requests.items() if not Version.parse(request).exact}
         return {request: (before.get(request), key) for request, key in series.items() if before.get(request) != key}
@@ -98,15 +98,15 @@ def plan(
     users_of: t.Callable[[str], t.Sequence[str]],
     earlier: Record = _NOTHING,
 ) -> Plan:
-    """What has to be done for a share to have what is ``wanted``, given its ``record``.
+    """What to do for a share to have what is ``wanted``, given its ``record``.
 
-    ``earlier`` is the record of shares that were brought up to date before. A request means here what it means there,
-    so that environments are the same on all of them.
-    ``offered`` names the keys of what uv can download; None where there is no uv to ask yet. Not called where the
-    record answers.
-    ``is_there`` looks whether the interpreter of a key can be run, ``is_sealed`` whether one that can be is sealed;
-    ``users_of`` names the generations that it carries.
-    Raises UvnasError where something is wanted that cannot be.
+    ``earlier`` is the record of shares already brought up to date. A request means the same here as there, so that
+    environments are the same on all of them.
+    ``offered`` names the keys of what uv can download; None if there is no uv to ask yet. Not called if the record
+    answers.
+    ``is_there`` tells whether the interpreter of a key can be run, ``is_sealed`` whether such a one is sealed;
+    ``users_of`` names the generations that use it.
+    Raises UvnasError if something is wanted that is impossible.
     """
     sites = {site.version.key(platform): site for site in wanted.sites}
     requests, unknown = {}, []
@@ -130,7 +130,7 @@ def plan(
     removals = _removals(wanted, record, platform, needed, is_there)
     for key in removals:
         _check_removable(key, users_of)
-    # Of all that there are, asked for or not: old generations rest on some that nobody asks for any more.
+    # All of them, requested or not: old generations use some that nobody requests any more.
     others = [key for key in record.interpreters if key not in (*(i.key for i in installs), *compiles, *removals)]
     seals = tuple(key for key in others if is_there(key) and not is_sealed(key))
     return Plan(record, requests, tuple(unknown), tuple(installs), tuple(compiles), seals, removals)
@@ -143,7 +143,7 @@ def _resolve(
     sites: t.Mapping[str, SitePython],
     offered: t.Callable[[], t.Optional[t.Sequence[str]]],
 ) -> t.Optional[str]:
-    """The key that a request means; None where that cannot be known yet."""
+    """The key that a request means; None if that cannot be known yet."""
     current = record.find(request)
     if current is not None and request not in wanted.upgrade:
         return current.key
@@ -171,7 +171,7 @@ def _resolve(
 def _why_install(
     site: t.Optional[SitePython], recorded: t.Optional[Interpreter], is_there: t.Callable[[str], bool], key: str
 ) -> t.Optional[str]:
-    """Why an interpreter has to be installed; None where it is there as it should be."""
+    """Why an interpreter has to be installed; None if it is in place."""
     if recorded is None:
         return NEW
     if site and not _is_declared(site, recorded):
@@ -182,7 +182,7 @@ def _why_install(
 
 
 def _is_declared(site: t.Optional[SitePython], found: Interpreter) -> bool:
-    """Whether an interpreter comes from where the inventory says; None: from a download."""
+    """Whether an interpreter comes from where the inventory says; ``site`` None: a download."""
     if site is None:
         return found.source != SITE
     return found.source == SITE and site.sha256 in (None, found.digest)
@@ -191,8 +191,8 @@ def _is_declared(site: t.Optional[SitePython], found: Interpreter) -> bool:
 def _check_replaceable(key: str, why: str, users_of: t.Callable[[str], t.Sequence[str]]) -> None:
     if why == OTHER_CONTENT and users_of(key):
         raise UvnasError(
-            f"{key} is on this share with other content than declared now, and in use by {', '.join(users_of(key))}",
-            hint="An interpreter in use is not changed. Supply the new one as another version, or free this one first.",
+            f"{key} has other content on this share than declared, and is in use by {', '.join(users_of(key))}",
+            hint="An interpreter in use is not replaced. Supply the new one as another version, or free this one.",
         )
 
 
@@ -201,14 +201,14 @@ def _check_removable(key: str, users_of: t.Callable[[str], t.Sequence[str]]) -> 
     if users:
         raise UvnasError(
             f"{key} cannot be removed: {', '.join(users)} {'uses' if len(users) == 1 else 'use'} it",
-            hint="Move these environments to another Python and remove their old generations, or keep it.",
+            hint="Keep it, or move these environments to another Python and remove their old generations.",
         )
 
 
 def _removals(
     wanted: Wanted, record: Record, platform: str, needed: t.Collection[str], is_there: t.Callable[[str], bool]
 ) -> tuple[str, ...]:
-    """The keys of what is to be removed, and is there."""
+    """The keys of the interpreters to remove that exist."""
     found = []
     for name in wanted.remove:
         version = exact_version(name)
@@ -219,8 +219,8 @@ def _removals(
         for key in keys:
             if key in needed:
                 raise SpecError(
-                    f"{name} is to be removed, and asked for too",
-                    hint="Take it out of uvnas_pythons, uvnas_site_pythons and uvnas_envs, or upgrade what means it.",
+                    f"{name} should be removed, but is also requested",
+                    hint="Take it out of uvnas_pythons, uvnas_site_pythons and uvnas_envs, or upgrade the request.",
                 )
         found += keys
     return tuple(dict.fromkeys(found))

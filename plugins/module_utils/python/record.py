@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a request such as ``3.12`` means, and the record of it on a share.
 
-A request is resolved to one exact interpreter once. The record remembers that, so that the same request means the
-same interpreter until an upgrade is asked for.
+A request is resolved to one exact interpreter once. The record keeps that, so that the same request means the same
+interpreter until somebody asks for an upgrade.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RECORD_FORMAT = 1
 DOWNLOAD = "download"
 SITE = "site"
 
-# Of an archive: nothing that leads elsewhere.
+# The file name of an archive, which cannot lead elsewhere.
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -34,16 +34,16 @@ class Interpreter:
     key: str
     # With all three numbers: 3.12.4, or 3.13.1t.
     version: str
-    # What identifies its content: of a download or a given archive, the archive's sha256.
+    # What identifies its content: for a download or a supplied archive, the archive's sha256.
     digest: str
     source: str = DOWNLOAD
     # Whether its standard library was compiled to bytecode.
     compiled: bool = False
-    # Of a site-supplied one: what the site calls it, and its archive on the share, to install it anew.
+    # For a site-supplied one: the site's name for it, and its archive on the share, to reinstall it from.
     name: t.Optional[str] = None
     archive: t.Optional[str] = None
     archive_sha256: t.Optional[str] = None
-    # Whether it is being installed anew in its place: what is there may be anything, until the record says otherwise.
+    # Whether it is being reinstalled in place: until that is done, anything may be there.
     unfinished: bool = False
 
     @property
@@ -52,7 +52,7 @@ class Interpreter:
         return Version.parse(self.version).minor
 
     def as_dict(self) -> dict[str, t.Any]:
-        """As it stands in the record, under its key."""
+        """Its entry in the record, under its key."""
         fields = dataclasses.asdict(self)
         if not self.unfinished:
             del fields["unfinished"]
@@ -63,13 +63,13 @@ class Interpreter:
 class Record:
     """The content of ``locks/pythons.json``."""
 
-    # Request for a series, such as 3.12 -> key. An exact version means itself.
+    # Request for a series, such as 3.12 -> key. An exact version stands for itself.
     requests: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     # Key -> interpreter.
     interpreters: t.Mapping[str, Interpreter] = dataclasses.field(default_factory=dict)
 
     def find(self, request: str) -> t.Optional[Interpreter]:
-        """What ``request`` was resolved to; None where it was not, or where that is not on the share."""
+        """What ``request`` was resolved to; None if it was not, or if that is not on the share."""
         key = self.requests.get(request)
         if key is not None:
             return self.interpreters.get(key)
@@ -90,7 +90,7 @@ class Record:
         )
 
     def beginning(self, key: str) -> Record:
-        """The record while an interpreter that is in it is installed anew."""
+        """The record while one of its interpreters is being reinstalled."""
         return self.adding(dataclasses.replace(self.interpreters[key], unfinished=True))
 
     def as_dict(self) -> dict[str, t.Any]:
@@ -102,7 +102,7 @@ class Record:
 
 
 def load_record(layout: Layout) -> Record:
-    """The record of a share: three file operations. Empty where there is none yet."""
+    """The record of a share: three file operations. Empty if there is none yet."""
     data = files.read_json(layout.pythons_record)
     return Record() if data is None else parse_record(data, layout.pythons_record)
 
@@ -112,15 +112,15 @@ def parse_record(data: t.Mapping[str, t.Any], what: str) -> Record:
     if data.get("format") != RECORD_FORMAT:
         raise UvnasError(
             f"{what} has format {data.get('format')!r}, not {RECORD_FORMAT}",
-            hint="Was it written by a newer version of uvnas.cluster? Then use that one.",
+            hint="Was it written by a newer version of uvnas.cluster? Then use that version.",
         )
     try:
         requests = {request: _request(request, key) for request, key in _mapping(data, "requests").items()}
         interpreters = {key: _interpreter(key, fields) for key, fields in _mapping(data, "interpreters").items()}
     except SpecError as error:
         raise UvnasError(
-            f"{what} cannot be understood: {error}",
-            hint="Move it away; the module uv_python makes a new one, and installs the interpreters anew.",
+            f"{what} is damaged: {error}",
+            hint="Move it away; the module uv_python makes a new one, and reinstalls the interpreters.",
         ) from error
     return Record(requests, interpreters)
 
@@ -128,14 +128,14 @@ def parse_record(data: t.Mapping[str, t.Any], what: str) -> Record:
 def _mapping(data: t.Mapping[str, t.Any], name: str) -> dict[str, t.Any]:
     found = data.get(name)
     if not isinstance(found, dict):
-        raise SpecError(f"it does not say {name}")
+        raise SpecError(f"missing or invalid {name}")
     return found
 
 
 def _request(request: str, key: t.Any) -> str:
     """The key that a request means. Raises SpecError."""
     if not isinstance(key, str) or not Version.parse(request).includes(Version.of_key(key)):
-        raise SpecError(f"{key!r} is not what {request} means")
+        raise SpecError(f"{request} cannot mean {key!r}")
     return key
 
 
@@ -143,22 +143,22 @@ def _interpreter(key: str, fields: t.Any) -> Interpreter:
     """The interpreter of a record under ``key``. Raises SpecError."""
     found = made_of({**fields, "key": key} if isinstance(fields, dict) else None, Interpreter)
     if found is None or found.version != str(Version.of_key(key)) or found.source not in (DOWNLOAD, SITE):
-        raise SpecError(f"what it says of {key} is damaged")
+        raise SpecError(f"invalid entry for {key}")
     if found.archive is not None and not _FILE_NAME.fullmatch(found.archive):
-        raise SpecError(f"the archive of {key} is {found.archive!r}, which is no name of a file")
+        raise SpecError(f"the archive of {key} is {found.archive!r}, which is not a file name")
     return found
 
 
 def resolve(record: Record, request: str, *, check_mode: bool = False) -> Interpreter:
-    """The interpreter on the share that ``request`` means. Raises UvnasError that says what there is instead.
+    """The interpreter on the share that ``request`` means. Raises UvnasError that names what there is instead.
 
-    A check gets one that is unfinished, too: a run finishes it first.
+    Check mode accepts an unfinished one: a real run finishes it first.
     """
     found = record.find(request)
     if found is not None and found.unfinished and not check_mode:
         raise UvnasError(
-            f"{found.key} is not whole on this share: its installation did not come to an end",
-            hint="Run site.yml, or the role python: it is installed anew.",
+            f"{found.key} is incomplete on this share: its installation was not finished",
+            hint="Run site.yml, or the role python, to reinstall it.",
         )
     if found is not None:
         return found
@@ -166,5 +166,5 @@ def resolve(record: Record, request: str, *, check_mode: bool = False) -> Interp
     there = ", ".join([*sorted(record.requests), *sorted({i.version for i in record.interpreters.values()})])
     raise UvnasError(
         f"Python {request} is not on this share, which has {there or 'no interpreter yet'}",
-        hint=f'Add "{request}" to uvnas_pythons, or let the role python bring what the environments ask for.',
+        hint=f'Add "{request}" to uvnas_pythons, or run the role python, which installs what environments ask for.',
     )

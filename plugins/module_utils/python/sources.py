@@ -1,13 +1,13 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where interpreters come from: uv's downloads, and archives of the site's own, both kept in ``python-archives``.
+"""Where interpreters come from: uv's downloads, and the site's own archives, both kept in ``python-archives``.
 
 Facts about uv 0.13 used here:
 
-* ``UV_PYTHON_CACHE_DIR`` keeps ``<first nine digits of the sha256>-<file name>``, also of an archive whose checksum was
-  wrong, which then fails for ever.
-* ``--python-downloads-json-url`` replaces the list that is built into uv, and does not go with a mirror.
+* ``UV_PYTHON_CACHE_DIR`` keeps ``<first nine digits of the sha256>-<file name>``, even for an archive with the wrong
+  checksum, which then fails for ever.
+* ``--python-downloads-json-url`` replaces uv's built-in list, and cannot be combined with a mirror.
 """
 
 from __future__ import annotations
@@ -40,27 +40,27 @@ from .version import Version, platform_of_key
 
 @dataclasses.dataclass(frozen=True)
 class Download:
-    """An interpreter that uv knows where to download."""
+    """An interpreter that uv can download."""
 
     key: str
     url: str
 
     @property
     def file_name(self) -> str:
-        """What uv calls the file."""
+        """uv's name for the file."""
         return split_url(self.url).path.rpartition("/")[2].replace("%2B", "-")
 
 
 def parse_downloads(output: str) -> dict[str, Download]:
-    """What can be asked for of what ``uv python list --only-downloads --output-format json`` printed, by key: final
-    releases of CPython for this machine."""
+    """The final releases of CPython for this machine, by key, in the output of
+    ``uv python list --only-downloads --output-format json``."""
     what = "uv's list of interpreters"
     entries, found = parse_json(output, what), {}
     if not isinstance(entries, list):
-        raise UvnasError(f"{what} is no list")
+        raise UvnasError(f"{what} is not a list")
     for entry in entries:
         key, url = (entry.get(name) if isinstance(entry, dict) else None for name in ("key", "url"))
-        # Otherwise another implementation, a debug build, a pre-release.
+        # Anything else is another implementation, a debug build, or a pre-release.
         with contextlib.suppress(SpecError):
             if isinstance(key, str) and Version.of_key(key) and url and isinstance(url, str):
                 found[key] = Download(key, url)
@@ -69,16 +69,16 @@ def parse_downloads(output: str) -> dict[str, Download]:
 
 @dataclasses.dataclass(frozen=True)
 class Downloads:
-    """What uv knows to download, and from where."""
+    """What uv can download, and from where."""
 
-    # Told of mirror, list and being offline.
+    # Set up for the mirror, the list, and offline mode.
     uv: Uv
     mirror: t.Optional[str] = None
     json_url: t.Optional[str] = None
 
     @classmethod
     def by(cls, uv: Uv, *, mirror: t.Optional[str], json_url: t.Optional[str], offline: bool) -> Downloads:
-        """What ``uv`` downloads if it is told these."""
+        """What ``uv`` downloads with these settings."""
         settings = {
             "UV_PYTHON_INSTALL_MIRROR": mirror or "",
             "UV_PYTHON_DOWNLOADS_JSON_URL": json_url or "",
@@ -89,7 +89,7 @@ class Downloads:
         return cls(told, mirror, json_url)
 
     def offered(self) -> dict[str, Download]:
-        """What there is for this machine, by key. The list that is built into uv needs no network."""
+        """What there is for this machine, by key. uv's built-in list needs no network."""
         if not os.path.exists(self.uv.layout.uv):
             raise UvnasError(
                 f"there is no uv on this share: {self.uv.layout.uv} is missing",
@@ -98,7 +98,7 @@ class Downloads:
         hint = "Is uvnas_python_downloads_json_url right, and can the builder reach it?" if self.json_url else ""
         done = self.uv.check(
             "python", "list", "--only-downloads", "--all-versions", "--output-format", "json", "--no-cache",
-            message="uv cannot tell which interpreters there are to download",
+            message="uv cannot list the interpreters to download",
             hint=hint,
             variables={"UV_PYTHON_DOWNLOADS": "manual"},
             cwd="/",
@@ -106,12 +106,12 @@ class Downloads:
         return parse_downloads(done.stdout)
 
     def origin(self, download: Download) -> str:
-        """The host, or the directory, that a download comes from."""
+        """The host or directory that a download comes from."""
         url = split_url(self.mirror or download.url)
         return url.hostname or scrub(url.path)
 
     def kept(self, download: Download) -> list[str]:
-        """Archives that uv has kept under the file name of a download."""
+        """Archives that uv has kept under a download's file name."""
         directory = self.uv.layout.python_archives
         pattern = re.compile(rf"([0-9a-f]{{9}}|none)-{re.escape(download.file_name)}")
         with contextlib.suppress(FileNotFoundError):
@@ -119,34 +119,34 @@ class Downloads:
         return []
 
     def forget_damaged(self, download: Download) -> None:
-        """Remove kept archives whose checksum is wrong: uv would find them there again, and fail again."""
+        """Remove kept archives with a wrong checksum: uv would pick them up and fail again."""
         for path in self.kept(download):
             if not checksum.of_file(path).startswith(os.path.basename(path).partition("-")[0]):
                 os.unlink(path)
 
     def digest(self, download: Download, kept_before: t.Collection[str], recorded: t.Optional[Interpreter]) -> str:
-        """The sha256 of the archive that an interpreter was installed from just now."""
+        """The sha256 of the archive that an interpreter was just installed from."""
         paths = self.kept(download)
         digests = [checksum.of_file(path) for path in [path for path in paths if path not in kept_before] or paths]
         if recorded is not None and recorded.digest in digests:
             return recorded.digest
-        # Where no archive is kept, the name of the release's file, which is never given twice, has to do.
+        # If no archive is kept, the file name of the release has to do, which is never reused.
         named = checksum.of_text(f"{download.key} {download.file_name}")
         return digests[0] if digests else named
 
 
 @dataclasses.dataclass(frozen=True)
 class SiteArchives:
-    """Archives of site-supplied interpreters: brought by the controller, packed here, or on the share from before."""
+    """Archives of site-supplied interpreters: brought by the controller, packed here, or already on the share."""
 
-    # Told of the list of these archives, and nothing else.
+    # Set up to know only the list of these archives.
     uv: Uv
     platform: Platform
     # What the controller brought: name -> open file.
     brought: t.Mapping[str, t.IO[bytes]]
-    # How much more room is needed than what an archive unpacks to: a factor.
+    # The space needed, as a multiple of what an archive unpacks to.
     room: int
-    # Of other shares on this host, which may have the archive too.
+    # Other shares on this host, which may have the archive too.
     earlier: tuple[Share, ...] = ()
 
     @classmethod
@@ -161,15 +161,12 @@ class SiteArchives:
     ) -> SiteArchives:
         """What ``uv`` installs from archives on its share."""
         plain = {name: value for name, value in uv.extra_variables.items() if not name.startswith("UV_PYTHON_")}
-        # They are in python-archives already; uv need not keep another copy.
+        # They are already in python-archives; uv need not keep another copy.
         told = {"UV_PYTHON_DOWNLOADS_JSON_URL": _site_json(uv.layout), "UV_PYTHON_CACHE_DIR": ""}
         return cls(dataclasses.replace(uv, extra_variables={**plain, **told}), platform, brought, room, earlier)
 
     def kept(self, install: Install) -> t.Optional[str]:
-        """The archive that an interpreter was installed from before, if it is what is wanted still.
-
-        On this share, or on an earlier one.
-        """
+        """The archive, on this share or an earlier one, that an interpreter was installed from, if still wanted."""
         recorded = install.recorded
         if recorded is None or recorded.archive is None or install.why == OTHER_CONTENT:
             return None
@@ -183,7 +180,7 @@ class SiteArchives:
         return bool(site and site.archive and site.name not in self.brought and not self.kept(install))
 
     def check(self, install: Install) -> None:
-        """See that an interpreter is what it is declared to be, before anything is written."""
+        """Check that an interpreter is the declared one, before anything is written."""
         if self.kept(install):
             return
         site = _declared(install)
@@ -193,7 +190,7 @@ class SiteArchives:
             self._inspect(site)
 
     def store(self, install: Install) -> Interpreter:
-        """Have the archive of an interpreter on the share; what will stand in the record."""
+        """Put the archive of an interpreter on the share; returns the entry for the record."""
         kept, recorded = self.kept(install), install.recorded
         if kept and recorded:
             with open(kept, "rb") as stream:
@@ -223,7 +220,7 @@ class SiteArchives:
         files.write_json(_site_json(self.uv.layout), entries)
 
     def discard(self, interpreter: t.Optional[Interpreter]) -> None:
-        """Remove the archive of an interpreter that is no more, or has another one."""
+        """Remove the archive of an interpreter that is gone, or now has another one."""
         if interpreter is not None and interpreter.archive:
             mutex.check(self.uv.layout.mutex)
             with contextlib.suppress(FileNotFoundError):
@@ -238,7 +235,7 @@ class SiteArchives:
         return inspect(stream, site.version, self.platform, what)
 
     def _fill(self, file: t.IO[bytes], site: SitePython) -> tuple[str, str, Contents]:
-        """Write an archive to ``file``; the digest of the interpreter, the sha256 of the archive, and its contents."""
+        """Write an archive to ``file``; returns the interpreter's digest, the archive's sha256, and its contents."""
         if site.prefix:
             packed = pack(ask(site, site.prefix, self.platform, self.uv.runner), file)
             if site.sha256 and site.sha256 != packed.digest:
@@ -254,7 +251,7 @@ class SiteArchives:
         return sha256, sha256, contents
 
     def _check_room(self, key: str, contents: Contents) -> None:
-        """Raise UvnasError where what is in an archive does not fit on the share."""
+        """Raise UvnasError if the content of an archive does not fit on the share."""
         free = space(self.uv.layout.root)
         for unit, one, available in (
             ("bytes", contents.bytes, free.free_bytes),
@@ -262,13 +259,13 @@ class SiteArchives:
         ):
             if available is not None and available < one * self.room:
                 raise UvnasError(
-                    f"no room for {key}: it takes about {one * self.room} {unit}, {available} are free",
+                    f"no space for {key}: it takes about {one * self.room} {unit}, {available} are free",
                     hint="Free some on the share's filesystem, then run again. Nothing was installed.",
                 )
 
 
 def site_entry(key: str, path: str, sha256: str) -> dict[str, t.Any]:
-    """An interpreter in uv's list of downloads, which is to be had from the archive at ``path``."""
+    """An entry in uv's list of downloads for the archive at ``path``."""
     version, platform = Version.of_key(key), platform_of_key(key)
     return {
         "name": "cpython",
@@ -287,15 +284,15 @@ def site_entry(key: str, path: str, sha256: str) -> dict[str, t.Any]:
 
 
 def _declared(install: Install) -> SitePython:
-    """What the inventory says of an interpreter that cannot be installed without that."""
+    """The declaration of an interpreter that cannot be installed without one."""
     if install.site is None:
         raise UvnasError(
-            f"{install.key} has to be installed again, and its archive is gone from the share",
+            f"{install.key} has to be reinstalled, but its archive is gone from the share",
             hint="Declare it in uvnas_site_pythons again, or remove it (uvnas_python_remove).",
         )
     return install.site
 
 
 def _site_json(layout: Layout) -> str:
-    """uv's list of the site's own interpreters, which is all that it needs to install them: here, or elsewhere."""
+    """uv's list of the site's own interpreters, all it needs to install them, here or elsewhere."""
     return os.path.join(layout.python_archives, "site.json")

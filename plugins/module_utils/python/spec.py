@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an inventory says of the interpreters of a share: which there are to be, and which of them the site supplies."""
+"""What an inventory declares about a share's interpreters: which to have, and which of them the site supplies."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 @dataclasses.dataclass(frozen=True)
 class SitePython:
-    """One interpreter as declared: where it comes from is ``archive`` or ``prefix``."""
+    """One interpreter as declared; it comes from ``archive`` or ``prefix``."""
 
     name: str
     version: Version
-    # Path on the controller, or URL; on the builder where it was brought to, or only its file name.
+    # A path on the controller, or a URL; on the builder the path it was brought to, or only its file name.
     archive: t.Optional[str] = None
-    # Directory on the builder that a Python is installed in.
+    # The directory on the builder that a Python is installed in.
     prefix: t.Optional[str] = None
     sha256: t.Optional[str] = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What the inventory says about the interpreters of a share."""
+    """What the inventory declares about a share's interpreters."""
 
     pythons: tuple[str, ...] = ()
     sites: tuple[SitePython, ...] = ()
@@ -65,13 +65,13 @@ def check_wanted(
     offline: bool = False,
     compile_bytecode: bool = True,
 ) -> Wanted:
-    """What the inventory says, checked. Raises SpecError that names every problem at once."""
+    """The declaration, checked. Raises SpecError that names every problem at once."""
     problems: list[str] = []
     for request in pythons:
         problems += _problem_of(Version.parse, request)
     for request in upgrade:
         if request != "all" and request not in pythons:
-            problems.append(f"upgrade names {request!r}, which is not among the Pythons asked for")
+            problems.append(f"upgrade names {request!r}, which is not among the requested Pythons")
     for name in remove:
         problems += _problem_of(exact_version, name)
     if problems:
@@ -90,7 +90,7 @@ def _problem_of(parse: t.Callable[[str], t.Any], text: str) -> list[str]:
 
 
 def exact_version(name: str) -> Version:
-    """The version of an interpreter that is to be removed: ``3.12.4``, or uv's key."""
+    """The version of an interpreter to remove, given as ``3.12.4`` or uv's key."""
     version = Version.of_key(name) if name.startswith("cpython-") else Version.parse(name)
     if not version.exact:
         raise SpecError(f"{name!r} cannot be removed", hint="Name the exact version, such as 3.12.4.")
@@ -121,14 +121,14 @@ def parse_site_pythons(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[SitePyt
 def _parse_item(item: t.Mapping[str, t.Any]) -> SitePython:
     name, archive, prefix, sha256 = item["name"], item.get("archive"), item.get("prefix"), item.get("sha256")
     if not _NAME.fullmatch(name):
-        raise SpecError("a name begins with a letter or digit, and goes on with these and . _ + - only, 64 at most")
+        raise SpecError("a name has at most 64 letters, digits and . _ + -, and begins with a letter or digit")
     version = Version.parse(item["version"])
     if not version.exact:
-        raise SpecError(f"version is {item['version']}; give it exactly, such as {item['version']}.4")
+        raise SpecError(f"version must be exact, such as {item['version']}.4, not {item['version']}")
     if bool(archive) == bool(prefix):
-        raise SpecError("give either archive or prefix")
+        raise SpecError("exactly one of archive and prefix is required")
     if prefix and not os.path.isabs(prefix):
-        raise SpecError(f"prefix is {prefix}; it must be an absolute path, on the builder")
+        raise SpecError(f"prefix must be an absolute path on the builder, not {prefix}")
     if archive and "://" in archive and not sha256:
         raise SpecError("an archive from a URL needs its sha256")
     return SitePython(name, version, archive, prefix, check_sha256(sha256) if sha256 else None)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Versions of CPython, as people ask for them and as uv's keys of interpreters have them."""
+"""Versions of CPython, as people request them and as in uv's keys of interpreters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KEY = re.compile(rf"cpython-(3\.{_NUMBER}\.{_NUMBER})({re.escape(_FREETHREADED)
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Version:
-    """A version of CPython: of a minor series such as 3.12, or exact, such as 3.12.4. ``t``: free-threaded."""
+    """A version of CPython: a minor series such as 3.12, or exact, such as 3.12.4. ``t``: free-threaded."""
 
     minor_number: int
     patch: t.Optional[int]
@@ -30,15 +30,13 @@ class Version:
 
     @classmethod
     def parse(cls, text: str) -> Version:
-        """The version that the request ``text`` asks for. Raises SpecError where it is no such request."""
+        """The version that the request ``text`` asks for. Raises SpecError if it is not such a request."""
         match = _REQUEST.fullmatch(text)
         if match:
             patch = int(match[3]) if match[3] else None
             return cls(int(match[2]), patch, bool(match[4]))
         if _OTHER_IMPLEMENTATION.match(text):
-            raise SpecError(
-                f"{text!r} is not CPython", hint="Only CPython is supported on a share; write a version of it."
-            )
+            raise SpecError(f"{text!r} is not CPython", hint="Only CPython is supported on a share; write its version.")
         raise SpecError(
             f"{text!r} is not a request for a Python",
             hint='Write a version, in quotes: "3.12", "3.12.4", or "3.13t" for the free-threaded build.',
@@ -46,7 +44,7 @@ class Version:
 
     @classmethod
     def of_key(cls, key: str) -> Version:
-        """The version in uv's key of an interpreter. Raises SpecError where it is no key of a CPython for Linux."""
+        """The version in uv's key of an interpreter. Raises SpecError unless it is that of a CPython for Linux."""
         match = _KEY.fullmatch(key)
         if not match:
             raise SpecError(f"{key!r} is not uv's key of a CPython for Linux")
@@ -58,7 +56,7 @@ class Version:
 
     @property
     def minor(self) -> str:
-        """``3.12``, or ``3.13t``: what executables and directories are called by."""
+        """``3.12``, or ``3.13t``, as in the names of executables and directories."""
         return f"3.{self.minor_number}" + ("t" if self.freethreaded else "")
 
     def includes(self, other: Version) -> bool:
@@ -79,22 +77,22 @@ class Version:
 
 
 def choose(request: Version, keys: t.Iterable[str]) -> t.Optional[str]:
-    """The key of the newest interpreter that ``request`` asks for; None where there is none."""
+    """The key of the newest interpreter that ``request`` asks for; None if there is none."""
     return max((key for key in keys if request.includes(Version.of_key(key))), key=Version.of_key, default=None)
 
 
 def not_available(request: Version, among: t.Collection[Version], *, where: str) -> UvnasError:
-    """The error that says there is no such Python, and which are nearest. ``where`` names who offers them."""
+    """The error that there is no such Python, and which are nearest. ``where`` names who offers them."""
     same = sorted({v for v in among if v.freethreaded == request.freethreaded}, reverse=True)
     patches = [str(version) for version in same if version.minor_number == request.minor_number]
     if patches:
-        nearest = f"of {request.minor} there are {_some(patches)}"
+        nearest = f"the newest of {request.minor} are {_some(patches)}"
     else:
         series = [version.minor for version in same]
-        nearest = f"there are {_some(list(dict.fromkeys(series)), 12)}" if series else "it offers none of that kind"
+        nearest = f"available are {_some(list(dict.fromkeys(series)), 12)}" if series else "it offers none of that kind"
     return UvnasError(
-        f"there is no Python {request} to be had from {where}: {nearest}",
-        hint="Ask for one of these. A newer uv knows newer ones (uvnas_uv_version); uvnas_site_pythons adds your own.",
+        f"Python {request} is not available from {where}: {nearest}",
+        hint="Choose one of these. A newer uv knows newer ones (uvnas_uv_version); uvnas_site_pythons adds your own.",
     )
 
 
@@ -104,6 +102,6 @@ def _some(words: t.Sequence[str], count: int = 5) -> str:
 
 
 def platform_of_key(key: str) -> Platform:
-    """The platform in uv's key of an interpreter, be it one for newer processors of that kind (``x86_64_v3``)."""
+    """The platform in uv's key of an interpreter, even one for newer processors of its kind (``x86_64_v3``)."""
     platform = Platform.parse(key.partition("-linux-")[2])
     return dataclasses.replace(platform, arch=re.sub(r"_v[234]\Z", "", platform.arch))

@@ -3,11 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a generation contains, by digests: ``.uvnas-files.json`` beside its manifest, which has the digest of this file.
 
-Not in the manifest itself, which runs with nothing to do have to read: it would be several times as large.
+Not in the manifest itself, which even runs with nothing to do must read: it would be several times as large.
 
-Every file is vouched for once. Most are by the RECORD of their package, and the digest of each RECORD is here; what no
-RECORD has a hash of is here by itself. Left out are bytecode, which is made from the sources, the generation's own
-lock, whose digest is in the manifest, and the manifest.
+Every file is vouched for once. Most are by their package's RECORD, whose digest is here; a file that no RECORD has a
+hash of is listed here itself. Left out are bytecode, which is made from the sources, the generation's own lock, whose
+digest is in the manifest, and the manifest.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class PackageRecord:
     """The RECORD of a package.
 
-    ``sha256`` is of the file as it is here. ``portable`` is of what the wheel brought, equal on every share: without
-    what the installer noted, and of scripts without the line that names the interpreter by the share's path.
+    ``sha256`` is that of the file as it is here. ``portable`` covers what the wheel contained, the same on every share:
+    without the installer's notes, and scripts without the line that names the interpreter by the share's path.
     """
 
     sha256: str
@@ -54,12 +54,12 @@ class Contents:
 
     records: t.Mapping[str, PackageRecord]
     files: t.Mapping[str, File]
-    # Where symlinks lead, as they say it.
+    # The targets of symlinks, verbatim.
     links: t.Mapping[str, str]
 
     @property
     def portable(self) -> str:
-        """Of all packages, equal on every share, as far as they are wheels: one built here is what it came to be."""
+        """One digest of all packages, the same on every share for wheels; what is built locally may differ."""
         return of_data({path: record.portable for path, record in self.records.items()})
 
     def as_dict(self) -> dict[str, t.Any]:
@@ -67,14 +67,14 @@ class Contents:
 
 
 def write(path: str, contents: Contents) -> ContentFact:
-    """Write it; what the manifest says of it."""
+    """Write it; return the manifest's entry for it."""
     text = json.dumps(contents.as_dict(), indent=1, sort_keys=True) + "\n"
     files.write(path, text)
     return ContentFact(of_text(text), contents.portable)
 
 
 def read(path: str, fact: ContentFact) -> Contents:
-    """The contents at ``path``, as written for a manifest that says ``fact``. Raises UvnasError for any other."""
+    """The contents at ``path``, which must match ``fact``, the manifest's entry. Raises UvnasError otherwise."""
     content = files.read_bytes(path)
     if content is None:
         raise UvnasError(f"{path} is missing", hint=DAMAGED_HINT)
@@ -91,9 +91,9 @@ def _is_number(value: t.Any) -> bool:
 
 
 def parse(data: t.Any, what: str) -> Contents:
-    """The contents in ``data``, which was read from ``what``. Raises UvnasError where they are none."""
+    """The contents in ``data``, which was read from ``what``. Raises UvnasError if it is anything else."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise UvnasError(f"{what} is no list of the files of a generation, or one of another version")
+        raise UvnasError(f"{what} is not a list of a generation's files, or has another version")
     fits: dict[str, t.Callable[[t.Any], bool]] = {
         "records": lambda record: _has(record, "sha256", "portable"),
         "files": lambda file: _has(file, "sha256") and _is_number(file.get("size")),
@@ -104,7 +104,7 @@ def parse(data: t.Any, what: str) -> Contents:
     }
     wrong = [key for key, part in parts.items() if not all(map(fits[key], part.values()))]
     if wrong:
-        raise UvnasError(f"{what} is damaged: it does not say {', '.join(wrong)}", hint=DAMAGED_HINT)
+        raise UvnasError(f"{what} is damaged: missing or invalid {', '.join(wrong)}", hint=DAMAGED_HINT)
     return Contents(
         {path: PackageRecord(record["sha256"], record["portable"]) for path, record in parts["records"].items()},
         {path: File(file["sha256"], file["size"]) for path, file in parts["files"].items()},

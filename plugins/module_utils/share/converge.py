@@ -1,13 +1,13 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make a share what it is declared to be: look, plan, do; as its owner, and as root only what the owner may not do.
+"""Bring a share in line with its declaration: look, plan, do; as its owner, and as root only what the owner may not do.
 
 On an NFS export that squashes root, root is nobody. So everything is looked at, probed and done as the owner first;
-what the owner is denied is then tried as root, where this process is root at all.
+what the owner is denied is then tried as root, if this process is root at all.
 
-The order matters to whoever comes after a killed run: first the root directory, then ``share.json``, then the rest. A
-root without share.json has nothing in it; with it, whatever is missing can be made.
+The order matters after a killed run: first the root directory, then ``share.json``, then the rest. A root without
+share.json is empty; with it, whatever is missing can be made.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ from .state import IDENTITY_MODE, Seen, observe
 from .strays import Stray
 
 _DENIED = (errno.EACCES, errno.EPERM)
-# The owner, root, the owner again and so on; what is not right after these does not become so.
+# The owner, root, the owner again and so on; what is not right after these never will be.
 _ROUNDS = 6
-_BECOME = "Connect as root or become it (ansible_become) for this role."
+_BECOME = "Connect as root or become root (ansible_become) for this role."
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How to work, as opposed to what on."""
+    """How to work, as opposed to what to work on."""
 
     runner: Runner
     busy_timeout: float
@@ -67,7 +67,7 @@ class Settings:
 
 
 def wanted_from_params(params: t.Mapping[str, t.Any], user: t.Optional[User]) -> Wanted:
-    """The share that the options of uv_share describe. ``user``: the owner, where it is not who runs this process."""
+    """The share that the options of uv_share describe. ``user`` is the owner, unless that is this process's user."""
     share = Share.from_params(params)
     owner = user or this_user()
     gid = find_group(params["group"]) if params["group"] else owner.gid
@@ -98,13 +98,13 @@ def _find_person(name: str) -> Person:
 
 
 def converge(wanted: Wanted, settings: Settings, *, user: t.Optional[User]) -> Result:
-    """Make the share what it should be; or, in check mode, say what would be done. Returns the module's result."""
+    """Bring the share in line, or in check mode predict what would be done. Returns the module's result."""
     progress = _Progress(wanted)
     for number in range(_ROUNDS):
         try:
-            data = _as(user, functools.partial(_owners_round, wanted, settings, probing=not progress.probed))
+            data = _as(user, functools.partial(_owner_round, wanted, settings, probing=not progress.probed))
             if "blind" in data:
-                answer = _roots_round(wanted, settings, data["blind"], last=number == _ROUNDS - 1)
+                answer = _root_round(wanted, settings, data["blind"], last=number == _ROUNDS - 1)
             else:
                 answer = Survey.from_dict(data["answer"])
         except (UvnasError, OSError):
@@ -122,14 +122,14 @@ def converge(wanted: Wanted, settings: Settings, *, user: t.Optional[User]) -> R
                 progress.identity,
                 progress.abilities,
             )
-    raise UvnasError(f"{wanted.root} did not become what it should be, although nothing failed", hint="Run again.")
+    raise UvnasError(f"{wanted.root} is still not as declared, although nothing failed", hint="Run again.")
 
 
 # Plan
 
 
 def _survey(wanted: Wanted, settings: Settings, seen: Seen) -> Survey:
-    """What is to be done about what was seen. Raises UvnasError where it cannot or must not be done."""
+    """What to do about what was seen. Raises UvnasError if it cannot or must not be done."""
     check_owners(wanted, seen.directories)
     check_runs(wanted, seen.space)
     check_cache(wanted, default_acls=seen.acl)
@@ -154,7 +154,7 @@ def _survey(wanted: Wanted, settings: Settings, seen: Seen) -> Survey:
 
 
 def _check_allowed(wanted: Wanted, settings: Settings, seen: Seen, planned: t.Iterable[Change]) -> None:
-    """Raise UvnasError where it is known beforehand that something may not be done."""
+    """Raise UvnasError if it is clear beforehand that something may not be done."""
     for change in planned if not settings.root else ():
         reason = needs_root(wanted, change)
         if reason:
@@ -170,7 +170,7 @@ def _check_allowed(wanted: Wanted, settings: Settings, seen: Seen, planned: t.It
     if not ground:
         raise UvnasError(
             f"{wanted.owner}, the owner of share {wanted.name}, may not write to {wanted.root}",
-            hint="See the directory's ACL, and whether the NAS exports the filesystem read-write to this host.",
+            hint="Check the directory's ACL, and that the NAS exports the filesystem read-write to this host.",
         )
 
 
@@ -181,8 +181,8 @@ def _as(user: t.Optional[User], work: Work) -> Result:
     return call_as(user, work) if user is not None else work()
 
 
-def _owners_round(wanted: Wanted, settings: Settings, *, probing: bool) -> Result:
-    """Look, and do as much as the owner may: an ``answer``, or the path that the owner is ``blind`` to."""
+def _owner_round(wanted: Wanted, settings: Settings, *, probing: bool) -> Result:
+    """Look, and do as much as the owner may: returns an ``answer``, or the path that the owner is ``blind`` to."""
     try:
         seen = observe(wanted)
     except PermissionError as error:
@@ -198,21 +198,21 @@ def _owners_round(wanted: Wanted, settings: Settings, *, probing: bool) -> Resul
 def _strays(wanted: Wanted, settings: Settings, answer: Survey) -> tuple[Stray, ...]:
     """Move aside what does not belong in people's cache; or, in check mode, find it.
 
-    Once, and not until nothing is left to do: who makes it again at once is to keep nobody from their work.
+    Once, not until nothing is left: somebody who keeps making such things must not hold up the run.
     """
     if wanted.user_cache != "personal" or answer.read_only:
         return ()
     found = strays.find(wanted.layout.user_cache)
     if any(not stray.error for stray in found) and not settings.check_mode:
         with mutex.hold(wanted.layout.mutex, timeout=settings.busy_timeout, purpose="uv_share"):
-            observe(wanted)  # It may have been a long wait.
+            observe(wanted)  # The wait may have been long.
             found = strays.move_aside(wanted.layout.user_cache)
     return tuple(found)
 
 
 def _do(wanted: Wanted, settings: Settings, answer: Survey, *, probing: bool) -> Survey:
     ground = [change for change in answer.planned if _is_ground(wanted, change)]
-    if ground:  # Nothing else can be done before, and what was made has to be known if the next round fails.
+    if ground:  # This comes first, and must be on record if the next round fails.
         return _apply_all(wanted, dataclasses.replace(answer, identity=""), ground)
     probed: dict[str, t.Any] = {}
     if answer.read_only:
@@ -232,15 +232,15 @@ def _do(wanted: Wanted, settings: Settings, answer: Survey, *, probing: bool) ->
 
 
 def _is_ground(wanted: Wanted, change: Change) -> bool:
-    """Whether a change is to the root or above: what has to be right before anything can be done inside."""
+    """Whether a change is to the root or above, which must be right before anything can be done inside."""
     return not change.path.startswith(wanted.root + "/")
 
 
 def _probe(wanted: Wanted, settings: Settings, *, may_be_full: bool) -> t.Optional[Abilities]:
-    """What the filesystem can do; None where it is too full to try, and may be, as nothing is to be made."""
+    """What the filesystem can do; None if it is too full to try, which is fine if nothing has to be made."""
     try:
         with probe.alone(wanted.root, timeout=settings.busy_timeout):
-            observe(wanted)  # It may have been a long wait.
+            observe(wanted)  # The wait may have been long.
             abilities = probe.probe(wanted.root, settings.runner)
     except OSError as error:
         if may_be_full and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -252,13 +252,13 @@ def _probe(wanted: Wanted, settings: Settings, *, may_be_full: bool) -> t.Option
 
 
 def _write_identity(wanted: Wanted, share_id: t.Optional[str]) -> None:
-    """Write share.json; ``share_id`` is None where the share is new and its id not declared."""
+    """Write share.json; ``share_id`` is None if the share is new and its id not declared."""
     identity = Identity(wanted.name, share_id or str(uuid.uuid4()))
     files.write_json(wanted.layout.identity, identity.as_dict(), mode=IDENTITY_MODE)
 
 
 def _apply_all(wanted: Wanted, answer: Survey, changes: t.Iterable[Change]) -> Survey:
-    """Make ``changes`` as far as this process may; ``answer``, with what was done and denied."""
+    """Make ``changes`` as far as this process may; returns ``answer`` with what was done and denied."""
     done: list[Change] = []
     denied: list[Change] = []
     for change in changes:
@@ -281,7 +281,7 @@ def _apply_all(wanted: Wanted, answer: Survey, changes: t.Iterable[Change]) -> S
 def _do_denied(wanted: Wanted, settings: Settings, answer: Survey) -> tuple[Change, ...]:
     """Do as root what the owner was denied."""
     if settings.root and not all(_is_ground(wanted, change) for change in answer.denied):
-        with contextlib.suppress(PermissionError):  # Then it may do nothing there either.
+        with contextlib.suppress(PermissionError):  # Root may not do it either.
             check_way(wanted.share, wanted.uid)
             read_identity(wanted.share)
     for change in answer.denied:
@@ -296,8 +296,8 @@ def _do_denied(wanted: Wanted, settings: Settings, answer: Survey) -> tuple[Chan
     return answer.denied
 
 
-def _roots_round(wanted: Wanted, settings: Settings, path: str, *, last: bool) -> Survey:
-    """Look as root where the owner may not, to let the owner in: into the share, not into what is above."""
+def _root_round(wanted: Wanted, settings: Settings, path: str, *, last: bool) -> Survey:
+    """Look as root where the owner may not, to let the owner into the share, but not into directories above it."""
     error = UvnasError(
         f"{wanted.owner} may not look into {path}",
         hint=f"Let {wanted.owner} through to {wanted.root}: every directory above needs mode x for it.",
@@ -309,7 +309,7 @@ def _roots_round(wanted: Wanted, settings: Settings, path: str, *, last: bool) -
     except PermissionError as again:
         raise error from again
     denied = tuple(change for change in answer.planned if change.before is not None)
-    # Another run that is making the share may have let the owner in since; so look again, but not for ever.
+    # Another run may have let the owner in since; so look again, but not for ever.
     if not denied and (last or settings.check_mode):
         raise error
     return dataclasses.replace(answer, denied=denied, blind=path)
@@ -319,7 +319,7 @@ def _nobody_may(wanted: Wanted, settings: Settings, change: Change) -> UvnasErro
     if settings.root:
         return UvnasError(
             f"neither {wanted.owner} nor root may {_verb(change)} {change.path}",
-            hint=f"Is root squashed on this NFS export? Then have it done on the NAS itself: {_command(change)}",
+            hint=f"Does this NFS export squash root? Then run this on the NAS itself: {_command(change)}",
         )
     return UvnasError(
         f"{wanted.owner} may not {_verb(change)} {change.path}",
@@ -332,15 +332,15 @@ def _verb(change: Change) -> str:
 
 
 def _command(change: Change) -> str:
-    """What root would type to make ``change``."""
+    """The shell command with which root makes ``change``."""
     after, path = change.after, shlex.quote(change.path)
     command = f"install -d -o {user_name(after.uid)} -g {group_name(after.gid)} -m {after.mode:04o} {path}"
-    # Whatever is there, perhaps a symlink, must not become theirs.
+    # What is there now, perhaps a symlink, must not become theirs.
     return f"mv -T {path} {shlex.quote(change.path + '.aside')} && {command}" if change.aside else command
 
 
 def _withdraw(wanted: Wanted, paths: t.Sequence[str], user: t.Optional[User]) -> None:
-    """Take back the root that was made for a share that cannot be: as if nothing had been tried."""
+    """Remove the root that was made for a share that turned out to be impossible."""
     if not paths:
         return
 
@@ -361,7 +361,7 @@ def _remove_directory(path: str) -> dict[str, t.Any]:
     return {}
 
 
-# Tell
+# Report
 
 
 class _Progress:
@@ -375,7 +375,7 @@ class _Progress:
         self.abilities: t.Optional[Abilities] = None
 
     def add(self, answer: Survey, by_root: t.Iterable[Change]) -> bool:
-        """Note what a round did; True where there was nothing left to do."""
+        """Note what a round did; True if nothing is left to do."""
         if answer.probed:
             self.probed, self.abilities = True, answer.abilities
         for change in (*answer.done, *by_root):
@@ -399,7 +399,7 @@ class _Progress:
     @staticmethod
     def _not_kept(path: str) -> UvnasError:
         return UvnasError(
-            f"the filesystem does not keep owner, group or mode of {path}: they were set, and are not what was set",
+            f"the filesystem does not keep the owner, group or mode that was set for {path}",
             hint="Is it mounted with uid=, gid= or mode options, or does the NAS map users or enforce modes?",
         )
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the converges of what is on a share have in common: whose place it is, the mutex, and the sweep."""
+"""What all converges of things on a share have in common: the check of its place, the mutex, and the sweep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .spec import Share
 
 
 class ShareConvergence(Convergence[Plan, Done]):
-    """Something on ``share`` that is to be as it is wanted."""
+    """Something on ``share`` to bring in line with what is wanted."""
 
     share: Share
 
@@ -27,8 +27,8 @@ class ShareConvergence(Convergence[Plan, Done]):
         return self.layout.mutex
 
     def check_place(self) -> None:
-        # A check comes before there is a share, perhaps.
-        check_place(self.share, to_come=self.check_mode)
+        # In check mode there may be no share yet.
+        check_place(self.share, may_be_missing=self.check_mode)
 
     def sweep(self) -> list[Leftover]:
         return store.sweep(self.layout)

@@ -31,29 +31,27 @@ def parse_identity(data: t.Mapping[str, t.Any], path: str) -> Identity:
     is_number = isinstance(layout, int) and not isinstance(layout, bool)
     if is_number and layout != LAYOUT_VERSION:
         raise UvnasError(
-            f"{path} says layout {layout}, but this uvnas.cluster knows layout {LAYOUT_VERSION}",
-            hint="The share was made by another release of uvnas.cluster. Use that one, or one that knows both.",
+            f"{path} has layout {layout}, but this uvnas.cluster supports layout {LAYOUT_VERSION}",
+            hint="The share was made by another release of uvnas.cluster. Use that one, or one that supports both.",
         )
     if not (is_number and isinstance(name, str) and name and isinstance(share_id, str) and share_id):
         raise UvnasError(
             f"{path} is not the identity of a share",
-            hint=f'Wanted: {{"layout": {LAYOUT_VERSION}, "name": "…", "id": "…"}}. Restore it from a backup.',
+            hint=f'Expected: {{"layout": {LAYOUT_VERSION}, "name": "…", "id": "…"}}. Restore it from a backup.',
         )
     return Identity(name, share_id)
 
 
 def read_identity(share: Share) -> t.Optional[Identity]:
-    """Which share is at the root of ``share``; None where there is no share.json.
+    """The identity found at the root of ``share``; None if there is no share.json.
 
-    Raises UvnasError where it is damaged, or is another share.
+    Raises UvnasError if it is damaged, or that of another share.
     """
     path = share.layout.identity
     try:
         data = files.read_json(path)
     except UvnasError as error:
-        raise UvnasError(
-            str(error), hint="Restore it from a snapshot or a backup; it says which share this is."
-        ) from error
+        raise UvnasError(str(error), hint="Restore it from a snapshot or a backup; it identifies the share.") from error
     if data is None:
         return None
     identity = parse_identity(data, path)
@@ -64,19 +62,18 @@ def read_identity(share: Share) -> t.Optional[Identity]:
         )
     if share.id and identity.id != share.id:
         raise UvnasError(
-            f"{share.root} is a share called {share.name}, but another one: "
-            f"its id is {identity.id}, declared is {share.id}",
+            f"{share.root} is another share called {share.name}: its id is {identity.id}, not {share.id} as declared",
             hint="Is another NAS, or a copy of the share, mounted there? Otherwise correct id in uvnas_shares.",
         )
     return identity
 
 
 def identify(share: Share) -> Identity:
-    """The identity of ``share``. Raises UvnasError where there is no share at its root, or another one."""
+    """The identity of ``share``. Raises UvnasError if there is no share at its root, or another one."""
     identity = read_identity(share)
     if identity is None:
         raise UvnasError(
             f"{share.root} is not a share",
-            hint="Is its filesystem mounted on this host? Its builder lays it out (role share, module uv_share).",
+            hint="Is its filesystem mounted on this host? The builder lays out shares (role share, module uv_share).",
         )
     return identity

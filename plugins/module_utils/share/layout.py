@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where everything lies on a share (layout version 1). Nothing else in the collection joins these paths."""
+"""Where everything is on a share (layout version 1). Nothing else in the collection joins these paths."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ MANIFEST = ".uvnas.json"
 GENERATION_LOCK = ".uvnas-lock.txt"
 CONTENTS = ".uvnas-files.json"
 
-# A colon would end the path in PATH, a line break in every file that names it.
+# A colon would end the path in PATH, a line break in any file that names it.
 _BAD_IN_PATH = re.compile(r"[\x00-\x1f\x7f:]")
 
 
 def normalised(path: t.Any, what: str) -> str:
-    """``path``, an absolute one, without ``.``, double and trailing slashes. As text: symlinks stay what they are.
+    """The absolute ``path`` without ``.``, double and trailing slashes. Does not resolve symlinks.
 
-    Raises SpecError, which begins with ``what`` the path is of, where it is none that a share can have.
+    Raises SpecError if a share cannot have it; ``what`` names the path in the message.
     """
     if not isinstance(path, str) or not path.startswith("/"):
-        raise SpecError(f"{what} {path!r} is not an absolute path", hint="It begins with '/'.")
+        raise SpecError(f"{what} {path!r} is not an absolute path", hint="It must begin with '/'.")
     if ".." in path.split("/") or _BAD_IN_PATH.search(path):
         raise SpecError(
             f"{what} {path!r} cannot be used",
-            hint="The path goes into PATH and shell files: no '..', no ':' and no control characters.",
+            hint="It goes into PATH and shell files, so it must not contain '..', ':' or control characters.",
         )
     return os.path.normpath("/" + path.lstrip("/"))
 
@@ -68,7 +68,7 @@ class Layout:
 
     @property
     def mutex(self) -> str:
-        """What whoever writes to the share holds; its text says who."""
+        """Held by whoever writes to the share, and names them."""
         return self._path(".uvnas.mutex")
 
     @property
@@ -111,7 +111,7 @@ class Layout:
 
     @property
     def pythons_record(self) -> str:
-        """What each interpreter request was resolved to, and where each interpreter came from."""
+        """Records what each interpreter request was resolved to, and where each interpreter came from."""
         return self._path("locks", "pythons.json")
 
     @property
@@ -140,7 +140,7 @@ class Layout:
         return self._path("generations", env, generation_id, MANIFEST)
 
     def generation_lock(self, env: str, generation_id: str) -> str:
-        """The lock that a generation was built from, whatever the lock of its environment is by now."""
+        """The lock that a generation was built from, whatever its environment's lock is by now."""
         return self._path("generations", env, generation_id, GENERATION_LOCK)
 
     def contents(self, env: str, generation_id: str) -> str:

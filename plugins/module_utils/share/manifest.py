@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The manifest of a generation: what it is, what went in, what it needs. Written last, it says that all is there."""
+"""The manifest of a generation: what it is, what went in, what it needs. Written last, it marks it as complete."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from .layout import Layout
 FORMAT = 2
 
 _EARLIER = (
-    "It was written by an earlier version of uvnas.cluster. site.yml builds its environment anew, beside it; "
-    "then remove this generation, when nobody uses it any more."
+    "It was written by an earlier version of uvnas.cluster. site.yml rebuilds its environment, beside it; "
+    "then remove this generation once nobody uses it any more."
 )
-DAMAGED_HINT = "Remove its generation (chmod -R u+w, then rm -r), and run site.yml to build it anew."
+DAMAGED_HINT = "Remove its generation (chmod -R u+w, then rm -r), and run site.yml to rebuild it."
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """What a tree takes: ``bytes`` of all its files, ``own_bytes`` that it shares with nobody, ``inodes`` of its own.
+    """The size of a tree: ``bytes`` of all its files, ``own_bytes`` that it does not share, ``inodes`` of its own.
 
-    A file linked from the cache, or from another environment, counts in ``bytes`` only; one that was cloned (reflink)
-    does not count in ``own_bytes``.
+    A file linked from the cache, or from another environment, counts only in ``bytes``; a clone (reflink) does not
+    count in ``own_bytes``.
     """
 
     files: int = 0
@@ -43,7 +43,7 @@ class Size:
 
 @dataclasses.dataclass(frozen=True)
 class Need:
-    """Of one package: the oldest glibc that will do, and the platform tag of its wheel."""
+    """What one package needs: the oldest glibc that it runs with, and the platform tag of its wheel."""
 
     glibc: str
     tag: str
@@ -51,10 +51,10 @@ class Need:
 
 @dataclasses.dataclass(frozen=True)
 class Needs:
-    """What an environment needs of hosts: the machine, the libc, and of glibc the oldest version that will do.
+    """What an environment needs from hosts: the machine, the libc, and the oldest glibc that it runs with.
 
-    ``glibc`` for all of it, ``interpreter`` for the interpreter by itself; ``packages`` has those that need more than
-    every host has. With another libc, or if it was built by a release that did not look, these are empty.
+    ``glibc`` is for all of it, ``interpreter`` for the interpreter alone; ``packages`` has those that need more than
+    every host has. These are empty for another libc, or if it was built by a release that did not record them.
     """
 
     arch: str = ""
@@ -84,7 +84,7 @@ class Python:
 class LockFact:
     """The lock of a generation: the digest of what is locked, and of what that was resolved from.
 
-    ``text`` is of the generation's own file, comments and all: of the very bytes that it was built from.
+    ``text`` is the digest of the generation's own file, comments and all: the very bytes that it was built from.
     """
 
     digest: str
@@ -94,8 +94,8 @@ class LockFact:
 
 @dataclasses.dataclass(frozen=True)
 class ContentFact:
-    """What a generation contains: the digest of the file that says it in detail (see share/contents.py), and of its
-    packages one that is equal on every share, as far as they are wheels."""
+    """What a generation contains: the digest of the file with the details (see share/contents.py), and one of its
+    packages, which is the same on every share as far as they are wheels."""
 
     files: str
     packages: str
@@ -119,7 +119,7 @@ class Manifest:
     content: ContentFact
     # Options of the build that decide what is in it.
     options: t.Mapping[str, t.Any]
-    # Where it comes from, in the words of the inventory.
+    # Where it comes from, as the inventory puts it.
     source: t.Mapping[str, t.Any]
     imports: t.Sequence[str]
     # Version by name.
@@ -136,13 +136,13 @@ def write(path: str, manifest: Manifest) -> None:
 
 
 def read(path: str) -> t.Optional[Manifest]:
-    """The manifest at ``path``; None where there is none. Raises UvnasError where it is damaged."""
+    """The manifest at ``path``; None if there is none. Raises UvnasError if it is damaged."""
     data = files.read_json(path)
     return None if data is None else parse(data, path)
 
 
 def of_generation(layout: Layout, env: str, generation_id: str) -> t.Optional[Manifest]:
-    """The manifest of a generation; None where there is no complete generation of that id. Raises UvnasError."""
+    """The manifest of a generation; None if there is no complete generation with that id. Raises UvnasError."""
     found = with_status(layout, env, generation_id)
     return None if found is None else found[0]
 
@@ -166,15 +166,15 @@ def with_status(layout: Layout, env: str, generation_id: str) -> t.Optional[tupl
 
 
 def anew(path: str) -> str:
-    """A hint: how a generation that is not as it should be is built anew. ``path`` is its manifest's."""
+    """A hint: how to rebuild a damaged generation. ``path`` is that of its manifest."""
     return (
-        "To have it built anew, at a time when nobody uses it, run this as the share's owner, and then site.yml: "
+        "To rebuild it, at a time when nobody uses it, run this as the share's owner, and then site.yml: "
         f"{sealing.removal(path)}"
     )
 
 
 def users_of(layout: Layout, key: str) -> list[str]:
-    """The generations on a share that rest on the interpreter ``key``: ``train (1a2b…)``. Raises UvnasError."""
+    """The generations on a share that use the interpreter ``key``: ``train (1a2b…)``. Raises UvnasError."""
     found = []
     for env in store.known_environments(layout):
         for generation_id in store.generations(layout, env):
@@ -185,13 +185,13 @@ def users_of(layout: Layout, key: str) -> list[str]:
 
 
 def parse(data: t.Mapping[str, t.Any], what: str) -> Manifest:
-    """The manifest in ``data``, which was read from ``what``. Raises UvnasError where it is none."""
+    """The manifest in ``data``, which was read from ``what``. Raises UvnasError if it is anything else."""
     number = data.get("format")
     if number != FORMAT:
         earlier = isinstance(number, int) and not isinstance(number, bool) and number < FORMAT
         raise UvnasError(
             f"{what} has format {number!r}, not {FORMAT}",
-            hint=_EARLIER if earlier else "Was it written by a newer version of uvnas.cluster? Then use that one.",
+            hint=_EARLIER if earlier else "Was it written by a newer version of uvnas.cluster? Then use that version.",
         )
     given: dict[str, t.Any] = {field.name: data.get(field.name) for field in dataclasses.fields(Manifest)}
     given.update(
@@ -206,20 +206,20 @@ def parse(data: t.Mapping[str, t.Any], what: str) -> Manifest:
         wrong.append("python")
     if wrong:
         raise UvnasError(
-            f"{what} is damaged: it does not say {', '.join(dict.fromkeys(wrong))}",
+            f"{what} is damaged: missing or invalid {', '.join(dict.fromkeys(wrong))}",
             hint=anew(what),
         )
     return Manifest(**given)
 
 
-# Of CPython, with all three numbers; t: without the global interpreter lock.
+# A version of CPython, with all three numbers; t: free-threaded.
 _PYTHON = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}t?")
 # (With more digits there is no such version, and perhaps no such number.)
 _VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
 
 
 def _needs(data: t.Any) -> t.Optional[Needs]:
-    """What a manifest says of hosts: nothing if nobody looked; None where it is damaged, as that is not nothing."""
+    """A manifest's needs, empty if they were not recorded; None if they are damaged, which is not the same."""
     if data is None:
         return Needs()
     needs = made_of(data, Needs)

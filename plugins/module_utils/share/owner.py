@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whom a share belongs to, where root has to know and nobody says: nothing of a share runs as root unless it is root's.
+"""Who owns a share, if root has to know and nobody declares it: nothing of a share runs as root unless root owns it.
 
-By number, as the filesystem has it. A member need not know the owner of a share, and what it calls that number, and the
-groups it has for it, do not count.
+By number, as on the filesystem. A member need not know a share's owner; the name and the groups that it has for that
+number do not matter.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .layout import Layout
 
 
 def owner_of(root: str) -> t.Optional[User]:
-    """Whom the directory ``root`` belongs to, and its group; None where it is not there."""
+    """The owner of the directory ``root``, and its group; None if it does not exist."""
     try:
         status = os.stat(root)
     except (FileNotFoundError, NotADirectoryError):
@@ -31,11 +31,11 @@ def owner_of(root: str) -> t.Optional[User]:
 
 
 def _seen_from_above(root: str, error: OSError) -> t.Optional[User]:
-    """The same where root is not let through, as on NFS, where it may be nobody; but the owner of what is above is."""
+    """The same if root may not get there, as on NFS, where it may be nobody, but the owner of the parent may."""
     above = owner_of(os.path.dirname(root)) if os.geteuid() == 0 else None
     if above is None or above.uid == 0:
         raise UvnasError(
-            f"uid {os.geteuid()} may not look whom {root} belongs to on this host",
+            f"uid {os.geteuid()} may not look up the owner of {root} on this host",
             hint="Each directory above it needs mode x for others; on NFS root may be squashed.",
         ) from error
 
@@ -48,13 +48,13 @@ def _seen_from_above(root: str, error: OSError) -> t.Optional[User]:
 
 
 def unprivileged(user: User) -> User:
-    """``user``, without the group of root: a directory that root made for somebody often still has it."""
+    """``user`` without root's group, which a directory that root made for somebody often still has."""
     gid = user.gid or nobody().gid
     return dataclasses.replace(user, gid=gid, groups=(gid,))
 
 
 def keeper_of(root: str) -> t.Optional[User]:
-    """Whom the share at ``root`` belongs to; None where there is no share yet, or it belongs to root."""
+    """The owner of the share at ``root``; None if there is no share yet, or root owns it."""
     user = owner_of(root)
     if user is None or user.uid == 0:
         return None
@@ -66,7 +66,7 @@ def keeper_of(root: str) -> t.Optional[User]:
 
 
 def undeclared_owner(name: str, root: str, user: t.Optional[User]) -> str:
-    """What to say where root connects, and no owner is declared for a share, which belongs to ``user`` or to root."""
+    """The warning for root connecting to a share without a declared owner; it belongs to ``user``, or to root."""
     head = f"Share {name} ({root}): no owner is declared"
     if user is None:
         return (
@@ -74,14 +74,14 @@ def undeclared_owner(name: str, root: str, user: t.Optional[User]) -> str:
             " Declare one in uvnas_shares, a user of its own."
         )
     return (
-        f"{head}. What is done there is done as uid {user.uid} ({user_name(user.uid)}), whom it belongs to."
-        " Declare it in uvnas_shares."
+        f"{head}. Everything there runs as its owner, uid {user.uid} ({user_name(user.uid)})."
+        " Declare that owner in uvnas_shares."
     )
 
 
 def not_roots(name: str, root: str, user: User) -> UvnasError:
-    """The error where root is declared the owner of a share that belongs to ``user``: nothing of it runs as root."""
+    """The error for declaring root the owner of a share that belongs to ``user``: nothing of it runs as root."""
     return UvnasError(
-        f"share {name} ({root}) belongs to uid {user.uid} ({user_name(user.uid)}), and not to its owner, root",
+        f"share {name} ({root}) belongs to uid {user.uid} ({user_name(user.uid)}), not to its declared owner, root",
         hint="Declare that owner in uvnas_shares. Or chown --recursive the share to root, if you trust all of it.",
     )

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the place of a share is what it should be: the NAS mounted, out of reach of others, and the share there.
+"""Whether a share's place is right: the NAS mounted, out of reach of others, and the share there.
 
-Looked at by everything that writes to a share, before it takes the mutex and with it.
+Everything that writes to a share checks this before it takes the mutex, and again with it.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from .layout import is_below
 from .spec import Share
 
 
-def check_place(share: Share, *, to_come: bool = False) -> t.Optional[Identity]:
-    """The identity of ``share``. Raises UvnasError where this process, which is its owner, must not write to it.
+def check_place(share: Share, *, may_be_missing: bool = False) -> t.Optional[Identity]:
+    """The identity of ``share``. Raises UvnasError if this process, which runs as its owner, must not write to it.
 
-    ``to_come``: there need not be a share yet; None then.
+    ``may_be_missing``: there need not be a share yet; None then.
     """
     check_mounted(share)
     check_way(share, os.geteuid())
-    return read_identity(share) if to_come else identify(share)
+    return read_identity(share) if may_be_missing else identify(share)
 
 
 def check_mounted(share: Share) -> None:
-    """Raise UvnasError where the share has a mount declared, and nothing is mounted there. An automounter gets a go."""
+    """Raise UvnasError if the share declares a mount, and nothing is mounted there. Triggers an automount first."""
     if share.mount is None:
         return
     hint = f"Mount the NAS at {share.mount} (see /etc/fstab, or the automounter), then run again."
@@ -42,14 +42,14 @@ def check_mounted(share: Share) -> None:
             f"the mount {share.mount} of share {share.name} does not exist on this host", hint=hint
         ) from error
     if not mounted or (mount and mount.type == "autofs"):
-        raise UvnasError(f"nothing is mounted at {share.mount}, where share {share.name} is to be", hint=hint)
+        raise UvnasError(f"nothing is mounted at {share.mount}, the mount of share {share.name}", hint=hint)
 
 
 def check_way(share: Share, uid: int) -> None:
-    """Raise UvnasError where others than root and ``uid``, the owner, may write to the root, or to what it is in.
+    """Raise UvnasError if others than root and ``uid``, the owner, may write to the root, or to a directory above it.
 
-    They could have put a share of their own there. From the mount on: what is above belongs to this host. A symlink in
-    between may lead anywhere, but not out of the mount.
+    They could have put a share of their own there. Only from the mount on: what is above belongs to this host. A
+    symlink in between may lead anywhere inside the mount.
     """
     trust.check_way(share.root, uid, top=share.mount or "/")
     if share.mount is None:
@@ -57,17 +57,16 @@ def check_way(share: Share, uid: int) -> None:
     real, mount = os.path.realpath(share.root), os.path.realpath(share.mount)
     if not is_below(real, mount):
         raise UvnasError(
-            f"{share.root} is really {real}, which is not below the mount {share.mount} of share {share.name}",
-            hint="Declare the path without symlinks that lead out of the mount.",
+            f"{share.root} leads to {real}, which is not below the mount {share.mount} of share {share.name}",
+            hint="Declare a path without symlinks that lead out of the mount.",
         )
 
 
 def earlier_shares(params: t.Iterable[t.Mapping[str, str]], here: Share) -> tuple[Share, ...]:
-    """From the value of a module's ``earlier_shares`` option: other shares that this host builds, and has brought up to
-    date before.
+    """From a module's ``earlier_shares`` option: other shares that this host builds, already brought up to date.
 
-    Those that somebody else can write to are left out, who must not decide what is on this share; and so is what is the
-    same directory by another path.
+    Left out are shares that somebody else can write to, who must not decide what is on this one, and this same
+    directory under another path.
     """
     shares = [Share.parse(item) for item in params]
     mine = os.geteuid()

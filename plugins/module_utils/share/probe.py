@@ -18,20 +18,20 @@ from ..host import acl, mutex, removal
 from ..host.process import Runner
 
 PROBE_MUTEX = ".uvnas-probe.mutex"
-# The directory that is tried in. Not a name of files.temporary_name(): whoever sweeps those has another mutex.
+# The directory to probe in. Not a files.temporary_name(): those are swept under another mutex.
 _PROBE_DIR = ".uvnas-probe-"
-# Names, as patterns, that this file leaves in a share's root, for good or when it is killed.
+# Patterns of names that this file leaves in a share's root, for good or when it is killed.
 LEFTOVERS = (PROBE_MUTEX, f"{_PROBE_DIR}*")
 
 _FICLONE = 0x40049409  # ioctl_ficlone(2); the same on x86_64 and aarch64
-# Errors that say nothing about what a filesystem can do.
+# Errors that tell nothing about what a filesystem can do.
 _TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS})
 _SCRIPT_RC = 42
 
 
 @dataclasses.dataclass(frozen=True)
 class Abilities:
-    """What was tried on the filesystem, and whether it worked."""
+    """What works on the filesystem, found out by trying."""
 
     hard_link: bool
     reflink: bool
@@ -39,40 +39,40 @@ class Abilities:
     rename: bool
     exec: bool
     posix_lock: bool
-    # A default ACL lets a group write to what is made in a directory, whatever the umask of who makes it.
+    # A default ACL lets a group write to new files in a directory, whatever the umask of their makers.
     default_acl: bool
 
 
 @contextlib.contextmanager
 def alone(root: str, *, timeout: float) -> t.Iterator[None]:
-    """Be the only one who probes in ``root``. Needs a share's mutex no less than that needs a share: look first."""
+    """Be the only one who probes in ``root``. Like a share's mutex, this needs a share that has been looked at."""
     with mutex.hold(os.path.join(root, PROBE_MUTEX), timeout=timeout, purpose="probing the filesystem"):
         yield
 
 
 def probe(root: str, runner: Runner) -> Abilities:
-    """Try in a directory below ``root`` what this collection needs and uv would like. To be called alone().
+    """Try in a directory below ``root`` what this collection needs and uv would like. Call it inside alone().
 
-    So what a killed process left behind can be told from what another one is just doing. Nothing else is left.
+    That tells what a killed process left behind from what another one is doing. Nothing else stays behind.
     """
-    removal.sweep(root, _is_of_a_probe)
+    removal.sweep(root, _is_probe_directory)
     directory = os.path.join(root, f"{_PROBE_DIR}{os.urandom(8).hex()}")
     try:
         return _probe(directory, runner)
     finally:
         with contextlib.suppress(FileNotFoundError):
-            removal.remove(directory)  # What is left, if something looks into it just now, goes with the next probe.
+            removal.remove(directory)  # Leftovers, if somebody has them open just now, go with the next probe.
 
 
 def forget(root: str) -> None:
-    """Remove what alone() leaves, from a directory that is not going to be a share."""
-    if any(map(_is_of_a_probe, os.listdir(root))):
+    """Remove what alone() leaves behind from a directory that will not be a share."""
+    if any(map(_is_probe_directory, os.listdir(root))):
         return  # somebody else's
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(root, PROBE_MUTEX))
 
 
-def _is_of_a_probe(name: str) -> bool:
+def _is_probe_directory(name: str) -> bool:
     return name.startswith(_PROBE_DIR)
 
 
@@ -90,7 +90,7 @@ def _probe(directory: str, runner: Runner) -> Abilities:
         hard_link=_works(lambda: os.link(script, os.path.join(other, "hard"))),
         reflink=_works(lambda: _reflink(script, os.path.join(other, "reflink"))),
         symlink=_works(lambda: os.symlink("script", os.path.join(one, "symlink"))),
-        # What is done to publish: a name that exists gets another meaning. (Onto a hard link it would do nothing.)
+        # As in publishing: an existing name gets another meaning. (Renaming onto a hard link would do nothing.)
         rename=_works(lambda: _replace(os.path.join(one, "old"), os.path.join(one, "new"))),
         exec=_runs(script, runner),
         posix_lock=True,  # or mutex.hold() would have failed
@@ -146,9 +146,9 @@ def _runs(script: str, runner: Runner) -> bool:
 
 
 def link_mode(abilities: Abilities, *, split: bool) -> str:
-    """How uv can best put files of its cache into environments: one of uv's link modes.
+    """The best of uv's link modes for putting files from its cache into environments.
 
-    ``split``: the parts of the share are on several filesystems, between which there are no links of any kind.
+    ``split``: the share is spread over several filesystems, which cannot link to each other.
     """
     if split:
         return "copy"
@@ -158,14 +158,14 @@ def link_mode(abilities: Abilities, *, split: bool) -> str:
 
 
 def check_abilities(root: str, abilities: Abilities) -> None:
-    """Raise UvnasError where the filesystem lacks what a share cannot do without."""
+    """Raise UvnasError if the filesystem lacks something that a share needs."""
     needs = {
         "exec": (
             "programs do not run from it",
-            "Mount it without noexec; uv, Python and every environment run from the share.",
+            "Mount it without noexec: uv, Python and all environments run from the share.",
         ),
-        "symlink": ("it has no symlinks", "Environments are made of symlinks and published by one."),
-        "rename": ("a file cannot replace another by rename", "That is how an environment is switched in one step."),
+        "symlink": ("it does not support symlinks", "Environments contain symlinks and are published by one."),
+        "rename": ("rename() cannot replace a file", "That is how an environment is switched in one step."),
     }
     for ability, (what, hint) in needs.items():
         if not getattr(abilities, ability):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What uv_share tells: facts, what changed, the lines of a diff, and warnings."""
+"""What uv_share reports: facts, changes, the lines of a diff, and warnings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def report(
     identity: str,
     abilities: t.Optional[probe.Abilities],
 ) -> Result:
-    """The module's result. ``abilities`` is None where they are not known."""
+    """The module's result. ``abilities`` is None if they are not known."""
     tried = {field.name: getattr(abilities, field.name, None) for field in dataclasses.fields(probe.Abilities)}
     mode = probe.link_mode(abilities, split=bool(answer.split)) if abilities else None
     moved = [stray for stray in answer.strays if not stray.error]
@@ -52,13 +52,13 @@ def report(
 
 
 def _diff(wanted: Wanted, changes: t.Sequence[Change], identity: str, moved: t.Sequence[Stray]) -> dict[str, str]:
-    """Before and after, a line for each directory. Without the id, which nobody can predict."""
+    """Before and after, one line for each directory. Without the id, which cannot be predicted."""
     before = [_line(wanted, change.path, change.before) for change in changes if change.before]
     after = [_line(wanted, change.path, change.after) for change in changes]
     if identity:
         after.append(f"share.json: {wanted.name}, {IDENTITY_MODE:04o}, {wanted.owner}\n")
     if identity == "corrected":
-        before.append(f"share.json: {wanted.name}, of another owner or mode\n")
+        before.append(f"share.json: {wanted.name}, other owner or mode\n")
     user_cache = os.path.relpath(wanted.layout.user_cache, wanted.root)
     before += [f"{user_cache}/{stray.name}: {stray.why}\n" for stray in moved[:_RETURNED]]
     if len(moved) > _RETURNED:
@@ -71,12 +71,12 @@ def _diff(wanted: Wanted, changes: t.Sequence[Change], identity: str, moved: t.S
     }
 
 
-# Of things that were moved aside, in a warning.
+# How many things that were moved aside a warning names.
 _NAMED = 20
-# And in the rest of the result, which the controller has to keep, and the log of a run.
+# And the rest of the result, which the controller keeps and the log of a run shows.
 _RETURNED = 1000
 
-# What the default ACL of a directory does, in a diff.
+# What a directory's default ACL does, in a diff.
 _TAILS = {
     acl.NONE: "",
     acl.GROUP: ", new files writable by the group",
@@ -86,7 +86,7 @@ _TAILS = {
 
 def _line(wanted: Wanted, path: str, directory: Directory) -> str:
     name = os.path.relpath(path, wanted.root)
-    tail = ", and no directory" if directory.other else _TAILS[directory.default_acl or acl.NONE]
+    tail = ", not a directory" if directory.other else _TAILS[directory.default_acl or acl.NONE]
     who = f"{user_name(directory.uid)}:{group_name(directory.gid)}"
     return f"{name}/: {directory.mode:04o} {who}{tail}\n"
 
@@ -99,19 +99,19 @@ def _warnings(wanted: Wanted, answer: Survey, changes: t.Sequence[Change], mode:
         found.append(
             f"{which}: uv has to copy every file into every environment"
             f" ({split if answer.split else 'no hard links, no reflinks'})."
-            " Builds take several times as long, and environments share no room."
+            " Builds take several times as long, and environments share no space."
         )
     if answer.read_only:
         found.append(
-            f"{which}: the filesystem is read-only on this host, its builder. There was nothing to do about it."
-            " Whatever there is to do next fails until the host can write there, or another one is the builder."
+            f"{which}: the filesystem is read-only on this host, its builder. Nothing needed to change this time."
+            " The next change fails unless this host can write there, or another host is the builder."
         )
     found += _of_strays(which, answer.strays)
     for change in changes:
         if change.aside:
             found.append(
-                f"{which}: others made {change.path}, or could write to it. It was moved aside, to"
-                f" .{os.path.basename(change.path)}.*.aside there. Remove it when nobody needs it."
+                f"{which}: somebody else made {change.path} or could write to it. It was moved aside, to"
+                f" .{os.path.basename(change.path)}.*.aside in the same directory. Remove it when nobody needs it."
             )
     opened = [
         os.path.relpath(change.path, wanted.root)
@@ -121,7 +121,7 @@ def _warnings(wanted: Wanted, answer: Survey, changes: t.Sequence[Change], mode:
     if opened:
         found.append(
             f"{which}: others than {wanted.owner} could write to {sealing.listed(opened)}, and may have changed what is"
-            " in there. Interpreters and environments are checked next. If the builder's cache is in this list, empty"
+            " there. Interpreters and environments are checked next. If the builder's cache is in this list, empty"
             " it."
         )
     return found
@@ -133,16 +133,16 @@ def _of_strays(which: str, strays: t.Sequence[Stray]) -> list[str]:
     left = [f"{stray.name} ({stray.why}): {stray.error}" for stray in strays if stray.error]
     if moved:
         found.append(
-            f"{which}: in user-cache, what is no cache of the person it is named for, or is open to others, was moved"
-            f" aside, to .NAME.*.aside there: {_some(moved)}. Others may have put into these what their uv installs"
-            " for them. Root, or who made one, can remove it."
+            f"{which}: entries of user-cache that are open to others, or are not a cache of the person they are named"
+            f" after, were moved aside, to .NAME.*.aside there: {_some(moved)}. Others may have planted packages in"
+            " them for that person's uv to install. Root, or whoever made one, can remove it."
         )
     if left:
-        found.append(f"{which}: in user-cache, this should be moved aside, and could not be: {_some(left)}.")
+        found.append(f"{which}: these entries of user-cache should be moved aside, but could not be: {_some(left)}.")
     return found
 
 
 def _some(texts: t.Sequence[str]) -> str:
-    """As many of ``texts`` as somebody reads: who may make directories may make any number of them."""
+    """As many of ``texts`` as anybody would read: people may make any number of directories."""
     more = len(texts) - _NAMED
     return ", ".join(texts[:_NAMED]) + (f" and {more} more" if more > 0 else "")

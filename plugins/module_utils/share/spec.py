@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A share as declared: which one it is, and what it should be. Pure: touches no file.
 
-What is found on the filesystem is in ``state``, what there is to do in ``plan``, doing it in ``converge``.
+For what is found on the filesystem see ``state``, for what to do about it ``plan``, for doing it ``converge``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Share:
     name: str
     layout: Layout
     mount: t.Optional[str] = None
-    # The id that it has to have; empty where any will do.
+    # The id that it must have; empty if any will do.
     id: str = ""
     # The oldest glibc among the hosts that use it.
     glibc: t.Optional[str] = None
@@ -41,15 +41,15 @@ class Share:
     def parse(cls, item: t.Mapping[str, t.Any]) -> Share:
         """From an item of ``uvnas_shares``, of which keys may be missing. Raises SpecError."""
         name = check_name(item.get("name"))
-        root = normalised(item.get("root"), f"share {name}: its root")
+        root = normalised(item.get("root"), f"share {name}: root")
         if root == "/":
-            raise SpecError(f"share {name}: its root cannot be /", hint="Give the share a directory of its own.")
+            raise SpecError(f"share {name}: root cannot be /", hint="Give the share a directory of its own.")
         mount = None
         if item.get("mount") is not None:
-            mount = normalised(item["mount"], f"share {name}: its mount")
+            mount = normalised(item["mount"], f"share {name}: mount")
             if not is_below(root, mount):
                 raise SpecError(
-                    f"share {name}: its root {root} is not below its mount {mount}",
+                    f"share {name}: root {root} is not below its mount {mount}",
                     hint="The mount is the mount point of the filesystem that the share's root is on.",
                 )
         glibc = item.get("glibc")
@@ -63,13 +63,13 @@ class Share:
 
     @classmethod
     def from_params(cls, params: t.Mapping[str, t.Any]) -> Share:
-        """From the options that modules which work on a share have in common. Raises SpecError."""
+        """From the options common to all modules that work on a share. Raises SpecError."""
         names = {"name": "share_name", "root": "share", "mount": "mount", "id": "share_id"}
         return cls.parse({key: params[name] for key, name in names.items()})
 
 
 def parse_shares(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Share]:
-    """``uvnas_shares``. Raises SpecError where they cannot be meant: bad names or paths, doubles, one in another."""
+    """``uvnas_shares``. Raises SpecError for bad names or paths, duplicates, and shares inside one another."""
     shares: list[Share] = []
     for item in items:
         share = Share.parse(item)
@@ -88,39 +88,41 @@ def _check_apart(share: Share, other: Share) -> None:
     if share.root == other.root:
         raise SpecError(
             f"the shares {other.name} and {share.name} have the same root {share.root}",
-            hint="A directory can only be one share.",
+            hint="A directory can be only one share.",
         )
     for inner, outer in ((share, other), (other, share)):
         if is_below(inner.root, outer.root):
             raise SpecError(
-                f"the share {inner.name} ({inner.root}) lies inside the share {outer.name} ({outer.root})",
-                hint="Put shares side by side: what is in a share belongs to uvnas.cluster.",
+                f"the share {inner.name} ({inner.root}) is inside the share {outer.name} ({outer.root})",
+                hint="Put shares side by side: everything in a share belongs to uvnas.cluster.",
             )
     if share.id and share.id == other.id:
-        raise SpecError(f"the shares {other.name} and {share.name} have the same id", hint="An id names one share.")
+        raise SpecError(
+            f"the shares {other.name} and {share.name} have the same id", hint="An id identifies one share."
+        )
 
 
 def check_name(name: t.Any) -> str:
     if not isinstance(name, str) or not _NAME.match(name):
         raise SpecError(
             f"{name!r} cannot be the name of a share",
-            hint="A name is 1 to 64 letters, digits, '_' and '-', and does not begin with '-'.",
+            hint="A name has 1 to 64 letters, digits, '_' and '-', and does not begin with '-'.",
         )
     return name
 
 
 def check_mode(name: str, mode: t.Any) -> int:
-    """The mode of a share's directories as a number; 0755 where none is given."""
+    """The mode of a share's directories as a number; 0755 by default."""
     if mode is None:
         return 0o755
     if not isinstance(mode, str) or not _MODE.match(mode):
         raise SpecError(
-            f"share {name}: {mode!r} is not a mode", hint="Give it as a quoted octal number, such as '0755' or '0750'."
+            f"share {name}: {mode!r} is not a mode", hint="Write a quoted octal number, such as '0755' or '0750'."
         )
     number = int(mode, 8)
     if number & 0o5022:
         raise SpecError(
-            f"share {name}: mode {mode} would let others than the owner write, or sets a bit that means nothing here",
+            f"share {name}: mode {mode} would let others than the owner write, or sets a bit with no meaning here",
             hint="Only the owner writes to a share; people have user-cache. Use '0755' or '0750' (or '2755', '2750').",
         )
     if number & 0o700 != 0o700:
@@ -129,10 +131,10 @@ def check_mode(name: str, mode: t.Any) -> int:
 
 
 def check_id(name: str, share_id: t.Any) -> str:
-    """A share's id as ``share.json`` has it; empty where none is given."""
+    """A share's id as in ``share.json``; empty if none is declared."""
     if share_id is None or share_id == "":
         return ""
-    # Not by the module uuid: few shares have one declared, and the owner may not read what is not loaded yet.
+    # Without the module uuid: few shares declare one, and the owner may not be able to import any more.
     match = _ID.fullmatch(str(share_id).lower())
     if match is None:
         raise SpecError(

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is on a share: environments, generations, and which is in force. Nothing else lists them."""
+"""What is on a share: environments, generations, and which is in force. Only this file lists them."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def generations(layout: Layout, env: str) -> list[str]:
 
 
 def published(layout: Layout, env: str) -> t.Optional[str]:
-    """The generation that ``envs/<env>`` means; None for no link. Raises UvnasError for a foreign one."""
+    """The generation that ``envs/<env>`` points to; None if there is no link. Raises UvnasError for a foreign link."""
     link = files.read_link(layout.env(env))
     if link is None:
         return None
     generation_id = os.path.basename(os.path.normpath(link))
     if os.path.normpath(link) != layout.env_link_target(env, generation_id):
         raise UvnasError(
-            f"environment {env}: its link points to {link}, which is no generation of it",
-            hint="uvnas.cluster made no such link; move it away and run again.",
+            f"environment {env}: its link points to {link}, which is not one of its generations",
+            hint="uvnas.cluster did not make this link; move it away and run again.",
         )
     return generation_id
 
@@ -55,10 +55,10 @@ def exists(layout: Layout, env: str) -> bool:
 
 
 def sweep(layout: Layout) -> list[Leftover]:
-    """Remove what killed runs left on a share, uv's own leftovers among it, and what earlier ones could not remove.
+    """Remove what killed runs left on a share, uv included, and what earlier runs could not remove.
 
-    What is left still. The share's mutex has to be held. That is looked at before each removal: it may take long, and
-    for who has the mutex by now this is no leftover.
+    Returns what still remains. Hold the share's mutex. It is checked before each removal, which may take long: to
+    another holder this may not be a leftover.
     """
     temporary, anything, part_of_a_download = (
         functools.partial(_is_ours_to_remove, layout, is_leftover)
@@ -89,7 +89,7 @@ def _generation(env: str, name: str) -> str:
 
 
 def _unfinished(layout: Layout, env: str) -> t.Iterator[str]:
-    """The generations whose builds never came to an end. What is in force is none of them, whatever it lacks."""
+    """The generations whose builds never finished. The one in force is not among them, whatever it lacks."""
     in_force: t.Optional[str] = None
     with contextlib.suppress(UvnasError):
         in_force = published(layout, env)
@@ -100,7 +100,7 @@ def _unfinished(layout: Layout, env: str) -> t.Iterator[str]:
             os.lstat(layout.manifest(env, generation_id))
         except FileNotFoundError:
             yield layout.generation(env, generation_id)
-        except OSError:  # Who cannot look does not know.
+        except OSError:  # Without a look there is no telling.
             continue
 
 
@@ -116,5 +116,5 @@ def _anything(_name: str) -> bool:
 
 
 def _is_part_of_a_download(name: str) -> bool:
-    """Of ours; of uv (``.tmpAbC123/download``); or an archive without a checksum, which uv would take for any other."""
+    """Ours; uv's (``.tmpAbC123/download``); or an archive without a checksum, which uv would use for any request."""
     return name.startswith((".tmp", "none-")) or files.is_temporary(name)

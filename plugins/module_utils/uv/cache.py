@@ -3,17 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Packages from the cache of another share on this host, so that what one NAS has is not downloaded for the next.
 
-uv's cache is the only place where they can be had with all that uv wants to know of them. What is used of its
-structure, as seen with uv 0.13 (N is a number that uv raises when it changes a part)::
+Only uv's cache has them with everything that uv wants to know about them. This is what is used of its structure, as of
+uv 0.13 (N is a number that uv raises when it changes a part)::
 
     archive-vN/<id>/                                  an unpacked wheel
-    wheels-vN/<index>/<package>/<version>-<tags>      a relative link to it; beside it files that say what it is
-    sdists-vN/<index>/<package>/<version>/<id>/       of what was built here: the same, and the sources
-    sdists-vN/<index>/<package>/<version>/<id>/<id>/  of what was built with variables of its own: the same
+    wheels-vN/<index>/<package>/<version>-<tags>      a relative link to it; beside it files that describe it
+    sdists-vN/<index>/<package>/<version>/<id>/       the same for what was built here, and the sources
+    sdists-vN/<index>/<package>/<version>/<id>/<id>/  the same for what was built with variables of its own
     simple-vN/<index>/<package>.rkyv                  what the index offers
 
-``<index>`` is ``pypi``, or ``index/<digest of its URL>``. An archive is taken only if every file of it has the hash
-that its RECORD says: with hard links, somebody who edits an installed file edits the cache.
+``<index>`` is ``pypi``, or ``index/<digest of its URL>``. An archive is taken only if every file in it has the hash in
+its RECORD: with hard links, somebody who edits an installed file edits the cache.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ from ..host import files, removal, trust
 from .unsynced import is_in_doubt
 from .wheel import read_record
 
-# Held by a running uv, or of no use without building anew.
+# Held by a running uv, or useless without rebuilding.
 _LEFT_OUT = (".lock",)
 _SOURCES = "src"
 
 
-class _NotToBeHadError(Exception):
-    """The other cache does not have it, or not as it should be."""
+class CacheMiss(Exception):  # noqa: N818
+    """The other cache does not have it, or has it damaged."""
 
 
 def borrow(source: str, target: str, packages: t.Mapping[str, str], minor: str) -> bool:
     """Copy what the cache ``source`` has of ``packages`` (version by normalized name) and the cache ``target`` lacks.
 
-    For a Python ``minor``, such as ``3.12``. True if all of it is in ``target`` then, so that uv can do without an
-    index. Raises OSError where ``target`` is full.
+    For a Python ``minor``, such as ``3.12``. True if ``target`` then has all of it, so that uv can do without an index.
+    Raises OSError if ``target`` is full.
     """
     if trust.is_safe(source, os.geteuid()) and not is_in_doubt(source):
         for name, version in packages.items():
-            # Whatever else is wrong with it there: then it is not to be had there.
-            with contextlib.suppress(_NotToBeHadError, UvnasError, ValueError, TypeError, csv.Error):
+            # Anything else that is wrong with it there counts as a miss.
+            with contextlib.suppress(CacheMiss, UvnasError, ValueError, TypeError, csv.Error):
                 try:
                     _borrow(source, target, name, version, minor)
                 except OSError as error:
@@ -61,7 +61,7 @@ def borrow(source: str, target: str, packages: t.Mapping[str, str], minor: str) 
 
 
 def _has(cache: str, name: str, version: str, minor: str) -> bool:
-    """Whether there is a wheel of a package in a cache, downloaded or built, that may be for this Python."""
+    """Whether a cache has a wheel of a package, downloaded or built, that may fit this Python."""
     downloaded = (
         entry
         for directory in _directories(cache, "wheels-v*", name)
@@ -77,11 +77,11 @@ def _has(cache: str, name: str, version: str, minor: str) -> bool:
 
 
 def _borrow(source: str, target: str, name: str, version: str, minor: str) -> None:
-    """Copy one package. What is there already is left as it is."""
+    """Copy one package, and leave what already exists as it is."""
     for page in glob.glob(os.path.join(glob.escape(source), "simple-v*", "**", f"{name}.rkyv"), recursive=True):
         _copy_file(page, _moved(page, source, target), target)
     for directory in _directories(source, "wheels-v*", name):
-        # A file of each kind, and the link last: with it the package is there.
+        # The link last: it makes the package available.
         entries = [entry for entry in os.scandir(directory) if _fits(entry.name, version, minor)]
         for entry in sorted(entries, key=lambda entry: entry.is_symlink()):
             _copy_entry(entry, source, target)
@@ -94,7 +94,7 @@ def _borrow(source: str, target: str, name: str, version: str, minor: str) -> No
 
 
 def _built(directory: str) -> t.Iterator[os.DirEntry[str]]:
-    """What is in the cache of that which was built from the sources that ``directory`` has."""
+    """The cache's entries for what was built from the sources in ``directory``."""
     for revision in os.scandir(directory):
         for entry in os.scandir(revision.path) if revision.is_dir() else ():
             if entry.is_dir(follow_symlinks=False):
@@ -110,7 +110,7 @@ def _directories(cache: str, bucket: str, tail: str) -> t.Iterator[str]:
 
 
 def _fits(entry: str, version: str, minor: str) -> bool:
-    """Whether the name of an entry, ``<version>-<tags>``, is of ``version`` and not made for another Python alone."""
+    """Whether the name of an entry, ``<version>-<tags>``, has this ``version``, and is not for another Python only."""
     if not entry.startswith(f"{version}-"):
         return False
     python, _dash, rest = entry[len(version) + 1 :].partition("-")
@@ -134,10 +134,10 @@ def _copy_entry(entry: os.DirEntry[str], source: str, target: str) -> None:
         return
     archive = os.path.normpath(os.path.join(os.path.dirname(entry.path), os.readlink(entry.path)))
     if not archive.startswith(os.path.join(source, "archive-v")):
-        raise _NotToBeHadError
+        raise CacheMiss
     _copy_archive(archive, _moved(archive, source, target), target)
     if not os.path.lexists(place):
-        with contextlib.suppress(FileExistsError):  # Another build borrows it too.
+        with contextlib.suppress(FileExistsError):  # Another build has borrowed it too.
             os.symlink(os.readlink(entry.path), place)
 
 
@@ -150,14 +150,14 @@ def _copy_file(path: str, place: str, target: str) -> None:
     if os.path.lexists(place):
         return
     os.makedirs(os.path.dirname(place), exist_ok=True)
-    # Begun in the cache's own directory, where what a killed run leaves is looked for.
+    # Started in the cache's top directory, where a sweep finds what a killed run leaves.
     with open(path, "rb") as original, files.replacing(os.path.join(target, os.path.basename(place))) as new:
         shutil.copyfileobj(original, new.stream, 1 << 20)
         new.path = place
 
 
 def _copy_archive(archive: str, place: str, target: str) -> None:
-    """Copy an unpacked wheel, as far as its RECORD vouches for it, in one step. Raises _NotToBeHadError."""
+    """Copy an unpacked wheel, as far as its RECORD vouches for it, in one step. Raises CacheMiss."""
     if os.path.lexists(place):
         return
     os.makedirs(os.path.dirname(place), exist_ok=True)
@@ -172,7 +172,7 @@ def _copy_archive(archive: str, place: str, target: str) -> None:
             if not os.path.isdir(place):  # Another build was here first.
                 raise
     finally:
-        with contextlib.suppress(OSError):  # It is gone where all went well. Else a sweep goes on with it.
+        with contextlib.suppress(OSError):  # Already gone if all went well. Otherwise a sweep finds it.
             removal.remove(scratch)
 
 
@@ -180,11 +180,11 @@ def _record(archive: str) -> list[tuple[str, str]]:
     """The files of an unpacked wheel with their hashes (empty: none), as its RECORD has them."""
     found = glob.glob(os.path.join(glob.escape(archive), "*.dist-info"))
     if len(found) != 1:
-        raise _NotToBeHadError
+        raise CacheMiss
     lines = read_record(found[0])
     for path, _digest in lines:
         if os.path.isabs(path) or ".." in path.split("/"):
-            raise _NotToBeHadError
+            raise CacheMiss
     return lines
 
 
@@ -193,7 +193,7 @@ def _copy_checked(path: str, place: str, digest: str) -> None:
     kind, _equal, expected = digest.partition("=")
     found = hashlib.new(kind) if kind in hashlib.algorithms_guaranteed else None
     if digest and found is None:
-        raise _NotToBeHadError
+        raise CacheMiss
     with open(path, "rb") as original, open(place, "xb") as copy:
         os.fchmod(copy.fileno(), os.fstat(original.fileno()).st_mode & 0o755)
         while True:
@@ -204,4 +204,4 @@ def _copy_checked(path: str, place: str, digest: str) -> None:
             if found is not None:
                 found.update(block)
     if found is not None and base64.urlsafe_b64encode(found.digest()).decode().rstrip("=") != expected.rstrip("="):
-        raise _NotToBeHadError
+        raise CacheMiss

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How uv is called on a share: its variables, one place for index settings, credentials only where nobody sees them."""
+"""How uv is called on a share: its variables, all index settings in one place, credentials where nobody sees them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ..host.process import Completed, Runner, check
 from ..share.layout import Layout
 from . import config
 
-# What uv may inherit from the variables that the module was started with: the way out to the network, and credentials
-# that a site keeps there. Everything else would make the same converge do different things for different people.
+# The variables that uv may inherit from the module: those for reaching the network, and credentials that a site keeps
+# there. Anything else would make the same converge do different things for different people.
 _INHERITED = frozenset(
     {
         "ALL_PROXY",
@@ -40,7 +40,7 @@ _INHERITED = frozenset(
 
 # Paths of files with credentials in them.
 _CREDENTIALS = frozenset({"NETRC", "SSL_CLIENT_CERT"})
-# Where systems keep the certificates that they trust: Debian and SUSE, Red Hat, Alpine.
+# Where systems keep the certificates they trust: Debian and SUSE, Red Hat, Alpine.
 _CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
 
@@ -65,7 +65,7 @@ class Index:
         return cls(**given)
 
     def check(self) -> None:
-        """Raise SpecError where uv would take an address for several: a part of a password would be one of them."""
+        """Raise SpecError if uv would split an address into several, one of which would be a part of a password."""
         for key, urls, wrong in (
             ("default", (self.default or "",), r"\s"),
             ("extra", self.extra, r"\s"),
@@ -73,17 +73,17 @@ class Index:
         ):
             if any(re.search(wrong, url) for url in urls):
                 raise SpecError(
-                    f"uvnas_index.{key}: an address has {'a comma or ' * (',' in wrong)}white space in it",
+                    f"uvnas_index.{key}: an address contains {'a comma or ' * (',' in wrong)}white space",
                     hint="Write %20 for a space and %2C for a comma, in a password too.",
                 )
 
         for key, urls in (("default", (self.default or "",)), ("extra", self.extra), ("find_links", self.find_links)):
             for url in urls:
-                place = re.sub(r"^[\w.-]+=", "", url)  # Of an index that has a name.
+                place = re.sub(r"^[\w.-]+=", "", url)  # An index may have a name.
                 if place and "://" not in place and not place.startswith("/"):
                     raise SpecError(
                         f"uvnas_index.{key}: {place!r} is neither an address nor an absolute path",
-                        hint="Begin a directory with /. It is one of the builder's.",
+                        hint="Begin a directory with /. It is one on the builder.",
                     )
 
     def urls(self) -> tuple[str, ...]:
@@ -91,12 +91,12 @@ class Index:
         return ((self.default,) if self.default else ()) + self.extra + self.find_links
 
     def settings(self) -> dict[str, str]:
-        """Those of the settings, by name, that decide which packages are chosen, wherever they are fetched from."""
+        """The settings, by name, that decide which packages are chosen, wherever they are fetched from."""
         chosen = {"strategy": self.strategy, "torch_backend": self.torch_backend}
         return {key: value for key, value in chosen.items() if value}
 
     def variables(self) -> dict[str, str]:
-        """The settings as variables of uv, which has some of them in another way, see config."""
+        """The settings as variables of uv, which gets some of them another way, see config."""
         variables = {
             "UV_DEFAULT_INDEX": self.default or "",
             "UV_INDEX": " ".join(self.extra),
@@ -119,7 +119,7 @@ class Uv:
     index: Index = Index()
     # Proxies, certificates, whatever the site's uv needs. Wins over what is inherited. See config.check_variables().
     extra_variables: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
-    # None: the share's cache. A check mode run has one of its own, so as to leave the share alone.
+    # None: the share's cache. Check mode uses one of its own, to leave the share alone.
     cache_dir: t.Optional[str] = None
 
     def __post_init__(self) -> None:
@@ -127,20 +127,20 @@ class Uv:
         config.check_variables(self.extra_variables)
 
     def variables(self) -> dict[str, str]:
-        """All that uv is told, as variables; secrets among them."""
+        """Everything that uv is told, as variables; secrets included."""
         inherited = {
             key: value
             for key, value in os.environ.items()
             if key.upper() in _INHERITED or config.is_index_credential(key)
         }
         return {
-            # No shims, no user's tools: uv searches PATH for interpreters; a build finds only the system's compilers.
+            # No shims, no users' tools: uv searches PATH for interpreters; builds find only the system's compilers.
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "HOME": os.environ.get("HOME", "/"),
             "LC_ALL": "C",
-            # No Python that uv starts has what the owner has installed for himself, in ~/.local.
+            # Keeps the owner's own packages in ~/.local from every Python that uv starts.
             "PYTHONNOUSERSITE": "1",
-            # What the host trusts, pip does too, and a site's own certificate authority is nowhere else.
+            # pip trusts what the host trusts, and a site's own certificate authority is nowhere else.
             **({"UV_SYSTEM_CERTS": "1"} if any(map(os.path.exists, _CERTIFICATES)) else {}),
             **inherited,
             **self.index.variables(),
@@ -154,15 +154,15 @@ class Uv:
         }
 
     def pinned_variables(self) -> dict[str, str]:
-        """Further ones for what is pinned and hashed: it may come from whichever index has that version of it.
+        """Further ones for what is pinned and hashed: any index that has the right version will do.
 
-        The first one that has a package at all may be one for a few packages, and have others of other versions.
+        The first index that has a package at all may be a small one that has only other versions of it.
         """
         several = self.index.extra and not self.index.strategy
         return {"UV_INDEX_STRATEGY": "unsafe-best-match"} if several else {}
 
     def public_variables(self) -> dict[str, str]:
-        """Those for programs that are not uv, and not trusted with what uv knows: nothing of uv's, and no secret."""
+        """The variables for programs other than uv, which are not trusted: nothing of uv's, and no secrets."""
         known, _settings = config.split(self.variables())
         return {n: v for n, v in known.items() if not n.startswith("UV_") and n.upper() not in _CREDENTIALS}
 
@@ -173,9 +173,9 @@ class Uv:
         cwd: t.Optional[str] = None,
         build_variables: t.Optional[t.Mapping[str, t.Mapping[str, str]]] = None,
     ) -> Completed:
-        """Run ``uv args…``; ``variables`` are further ones. A return code other than 0 is no error here.
+        """Run ``uv args…``; ``variables`` are further ones. A return code other than 0 is not an error here.
 
-        ``build_variables`` are those of builds, by the normalized name of what is built.
+        ``build_variables`` are those for builds, by the normalized name of the package.
         """
         known, settings = config.split({**self.variables(), **(variables or {})})
         settings += config.build_variables(build_variables or {})
@@ -183,7 +183,7 @@ class Uv:
         return self.runner.run(self._argv((*told, *args)), variables=known, cwd=cwd, stdin=settings or None)
 
     def run_alone(self, *args: str, variables: t.Mapping[str, str], cwd: str) -> Completed:
-        """Run ``uv args…`` with nothing of what the site tells uv, but with ``variables``."""
+        """Run ``uv args…`` with ``variables`` only, and none of the site's settings."""
         known = {**self.public_variables(), **variables}
         return self.runner.run(self._argv(args), variables=known, cwd=cwd)
 
@@ -195,7 +195,7 @@ class Uv:
         variables: t.Optional[t.Mapping[str, str]] = None,
         cwd: t.Optional[str] = None,
     ) -> Completed:
-        """Like run(), but a return code other than 0 raises CommandError, which begins with ``message``."""
+        """Like run(), but a return code other than 0 raises CommandError, whose text begins with ``message``."""
         return check(self.run(*args, variables=variables, cwd=cwd), self._argv(args), message, hint=hint)
 
     def _argv(self, args: t.Sequence[str]) -> list[str]:

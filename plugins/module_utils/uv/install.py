@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""uv in a directory: versions side by side in ``lib/uv``, and links in ``bin`` that are switched between them."""
+"""uv in a directory: versions side by side in ``lib/uv``, and links in ``bin`` that switch between them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from .release import PROGRAMS, extract, reported_version
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where uv is installed: all absolute paths."""
+    """Where uv is installed. All paths are absolute."""
 
     bin_dir: str
     lib_dir: str
     mutex: str
-    # None: a directory of one host.
+    # None: a local directory.
     share: t.Optional[Share] = None
 
     def __post_init__(self) -> None:
@@ -48,7 +48,7 @@ class Place:
 
     @classmethod
     def local(cls, bin_dir: str, lib_dir: t.Optional[str] = None) -> Place:
-        """A directory of one host. Its versions lie beside it by default: /usr/local/bin, /usr/local/lib/uv."""
+        """A local directory. By default its versions are beside it: /usr/local/bin, /usr/local/lib/uv."""
         versions = lib_dir or os.path.join(os.path.dirname(bin_dir.rstrip("/")), "lib", "uv")
         return cls(bin_dir, versions, os.path.join(versions, ".uvnas.mutex"))
 
@@ -65,11 +65,11 @@ class Plan:
 
     version: str
     previous_version: t.Optional[str]
-    # The release is not there, or not all of it.
+    # The release is missing or incomplete.
     install: bool
     # The programs whose links point elsewhere, or nowhere.
     links: tuple[str, ...]
-    # What others than the owner can write to of the release that is there. It is installed anew then.
+    # Parts of the existing release that others than the owner can write to. It is reinstalled then.
     open: tuple[str, ...] = ()
 
     @property
@@ -92,8 +92,8 @@ class Plan:
 
     def _warnings(self) -> list[str]:
         text = (
-            f"uv {self.version}: others than its owner can write to {', '.join(self.open)}. It is installed anew; what "
-            "was run until then may have been something else."
+            f"uv {self.version}: others than its owner can write to {', '.join(self.open)}. It is reinstalled; what "
+            "was run until then may have been tampered with."
         )
         return [text] if self.open else []
 
@@ -104,11 +104,11 @@ class Plan:
 
 
 def plan(place: Place, version: str) -> Plan:
-    """What has to be done for ``place`` to have ``version``. A few file operations, and no process.
+    """What to do for ``place`` to have ``version``. A few file operations, and no process.
 
-    Raises UvnasError where something is in the way that this collection did not make, or somebody else did.
+    Raises UvnasError if something is in the way that this collection, or this user, did not make.
     """
-    # A release that others could write to is installed anew. One that somebody else made is not touched.
+    # A release that others can write to is reinstalled. One that somebody else made is left alone.
     programs = [place.program(version, program) for program in PROGRAMS]
     for path in (os.path.join(place.lib_dir, version), *programs, *map(place.link, PROGRAMS)):
         if os.path.lexists(path):
@@ -134,15 +134,15 @@ def _look_at(path: str) -> t.Optional[os.stat_result]:
 
 
 def _from_bin(place: Place) -> str:
-    """The directory with the versions, as links see it: relative, so that they hold wherever a share is mounted.
+    """The directory with the versions, relative to the links, so that they work wherever a share is mounted.
 
-    The kernel follows ``..`` from where ``bin`` really is, which is elsewhere if that is a symlink itself.
+    The kernel follows ``..`` from where ``bin`` really is, which is elsewhere if that is a symlink.
     """
     return os.path.relpath(os.path.realpath(place.lib_dir), os.path.realpath(place.bin_dir))
 
 
 def _linked_version(place: Place, program: str, target: t.Optional[str], versions: str) -> t.Optional[str]:
-    """The version that the link to ``program`` points to, if there is one. Raises UvnasError if it is not ours."""
+    """The version that the link to ``program`` points to, if any. Raises UvnasError if the link is not ours."""
     if target is None:
         return None
     version = os.path.basename(os.path.dirname(target))
@@ -155,7 +155,7 @@ def _linked_version(place: Place, program: str, target: t.Optional[str], version
 
 
 def _is_program(found: t.Optional[os.stat_result]) -> bool:
-    """Whether this is a file that everybody may run. Files get their names only when they are complete."""
+    """Whether this is a file that everybody may run. Files get their names only once they are complete."""
     return found is not None and stat.S_ISREG(found.st_mode) and found.st_mode & 0o555 == 0o555 and found.st_size > 0
 
 
@@ -173,11 +173,11 @@ class Archive:
 
 @dataclasses.dataclass(frozen=True)
 class Installation(Convergence[Plan, None]):
-    """An exact version of uv that is to be in a place."""
+    """An exact version of uv in a place."""
 
     place: Place
     version: str
-    # None: where one is needed, nothing is done, and the result has ``archive_needed_for``: the name of a platform.
+    # None: if one is needed, nothing is done, and ``archive_needed_for`` in the result names a platform.
     archive: t.Optional[Archive]
     runner: Runner
     check_mode: bool = False
@@ -193,7 +193,7 @@ class Installation(Convergence[Plan, None]):
         return plan.changed
 
     def obstacle(self, plan: Plan) -> t.Optional[Result]:
-        if self._is_to_come:
+        if self._may_lack_its_share:
             return self.report(plan, None)
         if not plan.changed:
             return None
@@ -210,10 +210,10 @@ class Installation(Convergence[Plan, None]):
 
     def check_place(self) -> None:
         if self.place.share is not None:
-            check_place(self.place.share, to_come=self.check_mode)
+            check_place(self.place.share, may_be_missing=self.check_mode)
             if os.path.lexists(self.place.lib_dir):
                 trust.check_owner(self.place.lib_dir, os.geteuid())
-            if not self.check_mode:  # It may be to be closed.
+            if not self.check_mode:  # A real run closes it to others first.
                 trust.check_way(self.place.lib_dir, os.geteuid(), top=self.place.share.root)
             return
         for path in (self.place.lib_dir, self.place.bin_dir):
@@ -222,15 +222,15 @@ class Installation(Convergence[Plan, None]):
     def sweep(self) -> list[Leftover]:
         if self.place.share is not None:
             return store.sweep(self.place.share.layout)
-        # In /usr/local, for example, where others have hidden files too.
+        # For example in /usr/local, where others have hidden files too.
         return [
             *removal.sweep(self.place.lib_dir, self._is_a_staging_directory),
             *removal.sweep(self.place.bin_dir, self._is_a_link_of_ours),
         ]
 
     @property
-    def _is_to_come(self) -> bool:
-        """Whether this is a check, and the share is perhaps about to be laid out."""
+    def _may_lack_its_share(self) -> bool:
+        """Whether this is check mode, and the share may not have been laid out yet."""
         return self.check_mode and self.place.share is not None and read_identity(self.place.share) is None
 
     def _is_a_staging_directory(self, name: str) -> bool:
@@ -256,10 +256,10 @@ class Installation(Convergence[Plan, None]):
         return plan.result(self.place)
 
     def _install(self, archive: Archive) -> None:
-        """Have the release in ``archive`` under its version.
+        """Install the release in ``archive`` under its version.
 
-        Each program gets its name in one step, when it is complete and has been seen to run. A process that runs the
-        file that was there before keeps it.
+        Each program gets its name in one step, once it is complete and known to run. A process that runs the previous
+        file keeps it.
         """
         directory = os.path.dirname(self.place.program(self.version, "uv"))
         staging = files.temporary_name(directory)
@@ -273,14 +273,14 @@ class Installation(Convergence[Plan, None]):
             for program in PROGRAMS:
                 os.rename(os.path.join(staging, program), self.place.program(self.version, program))
         finally:
-            with contextlib.suppress(OSError):  # A sweep goes on with it, perhaps of who has the mutex by now.
+            with contextlib.suppress(OSError):  # A sweep finds it later, perhaps that of another holder of the mutex.
                 removal.remove(staging)
         files.sync_directory(directory)
         files.sync_directory(self.place.lib_dir)
 
 
 def _check_writable(path: str) -> None:
-    """Raise OSError where the directory ``path`` may not be written to, or made. To know before there is any work."""
+    """Raise OSError if the directory ``path`` may not be written to, or made; checked before any work is done."""
     while not os.path.exists(path):
         path = os.path.dirname(path)
     if not os.access(path, os.W_OK | os.X_OK):
@@ -299,8 +299,8 @@ def _check_runs(uv: str, version: str, runner: Runner) -> None:
     except CommandError as error:
         hints = {
             errno.ENOEXEC: "It was built for another kind of machine.",
-            errno.ENOENT: "It was built for another C library (gnu or musl), whose loader this machine has not.",
-            errno.EACCES: "The filesystem is perhaps mounted noexec.",
+            errno.ENOENT: "It was built for another C library (gnu or musl), whose loader this machine does not have.",
+            errno.EACCES: "The filesystem may be mounted noexec.",
         }
         message = f"uv {version} from this archive does not run on this machine: {os.strerror(error.rc)}"
         raise UvnasError(message, hint=hints.get(error.rc, "")) from error
@@ -308,6 +308,6 @@ def _check_runs(uv: str, version: str, runner: Runner) -> None:
     found = reported_version(done.stdout)
     if found != version:
         raise UvnasError(
-            f"the archive has uv {found or 'of no known version'}, not {version}",
-            hint="uvnas_uv_version has to be the version in the archive.",
+            f"the archive has uv {found or 'of unknown version'}, not {version}",
+            hint="uvnas_uv_version must be the version in the archive.",
         )

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Releases of uv: their versions, and how the programs get out of their archives."""
+"""Releases of uv: their versions, and the programs in their archives."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ PROGRAMS = ("uv", "uvx")
 _NUMBER = r"(?:0|[1-9][0-9]*)"
 _VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
 
-# zipfile and tarfile import these when they meet the first archive. By then this process may be a user who cannot read
-# the interpreter's library.
+# zipfile and tarfile import these when they open their first archive. By then this process may have become a user who
+# cannot read the interpreter's library.
 codecs.lookup("cp437")
-# What they raise for what is damaged; those of them that are meant for it come first.
+# What they raise for damaged archives; the exceptions meant for it come first.
 _UNREADABLE = (
     *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError),
     *(ArithmeticError, LookupError, MemoryError, RuntimeError, ValueError, struct.error),
@@ -47,7 +47,7 @@ def check_version(version: str) -> None:
 def extract(stream: t.IO[bytes], directory: str) -> None:
     """Write the programs of uv, and nothing else, from an archive to ``directory``, durably.
 
-    The archive is a wheel or a release's ``.tar.gz``. Names inside it only choose what is read; they are no paths here.
+    The archive is a wheel or a release's ``.tar.gz``. Names inside it only select what is read; none becomes a path.
     """
     stream.seek(0)
     is_wheel = stream.read(2) == b"PK"
@@ -63,27 +63,27 @@ def extract(stream: t.IO[bytes], directory: str) -> None:
             with tarfile.open(fileobj=stream, mode="r:gz") as tar:
                 names = [info.name for info in tar.getmembers() if info.isreg()]
                 for program in PROGRAMS:
-                    # Not None: it is a regular file.
+                    # Never None for a regular file.
                     member = t.cast("t.IO[bytes]", tar.extractfile(_member(names, program)))
                     with member as content:
                         _write_program(content, os.path.join(directory, program))
     except (*_UNREADABLE, OSError) as error:
-        # Of those of the system, only a place that cannot be in the file.
+        # The only OSError meant here is a seek beyond the file.
         if isinstance(error, OSError) and not isinstance(error, _UNREADABLE) and error.errno != errno.EINVAL:
             raise
         raise UvnasError(
             f"cannot read the archive of uv: {error}",
-            hint="It has to be a wheel (.whl) or a release archive (.tar.gz).",
+            hint="It must be a wheel (.whl) or a release archive (.tar.gz).",
         ) from error
 
 
 def _member(names: t.Sequence[str], program: str) -> str:
-    """The one of ``names`` that is ``program``: ``uv-0.13.9.data/scripts/uv``, ``uv-x86_64-unknown-linux-gnu/uv``."""
+    """The name in ``names`` of ``program``: ``uv-0.13.9.data/scripts/uv``, ``uv-x86_64-unknown-linux-gnu/uv``."""
     found = [name for name in names if name.rpartition("/")[2] == program]
     if len(found) != 1:
         raise UvnasError(
-            f"the archive has {len(found)} files called {program}, should have one",
-            hint="It has to be a wheel (.whl) or a release archive (.tar.gz) of uv, built for Linux.",
+            f"the archive has {len(found)} files called {program} instead of one",
+            hint="It must be a wheel (.whl) or a release archive (.tar.gz) of uv, built for Linux.",
         )
     return found[0]
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What wheels say of themselves where they are unpacked or installed: ``<name>-<version>.dist-info`` (PEP 376, 427)."""
+"""The metadata of wheels where they are unpacked or installed: ``<name>-<version>.dist-info`` (PEP 376, 427)."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _ENDING = ".dist-info"
 
 
 def normalize(name: str) -> str:
-    """A package's name in its one normal form (PEP 503)."""
+    """A package's normalized name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def metadata_directories(directory: str) -> dict[str, str]:
-    """The metadata directories in ``directory``, such as site-packages, if it is there: path by normalized name."""
+    """The metadata directories in ``directory``, such as site-packages, if it exists: path by normalized name."""
     with contextlib.suppress(FileNotFoundError):
         return {name: os.path.join(directory, entry) for name, entry in _metadata(os.listdir(directory)).items()}
     return {}
 
 
 def installed_packages(names: t.Iterable[str]) -> dict[str, str]:
-    """Version by package name, as the metadata directories among ``names``, those in site-packages, have it."""
+    """Version by package name, from the metadata directories among ``names``, the names in site-packages."""
     found = _metadata(names)
     return {name: entry[: -len(_ENDING)].rpartition("-")[2] for name, entry in found.items()}
 
 
 def _metadata(names: t.Iterable[str]) -> dict[str, str]:
-    """Those of ``names`` that are metadata directories, by normalized name of the package."""
+    """The metadata directories among ``names``, by the package's normalized name."""
     found = {}
     for entry in sorted(names):
         name, dash, version = entry[: -len(_ENDING)].rpartition("-")
@@ -58,8 +58,8 @@ def read_record(info: str) -> list[tuple[str, str]]:
 
 
 def parse_record(content: bytes) -> list[tuple[str, str]]:
-    """The same of what is in a RECORD. Raises csv.Error."""
-    import csv  # Not with the others: whoever only compares names, as every converge does, need not wait for it.
+    """The same from the content of a RECORD. Raises csv.Error."""
+    import csv  # Not at the top: a no-op, which only compares names, need not wait for it.
 
     lines = io.StringIO(content.decode(errors="replace"), newline="")
     return [(line[0], line[1] if len(line) > 1 else "") for line in csv.reader(lines) if line]
@@ -68,11 +68,11 @@ def parse_record(content: bytes) -> list[tuple[str, str]]:
 def platform_tags(text: str) -> list[str]:
     """The platform tags of a wheel, such as ``manylinux_2_17_x86_64``, in ``text``, its file WHEEL."""
     tags = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("Tag:")]
-    # A platform tag has no dash, and may be several with dots between them.
+    # A platform tag contains no dash, and may be several joined by dots.
     return [name for tag in tags for name in tag.rpartition("-")[2].split(".")]
 
 
 def read_wheel(info: str) -> t.Optional[str]:
-    """The file WHEEL in a metadata directory; None where there is none. Raises UvnasError, OSError."""
+    """The file WHEEL in a metadata directory; None if there is none. Raises UvnasError, OSError."""
     content = files.read_bytes(os.path.join(info, "WHEEL"))
     return None if content is None else content.decode(errors="replace")

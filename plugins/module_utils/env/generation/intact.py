@@ -65,7 +65,7 @@ def warn(layout: Layout, env: str, generation_ids: t.Iterable[str]) -> list[str]
     """Warnings before generations are sealed, one for each that users other than the owner can write to."""
     found = []
     for generation_id in generation_ids:
-        paths = sealing.opened(layout.generation(env, generation_id))
+        paths = sealing.open_paths(layout.generation(env, generation_id))
         if paths:
             found.append(
                 f"environment {env}: users other than the share's owner can write to {len(paths)} paths of its "

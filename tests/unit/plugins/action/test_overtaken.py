@@ -102,7 +102,7 @@ def test_what_failed_for_another_reason_has_failed(host: Host) -> None:
 
 
 def test_what_goes_wrong_the_second_time_is_told(host: Host) -> None:
-    busy = {"failed": True, "msg": "another process works on /mnt/nas-a/uv"}
+    busy = {"failed": True, "msg": "another process is working on /mnt/nas-a/uv"}
     result = host.run(uv_env.ActionModule, args(), NEEDS, LOCKED, overtaken(), busy)
     assert result["failed"]
     assert busy["msg"] in result["msg"]
@@ -153,7 +153,7 @@ def test_only_one_resolves_for_a_directory_of_locks(host: Host) -> None:
     with other_process(HOLD, directory / f"locks-{name}.mutex"):
         result = host.run(uv_lock.ActionModule, lock, {"needs": ["train"]})
         assert result["failed"]
-        assert f"another process works on {locks}" in result["msg"]
+        assert f"another process is working on {locks}" in result["msg"]
         # Who needs no texts needs nobody's leave.
         assert not host.run(uv_lock.ActionModule, lock, {"changed": False, "locks": {}}).get("failed")
     host.run(uv_lock.ActionModule, lock, {"needs": ["train"]}, {"changed": False, "locks": {}})
@@ -167,7 +167,7 @@ def test_what_turns_out_to_be_needed_later_is_sent_with_the_rest(host: Host) -> 
     sent = [{name for name, known in told["inputs"].items() if known["sources"]} for _name, told in host.told]
     assert sent == [set(), {"train"}, {"train", "same", "broken"}]
     again = host.run(uv_lock.ActionModule, lock, *[{"needs": ["train"]}] * 3)
-    assert "the host answered nonsense: needs" in again["msg"]
+    assert "the host returned an invalid needs" in again["msg"]
 
 
 def test_archives_that_are_wanted_later_are_brought_too(host: Host) -> None:
@@ -182,7 +182,7 @@ def test_archives_that_are_wanted_later_are_brought_too(host: Host) -> None:
     brought = [[site["archive"].startswith("/there/") for site in told["site_pythons"]] for _name, told in host.told]
     assert brought == [[False, False], [True, False], [True, True]]
     again = host.run(uv_python.ActionModule, given, *[{"archives_wanted": ["one"]}] * 2)
-    assert "the host answered nonsense: archives_wanted" in again["msg"]
+    assert "the host returned an invalid archives_wanted" in again["msg"]
 
 
 # One failure of each kind, as the modules tell of it.

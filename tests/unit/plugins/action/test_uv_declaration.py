@@ -20,7 +20,7 @@ ENVS = [{"name": "train", "python": "3.12", "requirements": ["numpy"]}]
 NODES = [f"node{number:03}" for number in range(200)]
 SAME: dict[str, dict[str, t.Any]] = {"dev1": {}, **{name: {} for name in NODES}}
 SITE = {"uvnas_shares": SHARES, "uvnas_envs": ENVS}
-NUMBER = 'is the number 3.1; put it in quotes: "3.1", or "3.10" if that was meant: YAML drops the zero'
+NUMBER = 'must be a string; quote it: "3.1" (or "3.10": YAML drops the zero)'
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_what_a_play_is_given_as_a_whole_wins(site: Site) -> None:
     assert {share["name"] for host in SAME for share in todo(result, host)["uses"]} == {"nas_b"}
     _result, errors = site.run([*SAME], of_play={"uvnas_profile_dir": "{{ inventory_hostname }}"})
     assert len(errors) == len(SAME)
-    assert any(error.startswith("node003: 'node003' is no directory for profile files") for error in errors)
+    assert any(error.startswith("node003: 'node003' cannot hold profile files") for error in errors)
 
 
 def test_what_a_play_is_given_needs_what_it_names_only(site: Site) -> None:
@@ -245,9 +245,9 @@ def test_a_declaration_that_was_not_checked() -> None:
         ({"uvnas_pythons": ["3.13", 3.1]}, f"uvnas_pythons {NUMBER}"),
         ({"uvnas_upgrade_pythons": [3.1]}, f"uvnas_upgrade_pythons {NUMBER}"),
         ({"uvnas_python_remove": [3.1]}, f"uvnas_python_remove {NUMBER}"),
-        ({"uvnas_uv_version": 0.1}, "uvnas_uv_version is the number 0.1; put it in quotes"),
+        ({"uvnas_uv_version": 0.1}, "uvnas_uv_version must be a string; quote it"),
         ({"uvnas_site_pythons": [{"name": "x", "version": 3.1}]}, f"interpreter x: version {NUMBER}"),
-        ({"uvnas_shares": [{**SHARES[0], "glibc": 2.3}]}, "share nas_a: glibc is the number 2.3; put it in quotes"),
+        ({"uvnas_shares": [{**SHARES[0], "glibc": 2.3}]}, "share nas_a: glibc must be a string; quote it"),
         ({"uvnas_busy_timeout": "soon"}, "uvnas_busy_timeout must be a number, not 'soon'"),
         ({"uvnas_purge": "perhaps"}, "uvnas_purge must be true or false, not 'perhaps'"),
         ({"uvnas_profile_dir": "{{ nobody_said }}"}, "uvnas_profile_dir: 'nobody_said' is undefined"),
@@ -255,15 +255,15 @@ def test_a_declaration_that_was_not_checked() -> None:
             {"uvnas_profile_variables": {"UV_OFFLINE": "{{ nobody_said }}"}},
             "uvnas_profile_variables: 'nobody_said' is undefined",
         ),
-        ({"uvnas_profile_variables": {"PATH": "/x"}}, "'PATH' is no variable to export from here"),
+        ({"uvnas_profile_variables": {"PATH": "/x"}}, "'PATH' cannot be exported from here"),
         (
             {"uvnas_upgrade": "trian"},
             "cannot upgrade trian: no such environment is declared. Declared: train. Or give all.",
         ),
-        ({"uvnas_upgrade_pythons": "3.9"}, "upgrade names '3.9', which is not among the Pythons asked for"),
+        ({"uvnas_upgrade_pythons": "3.9"}, "upgrade names '3.9', which is not among the requested Pythons"),
         (
             {"uvnas_host_shares": ["nas_z"]},
-            "uvnas_host_shares names what is no share: nas_z. The shares in uvnas_shares are: nas_a, nas_b",
+            "uvnas_host_shares names unknown shares: nas_z. The shares in uvnas_shares are: nas_a, nas_b",
         ),
         ({"uvnas_host_shares": {"nas_a": 1}}, "uvnas_host_shares must be a list, not {'nas_a': 1}"),
         ({"uvnas_lock_dir": ["x"]}, "uvnas_lock_dir must be a path, not ['x']"),
@@ -281,11 +281,11 @@ def test_a_declaration_that_was_not_checked() -> None:
         ),
         ({"uvnas_shares": [{**SHARES[0], "builder": ""}]}, "share nas_a: builder is missing"),
         # Hosts may have other homes, and other variables, than the controller.
-        ({"uvnas_shares": [{**SHARES[0], "root": "~/uv"}]}, "share nas_a: its root '~/uv' is not an absolute path"),
-        ({"uvnas_shares": [{**SHARES[0], "root": "$HOME/uv"}]}, "share nas_a: its root '$HOME/uv' is not an absolute"),
+        ({"uvnas_shares": [{**SHARES[0], "root": "~/uv"}]}, "share nas_a: root '~/uv' is not an absolute path"),
+        ({"uvnas_shares": [{**SHARES[0], "root": "$HOME/uv"}]}, "share nas_a: root '$HOME/uv' is not an absolute"),
         (
             {"uvnas_site_pythons": [{"name": "p", "version": "3.12.1", "prefix": "~/python"}]},
-            "interpreter p: prefix is ~/python; it must be an absolute path, on the builder",
+            "interpreter p: prefix must be an absolute path on the builder, not ~/python",
         ),
         ({"uvnas_uv_local_dirs": ["bin"]}, "uvnas_uv_local_dirs: bin is not an absolute path. Begin it with / or ~."),
         ({"uvnas_uv_source": "archive"}, "uvnas_uv_source is archive, but no archive is given. Set uvnas_uv_archive."),

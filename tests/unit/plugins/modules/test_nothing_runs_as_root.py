@@ -136,7 +136,7 @@ def test_what_the_owner_may_not_read_is_not_seen_as_root(hostile: Path, run: Run
     (hostile / "share.json").chmod(0o600)
     result = verify(run, hostile)
     assert result["msg"].startswith(f"share nas_a: Permission denied: {hostile}/share.json\n")
-    assert f"It was tried as uid {OWNER}." in result["msg"]
+    assert f"This ran as uid {OWNER}." in result["msg"]
 
 
 def test_a_group_of_root_is_nobodys(hostile: Path, run: Run, said: Said) -> None:
@@ -244,7 +244,7 @@ def test_a_share_of_somebody_else_is_not_run_as_root_where_that_is_declared(
     give(share)
     failed = run(module, share, owner="root", **WRITING[module])
     assert failed["msg"].startswith(
-        f"share nas_a ({share}) belongs to uid {OWNER} ({OWNER}), and not to its owner, root"
+        f"share nas_a ({share}) belongs to uid {OWNER} ({OWNER}), not to its declared owner, root"
     )
     assert said() == set()
 
@@ -291,5 +291,5 @@ def test_a_directory_of_somebody_that_is_no_share_does_not_decide_whose_it_becom
     (place / "new").mkdir()
     os.chown(place / "new", OWNER, GROUP)
     result = run("uv_share", place / "new")
-    assert f"{place}/new belongs to {OWNER}, and should belong to root" in result["msg"]
+    assert f"{place}/new belongs to {OWNER}, but should belong to root" in result["msg"]
     assert list((place / "new").iterdir()) == []

@@ -159,8 +159,8 @@ def test_another_share(run, share: Path, tmp_path: Path, check_mode: bool) -> No
         ({"share": "/s", "share_name": "a"}, "missing required arguments: version"),
         ({"share": "/s", "share_name": "a", "version": "0.13"}, "'0.13' is not an exact version of uv"),
         ({"share": "/s", "share_name": "a", "version": "../x"}, "'../x' is not an exact version of uv"),
-        ({"share": "s", "share_name": "a", "version": "0.13.9"}, "share a: its root 's' is not an absolute path"),
-        ({"share": "/", "share_name": "a", "version": "0.13.9"}, "share a: its root cannot be /"),
+        ({"share": "s", "share_name": "a", "version": "0.13.9"}, "share a: root 's' is not an absolute path"),
+        ({"share": "/", "share_name": "a", "version": "0.13.9"}, "share a: root cannot be /"),
         ({"share": "/s", "share_name": "a b", "version": "0.13.9"}, "'a b' cannot be the name of a share"),
         ({"bin_dir": "bin", "version": "0.13.9"}, "bin is not an absolute path"),
         ({"bin_dir": "/b", "lib_dir": "lib", "version": "0.13.9"}, "lib is not an absolute path"),
@@ -276,7 +276,7 @@ def test_two_at_once(share: Path, tmp_path: Path) -> None:
     wait_for(asked, first)
     impatient = result_of(start(**args, **archive, busy_timeout=0))
     assert re.search(
-        r"another process works on \S+: host \S+, pid \d+, since \S+ \(install uv 0.8.2\)", impatient["msg"]
+        r"another process is working on \S+: host \S+, pid \d+, since \S+ \(install uv 0.8.2\)", impatient["msg"]
     )
     second = start(**args, **archive)
     answer.write_text("go on\n")

@@ -114,7 +114,7 @@ def test_what_is_incomplete_is_one_problem(run: Run, layout: Layout) -> None:
 def test_another_filesystem_mounted_here(run: Run) -> None:
     other = "00000000-0000-4000-8000-000000000000"
     result = run(share_id=other)
-    assert f"another one: its id is {shares.SHARE_ID}, declared is {other}" in result["msg"]
+    assert f"its id is {shares.SHARE_ID}, not {other} as declared" in result["msg"]
     assert "Is another NAS, or a copy of the share, mounted there?" in result["msg"]
     assert "is the share nas_a, not nas_b" in run(share_name="nas_b")["msg"]
 
@@ -125,7 +125,7 @@ def test_no_share(run: Run, layout: Layout) -> None:
 
 
 def test_a_share_whose_filesystem_is_not_mounted(run: Run, layout: Layout) -> None:
-    assert f"nothing is mounted at {layout.root}, where share nas_a is to be" in run(mount=layout.root)["msg"]
+    assert f"nothing is mounted at {layout.root}, the mount of share nas_a" in run(mount=layout.root)["msg"]
     assert not run(mount="/")["problems"]
 
 

@@ -150,9 +150,9 @@ def test_credentials_are_an_error_that_does_not_repeat_them(run: Run, args: dict
         ({"shares": [{"name": "a/b", "root": "/a"}]}, "name of a share"),
         ({"shares": [{"name": "a"}]}, "missing required arguments: root"),
         ({"shares": [{"name": "a", "root": "/a", "mount": "/a"}]}, "mount"),
-        ({"directory": "profile.d"}, "no directory for profile files"),
+        ({"directory": "profile.d"}, "cannot hold profile files"),
         ({"directory": "/mnt/nas-a/uv/profile.d"}, "on the share nas_a"),
-        ({"variables": {"PATH": "/evil"}}, "no variable to export"),
+        ({"variables": {"PATH": "/evil"}}, "cannot be exported"),
         ({"variables": {"UV_A": "1\nrm -rf /"}}, "line break"),
     ],
 )

@@ -250,7 +250,7 @@ def test_the_same_interpreter_has_the_same_digest_on_every_share(
     ("site", "said"),
     [
         ({"sha256": "0" * 64}, "the checksum of ours: python.tar.gz is wrong: sha256 is"),
-        ({"version": "3.12.5"}, "ours: python.tar.gz is Python 3.12.4, and declared as 3.12.5"),
+        ({"version": "3.12.5"}, "ours: python.tar.gz is Python 3.12.4, but declared as 3.12.5"),
         ({"version": "3.11.4"}, "ours: python.tar.gz is not laid out as an interpreter 3.11"),
     ],
 )
@@ -273,7 +273,8 @@ def test_an_archive_that_reaches_out_of_itself(
     write_tar(path, imitation("3.12.4"), [link(name, target or "os.py")])
     before = what_is_in(share)
     assert re.search(
-        "leads out of itself|absolute symlink", run(share, site_pythons=[from_archive(path, "3.12.4")])["msg"]
+        "has a member that leads out of it|absolute symlink",
+        run(share, site_pythons=[from_archive(path, "3.12.4")])["msg"],
     )
     assert what_is_in(share) == before
 
@@ -323,7 +324,7 @@ def test_an_interpreter_that_depends_on_where_it_was_built(run: Run, share: Path
     (repacked / "python" / "bin" / "python3.12").chmod(0o755)
     subprocess.check_call(["tar", "-czf", path, "-C", repacked, "python"])
     failed = run(share, site_pythons=[from_archive(path, "3.12.4")])
-    assert failed["msg"].startswith(f"{key('3.12.4')} is not independent of /opt/python\n")
+    assert failed["msg"].startswith(f"{key('3.12.4')} depends on /opt/python\n")
     assert "Supply the installed Python by its prefix instead." in failed["msg"]
     assert names(share / "python-archives") == ["site.json"]
     assert key("3.12.4") not in names(share / "python")
@@ -358,7 +359,7 @@ def test_other_content_replaces_what_nobody_uses(
     manifest = shares.add_generation(share, "train", "1a2b", python=python) / ".uvnas.json"
     before = what_is_in(share)
     failed = run(share, pythons=[SERIES], site_pythons=[other])
-    assert f"{key()} is on this share with other content than declared now, and in use by train (1a2b)" in failed["msg"]
+    assert f"{key()} has other content on this share than declared, and is in use by train (1a2b)" in failed["msg"]
     assert what_is_in(share) == before
     manifest.unlink()
     assert run(share, pythons=[SERIES], site_pythons=[other])["actions"] == [f"install {key()} (ours): other content"]
@@ -450,7 +451,7 @@ def test_killed_while_bytecode_is_compiled_later(
 def test_no_room(run: Run, share: Path, archives: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "statvfs", functools.partial(_nearly_full, os.statvfs))
     failed = run(share, site_pythons=[from_archive(archives[VERSION])])
-    assert re.match(rf"no room for {re.escape(key())}: it takes about \d+ inodes, 10 are free\n", failed["msg"])
+    assert re.match(rf"no space for {re.escape(key())}: it takes about \d+ inodes, 10 are free\n", failed["msg"])
     assert names(share / "python-archives") == names(share / "locks") == []
 
 
@@ -534,8 +535,8 @@ def test_a_request_stays_until_an_upgrade(run: Run, share: Path, mirror: Path) -
 @pytest.mark.parametrize(
     ("pythons", "said"),
     [
-        (["3.99"], "there is no Python 3.99 to be had"),
-        ([f"{SERIES}.999"], f"there is no Python {SERIES}.999 to be had .*: of {SERIES} there are {SERIES}."),
+        (["3.99"], "Python 3.99 is not available"),
+        ([f"{SERIES}.999"], f"Python {SERIES}.999 is not available .*: the newest of {SERIES} are {SERIES}."),
         (["three"], "'three' is not a request for a Python"),
         (["3.12", "pypy3.10"], "'pypy3.10' is not CPython"),
     ],
@@ -598,7 +599,7 @@ def test_a_list_without_checksums_never_mixes_up_archives(
 
 
 def test_a_system_python_never_does(run: Run, share: Path, mirror: Path) -> None:
-    """This machine has a Python of the version asked for, on PATH even. It is installed nevertheless."""
+    """This machine has a Python of the version asked for, on PATH even. It is installed anyway."""
     offer(mirror, VERSION)
     environment = {"PATH": f"{PREFIX}/bin:/usr/bin:/bin"}
     args = {
@@ -653,7 +654,7 @@ def test_removal(run: Run, share: Path, archives: dict[str, Path]) -> None:
     for check_mode in (True, False):
         failed = run(share, **args, check_mode=check_mode)
         assert failed["msg"].startswith(f"{key(LOWER)} cannot be removed: legacy (1a2b) uses it\n")
-    assert "asked for too" in run(share, pythons=[SERIES], remove=[HIGHER])["msg"]
+    assert "also requested" in run(share, pythons=[SERIES], remove=[HIGHER])["msg"]
     assert what_is_in(share) == before
     manifest.unlink()
     predicted = run(share, **args, check_mode=True)
@@ -732,9 +733,9 @@ def test_before_there_is_a_uv(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ({"pythons": ["3.12"], "upgrade": ["3.13"]}, "upgrade names '3.13', which is not among the Pythons asked for"),
+        ({"pythons": ["3.12"], "upgrade": ["3.13"]}, "upgrade names '3.13', which is not among the requested Pythons"),
         ({"remove": ["3.12"]}, "'3.12' cannot be removed (Name the exact version, such as 3.12.4)"),
-        ({"site_pythons": [{"name": "x", "version": "3.12.4"}]}, "x: give either archive or prefix"),
+        ({"site_pythons": [{"name": "x", "version": "3.12.4"}]}, "x: exactly one of archive and prefix is required"),
         ({"site_pythons": [{"name": "x", "version": "3.12.4", "perfix": "/usr"}]}, "perfix"),
         ({"site_pythons": [{"name": "x", "prefix": "/usr"}]}, "missing required arguments: version"),
         ({"pyhtons": ["3.12"]}, "pyhtons"),
@@ -792,7 +793,7 @@ def test_killed_while_it_is_installed_anew(run: Run, share: Path, tmp_path: Path
     process.communicate()
     real.rename(share / "bin" / "uv")
     healed = run(share, **args)
-    assert healed["actions"] == [f"install {key()} (ours): its installation did not end"]
+    assert healed["actions"] == [f"install {key()} (ours): its installation was not finished"]
     assert (ask(share), record(share)) == (VERSION, found)
     assert not run(share, **args)["changed"]
 

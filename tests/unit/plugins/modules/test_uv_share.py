@@ -202,7 +202,7 @@ def test_what_others_could_write_to_may_have_been_changed(run: Run, tmp_path: Pa
         (root / name).chmod(0o775)
     foretold, done = run(root, check_mode=True), run(root)
     assert foretold["warnings"] == done["warnings"]
-    assert "could write to python, cache, and may have changed what is in there" in str(done["warnings"])
+    assert "could write to python, cache, and may have changed what is there" in str(done["warnings"])
     (root / "user-cache").chmod(0o777)
     assert "user-cache" not in str(run(root)["warnings"])  # Ansible keeps those of before.
 
@@ -229,8 +229,8 @@ def test_an_empty_directory_becomes_the_share(run: Run, tmp_path: Path) -> None:
     ("args", "said"),
     [
         ({"share_name": "a b"}, "'a b' cannot be the name of a share"),
-        ({"share": "uv"}, "its root 'uv' is not an absolute path"),
-        ({"share": "/"}, "its root cannot be /"),
+        ({"share": "uv"}, "root 'uv' is not an absolute path"),
+        ({"share": "/"}, "root cannot be /"),
         ({"mount": "/elsewhere"}, "is not below its mount /elsewhere"),
         ({"mode": "0777"}, "mode 0777 would let others"),
         ({"share_id": "x"}, "'x' is not an id"),
@@ -238,10 +238,10 @@ def test_an_empty_directory_becomes_the_share(run: Run, tmp_path: Path) -> None:
         ({"group": "no-such-group"}, "this host has no group no-such-group"),
         ({"user_cache": "private", "user_cache_users": ["no-such-user"]}, "this host has no user no-such-user"),
         ({"user_cache": "mine"}, "value of user_cache must be one of"),
-        ({"min_free_bytes": 1 << 62}, "bytes free, 4611686018427387904 are wanted"),
+        ({"min_free_bytes": 1 << 62}, "bytes free, but needs 4611686018427387904"),
         (
             {"declared_shares": [{"name": "a", "root": "/a"}, {"name": "b", "root": "/a/b"}]},
-            "the share b (/a/b) lies inside the share a (/a)",
+            "the share b (/a/b) is inside the share a (/a)",
         ),
     ],
 )
@@ -263,16 +263,16 @@ def contents(tmp_path: Path) -> dict[str, t.Callable[[Path], t.Any]]:
 
     return {
         "the parent is missing": lambda root: root.parent.rmdir(),
-        "is no share and not empty (it has notes.txt)": lambda root: (root.mkdir(), (root / "notes.txt").touch()),
-        "is no share and not empty (it has bin)": lambda root: (root / "bin").mkdir(parents=True),
+        "is neither a share nor empty (it has notes.txt)": lambda root: (root.mkdir(), (root / "notes.txt").touch()),
+        "is neither a share nor empty (it has bin)": lambda root: (root / "bin").mkdir(parents=True),
         "is a symlink; a share is made of directories": lambda root: root.symlink_to(tmp_path),
-        "is no directory; a share is made of directories": lambda root: root.touch(),
+        "is not a directory; a share is made of directories": lambda root: root.touch(),
         "is the share nas_b, not nas_a": lambda root: identity(root, name="nas_b"),
-        "says layout 2, but this uvnas.cluster knows layout 1": lambda root: identity(root, layout=2),
+        "has layout 2, but this uvnas.cluster supports layout 1": lambda root: identity(root, layout=2),
         "is not the identity of a share": lambda root: identity(root, id=None),
         "is not valid JSON": lambda root: (root.mkdir(), (root / "share.json").write_text("{")),
         "does not hold a JSON object": lambda root: (root.mkdir(), (root / "share.json").write_text("[]")),
-        "lies inside the share nas_b": inside_another,
+        "is inside the share nas_b": inside_another,
         "cache is a symlink; a share is made": lambda root: (identity(root), (root / "cache").symlink_to("/tmp")),
     }
 
@@ -302,7 +302,7 @@ def test_what_is_there_and_is_not_this_share_is_left_alone(
 def test_nothing_mounted(run: Run, tmp_path: Path) -> None:
     before = tree(tmp_path)
     result = run(tmp_path / "uv", mount=str(tmp_path))
-    assert f"nothing is mounted at {tmp_path}, where share nas_a is to be" in result["msg"]
+    assert f"nothing is mounted at {tmp_path}, the mount of share nas_a" in result["msg"]
     result = run(tmp_path / "nas" / "uv", mount=str(tmp_path / "nas"))
     assert f"the mount {tmp_path}/nas of share nas_a does not exist" in result["msg"]
     assert tree(tmp_path) == before

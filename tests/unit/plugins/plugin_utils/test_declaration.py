@@ -373,7 +373,7 @@ def test_a_pipe_among_kept_locks_keeps_nobody_waiting(files: Files, tmp_path: Pa
     here = files()
     os.makedirs(tmp_path / "kept", exist_ok=True)
     os.mkfifo(tmp_path / "kept" / "analysis.txt")
-    with pytest.raises(UvnasError, match=r"kept/analysis\.txt is no file"):
+    with pytest.raises(UvnasError, match=r"kept/analysis\.txt is not a regular file"):
         here.inputs([spec(requirements=("alpha",))], {})
 
 

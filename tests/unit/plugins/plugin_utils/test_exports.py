@@ -54,7 +54,7 @@ def test_a_host_without_a_share_gets_nothing() -> None:
 
 def test_a_share_that_is_none() -> None:
     known = r"The shares in uvnas_shares are: nas_a, nas_b\Z"
-    with pytest.raises(SpecError, match=rf"\Auvnas_host_shares names what is no share: nas_x, nas_y\. {known}"):
+    with pytest.raises(SpecError, match=rf"\Auvnas_host_shares names unknown shares: nas_x, nas_y\. {known}"):
         made("nas_x", "nas_a", "nas_y")
 
 
@@ -114,9 +114,9 @@ def test_variables_win_and_nothing_is_withheld_then() -> None:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"UV_INDEX": "https://alice:geheim@a.example.org"}, "UV_INDEX has credentials in it"),
+        ({"UV_INDEX": "https://alice:geheim@a.example.org"}, "UV_INDEX contains credentials"),
         ({"UV_INDEX_A_PASSWORD": "geheim"}, "UV_INDEX_A_PASSWORD would be a credential"),
-        ({"PATH": "geheim"}, "no variable to export"),
+        ({"PATH": "geheim"}, "cannot be exported"),
     ],
 )
 def test_variables_that_must_not_be_exported_stay_on_the_controller(variables: dict[str, t.Any], said: str) -> None:

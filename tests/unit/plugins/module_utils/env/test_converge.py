@@ -208,7 +208,7 @@ def test_check_mode_before_an_interpreter_is_whole_again(layout: Layout) -> None
     """The role python makes it so first, in a run. That it will be another one is not foretold."""
     converged(layout)
     shares.add_interpreter(Path(layout.root), unfinished=True)
-    assert "is not whole on this share" in converge(layout)["msg"]
+    assert "is incomplete on this share" in converge(layout)["msg"]
     assert actions(converge(layout, check_mode=True)) == {"analysis": "keep"}
 
 

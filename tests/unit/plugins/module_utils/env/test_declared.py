@@ -83,8 +83,8 @@ def test_null_is_the_default() -> None:
             )
             for python in (">=3.12", "3", "cpython-3.12", "3.12\n", "3.12.x")
         ),
-        (without(python=3.1), 'python is the number 3.1; put it in quotes: "3.1", or "3.10" if that was meant'),
-        (without(python=3.12), 'python is the number 3.12; put it in quotes: "3.12"'),
+        (without(python=3.1), 'python must be a string; quote it: "3.1" (or "3.10"'),
+        (without(python=3.12), 'python must be a string; quote it: "3.12"'),
         (without(shares=[]), "shares is empty; leave it out for every share, or use state: absent"),
         (without("requirements"), "no packages are declared; give requirements, requirements_files, project or lock"),
         (without(project="p"), "requirements and project exclude each other; give one"),
@@ -183,7 +183,7 @@ def test_an_environment_is_for_the_oldest_of_its_shares() -> None:
     found = declared.for_glibc(specs, {"b": "2.31", "c": "2.28"})
     assert [each.glibc for each in found] == ["2.28", None, "2.31", "2.28"]
     assert declared.for_glibc(specs, {}) == specs
-    with pytest.raises(SpecError, match=r'share b: its glibc is the number 2\.31; put it in quotes: "2\.31"'):
+    with pytest.raises(SpecError, match=r'share b: glibc must be a string; quote it: "2\.31"'):
         declared.for_glibc(specs, {"b": 2.31})
 
 

@@ -40,7 +40,7 @@ def test_a_program_for_another_machine() -> None:
     ids=["nothing", "script", "head", "32 bit", "truncated"],
 )
 def test_what_is_no_program(data: bytes) -> None:
-    with pytest.raises(UvnasError, match="it is no program or library of this kind of machine, or is damaged"):
+    with pytest.raises(UvnasError, match="it is damaged, or not a program or library for this kind of machine"):
         elf.parse(data, "it")
 
 

@@ -106,13 +106,17 @@ def test_a_pipe_keeps_nobody_waiting(tmp_path: Path, content: bytes | None) -> N
     path = tmp_path / "share.json"
     os.mkfifo(path)
     if content is None:  # Nobody has it open.
-        with pytest.raises(UvnasError, match=f"{path} is no file"):
+        with pytest.raises(UvnasError, match=f"{path} is not a regular file"):
             files.read_json(str(path))
         return
     held = os.open(path, os.O_RDWR)
     try:
         os.write(held, content)
-        with pytest.raises(UvnasError, match=f"{path} is no file") if not content else contextlib.nullcontext():
+        with (
+            pytest.raises(UvnasError, match=f"{path} is not a regular file")
+            if not content
+            else contextlib.nullcontext()
+        ):
             assert files.read_json(str(path)) == {}
     finally:
         os.close(held)

@@ -138,7 +138,7 @@ def test_a_worker_that_is_killed(name: str, tmp_path: Path) -> None:
     assert child.read()
     child.reap()
     assert alive(name) == []
-    with pytest.raises(UvnasError, match="was ended by SIGKILL"):
+    with pytest.raises(UvnasError, match="was killed by SIGKILL"):
         result_of(child.answer())
 
 
@@ -181,7 +181,7 @@ def test_a_guard_ends_as_the_work_did(number: signal.Signals) -> None:
     child = Child(work, guarded=True)
     assert child.read()
     child.reap()
-    with pytest.raises(UvnasError, match=f"was ended by {number.name}"):
+    with pytest.raises(UvnasError, match=f"was killed by {number.name}"):
         result_of(child.answer())
 
 
@@ -195,7 +195,7 @@ def test_a_bug_in_guarded_work() -> None:
 
 
 def test_work_has_the_signals_of_its_module(tmp_path: Path) -> None:
-    """A guard waits for some that would end it. What it guards, uv among it, is to be ended by them."""
+    """A guard blocks some of the signals that would end it. What it guards, such as uv, must still be ended by them."""
 
     def work() -> dict[str, t.Any]:
         blocked = process.SystemRunner().run(["sed", "-n", "s/^SigBlk://p", "/proc/self/status"]).stdout

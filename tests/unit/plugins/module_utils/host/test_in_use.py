@@ -103,7 +103,7 @@ def busy(tree: Path) -> Obstacle:
     return Obstacle(IN_USE, str(tree / ".nfs0001"), "Device or resource busy", os.geteuid())
 
 
-END = ". It is hidden and in nobody's way; later changes to the share remove it as soon as they can."
+END = ". It is hidden and in nobody's way; later changes to the share will try again."
 
 
 def test_what_is_said(tree: Path) -> None:
@@ -116,7 +116,7 @@ def test_what_is_said(tree: Path) -> None:
     assert f"pid {found[3]} (" not in warning
     assert warning.endswith(f" and 2 more ({tree}/.nfs0001)" + END)
     (warning,) = in_use.warnings(leftover(tree, busy(tree)))
-    by = "no process that can be seen on this host" if os.geteuid() == 0 else "a process that only root can see"
+    by = "no process visible on this host" if os.geteuid() == 0 else "a process that only root can see"
     assert f": in use by {by} (" in warning
     assert in_use.warnings([]) == []
 
@@ -144,8 +144,8 @@ def test_other_obstacles_are_said_with_what_to_do(tree: Path) -> None:
     (warning,) = in_use.warnings(leftover(tree, foreign, point, other))
     assert warning == (
         f"environment train: {tree} cannot be removed yet: {tree}/__pycache__/x.pyc is in a directory of root (uid 0), "
-        f"so only root can remove it: sudo rm -rf '{tree}', on the NAS if that squashes root; something is mounted on "
-        f"{tree}/point (umount '{tree}/point'); Operation not permitted: {tree}/x" + END
+        f"so only root can remove it: sudo rm -rf '{tree}' (run it on the NAS if the export squashes root); "
+        f"something is mounted on {tree}/point (umount '{tree}/point'); Operation not permitted: {tree}/x" + END
     )
 
 

@@ -70,6 +70,6 @@ def test_room(tmp_path: Path) -> None:
 
 def test_a_kernel_that_does_not_say_which_mount_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proc, "read", lambda _path: "pos:\t0\nflags:\t02\n")
-    with pytest.raises(UvnasError, match=f"the kernel does not say which mount {tmp_path} is on") as caught:
+    with pytest.raises(UvnasError, match=f"the kernel does not tell which mount {tmp_path} is on") as caught:
         mounts.mount_id(str(tmp_path))
     assert "Linux 3.15" in caught.value.hint

@@ -43,8 +43,8 @@ def test_a_mutex_held_by_another_process(path: str, tmp_path: Path) -> None:
             ):
                 raise AssertionError("two hold the mutex")
             who = f"host {socket.gethostname()}, pid {holder.pid}, since "
-            assert str(caught.value).startswith(f"another process works on {tmp_path}: {who}")
-            assert re.search(rf"since 2\S+\+00:00 \(build analysis\); waited {timeout} s$", str(caught.value))
+            assert str(caught.value).startswith(f"another process is working on {tmp_path}: {who}")
+            assert re.search(rf"since 2\S+\+00:00 \(build analysis\); timed out after {timeout} s$", str(caught.value))
         # Asking for it has not made it anybody else's.
         assert json.loads(Path(path).read_text())["pid"] == holder.pid
 
@@ -81,7 +81,7 @@ def test_a_holder_that_has_not_said_who_it_is(path: str, content: str, monkeypat
         Path(path).write_text(content)
         # Opened and closed here: a POSIX lock is lost only where its own process does that.
         with (
-            pytest.raises(ShareBusyError, match="its holder has not said who it is"),
+            pytest.raises(ShareBusyError, match="an unknown process"),
             mutex.hold(path, timeout=0, purpose="build"),
         ):
             raise AssertionError("two hold the mutex")
@@ -99,7 +99,7 @@ def test_a_holder_that_does_not_say_is_not_called_by_the_name_of_the_last(path: 
     with other_process(silent + "print('ready', flush=True)\nsys.stdin.read()", path) as holder:
         with pytest.raises(ShareBusyError) as caught, mutex.hold(path, timeout=0, purpose="build"):
             raise AssertionError("two hold the mutex")
-        assert f": pid {holder.pid} on this host, which has not said what it does; waited" in str(caught.value)
+        assert f": pid {holder.pid} on this host, for an unknown purpose; timed out after" in str(caught.value)
 
 
 # Whether it is still held
@@ -155,7 +155,7 @@ def test_a_mutex_that_somebody_else_has_taken(path: str, tmp_path: Path) -> None
 def test_a_mutex_that_somebody_else_has_had(path: str, content: str) -> None:
     with mutex.hold(path, timeout=0, purpose="build"):
         Path(path).write_text(content)
-        with pytest.raises(LostMutexError, match="taken by a process that has not said who it is"):
+        with pytest.raises(LostMutexError, match="taken by an unknown process"):
             mutex.check(path)
         assert not checked_by_a_child(path)
 
@@ -167,7 +167,7 @@ def test_a_mutex_that_somebody_has_removed(path: str, again: bool) -> None:
         os.unlink(path)
         if again:
             Path(path).touch()
-        with pytest.raises(LostMutexError, match=r"cannot be read any more \(No such file or directory\)"):
+        with pytest.raises(LostMutexError, match=r"can no longer be read \(No such file or directory\)"):
             mutex.check(path)
         assert not checked_by_a_child(path)
 
@@ -180,7 +180,7 @@ def test_a_server_that_has_forgotten_the_lock(path: str, monkeypatch: pytest.Mon
 
     with mutex.hold(path, timeout=0, purpose="build"):
         monkeypatch.setattr(os, "pread", pread)
-        with pytest.raises(LostMutexError, match=r"cannot be read any more \(Input/output error\)"):
+        with pytest.raises(LostMutexError, match=r"can no longer be read \(Input/output error\)"):
             mutex.check(path)
         monkeypatch.undo()
 
@@ -188,7 +188,7 @@ def test_a_server_that_has_forgotten_the_lock(path: str, monkeypatch: pytest.Mon
 def test_what_it_is_of_may_be_said(path: str) -> None:
     with (
         other_process(HOLD, path),
-        pytest.raises(ShareBusyError, match=r"another process works on the exports: host \S+, pid") as caught,
+        pytest.raises(ShareBusyError, match=r"another process is working on the exports: host \S+, pid") as caught,
         mutex.hold(path, timeout=0, purpose="build", what="the exports"),
     ):
         raise AssertionError("two hold the mutex")
@@ -269,11 +269,11 @@ def test_a_link_in_its_place_is_not_followed(path: str, tmp_path: Path) -> None:
     victim.write_text("precious")
     for link in (os.symlink, os.link):
         link(victim, path)
-        with pytest.raises(UvnasError, match="is no regular file"), mutex.hold(path, timeout=0, purpose="build"):
+        with pytest.raises(UvnasError, match="is not a regular file"), mutex.hold(path, timeout=0, purpose="build"):
             raise AssertionError("it was followed")
         os.unlink(path)
     os.symlink(tmp_path / "new", path)
-    with pytest.raises(UvnasError, match="is no regular file"), mutex.hold(path, timeout=0, purpose="build"):
+    with pytest.raises(UvnasError, match="is not a regular file"), mutex.hold(path, timeout=0, purpose="build"):
         raise AssertionError("it was followed")
     assert victim.read_text() == "precious"
     assert sorted(os.listdir(tmp_path)) == [".uvnas.mutex", "victim"]
@@ -282,7 +282,7 @@ def test_a_link_in_its_place_is_not_followed(path: str, tmp_path: Path) -> None:
 def test_a_pipe_or_a_directory_in_its_place(path: str) -> None:
     for make, unmake in ((os.mkfifo, os.unlink), (os.mkdir, os.rmdir)):
         make(path)
-        with pytest.raises(UvnasError, match="is no regular file"), mutex.hold(path, timeout=0, purpose="build"):
+        with pytest.raises(UvnasError, match="is not a regular file"), mutex.hold(path, timeout=0, purpose="build"):
             raise AssertionError("it was taken for a mutex")
         unmake(path)
 

@@ -164,15 +164,15 @@ def test_what_others_can_write_to_is_named_and_closed_for_good(place: Path) -> N
     (tree / "lib" / "made" / "file").touch()
     (tree / "lib" / "deep" / "one").chmod(0o646)
     unprivileged.give(place)
-    found = sealing.opened(str(tree))
+    found = sealing.open_paths(str(tree))
     assert sorted(found) == ["lib", "lib/deep/one", "lib/made", "lib/made/file"]
     assert sealing.listed(found).endswith(" and 1 more")
     unprivileged.done(lambda: seal(place))
-    assert sealing.opened(str(tree)) == acls.acls_in(tree) == []
+    assert sealing.open_paths(str(tree)) == acls.acls_in(tree) == []
     # Nor does anything come back when the owner may write there again.
     unprivileged.done(lambda: sealing.unseal(str(tree), str(tree / "witness")))
     unprivileged.done((tree / "lib" / "made" / "new").mkdir)
-    assert sealing.opened(str(tree)) == []
+    assert sealing.open_paths(str(tree)) == []
 
 
 def test_a_default_acl_alone_is_closed_too(place: Path) -> None:
@@ -188,7 +188,7 @@ def test_what_somebody_else_put_there_is_named(place: Path) -> None:
     strange = place / "tree" / "lib" / "strange"
     strange.touch()
     strange.chmod(0o666)
-    with pytest.raises(UvnasError, match=f"{strange} belongs to uid 0, not to the owner of what it is in"):
+    with pytest.raises(UvnasError, match=f"{strange} belongs to uid 0, not to the owner of the tree it is in"):
         unprivileged.done(lambda: seal(place))
     assert not is_sealed(place)
 

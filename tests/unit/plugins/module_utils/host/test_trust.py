@@ -106,11 +106,11 @@ def test_sticky_directories(way: Path) -> None:
     assert said(way) == ""
     assert said(way.parent / "absent") == ""
     os.chown(way, OTHER, OTHER)
-    assert said(way).startswith(f"{way} belongs to {OTHER}, and should belong to root # ")
+    assert said(way).startswith(f"{way} belongs to {OTHER}, but should belong to root # ")
     assert said(way, OTHER) == ""
     os.chown(way, 0, 0)
     os.chown(way.parent, OTHER, OTHER)
-    assert said(way).startswith(f"{way.parent} belongs to {OTHER}, and should belong to root # ")
+    assert said(way).startswith(f"{way.parent} belongs to {OTHER}, but should belong to root # ")
 
 
 def test_what_is_sticky_itself_is_open_to_others(way: Path) -> None:
@@ -127,11 +127,11 @@ def test_owners(way: Path, which: str) -> None:
     directory = way if which == "root" else way.parent
     os.chown(directory, OTHER, 0)
     found = said(way)
-    assert found.startswith(f"{directory} belongs to {OTHER}, and should belong to root # ")
+    assert found.startswith(f"{directory} belongs to {OTHER}, but should belong to root # ")
     assert ("chown -hR" in found) is (which == "root")
     assert said(way, OTHER) == ""
     assert f"should belong to {OTHER + 1} or root # " in said(way, OTHER + 1)
-    with pytest.raises(UvnasError, match=f"^{directory} belongs to {OTHER}, and should belong to root$"):
+    with pytest.raises(UvnasError, match=f"^{directory} belongs to {OTHER}, but should belong to root$"):
         trust.check_owner(str(directory), 0)
     trust.check_owner(str(directory), OTHER)
 

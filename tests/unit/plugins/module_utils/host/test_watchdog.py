@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError, SpecError, UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
-from ansible_collections.uvnas.cluster.plugins.module_utils.host.watchdog import ask, call_watched
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.watchdog import call_watched, probe
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import Work, call_as
 
 # Seconds, for what takes a moment. A limit, so that nothing waits for ever, and not a measure.
@@ -39,41 +39,41 @@ class Share:
     def __init__(self, path: Path) -> None:
         self.path = path / "share"
         self.path.mkdir()
-        self._fifo, self._asked, self._askers = path / "fifo", path / "asked", path / "askers"
+        self._fifo, self._probed, self._probers = path / "fifo", path / "probed", path / "probers"
         os.mkfifo(self._fifo)
-        self._asked.touch()
-        self._askers.touch()
+        self._probed.touch()
+        self._probers.touch()
         self._hangs = path / "hangs"
 
     def hang(self) -> None:
         self._hangs.touch()
 
     def look(self) -> dict[str, t.Any]:
-        """What ask() and any work do: they come back, or not."""
+        """What probe() and any work do: return, or hang."""
         if self._hangs.exists():
             self._fifo.read_bytes()
         return {}
 
-    def ask(self, path: str) -> None:
+    def probe(self, path: str) -> None:
         assert path == str(self.path)
-        with self._askers.open("a") as askers:
-            askers.write(f"{os.getpid()}\n")
-        with self._asked.open("a") as asked:
-            asked.write(".")
+        with self._probers.open("a") as probers:
+            probers.write(f"{os.getpid()}\n")
+        with self._probed.open("a") as probed:
+            probed.write(".")
         self.look()
 
     @property
-    def asked(self) -> int:
-        """How many questions there were."""
-        return self._asked.stat().st_size
+    def probed(self) -> int:
+        """How many probes there were."""
+        return self._probed.stat().st_size
 
     @property
-    def askers(self) -> set[int]:
-        """The processes that asked."""
-        return set(map(int, self._askers.read_text().split()))
+    def probers(self) -> set[int]:
+        """The processes that sent them."""
+        return set(map(int, self._probers.read_text().split()))
 
     def watch(self, work: Work, *, timeout: float = LIMIT, pause: float = 0.01) -> dict[str, t.Any]:
-        return call_watched(work, shares={str(self.path): "nas_a"}, timeout=timeout, ask=self.ask, pause=pause)
+        return call_watched(work, shares={str(self.path): "nas_a"}, timeout=timeout, probe=self.probe, pause=pause)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def gone(pid_file: Path) -> bool:
 
 def test_what_is_quick_is_not_watched(share: Share) -> None:
     assert share.watch(lambda: {"pid": os.getpid()}, pause=LIMIT)["pid"] != os.getpid()
-    assert share.asked == 0
+    assert share.probed == 0
 
 
 def test_long_work_ends_well_as_long_as_questions_are_answered(share: Share) -> None:
@@ -99,7 +99,7 @@ def test_long_work_ends_well_as_long_as_questions_are_answered(share: Share) -> 
 
     def work() -> dict[str, t.Any]:
         begun = time.monotonic()
-        wait_until(lambda: share.asked >= 3 and time.monotonic() - begun > 2.5, "to be asked")
+        wait_until(lambda: share.probed >= 3 and time.monotonic() - begun > 2.5, "to be probed")
         return {"text": "ä" * 1_000_000}
 
     assert share.watch(work, timeout=2.0) == {"text": "ä" * 1_000_000}
@@ -116,7 +116,7 @@ def test_a_share_that_hangs_from_the_beginning(share: Share, patience: float) ->
         f"share nas_a: {share.path} has not answered for {patience:g} s on this host; is the NAS or the network down?"
     )
     assert "uvnas_answer_timeout" in caught.value.hint
-    assert share.asked == 1
+    assert share.probed == 1
 
 
 def test_a_share_that_begins_to_hang_takes_the_work_and_its_commands_along(share: Share, tmp_path: Path) -> None:
@@ -131,19 +131,19 @@ def test_a_share_that_begins_to_hang_takes_the_work_and_its_commands_along(share
 
         return call_as(None, nested)
 
-    def ask(path: str) -> None:
-        if share.asked >= 2 and (tmp_path / "command").exists():
+    def probe(path: str) -> None:
+        if share.probed >= 2 and (tmp_path / "command").exists():
             share.hang()
-        share.ask(path)
+        share.probe(path)
 
     with pytest.raises(UvnasError, match="has not answered for 0.5 s"):
-        call_watched(work, shares={str(share.path): "nas_a"}, timeout=0.5, ask=ask, pause=0.01)
+        call_watched(work, shares={str(share.path): "nas_a"}, timeout=0.5, probe=probe, pause=0.01)
     wait_until(lambda: gone(tmp_path / "worker"), "to end the work")
     wait_until(lambda: gone(tmp_path / "command"), "to end its command")
 
 
 def test_work_that_hangs_at_its_end(share: Share, tmp_path: Path) -> None:
-    """It has said what there is to say, but does not end: the kernel writes back what it had open."""
+    """Its answer is complete, but it does not end: the kernel is writing back its open files."""
 
     def work() -> dict[str, t.Any]:
         share.hang()
@@ -154,68 +154,68 @@ def test_work_that_hangs_at_its_end(share: Share, tmp_path: Path) -> None:
         share.watch(work, timeout=0.5)
 
 
-def asked_often(share: Share) -> dict[str, t.Any]:
-    wait_until(lambda: share.asked >= 3, "to be asked")
+def probed_often(share: Share) -> dict[str, t.Any]:
+    wait_until(lambda: share.probed >= 3, "to be probed")
     return {"done": True}
 
 
 @pytest.mark.parametrize("number", [errno.ESTALE, errno.EACCES, errno.EIO, errno.ENOTCONN])
-def test_any_answer_will_do(share: Share, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_error_counts_as_an_answer(share: Share, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def statvfs(path: str) -> t.NoReturn:
         raise OSError(number, os.strerror(number), path)
 
-    def ask_really(path: str) -> None:
-        share.ask(path)
-        ask(path)
+    def probe_really(path: str) -> None:
+        share.probe(path)
+        probe(path)
 
     monkeypatch.setattr(os, "statvfs", statvfs)
-    work = functools.partial(asked_often, share)
+    work = functools.partial(probed_often, share)
     shares = {str(share.path): "nas_a"}
-    assert call_watched(work, shares=shares, timeout=LIMIT, ask=ask_really, pause=0.01) == {"done": True}
+    assert call_watched(work, shares=shares, timeout=LIMIT, probe=probe_really, pause=0.01) == {"done": True}
 
 
-def test_one_process_asks_all_the_questions_and_ends_with_the_work(share: Share, tmp_path: Path) -> None:
-    share.watch(functools.partial(asked_often, share))
-    (asker,) = share.askers
-    assert asker != os.getpid()
-    (tmp_path / "asker").write_text(str(asker))
-    wait_until(lambda: gone(tmp_path / "asker"), "to end who asks")
+def test_one_process_sends_all_probes_and_ends_with_the_work(share: Share, tmp_path: Path) -> None:
+    share.watch(functools.partial(probed_often, share))
+    (prober,) = share.probers
+    assert prober != os.getpid()
+    (tmp_path / "prober").write_text(str(prober))
+    wait_until(lambda: gone(tmp_path / "prober"), "to end the prober")
 
 
-def test_work_goes_on_when_who_asks_is_killed(share: Share, tmp_path: Path) -> None:
-    """For lack of memory, perhaps. It says nothing of the filesystem, and nothing is wrong with the work."""
+def test_work_goes_on_when_the_prober_is_killed(share: Share, tmp_path: Path) -> None:
+    """Perhaps out of memory. That says nothing about the filesystem or the work."""
     killed = tmp_path / "killed"
 
-    def ask(path: str) -> None:
-        if share.asked and not killed.exists():
+    def probe(path: str) -> None:
+        if share.probed and not killed.exists():
             killed.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        share.ask(path)
+        share.probe(path)
 
-    work = functools.partial(asked_often, share)
+    work = functools.partial(probed_often, share)
     shares = {str(share.path): "nas_a"}
-    assert call_watched(work, shares=shares, timeout=LIMIT, ask=ask, pause=0.01) == {"done": True}
+    assert call_watched(work, shares=shares, timeout=LIMIT, probe=probe, pause=0.01) == {"done": True}
     assert killed.exists()
-    assert len(share.askers) == 2
+    assert len(share.probers) == 2
 
 
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("killed", "UvnasError: what asks whether .* still answers is killed again and again"),
+        ("killed", "UvnasError: cannot check whether .* still answers: the process that does so keeps being killed"),
         ("bug", "RuntimeError: .*a bug"),
     ],
 )
-def test_nobody_to_ask_is_no_answer(share: Share, how: str, said: str) -> None:
-    """Work that nobody watches any more is not waited for: it could wait for ever."""
+def test_a_prober_that_keeps_dying_ends_the_work(share: Share, how: str, said: str) -> None:
+    """Work that nobody watches any more could block for ever."""
 
-    def ask(path: str) -> None:
-        if share.asked:
+    def probe(path: str) -> None:
+        if share.probed:
             os.kill(os.getpid(), signal.SIGKILL) if how == "killed" else int("a bug")
-        share.ask(path)
+        share.probe(path)
 
     with pytest.raises((UvnasError, RuntimeError)) as caught:
-        call_watched(endless, shares={str(share.path): "nas_a"}, timeout=LIMIT, ask=ask, pause=0.01)
+        call_watched(endless, shares={str(share.path): "nas_a"}, timeout=LIMIT, probe=probe, pause=0.01)
     assert re.search(f"(?s)^{said}", f"{type(caught.value).__name__}: {caught.value}")
 
 
@@ -229,7 +229,7 @@ def test_errors_of_the_work_cross(share: Share) -> None:
     error = CommandError("it failed", cmd=["uv"], rc=2, stdout="out", stderr="err", hint="Try.")
 
     def work() -> dict[str, t.Any]:
-        wait_until(lambda: share.asked, "to be asked")
+        wait_until(lambda: share.probed, "to be probed")
         raise error
 
     with pytest.raises(CommandError) as caught:
@@ -242,7 +242,7 @@ def test_work_that_is_killed(share: Share) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         return {}
 
-    with pytest.raises(UvnasError, match="the process doing the work was ended by SIGKILL"):
+    with pytest.raises(UvnasError, match="the process doing the work was killed by SIGKILL"):
         share.watch(work)
 
 
@@ -255,7 +255,7 @@ def test_a_bug_in_the_work(share: Share) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_time_that_cannot_be_meant(share: Share, timeout: float) -> None:
+def test_a_timeout_that_makes_no_sense(share: Share, timeout: float) -> None:
     with pytest.raises(SpecError, match="answer_timeout"):
         share.watch(dict, timeout=timeout)
 
@@ -263,7 +263,7 @@ def test_a_time_that_cannot_be_meant(share: Share, timeout: float) -> None:
 def test_a_share_without_a_name(share: Share) -> None:
     share.hang()
     with pytest.raises(UvnasError, match=f"^{share.path} has not answered"):
-        call_watched(share.look, shares={str(share.path): ""}, timeout=0.2, ask=share.ask, pause=0.01)
+        call_watched(share.look, shares={str(share.path): ""}, timeout=0.2, probe=share.probe, pause=0.01)
 
 
 @pytest.mark.parametrize("silent", ["nas_a", "nas_b", "nas_c"])
@@ -274,22 +274,22 @@ def test_any_of_the_shares_that_work_looks_at_may_hang(tmp_path: Path, silent: s
         shares[name] = Share(tmp_path / name)
     shares[silent].hang()
 
-    def ask(path: str) -> None:
-        next(share for share in shares.values() if str(share.path) == path).ask(path)
+    def probe(path: str) -> None:
+        next(share for share in shares.values() if str(share.path) == path).probe(path)
 
     roots = {str(share.path): name for name, share in shares.items()}
     with pytest.raises(UvnasError, match=f"^share {silent}: {shares[silent].path} has not answered for 0.5 s"):
-        call_watched(shares[silent].look, shares=roots, timeout=0.5, ask=ask, pause=0.01)
+        call_watched(shares[silent].look, shares=roots, timeout=0.5, probe=probe, pause=0.01)
 
 
 @pytest.mark.parametrize("path", ["", "missing", "missing/below", "file", "file/below", "link"])
-def test_asking_leaves_nothing_and_comes_back_wherever(tmp_path: Path, path: str) -> None:
+def test_probing_leaves_nothing_behind_and_returns(tmp_path: Path, path: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("nowhere")
     before = sorted(tmp_path.iterdir())
-    ask(f"{tmp_path}/{path}")
+    probe(f"{tmp_path}/{path}")
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_asking_about_a_relative_path_comes_back() -> None:
-    ask("no/such/directory")
+def test_probing_a_relative_path_returns() -> None:
+    probe("no/such/directory")

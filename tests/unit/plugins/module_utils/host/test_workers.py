@@ -157,7 +157,7 @@ def test_errors_cross_and_leave_the_others_alone(error: UvnasError) -> None:
         (errno.EACCES, "owner and modes"),
         (errno.EPERM, "root may be squashed"),
         (errno.ESTALE, "Remount"),
-        (errno.EIO, "Look at the NAS"),
+        (errno.EIO, "Check the NAS"),
         (errno.ENOTDIR, ""),
     ],
 )
@@ -183,9 +183,9 @@ def test_a_child_ended_by_a_signal(number: signal.Signals) -> None:
         return {}
 
     ended, other = call_many([work, says(2)], jobs=2)
-    with pytest.raises(UvnasError, match=f"the process doing the work was ended by {number.name}") as caught:
+    with pytest.raises(UvnasError, match=f"the process doing the work was killed by {number.name}") as caught:
         ended()
-    assert ("lack of memory" in caught.value.hint) is (number == signal.SIGKILL)
+    assert ("out of memory" in caught.value.hint) is (number == signal.SIGKILL)
     assert other() == {"number": 2}
 
 
@@ -354,5 +354,5 @@ def test_a_child_that_is_killed() -> None:
     child.kill()
     assert child.read()
     assert child.reap()
-    with pytest.raises(UvnasError, match="was ended by SIGKILL"):
+    with pytest.raises(UvnasError, match="was killed by SIGKILL"):
         result_of(child.answer())

@@ -44,7 +44,7 @@ def test_no_file_for_fish_without_a_directory() -> None:
 
 @pytest.mark.parametrize(("directory", "fish"), [("", "/x"), ("profile.d", "/x"), ("/x", "conf.d"), ("/x\n", "/x")])
 def test_places_that_are_refused(directory: str, fish: str) -> None:
-    with pytest.raises(SpecError, match="no directory for profile files"):
+    with pytest.raises(SpecError, match="cannot hold profile files"):
         paths(directory, fish)
 
 

@@ -48,7 +48,7 @@ def test_whom_a_cache_is_for(
 
 @pytest.mark.parametrize("name", ["", ".", "..", "-ada", "a/b", "../ada", "a\nb", "ada\n"])
 def test_what_is_no_name_of_a_user(name: str) -> None:
-    with pytest.raises(SpecError, match="is no name of a user") as caught:
+    with pytest.raises(SpecError, match="is not a user name") as caught:
         Profile.from_params(SHARES, "private", {}, ["ada", name])
     assert caught.value.hint == "Correct uvnas_user_cache_users."
 
@@ -91,17 +91,17 @@ def test_names_that_may_be_exported(name: str) -> None:
         ("UV_CACHE_DIR", "follows the share"),
         ("UV_INSTALL_DIR", "follows the share"),
         ("UV_PYTHON_INSTALL_DIR", "follows the share"),
-        ("PATH", "no variable to export"),
-        ("IFS", "no variable to export"),
-        ("LD_PRELOAD", "no variable to export"),
-        ("EUID", "no variable to export"),
-        ("UVNAS_ROOT", "no variable to export"),
-        ("UV_", "no variable to export"),
-        ("uv_x", "no variable to export"),
-        ("UV_X Y", "no variable to export"),
-        ("UV_X=1; rm -rf /; UV_Y", "no variable to export"),
-        ("UV_X\n", "no variable to export"),
-        ("", "no variable to export"),
+        ("PATH", "cannot be exported"),
+        ("IFS", "cannot be exported"),
+        ("LD_PRELOAD", "cannot be exported"),
+        ("EUID", "cannot be exported"),
+        ("UVNAS_ROOT", "cannot be exported"),
+        ("UV_", "cannot be exported"),
+        ("uv_x", "cannot be exported"),
+        ("UV_X Y", "cannot be exported"),
+        ("UV_X=1; rm -rf /; UV_Y", "cannot be exported"),
+        ("UV_X\n", "cannot be exported"),
+        ("", "cannot be exported"),
         ("UV_INDEX_INTERNAL_PASSWORD", "credential"),
         ("UV_INDEX_INTERNAL_USERNAME", "credential"),
         ("UV_PUBLISH_TOKEN", "credential"),

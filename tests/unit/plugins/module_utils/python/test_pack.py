@@ -155,7 +155,7 @@ def test_what_it_was_built_for_is_forgotten(unpacked: Path, installed: pack.Inst
 
 def test_a_virtual_environment_is_no_installation(tmp_path: Path) -> None:
     subprocess.check_call([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"])
-    with pytest.raises(UvnasError, match=f"is a part of the one in {os.path.realpath(PREFIX)}") as error:
+    with pytest.raises(UvnasError, match=f"is part of the one in {os.path.realpath(PREFIX)}") as error:
         ask(tmp_path / "venv")
     assert "A virtual environment cannot be supplied" in error.value.hint
 
@@ -175,7 +175,7 @@ def test_one_with_extension_modules_elsewhere(installed: pack.Installed, tmp_pat
 
 def test_another_version_than_declared() -> None:
     declared = f"{MINOR}.99"
-    with pytest.raises(UvnasError, match=f"ours: {PREFIX} is Python {VERSION}, and declared as {declared}"):
+    with pytest.raises(UvnasError, match=f"ours: {PREFIX} is Python {VERSION}, but declared as {declared}"):
         ask(version=declared)
 
 

@@ -127,9 +127,9 @@ def test_an_upgrade_never_goes_back(world: World) -> None:
 
 
 def test_what_does_not_exist_is_an_error(world: World) -> None:
-    with pytest.raises(UvnasError, match="no Python 3.12.999 .*of 3.12 there are 3.12.5, 3.12.4"):
+    with pytest.raises(UvnasError, match="Python 3.12.999 is not available .*the newest of 3.12 are 3.12.5, 3.12.4"):
         world.plan(["3.12", "3.12.999"], Record())
-    with pytest.raises(UvnasError, match="no Python 3.99 .*there are 3.13, 3.12, 3.11"):
+    with pytest.raises(UvnasError, match="Python 3.99 is not available .*available are 3.13, 3.12, 3.11"):
         world.plan(["3.99"], Record())
 
 
@@ -185,7 +185,7 @@ def test_other_content_replaces_what_nobody_uses(world: World) -> None:
     assert world.plan(["3.12"], found, sites=[other]).actions() == [f"install {key('3.12.4')} (ours): other content"]
     assert world.plan(["3.12"], sites=[site("3.12.4")]).actions() == [f"install {key('3.12.4')} (ours): other content"]
     world.users = {key("3.12.4"): ["train (1a2b)"]}
-    with pytest.raises(UvnasError, match=r"with other content than declared now, and in use by train \(1a2b\)"):
+    with pytest.raises(UvnasError, match=r"than declared, and is in use by train \(1a2b\)"):
         world.plan(["3.12"], found, sites=[other])
 
 
@@ -205,9 +205,9 @@ def test_what_is_in_use_is_not_removed(world: World) -> None:
 
 
 def test_what_is_asked_for_is_not_removed_unless_an_upgrade_frees_it(world: World) -> None:
-    with pytest.raises(SpecError, match="3.12.4 is to be removed, and asked for too"):
+    with pytest.raises(SpecError, match="3.12.4 should be removed, but is also requested"):
         world.plan(["3.12"], remove=["3.12.4"])
-    with pytest.raises(SpecError, match="asked for too"):
+    with pytest.raises(SpecError, match="also requested"):
         world.plan([], sites=[site("3.12.4")], found=record({}, there("3.12.4", source=SITE)), remove=["3.12.4"])
     planned = world.plan(["3.12"], upgrade=["3.12"], remove=["3.12.4"])
     assert planned.removals == (key("3.12.4"),)
@@ -270,4 +270,4 @@ def test_what_is_made_otherwise_or_goes_is_not_sealed_twice() -> None:
 
 def test_one_whose_installation_did_not_end_is_installed_anew(world: World) -> None:
     planned = world.plan(["3.12"], record({"3.12": "3.12.4"}, there("3.12.4", unfinished=True)))
-    assert planned.actions() == [f"install {key('3.12.4')}: its installation did not end"]
+    assert planned.actions() == [f"install {key('3.12.4')}: its installation was not finished"]

@@ -87,6 +87,6 @@ def test_nobody_relies_on_what_is_being_installed_anew() -> None:
     assert record.parse_record(begun.as_dict(), "it") == begun
     assert begun.find("3.12") == begun.interpreters[found.key]
     for request in ("3.12", "3.12.4"):
-        with pytest.raises(UvnasError, match="is not whole on this share"):
+        with pytest.raises(UvnasError, match="is incomplete on this share"):
             record.resolve(begun, request)
     assert "unfinished" not in found.as_dict()

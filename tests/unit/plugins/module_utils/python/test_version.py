@@ -107,11 +107,11 @@ def test_the_newest_is_chosen(request_: str, chosen: str | None) -> None:
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
-        ("3.12.999", "of 3.12 there are 3.12.16, 3.12.15, 3.12.14, 3.12.13, 3.12.12 and 2 older ones"),
-        ("3.99", "there are 3.15, 3.14, 3.13, 3.12, 3.11, 3.8"),
-        ("3.11t", "there are 3.15t, 3.14t, 3.13t"),
+        ("3.12.999", "the newest of 3.12 are 3.12.16, 3.12.15, 3.12.14, 3.12.13, 3.12.12 and 2 older ones"),
+        ("3.99", "available are 3.15, 3.14, 3.13, 3.12, 3.11, 3.8"),
+        ("3.11t", "available are 3.15t, 3.14t, 3.13t"),
     ],
 )
 def test_what_there_is_instead_is_said(request_: str, said: str) -> None:
     error = not_available(Version.parse(request_), [Version.of_key(key) for key in KEYS], where="uv")
-    assert str(error) == f"there is no Python {request_} to be had from uv: {said}"
+    assert str(error) == f"Python {request_} is not available from uv: {said}"

@@ -105,11 +105,11 @@ def test_what_is_no_list_although_the_manifest_vouches_for_it(path: Path, text: 
     ],
 )
 def test_wrong_types_are_damage(key: str, value: t.Any) -> None:
-    with pytest.raises(UvnasError, match=f"^it is damaged: it does not say {key}$"):
+    with pytest.raises(UvnasError, match=f"^it is damaged: missing or invalid {key}$"):
         contents.parse({**CONTENTS.as_dict(), key: value}, "it")
 
 
 @pytest.mark.parametrize("data", [None, [], {}, {"format": 2}, {"format": "1"}])
 def test_another_format(data: t.Any) -> None:
-    with pytest.raises(UvnasError, match="^it is no list of the files of a generation"):
+    with pytest.raises(UvnasError, match="^it is not a list of a generation's files"):
         contents.parse(data, "it")

@@ -32,7 +32,7 @@ def test_identity_there_and_back() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"layout": 2}, "says layout 2, but this uvnas.cluster knows layout 1"),
+        ({"layout": 2}, "has layout 2, but this uvnas.cluster supports layout 1"),
         ({"layout": "1"}, "is not the identity of a share"),
         ({"layout": True}, "is not the identity of a share"),
         ({"layout": None}, "is not the identity of a share"),
@@ -63,7 +63,7 @@ def test_the_share_has_to_be_the_declared_one(root: Path) -> None:
         identify(share(root, "nas_b"))
     assert "Is another NAS mounted there?" in caught.value.hint
     other = ID.replace("6", "7")
-    with pytest.raises(UvnasError, match=f"its id is {SHARE_ID}, declared is {other}") as caught:
+    with pytest.raises(UvnasError, match=f"its id is {SHARE_ID}, not {other} as declared") as caught:
         identify(share(root, id=other))
     assert "copy of the share" in caught.value.hint
 
@@ -93,5 +93,5 @@ def test_a_damaged_one_is_not_absent(root: Path, content: str) -> None:
 
 def test_one_of_another_layout_is_not_taken_for_another_share(root: Path) -> None:
     write_json(root / "share.json", {"layout": 2, "name": "nas_b", "id": ID})
-    with pytest.raises(UvnasError, match="says layout 2, but this uvnas.cluster knows layout 1"):
+    with pytest.raises(UvnasError, match="has layout 2, but this uvnas.cluster supports layout 1"):
         identify(share(root))

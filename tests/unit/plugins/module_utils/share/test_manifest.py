@@ -44,9 +44,7 @@ MANIFEST = Manifest(
     size=Size(3, 1000, 400, 2),
 )
 DATA = shares.manifest("train", "1a2b3c")
-HINT = (
-    "To have it built anew, at a time when nobody uses it, run this as the share's owner, and then site.yml: chmod u+w "
-)
+HINT = "To rebuild it, at a time when nobody uses it, run this as the share's owner, and then site.yml: chmod u+w "
 
 
 @pytest.fixture
@@ -143,13 +141,13 @@ def test_what_is_missing_is_named(path: str, missing: str, there: bool) -> None:
     Path(path).write_text(json.dumps(data))
     with pytest.raises(UvnasError) as caught:
         manifests.read(path)
-    assert str(caught.value) == f"{path} is damaged: it does not say {missing}"
+    assert str(caught.value) == f"{path} is damaged: missing or invalid {missing}"
     assert caught.value.hint.startswith(HINT)
 
 
 def test_all_that_is_missing_is_named() -> None:
     data = {key: value for key, value in DATA.items() if key not in ("created", "uv", "size")}
-    with pytest.raises(UvnasError, match="^it is damaged: it does not say created, uv, size$"):
+    with pytest.raises(UvnasError, match="^it is damaged: missing or invalid created, uv, size$"):
         manifests.parse(data, "it")
 
 
@@ -204,7 +202,7 @@ def test_wrong_types_are_damage(path: str, name: str, value: t.Any) -> None:
     Path(path).write_text(json.dumps({**DATA, name: value}))
     with pytest.raises(UvnasError) as caught:
         manifests.read(path)
-    assert str(caught.value) == f"{path} is damaged: it does not say {name}"
+    assert str(caught.value) == f"{path} is damaged: missing or invalid {name}"
     assert caught.value.hint.startswith(HINT)
 
 
@@ -238,7 +236,7 @@ def test_an_earlier_format(path: str) -> None:
     with pytest.raises(UvnasError, match=r"\.uvnas\.json has format 1, not 2") as caught:
         manifests.read(path)
     assert "earlier version" in caught.value.hint
-    assert "builds its environment anew" in caught.value.hint
+    assert "rebuilds its environment" in caught.value.hint
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '"text"'])

@@ -43,7 +43,7 @@ def test_a_directory_above_that_lets_nobody_through(public: Path) -> None:
         owner.owner_of(f"{public}/closed/uv")
         return {}
 
-    with pytest.raises(UvnasError, match=rf"uid 54321 may not look whom {public}/closed/uv belongs to") as caught:
+    with pytest.raises(UvnasError, match=rf"uid 54321 may not look up the owner of {public}/closed/uv on") as caught:
         call_as(SOMEBODY, look)
     assert "mode x for others" in caught.value.hint
 

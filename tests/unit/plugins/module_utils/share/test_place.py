@@ -31,7 +31,7 @@ def test_without_a_mount_nothing_is_looked_at(tmp_path: Path) -> None:
 
 
 def test_nothing_is_mounted(tmp_path: Path) -> None:
-    with pytest.raises(UvnasError, match=f"^nothing is mounted at {tmp_path}, where share nas_a is to be$") as caught:
+    with pytest.raises(UvnasError, match=f"^nothing is mounted at {tmp_path}, the mount of share nas_a$") as caught:
         check_mounted(at(tmp_path / "uv", mount=str(tmp_path)))
     assert f"Mount the NAS at {tmp_path}" in caught.value.hint
 
@@ -56,7 +56,7 @@ def test_an_automounter_alone_is_no_mount(tmp_path: Path, monkeypatch: pytest.Mo
     assert mount is not None
     automounter = type(mount)(mount.mount_id, "/proc", "autofs")
     monkeypatch.setattr(place_room, "mounts", lambda: [automounter])
-    with pytest.raises(UvnasError, match="nothing is mounted at /proc, where share nas_a is to be"):
+    with pytest.raises(UvnasError, match="nothing is mounted at /proc, the mount of share nas_a"):
         check_mounted(at(Path("/proc/uv"), mount="/proc"))
 
 
@@ -77,12 +77,12 @@ def test_the_right_share(tmp_path: Path) -> None:
 
 
 def test_one_that_is_to_come(tmp_path: Path) -> None:
-    assert check_place(at(tmp_path / "uv"), to_come=True) is None
+    assert check_place(at(tmp_path / "uv"), may_be_missing=True) is None
     with pytest.raises(UvnasError, match="is not a share"):
         check_place(at(tmp_path / "uv"))
     tmp_path.chmod(0o777)
     with pytest.raises(UvnasError, match="everybody may write to"):
-        check_place(at(tmp_path / "uv"), to_come=True)
+        check_place(at(tmp_path / "uv"), may_be_missing=True)
 
 
 def test_what_is_above_the_mount_is_the_hosts_business(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_symlink_that_leaves_the_mount(tmp_path: Path) -> None:
     make_share(tmp_path / "local" / "uv")
     (tmp_path / "nas").mkdir()
     (tmp_path / "nas" / "sw").symlink_to(tmp_path / "local")
-    with pytest.raises(UvnasError, match=f"is really {tmp_path}/local/uv, which is not below the mount"):
+    with pytest.raises(UvnasError, match=f"leads to {tmp_path}/local/uv, which is not below the mount"):
         check_way(at(tmp_path / "nas" / "sw" / "uv", mount=str(tmp_path / "nas")), os.geteuid())
     (tmp_path / "link").symlink_to("nas")
     (tmp_path / "nas" / "uv").mkdir()
@@ -142,5 +142,5 @@ def test_what_others_may_write_to_is_not_believed(tmp_path: Path, monkeypatch: p
 
 
 def test_earlier_shares_that_cannot_be_meant(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="share other: its root 'uv' is not an absolute path"):
+    with pytest.raises(SpecError, match="share other: root 'uv' is not an absolute path"):
         earlier_shares([{"name": "other", "root": "uv"}], at(tmp_path))

@@ -176,8 +176,8 @@ def test_room() -> None:
     check_space(wanted, enough)
     check_space(wanted, dataclasses.replace(enough, free_inodes=None))
     for change, said in (
-        ({"free_bytes": 999}, "has 999 bytes free, 1000 are wanted"),
-        ({"free_inodes": 9}, "has 9 inodes free, 10 are wanted"),
+        ({"free_bytes": 999}, "has 999 bytes free, but needs 1000"),
+        ({"free_inodes": 9}, "has 9 inodes free, but needs 10"),
         ({"read_only": True}, "is mounted read-only"),
     ):
         with pytest.raises(UvnasError, match=said) as caught:

@@ -36,7 +36,7 @@ def test_a_killed_first_run_and_a_fresh_filesystem_leave_an_empty_directory() ->
         ".uvnas-probe.mutex",
     ]
     check_empty(SHARE, [*leftovers, "lost+found", ".snapshot", ".nfs000123"])
-    with pytest.raises(UvnasError, match=r"/srv is no share and not empty \(it has a, b, c, …\)"):
+    with pytest.raises(UvnasError, match=r"/srv is neither a share nor empty \(it has a, b, c, …\)"):
         check_empty(SHARE, ["d", "c", "b", "a", *leftovers])
     with pytest.raises(UvnasError, match=r"it has \.hidden\)"):
         check_empty(SHARE, [".hidden"])
@@ -155,7 +155,7 @@ def test_symlinks_are_no_directories_of_a_share(tmp_path: Path, check: str) -> N
 
 def test_a_share_inside_another(tmp_path: Path) -> None:
     make_share(tmp_path / "outer", "nas_b")
-    with pytest.raises(UvnasError, match=rf"lies inside the share nas_b \({tmp_path}/outer\)"):
+    with pytest.raises(UvnasError, match=rf"is inside the share nas_b \({tmp_path}/outer\)"):
         observe(wanted(tmp_path / "outer" / "uv"))
     # A file of that name that somebody else made does not matter.
     (tmp_path / "outer" / "share.json").write_text("[]")
@@ -163,7 +163,7 @@ def test_a_share_inside_another(tmp_path: Path) -> None:
 
 
 def test_the_directory_above_has_to_exist(tmp_path: Path) -> None:
-    with pytest.raises(UvnasError, match=f"{tmp_path}/nas, in which share nas_a is to be made, does not exist"):
+    with pytest.raises(UvnasError, match=f"{tmp_path}/nas, the parent directory of share nas_a, does not exist"):
         observe(wanted(tmp_path / "nas" / "uv"))
 
 

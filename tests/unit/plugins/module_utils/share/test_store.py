@@ -130,7 +130,7 @@ def test_a_foreign_link_is_not_believed(root: Path, layout: Layout, link: str) -
     os.symlink(link, root / "envs" / "train")
     with pytest.raises(UvnasError) as caught:
         store.published(layout, "train")
-    assert str(caught.value) == f"environment train: its link points to {link}, which is no generation of it"
+    assert str(caught.value) == f"environment train: its link points to {link}, which is not one of its generations"
     assert "move it away" in caught.value.hint
 
 

@@ -53,7 +53,7 @@ def test_what_changes_meanwhile_is_left(tmp_path: Path, monkeypatch: pytest.Monk
         return ME
 
     monkeypatch.setattr(strays, "known_name", slow)
-    assert strays.move_aside(str(tmp_path)) == [Stray("wheels-v5", f"belongs to {ME}", "it changed just now")]
+    assert strays.move_aside(str(tmp_path)) == [Stray("wheels-v5", f"belongs to {ME}", "it has just changed")]
     assert os.listdir(tmp_path) == ["wheels-v5"]
 
 

@@ -138,7 +138,7 @@ def test_nothing_to_hide_needs_no_file() -> None:
 
 
 def test_secrets_that_uv_would_pass_on_are_refused() -> None:
-    with pytest.raises(SpecError, match="HF_TOKEN, MY_INDEX: all source distributions") as caught:
+    with pytest.raises(SpecError, match="HF_TOKEN, MY_INDEX: every source distribution") as caught:
         Uv(LAYOUT, Recorder(), extra_variables={"HF_TOKEN": "geheim", "MY_INDEX": SECRET, "CUDA_HOME": "/opt/cuda"})
     assert "geheim" not in caught.value.explain()
 
@@ -164,15 +164,15 @@ def test_a_cache_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("index", "wrong"),
     [
-        (Index(default="https://alice:ge heim@a"), "uvnas_index.default: an address has white space"),
-        (Index(extra=("https://a", "https://alice:ge\theim@b")), "uvnas_index.extra: an address has white space"),
+        (Index(default="https://alice:ge heim@a"), "uvnas_index.default: an address contains white space"),
+        (Index(extra=("https://a", "https://alice:ge\theim@b")), "uvnas_index.extra: an address contains white space"),
         (
             Index(find_links=("https://alice:ge,heim@b",)),
-            "find_links: an address has a comma or white space",
+            "find_links: an address contains a comma or white space",
         ),
         (
             Index(find_links=("https://alice:ge heim@b",)),
-            "find_links: an address has a comma or white space",
+            "find_links: an address contains a comma or white space",
         ),
     ],
 )

@@ -135,7 +135,7 @@ def test_what_is_broken_is_repaired(place: Place, damage: str) -> None:
 
 
 @pytest.mark.parametrize("opened", ["uv", "uvx", ""])
-def test_what_others_can_write_to_is_installed_anew(place: Place, opened: str) -> None:
+def test_what_others_can_write_to_is_reinstalled(place: Place, opened: str) -> None:
     """By a default ACL from above, for example. What they put there does not stay."""
     install(place, "0.8.2")
     path = Path(place.program("0.8.2", opened))
@@ -145,7 +145,7 @@ def test_what_others_can_write_to_is_installed_anew(place: Place, opened: str) -
     for result in (foretold, done):
         assert result["actions"] == ["install uv 0.8.2"]
         (warning,) = result["warnings"]
-        assert warning.startswith(f"uv 0.8.2: others than its owner can write to {path}. It is installed anew; ")
+        assert warning.startswith(f"uv 0.8.2: others than its owner can write to {path}. It is reinstalled; ")
     assert b"poison" not in Path(place.program("0.8.2", "uvx")).read_bytes()
     assert acls.acls_in(Path(place.lib_dir)) == []
     assert plan(place, "0.8.2").changed is False
@@ -228,7 +228,7 @@ def test_a_wrong_checksum_changes_nothing(place: Place, tmp_path: Path) -> None:
         ),
         (program("", "echo libc.so.6 is too old >&2; exit 1"), "does not run on this machine$", ""),
         (program("", "kill -SEGV $$"), "does not run on this machine$", ""),
-        (b"#!/bin/sh\n", "the archive has uv of no known version, not 0.8.2", "uvnas_uv_version"),
+        (b"#!/bin/sh\n", "the archive has uv of unknown version, not 0.8.2", "uvnas_uv_version"),
         (program("0.8.22"), "the archive has uv 0.8.22, not 0.8.2", "uvnas_uv_version"),
         (program("0.8.2-alpha.1"), "the archive has uv 0.8.2-alpha.1, not 0.8.2", "uvnas_uv_version"),
     ],

@@ -79,7 +79,7 @@ def test_what_uv_is_told(floor: str, builder: Platform, wanted: str) -> None:
 @pytest.mark.parametrize(
     ("builder", "said"),
     [
-        (NODE, 'environment it: it is to be for glibc 2.35, but this builder itself has 2.31\n.* write "2.31" or less'),
+        (NODE, 'environment it: declared for glibc 2.35, but this builder itself has 2.31\n.* "2.31" or older'),
         (Platform("x86_64", "musl", "1.2.3"), "this builder is x86_64 with musl"),
         (Platform("ppc64le", "gnu", "2.40"), "this builder is ppc64le with gnu"),
     ],

@@ -133,7 +133,7 @@ def test_a_cache_that_somebody_has_removed(cache: Path) -> None:
     """As ``uv cache clean`` does."""
     cache.rmdir()
     with (
-        pytest.raises(UvnasError, match=f"{cache} is not there") as caught,
+        pytest.raises(UvnasError, match=f"{cache} does not exist") as caught,
         unsynced.writing(Layout(str(cache.parent))),
     ):
         raise AssertionError("there is nothing to write to")
