@@ -13,6 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .errors import UvnasError, from_os_error
 from .host import in_use, secrets
+from .host.progress import SILENT, Progress
 from .host.users import User, by_number, user_to_become
 from .host.watchdog import call_watched
 from .host.workers import Result, Work, call_as
@@ -25,6 +26,7 @@ def run(
     *,
     share: t.Optional[str] = None,
     as_owner: bool = False,
+    progress: Progress = SILENT,
 ) -> t.NoReturn:
     """Do ``work`` and end the module with its result.
 
@@ -32,7 +34,7 @@ def run(
     With ``as_owner`` the work is done as the module's ``owner``; connected as root without one, as whom the share
     belongs to. ``work`` returns the module's result: plain data, with ``changed``, and perhaps ``warnings`` (list of
     str), ``left`` (of a converge) and ``failed`` (bool) with ``msg``. A UvnasError or an OSError that it raises
-    becomes ``fail_json``.
+    becomes ``fail_json``. Either way the result has the stages of ``progress``, where anybody reads that.
     """
     os.umask(0o022)  # An admin's own must not decide who can use a share.
     # Inherited from who ignores it, it would have the kernel tell nobody of the end of a child.
@@ -44,15 +46,20 @@ def run(
         else:
             result = call_as(user, work) if user is not None else work()
     except UvnasError as error:
-        fail(module, error)
+        fail(module, error, **_stages(progress))
     except OSError as error:
-        fail(module, from_os_error(error))
+        fail(module, from_os_error(error), **_stages(progress))
+    result.update(_stages(progress))
     # Here, and not where it was removed: this process may be root, who sees whose processes are in the way.
     for warning in [*result.pop("warnings", []), *in_use.warnings(result.pop("left", []))]:
         module.warn(warning)
     if result.get("failed"):
         module.fail_json(**{"msg": "failed", **result})
     module.exit_json(**result)
+
+
+def _stages(progress: Progress) -> Result:
+    return {"progress": progress.stages()} if progress.heard else {}
 
 
 def _owner(module: AnsibleModule, share: t.Optional[str]) -> t.Optional[User]:

@@ -33,6 +33,7 @@ extends_documentation_fragment:
   - uvnas.cluster.environments
   - uvnas.cluster.locks
   - uvnas.cluster.earlier_shares
+  - uvnas.cluster.progress
 options:
   lock:
     description:
@@ -204,6 +205,7 @@ from ..module_utils.env.converge import Environments
 from ..module_utils.env.declared import for_glibc, parse_environments
 from ..module_utils.env.state import LockFact
 from ..module_utils.host.process import SystemRunner
+from ..module_utils.host.progress import SILENT, Progress, to
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_ENV
 from ..module_utils.share.place import earlier_shares
@@ -211,7 +213,7 @@ from ..module_utils.share.spec import Share
 from ..module_utils.uv.command import Index, Uv
 
 
-def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
+def work(params: t.Mapping[str, t.Any], *, check_mode: bool, progress: Progress = SILENT) -> Result:
     """Converge the environments of ``params``; the module's result."""
     share = Share.from_params(params)
     declared = for_glibc(parse_environments(params["environments"]), params["glibc"])
@@ -229,6 +231,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
         earlier_shares(params["earlier_shares"], share),
         check_mode,
         params["smoke_timeout"],
+        progress,
     )
     return environments.converge(purpose="building environments", busy_timeout=params["busy_timeout"])
 
@@ -237,12 +240,14 @@ def main() -> t.NoReturn:
     module = AnsibleModule(argument_spec=UV_ENV, supports_check_mode=True)
     adapter.hide_variables(module, module.params["uv_variables"])
     adapter.hide_secrets(module, Index.from_params(module.params["index"]).urls())
-    adapter.run(
-        module,
-        lambda: work(module.params, check_mode=module.check_mode),
-        as_owner=True,
-        share=module.params["share"],
-    )
+    with to(module.params["progress_to"]) as progress:
+        adapter.run(
+            module,
+            lambda: work(module.params, check_mode=module.check_mode, progress=progress),
+            as_owner=True,
+            share=module.params["share"],
+            progress=progress,
+        )
 
 
 if __name__ == "__main__":

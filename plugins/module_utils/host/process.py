@@ -15,6 +15,7 @@ import dataclasses
 import os
 import signal
 import subprocess
+import time
 import typing as t
 
 from ..errors import CommandError
@@ -23,6 +24,8 @@ from .secrets import scrub
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 # Seconds that a command which was killed has for its output to end.
 _LAST_WORDS = 2.0
+# How often to hear what a command says, in seconds.
+_HEARING = 1.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -55,7 +58,13 @@ class Runner(t.Protocol):
 
 
 class SystemRunner:
-    """The Runner of real life."""
+    """The Runner of real life.
+
+    It has ``hear``, if given, know what a command says on its standard error, whole lines, while the command runs.
+    """
+
+    def __init__(self, hear: t.Optional[t.Callable[[str], None]] = None) -> None:
+        self._hear = hear
 
     def run(
         self,
@@ -89,7 +98,7 @@ class SystemRunner:
             ) from error
         with _closing(child):
             try:
-                stdout, stderr = child.communicate(stdin, timeout=timeout)
+                stdout, stderr = self._communicate(child, stdin, timeout)
             except subprocess.TimeoutExpired as error:
                 # Its children, too: they would keep the pipes open, and us waiting.
                 os.killpg(child.pid, signal.SIGKILL)
@@ -105,6 +114,34 @@ class SystemRunner:
                 child.kill()
                 raise
         return Completed(child.returncode, scrub(stdout), scrub(stderr))
+
+    def _communicate(
+        self, child: subprocess.Popen[str], stdin: t.Optional[str], timeout: t.Optional[float]
+    ) -> tuple[str, str]:
+        """What the command has said in the end. Raises TimeoutExpired."""
+        if self._hear is None:
+            return child.communicate(stdin, timeout=timeout)
+        limit = None if timeout is None else time.monotonic() + timeout
+        heard = 0
+        while True:
+            wait = _HEARING if limit is None else max(0.0, min(limit - time.monotonic(), _HEARING))
+            try:
+                stdout, stderr = child.communicate(stdin, timeout=wait)
+            except subprocess.TimeoutExpired as error:
+                stdin = None  # It goes on with the rest of that by itself.
+                # Bytes, whatever the encoding.
+                said = error.stderr.decode(errors="replace") if isinstance(error.stderr, bytes) else ""
+                said = said.replace("\r\n", "\n").replace("\r", "\n")
+                whole = said[: said.rfind("\n") + 1]
+                if len(whole) > heard:
+                    self._hear(scrub(whole[heard:]))
+                    heard = len(whole)
+                if limit is not None and time.monotonic() >= limit:
+                    raise
+            else:
+                if len(stderr) > heard:
+                    self._hear(scrub(stderr[heard:]))
+                return stdout, stderr
 
 
 @contextlib.contextmanager
