@@ -203,7 +203,7 @@ class Watch:
 
     def __init__(self, action: ActionBase, share: str, *, wanted: bool = True) -> None:
         self._action = action
-        self.path = f"/tmp/uvnas-{os.urandom(16).hex()}/progress" if wanted and _can_be_seen(action) else None
+        self.path = f"/tmp/uvnas-progress-{os.urandom(16).hex()}/events" if wanted and _can_be_seen(action) else None
         self._story = Story(share)
         # Held to print, and to end that: this process may end while another thread prints, and would leave the queue
         # to the main process locked for all others.
@@ -211,7 +211,7 @@ class Watch:
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> t.Self:
         if self.path is not None:
             self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
             self._thread.start()
@@ -241,7 +241,7 @@ class Watch:
         command = f"rm -f {shlex.quote(path)}; rmdir {shlex.quote(os.path.dirname(path))}"
         try:
             self._action._low_level_execute_command(f"{{ {command}; }} 2>/dev/null || :", sudoable=True)
-        except Exception:  # pylint: disable=broad-except  # Why the module was killed may well be why.
+        except Exception:  # noqa: BLE001  # pylint: disable=broad-except  # What killed the module may be why.
             return
 
     def _show(self, lines: t.Iterable[str]) -> None:
@@ -261,7 +261,7 @@ class Watch:
                 self._show(self._story.lines(events or ()))
                 if self._story.silence() >= BEAT - 1:
                     self._show(filter(None, [self._story.still()]))
-            except Exception:  # pylint: disable=broad-except
+            except Exception:  # noqa: BLE001  # pylint: disable=broad-except
                 errors += 1
                 if errors == _ERRORS:
                     return
@@ -274,4 +274,5 @@ class Watch:
 def _can_be_seen(action: ActionBase) -> bool:
     """Whether anybody may and will read lines of this task, and they harm nobody who reads something else."""
     task = action._task
-    return not (task.async_val or task.no_log or is_for_machines(str(constants.DEFAULT_STDOUT_CALLBACK)))
+    callback = constants.config.get_config_value("DEFAULT_STDOUT_CALLBACK")
+    return not (task.async_val or task.no_log or is_for_machines(str(callback)))

@@ -173,7 +173,7 @@ class Environments(ShareConvergence[Plan, Done]):
             told.ends("sealed", wanted_id)
         elif change.action == BUILD:
             kept["log"] = self.layout.build_log(change.name)
-            told.ends("published", f"{wanted_id} (log: {kept['log']})")
+            told.ends("published", wanted_id, log=kept["log"])
         else:
             told.ends("published", wanted_id)
         return kept

@@ -75,9 +75,10 @@ class Teller:
         """A tool that is at work has said this."""
         self._progress.say(self._what, SAYS, line.strip())
 
-    def ends(self, stage: str, *more: str) -> None:
-        """It has come to its end, after the time since this was made."""
-        self(stage, ", ".join([*more, seconds(time.monotonic() - self._began)]))
+    def ends(self, stage: str, *more: str, log: str = "") -> None:
+        """It has come to its end, after the time since this was made; what it was like is in a ``log``."""
+        said = ", ".join([*more, seconds(time.monotonic() - self._began)])
+        self(stage, f"{said}; log: {log}" if log else said)
 
     @contextlib.contextmanager
     def failing(self) -> t.Iterator[None]:

@@ -42,14 +42,11 @@ class Log:
 
     def __init__(self, descriptor: t.Optional[int], path: str, hidden: t.Iterable[str] = ()) -> None:
         self._descriptor = descriptor
-        self.path = path
+        # Where it is; empty where there is none.
+        self.path = "" if descriptor is None else path
         # The longest first: one may be a part of another.
         self._hidden = sorted((secret for secret in hidden if len(secret) >= _SHORTEST), key=len, reverse=True)
         self._left = _MOST
-
-    @property
-    def written(self) -> bool:
-        return self._descriptor is not None
 
     def write(self, text: str) -> None:
         """Append ``text``, without the secrets in it."""
@@ -89,7 +86,7 @@ def logging(path: t.Optional[str], uv: Uv, title: str) -> t.Iterator[Log]:
         yield log
     except UvnasError as error:
         log.write(f"# failed: {error.explain()}\n")
-        if log.written:
+        if log.path:
             error.hint = f"{error.hint} Its log: {log.path}".strip()
         raise
     else:

@@ -158,7 +158,7 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
         with told.failing(), logging(path, self.uv, f"environment {name}, its lock") as log:
             found = self._resolved(step, interpreter, logged(self.uv, log, told.says))
             count = len(LockText(found["text"], f"environment {name}: its lock").lock.packages)
-        told.ends("locked", f"{count} package{'s' * (count != 1)}")
+        told.ends("locked", f"{count} package{'s' * (count != 1)}", log=log.path)
         return found
 
     def _resolved(self, step: Step, interpreter: Interpreter, uv: Uv) -> Result:
