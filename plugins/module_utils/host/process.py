@@ -63,6 +63,8 @@ class SystemRunner:
     It has ``hear``, if given, know what a command says on its standard error, whole lines, while the command runs.
     """
 
+    _hear: t.Optional[t.Callable[[str], None]] = None
+
     def __init__(self, hear: t.Optional[t.Callable[[str], None]] = None) -> None:
         self._hear = hear
 

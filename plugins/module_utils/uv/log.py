@@ -146,7 +146,7 @@ class Logged:
             cmd = [part for part in cmd if part != "--quiet"]
         self.log.write(f"\n$ {shlex.join(cmd)}\n")
         began = time.monotonic()
-        live = isinstance(self.runner, SystemRunner)
+        live = type(self.runner) is SystemRunner  # And no other one that is like it.
         runner: Runner = SystemRunner(self._heard) if live else self.runner
         done = runner.run(cmd, variables=variables, cwd=cwd, timeout=timeout, stdin=stdin)
         if not live:
