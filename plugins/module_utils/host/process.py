@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import fcntl
 import os
 import signal
 import subprocess
@@ -26,6 +27,8 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LAST_WORDS = 2.0
 # How often to hear what a command says, in seconds.
 _HEARING = 1.0
+# See fcntl(2). Python has it since 3.10.
+_F_GETPIPE_SZ = 1032
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -121,16 +124,18 @@ class SystemRunner:
         self, child: subprocess.Popen[str], stdin: t.Optional[str], timeout: t.Optional[float]
     ) -> tuple[str, str]:
         """What the command has said in the end. Raises TimeoutExpired."""
-        if self._hear is None:
-            return child.communicate(stdin, timeout=timeout)
+        if self._hear is None or not _given(child, stdin):
+            stdout, stderr = child.communicate(stdin, timeout=timeout)
+            if self._hear is not None and stderr:
+                self._hear(scrub(stderr))
+            return stdout, stderr
         limit = None if timeout is None else time.monotonic() + timeout
         heard = 0
         while True:
             wait = _HEARING if limit is None else max(0.0, min(limit - time.monotonic(), _HEARING))
             try:
-                stdout, stderr = child.communicate(stdin, timeout=wait)
+                stdout, stderr = child.communicate(timeout=wait)
             except subprocess.TimeoutExpired as error:
-                stdin = None  # It goes on with the rest of that by itself.
                 # Bytes, whatever the encoding.
                 said = error.stderr.decode(errors="replace") if isinstance(error.stderr, bytes) else ""
                 said = said.replace("\r\n", "\n").replace("\r", "\n")
@@ -144,6 +149,22 @@ class SystemRunner:
                 if len(stderr) > heard:
                     self._hear(scrub(stderr[heard:]))
                 return stdout, stderr
+
+
+def _given(child: subprocess.Popen[str], stdin: t.Optional[str]) -> bool:
+    """Give a command all of its input, where its pipe has room for that; False where it has not.
+
+    (What communicate() has not written when it is interrupted for the first time, it never writes.)
+    """
+    if child.stdin is None or stdin is None:
+        return True
+    if len(stdin.encode(errors="replace")) > fcntl.fcntl(child.stdin, _F_GETPIPE_SZ):
+        return False
+    with contextlib.suppress(BrokenPipeError):
+        child.stdin.write(stdin)
+        child.stdin.close()
+    child.stdin = None
+    return True
 
 
 @contextlib.contextmanager

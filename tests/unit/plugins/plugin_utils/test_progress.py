@@ -228,7 +228,7 @@ def test_a_reader_that_hangs_keeps_nobody_waiting_and_says_nothing_later(
 
     asked = reading_from(monkeypatch, hang)
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), Watch(action(), "nas_a") as watch:
+    with pytest.raises(KeyboardInterrupt), Watch(action(), "nas_a") as watch:  # noqa: PT012
         eventually(lambda: bool(asked))
         raise KeyboardInterrupt
     assert time.monotonic() - began < 5

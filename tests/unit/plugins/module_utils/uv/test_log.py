@@ -89,16 +89,25 @@ def test_an_error_names_it(uv: Uv) -> None:
 
 def test_a_command_that_does_not_end_has_said_something(uv: Uv) -> None:
     path = uv.layout.build_log("train")
-    with pytest.raises(CommandError, match="timed out after 1.5 s") as caught, logs.logging(path, uv, "it") as log:
+    with pytest.raises(CommandError, match="timed out after 1.5 s") as caught, logs.logging(path, uv, "it") as log:  # noqa: PT012
         runner = logs.Logged(SystemRunner(), log, lambda _line: None)
         runner.run(["/bin/sh", "-c", "echo begun >&2; sleep 60"], variables=VARIABLES, timeout=1.5)
     assert caught.value.stderr == "begun\n"
     assert "begun" in Path(path).read_text()
 
 
-def test_input_gets_there_while_it_is_heard() -> None:
-    done = SystemRunner(lambda _line: None).run(["/bin/sh", "-c", "sleep 2; wc -c"], stdin="x" * 300_000)
-    assert done.stdout.strip() == "300000"
+@pytest.mark.parametrize("size", [0, 10, 5_000, 60_000, 300_000])
+def test_input_gets_there_while_it_is_heard(size: int) -> None:
+    heard: list[str] = []
+    script = "sleep 2; wc -c; echo heard >&2"
+    done = SystemRunner(heard.append).run(["/bin/sh", "-c", script], stdin="x" * size, timeout=60)
+    assert (done.stdout.strip(), heard) == (str(size), ["heard\n"])
+
+
+def test_who_does_not_read_its_input_is_heard() -> None:
+    heard: list[str] = []
+    done = SystemRunner(heard.append).run(["/bin/sh", "-c", "exec <&-; echo heard >&2"], stdin="x" * 300_000)
+    assert (done.rc, heard) == (0, ["heard\n"])
 
 
 @pytest.mark.parametrize("place", ["a file where its directory is", "no permission", "nowhere"])
@@ -114,7 +123,7 @@ def test_without_one_all_is_the_same(uv: Uv, place: str, monkeypatch: pytest.Mon
             raise PermissionError(13, "no")
 
         monkeypatch.setattr(logs.files, "make_directory", refuse)
-    with pytest.raises(UvnasError) as caught, logs.logging(path, uv, "it") as log:
+    with pytest.raises(UvnasError) as caught, logs.logging(path, uv, "it") as log:  # noqa: PT012
         assert logs.logged(uv, log, lambda _line: None).run("pip", "sync").rc == 3
         raise UvnasError("it failed")
     assert caught.value.hint == ""
