@@ -139,6 +139,10 @@ environments:
       description: Files, their bytes, and the bytes and inodes that are not shared by hard links or reflinks.
       returned: when it was built or published
       type: dict
+    log:
+      description: The path of what uv and the smoke tests said of its last build, which the share's owner can read.
+      returned: when it was built
+      type: str
     seconds:
       description: How long it took.
       returned: when something was done
