@@ -91,8 +91,8 @@ class Build:
 def build(layout: Layout, uv: Uv, what: Build, told: t.Optional[Teller] = None) -> Manifest:
     """Build, test and seal the generation; return its manifest. What fails leaves nothing behind but its log.
 
-    ``told`` gets to know how far it is. Raises UvnasError (CommandError where uv or a smoke test said why). With LostMutexError what is at this path may be
-    somebody else's by now, and is left as it is.
+    ``told`` gets to know how far it is. Raises UvnasError (CommandError where uv or a smoke test said why). With
+    LostMutexError what is at this path may be somebody else's by now, and is left as it is.
     """
     told = told or SILENT.of(what.spec.name)
     mutex.check(layout.mutex)
