@@ -38,7 +38,7 @@ class ActionModule(LockAction):
     def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
         here = self.here(args)
         if not args["lock"]:
-            return told(self.on_host("uv_env", self._task.args, task_vars), here, args)
+            return told(self._build(self._task.args, task_vars, args), here, args)
         return told(self._locked_and_built(args, task_vars, here), here, args)
 
     def _locked_and_built(
@@ -82,12 +82,17 @@ class ActionModule(LockAction):
             return compared
         build = {key: value for key, value in given.items() if key not in _ONLY_FOR_LOCKS}
         if locks is not None:
-            return {**asked, **self.on_host("uv_env", {**build, "locks": locks}, task_vars)}
+            return {**asked, **self._build({**build, "locks": locks}, task_vars, args)}
         lock = {key: value for key, value in given.items() if key in UV_LOCK}
         locked = self.locked(args, task_vars, lock, inputs, needs)
         if "locks" not in locked:
             return locked
-        return _merged(locked, self.on_host("uv_env", {**build, "locks": locked["locks"]}, task_vars))
+        return _merged(locked, self._build({**build, "locks": locked["locks"]}, task_vars, args))
+
+    def _build(self, given: t.Mapping[str, t.Any], task_vars: TaskVars, args: dict[str, t.Any]) -> Result:
+        if self._task.check_mode:  # It builds nothing.
+            return self.on_host("uv_env", given, task_vars)
+        return self.on_host_watched("uv_env", given, task_vars, args)
 
     def _compare(
         self, args: dict[str, t.Any], task_vars: TaskVars, here: t.Sequence[EnvironmentSpec], inputs: Inputs

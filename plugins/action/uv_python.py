@@ -52,7 +52,11 @@ class ActionModule(ControllerAction):
         }
         brought: dict[str, str] = {}
         while True:
-            result = self.on_host("uv_python", self._args_for_host(args, archives, brought), task_vars)
+            given = self._args_for_host(args, archives, brought)
+            if self._task.check_mode:  # It installs nothing.
+                result = self.on_host("uv_python", given, task_vars)
+            else:
+                result = self.on_host_watched("uv_python", given, task_vars, args)
             names = self.asked_for(result, "archives_wanted", archives)
             if not names:
                 return result

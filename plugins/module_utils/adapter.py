@@ -18,6 +18,7 @@ except ImportError:  # Before ansible-core 2.22, where nothing but no_log_values
 
 from .errors import UvnasError, from_os_error
 from .host import in_use, secrets
+from .host.progress import SILENT, Progress
 from .host.users import User, by_number, user_to_become
 from .host.watchdog import call_watched
 from .host.workers import Result, Work, call_as
@@ -30,6 +31,7 @@ def run(
     *,
     share: t.Optional[str] = None,
     as_owner: bool = False,
+    progress: Progress = SILENT,
 ) -> t.NoReturn:
     """Do ``work`` and end the module with its result.
 
@@ -37,7 +39,7 @@ def run(
     With ``as_owner`` the work is done as the module's ``owner``; when root connects without one, as the user that
     the share belongs to. ``work`` returns the module's result: plain data, with ``changed``, and perhaps ``warnings``
     (list of str), ``left`` (from a converge) and ``failed`` (bool) with ``msg``. A UvnasError or an OSError that it
-    raises becomes ``fail_json``.
+    raises becomes ``fail_json``. Either way the result has the stages of ``progress``, if anybody follows them.
     """
     os.umask(0o022)  # The admin's own must not decide who can use a share.
     # If whoever started this ignores the signal, so would we, and the kernel would not report how a child ended.
@@ -49,15 +51,20 @@ def run(
         else:
             result = call_as(user, work) if user is not None else work()
     except UvnasError as error:
-        fail(module, error)
+        fail(module, error, **_stages(progress))
     except OSError as error:
-        fail(module, from_os_error(error))
+        fail(module, from_os_error(error), **_stages(progress))
+    result.update(_stages(progress))
     # Here rather than at the removal: this process may be root, who sees whose processes are in the way.
     for warning in [*result.pop("warnings", []), *in_use.warnings(result.pop("left", []))]:
         module.warn(warning)
     if result.get("failed"):
         module.fail_json(**{"msg": "failed", **result})
     module.exit_json(**result)
+
+
+def _stages(progress: Progress) -> Result:
+    return {"progress": progress.stages()} if progress.heard else {}
 
 
 def _owner(module: AnsibleModule, share: t.Optional[str]) -> t.Optional[User]:

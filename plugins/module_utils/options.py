@@ -69,6 +69,7 @@ SHARE: Spec = {
 EARLIER_SHARES: Spec = {
     "earlier_shares": {"type": "list", "elements": "dict", "default": [], "options": EARLIER_SHARE_KEYS},
 }
+PROGRESS: Spec = {"progress": {"type": "bool", "default": True}, "progress_to": _TEXT}
 ENVIRONMENTS: Spec = {
     "share_name": _REQUIRED,
     "glibc": _VALUES,
@@ -94,6 +95,7 @@ _LOCKING: Spec = {
     **ENVIRONMENTS,
     **LOCKS,
     **EARLIER_SHARES,
+    **PROGRESS,
     "jobs": {"type": "int", "default": 4},
 }
 UV_LOCK: Spec = {**_LOCKING, "inputs": _VALUES}
@@ -112,6 +114,7 @@ UV_PYTHON: Spec = {
     **EARLIER_SHARES,
     **SITE_PYTHONS,
     **UV_VARIABLES,
+    **PROGRESS,
     "share_name": _REQUIRED,
     "pythons": _TEXTS,
     "mirror": {"type": "str", "no_log": True},

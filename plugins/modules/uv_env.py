@@ -33,6 +33,7 @@ extends_documentation_fragment:
   - uvnas.cluster.environments
   - uvnas.cluster.locks
   - uvnas.cluster.earlier_shares
+  - uvnas.cluster.progress
 options:
   lock:
     description:
@@ -142,6 +143,10 @@ environments:
       description: Number of files, their bytes, and the bytes and inodes not shared by hard links or reflinks.
       returned: when it was built or published
       type: dict
+    log:
+      description: The path of what uv and the smoke tests said of its last build, which the share's owner can read.
+      returned: when it was built
+      type: str
     seconds:
       description: How long it took.
       returned: when something was done
@@ -208,6 +213,7 @@ from ..module_utils.env.converge import Environments
 from ..module_utils.env.declared import for_glibc, parse_environments
 from ..module_utils.env.state import LockFact
 from ..module_utils.host.process import SystemRunner
+from ..module_utils.host.progress import SILENT, Progress, to
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_ENV
 from ..module_utils.share.place import earlier_shares
@@ -215,7 +221,7 @@ from ..module_utils.share.spec import Share
 from ..module_utils.uv.command import Index, Uv
 
 
-def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
+def work(params: t.Mapping[str, t.Any], *, check_mode: bool, progress: Progress = SILENT) -> Result:
     """Converge the environments in ``params``, and return the module's result."""
     share = Share.from_params(params)
     declared = for_glibc(parse_environments(params["environments"]), params["glibc"])
@@ -233,6 +239,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
         earlier_shares(params["earlier_shares"], share),
         check_mode,
         params["smoke_timeout"],
+        progress,
     )
     return environments.converge(purpose="building environments", busy_timeout=params["busy_timeout"])
 
@@ -241,12 +248,14 @@ def main() -> t.NoReturn:
     module = AnsibleModule(argument_spec=UV_ENV, supports_check_mode=True)
     adapter.hide_variables(module, module.params["uv_variables"])
     adapter.hide_secrets(module, Index.from_params(module.params["index"]).urls())
-    adapter.run(
-        module,
-        lambda: work(module.params, check_mode=module.check_mode),
-        as_owner=True,
-        share=module.params["share"],
-    )
+    with to(module.params["progress_to"]) as progress:
+        adapter.run(
+            module,
+            lambda: work(module.params, check_mode=module.check_mode, progress=progress),
+            as_owner=True,
+            share=module.params["share"],
+            progress=progress,
+        )
 
 
 if __name__ == "__main__":

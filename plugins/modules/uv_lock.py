@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - uvnas.cluster.environments
   - uvnas.cluster.locks
   - uvnas.cluster.earlier_shares
+  - uvnas.cluster.progress
 options:
   inputs:
     description: What the controller knows about the environments. The action plugin of this module sets it.
@@ -141,6 +142,7 @@ from ..module_utils.env.declared import for_glibc, parse_environments
 from ..module_utils.env.lock.converge import Locking
 from ..module_utils.env.lock.plan import Upgrade, inputs_from_params
 from ..module_utils.host.process import SystemRunner
+from ..module_utils.host.progress import SILENT, Progress, to
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_LOCK
 from ..module_utils.share.place import earlier_shares
@@ -148,7 +150,7 @@ from ..module_utils.share.spec import Share
 from ..module_utils.uv.command import Index, Uv
 
 
-def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
+def work(params: t.Mapping[str, t.Any], *, check_mode: bool, progress: Progress = SILENT) -> Result:
     """Lock the environments of ``params``; the module's result."""
     share = Share.from_params(params)
     declared = for_glibc(parse_environments(params["environments"]), params["glibc"])
@@ -169,6 +171,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
             params["jobs"],
             earlier_shares(params["earlier_shares"], share),
             check_mode,
+            progress,
         )
         return locking.converge(purpose="locking environments", busy_timeout=params["busy_timeout"])
 
@@ -177,12 +180,14 @@ def main() -> t.NoReturn:
     module = AnsibleModule(argument_spec=UV_LOCK, supports_check_mode=True)
     adapter.hide_variables(module, module.params["uv_variables"])
     adapter.hide_secrets(module, Index.from_params(module.params["index"]).urls())
-    adapter.run(
-        module,
-        lambda: work(module.params, check_mode=module.check_mode),
-        as_owner=True,
-        share=module.params["share"],
-    )
+    with to(module.params["progress_to"]) as progress:
+        adapter.run(
+            module,
+            lambda: work(module.params, check_mode=module.check_mode, progress=progress),
+            as_owner=True,
+            share=module.params["share"],
+            progress=progress,
+        )
 
 
 if __name__ == "__main__":

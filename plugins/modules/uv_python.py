@@ -27,6 +27,7 @@ extends_documentation_fragment:
   - uvnas.cluster.attributes
   - uvnas.cluster.share
   - uvnas.cluster.earlier_shares
+  - uvnas.cluster.progress
   - uvnas.cluster.site_pythons
   - uvnas.cluster.uv_variables
 attributes:
@@ -179,6 +180,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
+from ..module_utils.host.progress import to
 from ..module_utils.options import UV_PYTHON
 from ..module_utils.python.converge import from_params
 
@@ -196,13 +198,15 @@ def main() -> t.NoReturn:
             for site in params["site_pythons"]
             if os.path.isabs(site["archive"] or "")
         }
+        progress = stack.enter_context(to(params["progress_to"]))
         adapter.run(
             module,
-            lambda: from_params(params, brought, check_mode=module.check_mode).converge(
+            lambda: from_params(params, brought, check_mode=module.check_mode, progress=progress).converge(
                 purpose="installing interpreters", busy_timeout=params["busy_timeout"]
             ),
             as_owner=True,
             share=params["share"],
+            progress=progress,
         )
 
 

@@ -11,6 +11,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils.errors import UvnasError, from_os_error
 from ..module_utils.host.workers import Result
+from .progress import Watch
 
 TaskVars = dict[str, t.Any] | None
 
@@ -43,6 +44,16 @@ class ControllerAction(ActionBase):
     def on_host(self, module: str, args: t.Mapping[str, t.Any], task_vars: TaskVars) -> Result:
         """The result of a module of the collection."""
         result: Result = self._execute_module(f"uvnas.cluster.{module}", dict(args), task_vars=task_vars)
+        return result
+
+    def on_host_watched(
+        self, module: str, args: t.Mapping[str, t.Any], task_vars: TaskVars, options: t.Mapping[str, t.Any]
+    ) -> Result:
+        """The same of a module that may take long, and says how far it is. ``options`` are those of the action."""
+        with Watch(self, options["share_name"], wanted=options["progress"]) as watch:
+            told = {key: value for key, value in args.items() if key != "progress_to"}
+            result = self.on_host(module, {**told, "progress_to": watch.path} if watch.path else told, task_vars)
+            watch.ended(result)
         return result
 
     @staticmethod

@@ -54,7 +54,7 @@ class LockAction(ControllerAction):
     ) -> Result:
         """Run the module uv_lock with ``options`` and the texts that it ``needs`` (none: ask it first). Its result."""
         if not needs:
-            result = self._lock_on_host(options, inputs, (), task_vars)
+            result = self._lock_on_host(options, inputs, (), task_vars, args)
             needs = self.asked_for(result, "needs", inputs)
             if not needs:
                 self._keep(args, result, inputs)
@@ -65,9 +65,9 @@ class LockAction(ControllerAction):
                 now = self._declaration(args).again(inputs)
                 needs = {*needs, *(name for name in now if now[name].kept != inputs[name].kept)}
                 inputs = now
-            result = self._lock_on_host(options, inputs, needs, task_vars)
+            result = self._lock_on_host(options, inputs, needs, task_vars, args)
             if self.asked_for(result, "needs", inputs):  # It has changed since it was asked, and may again.
-                result = self._lock_on_host(options, inputs, inputs, task_vars)
+                result = self._lock_on_host(options, inputs, inputs, task_vars, args)
                 if self.asked_for(result, "needs", inputs):
                     raise malformed("needs")
             self._keep(args, result, inputs)
@@ -91,9 +91,17 @@ class LockAction(ControllerAction):
             yield
 
     def _lock_on_host(
-        self, options: t.Mapping[str, t.Any], inputs: Inputs, needs: t.Collection[str], task_vars: TaskVars
+        self,
+        options: t.Mapping[str, t.Any],
+        inputs: Inputs,
+        needs: t.Collection[str],
+        task_vars: TaskVars,
+        args: t.Mapping[str, t.Any],
     ) -> Result:
-        return self.on_host("uv_lock", {**options, "inputs": for_host(inputs, needs)}, task_vars)
+        told = {**options, "inputs": for_host(inputs, needs)}
+        if not needs:  # It resolves nothing.
+            return self.on_host("uv_lock", told, task_vars)
+        return self.on_host_watched("uv_lock", told, task_vars, args)
 
     def _keep(self, args: dict[str, t.Any], result: Result, inputs: Inputs) -> None:
         """Keep the locks that are new here; texts are for that, and not for whoever reads the result."""

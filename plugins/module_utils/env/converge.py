@@ -15,6 +15,7 @@ import typing as t
 from ..errors import UvnasError, failure, naming
 from ..host import mutex
 from ..host.mounts import space
+from ..host.progress import SILENT, Progress, Teller
 from ..host.workers import Result, call_many, processors
 from ..python.record import load_record, resolve
 from ..share import manifest as manifests
@@ -65,6 +66,7 @@ class Environments(ShareConvergence[Plan, Done]):
     check_mode: bool = False
     # How long a smoke test may take, in seconds.
     smoke_timeout: float = 300.0
+    progress: Progress = SILENT
 
     def plan(self) -> Plan:
         return Comparison(self.layout, self.specs, self.locks, self.purge, self.check_mode).plan()
@@ -150,19 +152,34 @@ class Environments(ShareConvergence[Plan, Done]):
     def _act(self, change: Change, at_once: int) -> Result:
         """Do one change, in a process of its own; ``at_once`` as many are at work."""
         started = time.monotonic()
+        told = self.progress.of(change.name)
+        with told.failing():
+            result = self._acted(change, at_once, told)
+        return {**result, "seconds": round(time.monotonic() - started, 2)}
+
+    def _acted(self, change: Change, at_once: int, told: Teller) -> Result:
         doing = f"environment {change.name}: cannot {change.action} it"
         if change.action == REMOVE:
+            told("removing")
             with naming(doing, self.layout.generations_of(change.name)):
                 publish.remove(self.layout, change.name)
-            return {"seconds": round(time.monotonic() - started, 2)}
-        wanted_id = change.wanted.generation_id if change.wanted else None
-        with naming(doing, self.layout.generation(change.name, wanted_id or "")):
-            manifest = self._have(change, at_once)
+            told.ends("removed")
+            return {}
+        wanted_id = (change.wanted.generation_id if change.wanted else None) or ""
+        with naming(doing, self.layout.generation(change.name, wanted_id)):
+            manifest = self._have(change, at_once, told)
         facts = manifest.as_dict() if manifest is not None else {}
         kept: Result = {key: facts[key] for key in ("python", "packages", "size") if key in facts}
-        return {**kept, "seconds": round(time.monotonic() - started, 2)}
+        if change.action == SEAL:
+            told.ends("sealed", wanted_id)
+        elif change.action == BUILD:
+            kept["log"] = self.layout.build_log(change.name)
+            told.ends("published", wanted_id, log=kept["log"])
+        else:
+            told.ends("published", wanted_id)
+        return kept
 
-    def _have(self, change: Change, at_once: int) -> t.Optional[Manifest]:
+    def _have(self, change: Change, at_once: int, told: Teller) -> t.Optional[Manifest]:
         """Have the wanted generation in force, and all of them sealed; its manifest, if that is to be had."""
         generation_id = change.wanted.generation_id if change.wanted else None
         if change.wanted is None or generation_id is None:
@@ -175,7 +192,7 @@ class Environments(ShareConvergence[Plan, Done]):
             what = self._build_of(change, at_once)
             if change.published == generation_id:
                 publish.withdraw(self.layout, change.name)
-            manifest: t.Optional[Manifest] = build.build(self.layout, self.uv, what)
+            manifest: t.Optional[Manifest] = build.build(self.layout, self.uv, what, told)
         else:
             manifest = manifests.of_generation(self.layout, change.name, generation_id)
         if change.action != SEAL:

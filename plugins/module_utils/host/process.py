@@ -12,9 +12,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import fcntl
 import os
 import signal
 import subprocess
+import time
 import typing as t
 
 from ..errors import CommandError
@@ -23,6 +25,10 @@ from .secrets import scrub
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 # Seconds to wait for the last output of a command that was killed.
 _LAST_WORDS = 2.0
+# How often to hear what a command says, in seconds.
+_HEARING = 1.0
+# See fcntl(2). Python has it since 3.10.
+_F_GETPIPE_SZ = 1032
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -55,7 +61,15 @@ class Runner(t.Protocol):
 
 
 class SystemRunner:
-    """Runs real commands."""
+    """Runs real commands.
+
+    Calls ``hear``, if given, with what a command writes to its standard error, in whole lines, while it runs.
+    """
+
+    _hear: t.Optional[t.Callable[[str], None]] = None
+
+    def __init__(self, hear: t.Optional[t.Callable[[str], None]] = None) -> None:
+        self._hear = hear
 
     def run(
         self,
@@ -89,7 +103,7 @@ class SystemRunner:
             ) from error
         with _closing(child):
             try:
-                stdout, stderr = child.communicate(stdin, timeout=timeout)
+                stdout, stderr = self._communicate(child, stdin, timeout)
             except subprocess.TimeoutExpired as error:
                 # Its children too: they would keep the pipes open, and us waiting.
                 os.killpg(child.pid, signal.SIGKILL)
@@ -105,6 +119,52 @@ class SystemRunner:
                 child.kill()
                 raise
         return Completed(child.returncode, scrub(stdout), scrub(stderr))
+
+    def _communicate(
+        self, child: subprocess.Popen[str], stdin: t.Optional[str], timeout: t.Optional[float]
+    ) -> tuple[str, str]:
+        """What the command has said in the end. Raises TimeoutExpired."""
+        if self._hear is None or not _given(child, stdin):
+            stdout, stderr = child.communicate(stdin, timeout=timeout)
+            if self._hear is not None and stderr:
+                self._hear(scrub(stderr))
+            return stdout, stderr
+        limit = None if timeout is None else time.monotonic() + timeout
+        heard = 0
+        while True:
+            wait = _HEARING if limit is None else max(0.0, min(limit - time.monotonic(), _HEARING))
+            try:
+                stdout, stderr = child.communicate(timeout=wait)
+            except subprocess.TimeoutExpired as error:
+                # Bytes, whatever the encoding.
+                said = error.stderr.decode(errors="replace") if isinstance(error.stderr, bytes) else ""
+                said = said.replace("\r\n", "\n").replace("\r", "\n")
+                whole = said[: said.rfind("\n") + 1]
+                if len(whole) > heard:
+                    self._hear(scrub(whole[heard:]))
+                    heard = len(whole)
+                if limit is not None and time.monotonic() >= limit:
+                    raise
+            else:
+                if len(stderr) > heard:
+                    self._hear(scrub(stderr[heard:]))
+                return stdout, stderr
+
+
+def _given(child: subprocess.Popen[str], stdin: t.Optional[str]) -> bool:
+    """Give a command all of its input, where its pipe has room for that; False where it has not.
+
+    (What communicate() has not written when it is interrupted for the first time, it never writes.)
+    """
+    if child.stdin is None or stdin is None:
+        return True
+    if len(stdin.encode(errors="replace")) > fcntl.fcntl(child.stdin, _F_GETPIPE_SZ):
+        return False
+    with contextlib.suppress(BrokenPipeError):
+        child.stdin.write(stdin)
+        child.stdin.close()
+    child.stdin = None
+    return True
 
 
 @contextlib.contextmanager

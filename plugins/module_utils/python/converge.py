@@ -14,6 +14,7 @@ import typing as t
 from ..errors import CommandError, UvnasError, naming
 from ..host import files, mutex, platform
 from ..host.process import SystemRunner
+from ..host.progress import SILENT, Progress
 from ..host.workers import Result
 from ..share import store
 from ..share.convergence import ShareConvergence
@@ -47,6 +48,7 @@ class Interpreters(ShareConvergence[Plan, Record]):
     earlier: tuple[Share, ...] = ()
     check_mode: bool = False
     warnings: list[str] = dataclasses.field(default_factory=list)
+    progress: Progress = SILENT
 
     def plan(self) -> Plan:
         look = functools.lru_cache(maxsize=None)(self.installer.look)
@@ -104,20 +106,20 @@ class Interpreters(ShareConvergence[Plan, Record]):
         finished = record.interpreters.keys() - {install.key for install in plan.installs} - {*plan.compiles}
         self.installer.unlink_minor_links(lambda key: key not in finished)
         for install in plan.installs:
-            with self._naming("install", install.key):
+            with self._naming("install", install.key), self._telling("installing", install.key, "installed"):
                 found = self._install(install, record)
             moved = [request for request, (_before, key) in plan.moved.items() if key == install.key]
             record = self._write(record.adding(found, moved))
         for key in plan.compiles:
             is_site = record.interpreters[key].source == SITE
-            with self._naming("compile", key):
+            with self._naming("compile", key), self._telling("compiling", key, "compiled"):
                 self.installer.compile(key, self.archives.uv if is_site else self.downloads.uv)
             record = self._write(record.adding(dataclasses.replace(record.interpreters[key], compiled=True)))
         for key in plan.seals:
             with self._naming("seal", key):
                 self.installer.seal(key)
         for key in plan.removals:
-            with self._naming("remove", key):
+            with self._naming("remove", key), self._telling("removing", key, "removed"):
                 record = self._remove(key, record)
         requests = {**record.requests, **{request: key for request, (_before, key) in plan.moved.items()}}
         # Those of new interpreters have been written together with them.
@@ -125,6 +127,14 @@ class Interpreters(ShareConvergence[Plan, Record]):
 
     def _naming(self, action: str, key: str) -> t.ContextManager[None]:
         return naming(f"{key}: cannot {action} it", self.installer.directory(key))
+
+    @contextlib.contextmanager
+    def _telling(self, stage: str, key: str, end: str) -> t.Iterator[None]:
+        told = self.progress.of(key)
+        told(stage)
+        with told.failing():
+            yield
+        told.ends(end)
 
     def _open(self, plan: Plan) -> list[str]:
         """A warning for each interpreter about to be sealed that others than the owner can write to."""
@@ -217,7 +227,11 @@ class Interpreters(ShareConvergence[Plan, Record]):
 
 
 def from_params(
-    params: t.Mapping[str, t.Any], brought: t.Mapping[str, t.IO[bytes]], *, check_mode: bool
+    params: t.Mapping[str, t.Any],
+    brought: t.Mapping[str, t.IO[bytes]],
+    *,
+    check_mode: bool,
+    progress: Progress = SILENT,
 ) -> Interpreters:
     """The interpreters that the options of uv_python describe. ``brought``: archives on this host, by name."""
     share = Share.from_params(params)
@@ -233,4 +247,5 @@ def from_params(
         SiteArchives.by(uv, platform.here(), brought, room=2 if wanted.compile_bytecode else 1, earlier=earlier),
         earlier,
         check_mode,
+        progress=progress,
     )

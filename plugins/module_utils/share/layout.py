@@ -122,6 +122,21 @@ class Layout:
     def generations(self) -> str:
         return self._path("generations")
 
+    @property
+    def logs(self) -> str:
+        """Made when there is a first one."""
+        return self._path("logs")
+
+    def logs_of(self, env: str) -> str:
+        """What was said when an environment was locked and built, the last time."""
+        return self._path("logs", env)
+
+    def lock_log(self, env: str) -> str:
+        return self._path("logs", env, "lock.log")
+
+    def build_log(self, env: str) -> str:
+        return self._path("logs", env, "build.log")
+
     def lock(self, env: str) -> str:
         return self._path("locks", f"{env}.txt")
 

@@ -24,6 +24,7 @@ from ...errors import CommandError, UvnasError
 from ...host import durable, files, mutex, removal, sealing
 from ...host.mounts import space
 from ...host.process import Completed
+from ...host.progress import SILENT, Teller
 from ...python.record import Interpreter
 from ...share import contents
 from ...share import manifest as manifests
@@ -31,6 +32,7 @@ from ...share.layout import Layout, site_packages
 from ...share.manifest import LockFact, Manifest, Needs, Python
 from ...uv.cache import borrow
 from ...uv.command import Uv
+from ...uv.log import logged, logging
 from ...uv.target import platform_arguments
 from ...uv.wheel import installed_packages
 from ..lock.file import LockText
@@ -86,12 +88,21 @@ class Build:
         return self.ingredients.generation_id
 
 
-def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
-    """Build, test and seal the generation; return its manifest. What fails leaves nothing behind.
+def build(layout: Layout, uv: Uv, what: Build, told: t.Optional[Teller] = None) -> Manifest:
+    """Build, test and seal the generation; return its manifest. What fails leaves nothing behind but its log.
 
-    Raises UvnasError (CommandError where uv or a smoke test said why). With LostMutexError what is at this path may be
-    somebody else's by now, and is left as it is.
+    ``told`` gets to know how far it is. Raises UvnasError (CommandError where uv or a smoke test said why). With
+    LostMutexError what is at this path may be somebody else's by now, and is left as it is.
     """
+    told = told or SILENT.of(what.spec.name)
+    mutex.check(layout.mutex)
+    title = f"environment {what.spec.name}, generation {what.id}, on {socket.gethostname()}"
+    with logging(layout.build_log(what.spec.name), uv, title) as log:
+        return _build(layout, logged(uv, log, told.says), what, told)
+
+
+def _build(layout: Layout, uv: Uv, what: Build, told: Teller) -> Manifest:
+    """The same, without a log; what fails leaves nothing behind."""
     path = layout.generation(what.spec.name, what.id)
     started = time.monotonic()
     mutex.check(layout.mutex)
@@ -102,6 +113,7 @@ def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
     disks = durable.Disks(layout.generations, layout.cache, layout.python)
     try:
         os.mkdir(path, 0o700)
+        told("building")
         _install(layout, uv, what, path)
         mutex.check(layout.mutex)
         _check_interpreter(layout, what, path)
@@ -110,7 +122,10 @@ def build(layout: Layout, uv: Uv, what: Build) -> Manifest:
         pin.write(path, site_packages(path, what.interpreter.minor))
         no_pip.write(layout, what.spec.name, path, what.interpreter.minor)
         needed = _check_needs(layout, what, path, packages)
+        if what.spec.imports or what.spec.checks:
+            told("testing")
         _smoke_test(uv, what, path)
+        told("syncing")
         mutex.check(layout.mutex)
         size = seal(path, recorder.see)
         mutex.check(layout.mutex)

@@ -34,7 +34,8 @@ def withdraw(layout: Layout, env: str) -> None:
 
 
 def remove(layout: Layout, env: str) -> None:
-    """Remove an environment: its name first, so that nobody finds half of it, then its lock and its generations.
+    """Remove an environment: its name first, so that nobody finds half of it, then its lock, its generations
+    and its logs.
 
     If this is killed, a purge still finds the environment by its generations.
     What is in use stays, hidden, until a later sweep of the share.
@@ -44,3 +45,4 @@ def remove(layout: Layout, env: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(layout.lock(env))
     removal.remove_tree(layout.generations_of(env))
+    removal.remove_tree(layout.logs_of(env))

@@ -13,13 +13,15 @@ import typing as t
 
 from ...errors import UvnasError, failure
 from ...host import files, mutex
+from ...host.progress import SILENT, Progress
 from ...host.workers import Result, call_many
-from ...python.record import load_record
+from ...python.record import Interpreter, load_record
 from ...python.record import resolve as resolve_interpreter
 from ...share.convergence import ShareConvergence
 from ...share.spec import Share
 from ...uv import unsynced
 from ...uv.command import Uv
+from ...uv.log import logged, logging
 from ..spec import EnvironmentSpec, Sources
 from . import file as locks
 from . import held, upgrades
@@ -58,6 +60,7 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
     jobs: int = 1
     earlier_shares: t.Sequence[Share] = ()
     check_mode: bool = False
+    progress: Progress = SILENT
 
     def plan(self) -> list[Step]:
         shares = self.earlier_shares
@@ -147,6 +150,18 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
         interpreter = resolve_interpreter(load_record(self.layout), step.spec.python, check_mode=self.check_mode)
         if interpreter.unfinished:
             return {"text": None}  # A check before it is reinstalled.
+        name = step.spec.name
+        told = self.progress.of(name)
+        told("locking")
+        # A check leaves the share alone.
+        path = None if self.check_mode else self.layout.lock_log(name)
+        with told.failing(), logging(path, self.uv, f"environment {name}, its lock") as log:
+            found = self._resolved(step, interpreter, logged(self.uv, log, told.says))
+            count = len(LockText(found["text"], f"environment {name}: its lock").lock.packages)
+        told.ends("locked", f"{count} package{'s' * (count != 1)}", log=log.path)
+        return found
+
+    def _resolved(self, step: Step, interpreter: Interpreter, uv: Uv) -> Result:
         request = Request(
             step.spec,
             step.given.spec_digest,
@@ -156,11 +171,11 @@ class Locking(ShareConvergence[list[Step], Outcomes]):
         )
         executable = self.layout.interpreter_bin(interpreter.key, interpreter.minor)
         prior = step.prior
-        text, warnings = resolve(self.uv, request, executable, prior.text if prior is not None else None)
+        text, warnings = resolve(uv, request, executable, prior.text if prior is not None else None)
         kept: list[str] = []
         if step.upgrades and prior is not None:
             with contextlib.suppress(UvnasError):  # The text so far is not a lock.
-                kept = held.reasons(self.uv, request, executable, prior.lock, text)
+                kept = held.reasons(uv, request, executable, prior.lock, text)
         return {"text": text, "warnings": warnings, "held": kept}
 
     @staticmethod

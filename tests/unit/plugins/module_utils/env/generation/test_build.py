@@ -219,7 +219,7 @@ def test_a_filesystem_that_counts_no_inodes_is_not_full(layout: Layout, monkeypa
     monkeypatch.setattr(os, "statvfs", lambda _path: roomy)
     with pytest.raises(CommandError) as caught:
         generation.build(layout, Uv(layout, FakeUv(fails="sync")), what())
-    assert caught.value.hint == ""
+    assert caught.value.hint == f"Its log: {layout.build_log('analysis')}"
 
 
 def mode(path: str | Path) -> int:
