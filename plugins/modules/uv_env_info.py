@@ -239,7 +239,11 @@ def work(params: t.Mapping[str, t.Any]) -> Result:
         "problems": problems,
     }
     if params["sizes"]:
-        result.update(inspection.room(), unpublished=inspection.unpublished())
+        result.update(inspection.room(), unpublished=inspection.unpublished(), interpreters=[])
+        try:
+            result["interpreters"] = inspection.interpreters()
+        except (UvnasError, OSError) as error:
+            problems.append(as_uvnas_error(error).explain())
     if params["verify"] and problems:
         result.update(failed=True, msg="\n".join(problems))
     return result

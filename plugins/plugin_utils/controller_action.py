@@ -77,6 +77,6 @@ class ControllerAction(ActionBase):
 def malformed(key: str) -> UvnasError:
     """The error for a host's result whose ``key`` is nothing that the module would ever return."""
     return UvnasError(
-        f"the host returned an invalid {key}",
+        f"the host returned something invalid as {key}",
         hint="That was not the module. Is this host, or the Python that Ansible uses there, what it should be?",
     )

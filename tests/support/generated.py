@@ -177,6 +177,7 @@ def tree(root: Path, *, without: t.Collection[str] = ()) -> dict[str, t.Any]:
     """Kinds, modes and content of everything below ``root``, except names in ``without``."""
     found: dict[str, t.Any] = {}
     for directory, names, files in os.walk(root):
+        names[:] = [name for name in names if name not in without]
         for name in (*names, *files):
             path = os.path.join(directory, name)
             if name in without:

@@ -129,22 +129,25 @@ class Inspection:
         return {"state": state, "age_seconds": age, **_measured(self.layout.generation(env, generation))}
 
     def room(self) -> Result:
-        """What the rest of the share takes, and what is left on its filesystem. Looks at every file of the cache."""
+        """What is left on the share's filesystem, and what its cache takes. Looks at every file of the cache."""
         free = space(self.layout.root)
-        record = load_record(self.layout)
         return {
             "filesystem": {"free_bytes": free.free_bytes, "free_inodes": free.free_inodes},
             "cache_bytes": _measured(self.layout.cache)["bytes"],
-            "interpreters": [
-                {
-                    "key": key,
-                    "version": found.version,
-                    "requests": sorted(request for request, meant in record.requests.items() if meant == key),
-                    "bytes": _measured(os.path.join(self.layout.python, key))["bytes"],
-                }
-                for key, found in sorted(record.interpreters.items())
-            ],
         }
+
+    def interpreters(self) -> list[Result]:
+        """The interpreters on the share, with what each takes. Raises UvnasError if their record is damaged."""
+        record = load_record(self.layout)
+        return [
+            {
+                "key": key,
+                "version": found.version,
+                "requests": sorted(request for request, meant in record.requests.items() if meant == key),
+                "bytes": _measured(os.path.join(self.layout.python, key))["bytes"],
+            }
+            for key, found in sorted(record.interpreters.items())
+        ]
 
     def problems(self, specs: t.Sequence[EnvironmentSpec]) -> list[str]:
         """Why declared environments cannot be used on this host: one text for each that fails, or one for all.

@@ -11,7 +11,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.filter import summary
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.declared import for_glibc, parse_environments
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.lock.plan import Input
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec, Sources
@@ -19,7 +18,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasE
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.identity import parse_identity
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share, parse_shares
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Index
-from ansible_collections.uvnas.cluster.plugins.plugin_utils import work
+from ansible_collections.uvnas.cluster.plugins.plugin_utils import report, summary, work
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.declaration import Declaration
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.variables import options
 from ansible_collections.uvnas.cluster.tests.support.generated import JSON, YAML, damaged, damaged_text, outcome
@@ -300,15 +299,40 @@ def fact(name: str) -> dict[str, t.Any]:
 
 
 SEEN: list[dict[str, t.Any]] = [
-    {"share_name": "nas_a", "environments": [fact("train"), fact("docs")]},
-    {"share_name": "nas_b", "environments": [fact("train")]},
+    {"__uvnas_share": {"name": "nas_a"}, "environments": [fact("train"), fact("docs")]},
+    {"__uvnas_share": {"name": "nas_b"}, "environments": [fact("train")]},
 ]
-DONE = {"nas_a": [{"name": "train", "action": "build", "seconds": 1.5}, {"name": "gone", "action": "remove"}]}
+DONE: list[dict[str, t.Any]] = [
+    {
+        "__uvnas_share": {"name": "nas_a"},
+        "environments": [
+            {
+                "name": "train",
+                "action": "build",
+                "seconds": 1.5,
+                "packages_changed": ["numpy 2.1 -> 2.2", "six 1 (new)"],
+            },
+            {"name": "gone", "action": "remove"},
+        ],
+    }
+]
+NAMES = frozenset({"train", "docs", "gone", "fine"})
 
 
 @given(damaged(SEEN) | JSON, damaged(DONE) | JSON)
 def test_a_summary_of_nonsense(seen: t.Any, done: t.Any) -> None:
-    fine = {"share_name": "fine", "environments": [fact("fine")]}
-    lines = summary.summary([*(seen if isinstance(seen, list) else [seen]), fine], done)
-    assert all(isinstance(line, str) for line in lines)
+    fine = {"results": [{"__uvnas_share": {"name": "fine"}, "share_id": "x", "environments": [fact("fine")]}]}
+    hosts = report.Hosts(
+        {
+            "dev1": {"__uvnas_envs_done": {"results": done}, "__uvnas_verify_seen": {"results": seen}},
+            "dev2": {"__uvnas_verify_seen": fine},
+        },
+        ["dev1", "dev2"],
+    )
+    shares = [
+        report.Share("nas_a", "/mnt/nas-a/uv", "dev1", NAMES),
+        report.Share("fine", "/mnt/nas-b/uv", "dev2", NAMES),
+    ]
+    lines = summary.lines(report.of_run(shares, hosts, check_mode=False, time="2026-01-31T12:00:00+00:00"))
+    assert all(line.isprintable() for line in lines)
     assert any(line.startswith("fine: fine") for line in lines)

@@ -169,7 +169,7 @@ def result_of(work: t.Callable[[], dict[str, t.Any]]) -> dict[str, t.Any]:
 
 
 # What a module makes, whatever becomes of its work.
-MADE = (".uvnas.mutex",)
+MADE = (".uvnas.mutex", "logs")
 NOTED = (*MADE, "pythons.json")
 
 

@@ -167,7 +167,7 @@ def test_what_turns_out_to_be_needed_later_is_sent_with_the_rest(host: Host) -> 
     sent = [{name for name, known in told["inputs"].items() if known["sources"]} for _name, told in host.told]
     assert sent == [set(), {"train"}, {"train", "same", "broken"}]
     again = host.run(uv_lock.ActionModule, lock, *[{"needs": ["train"]}] * 3)
-    assert "the host returned an invalid needs" in again["msg"]
+    assert "the host returned something invalid as needs" in again["msg"]
 
 
 def test_archives_that_are_wanted_later_are_brought_too(host: Host) -> None:
@@ -182,7 +182,7 @@ def test_archives_that_are_wanted_later_are_brought_too(host: Host) -> None:
     brought = [[site["archive"].startswith("/there/") for site in told["site_pythons"]] for _name, told in host.told]
     assert brought == [[False, False], [True, False], [True, True]]
     again = host.run(uv_python.ActionModule, given, *[{"archives_wanted": ["one"]}] * 2)
-    assert "the host returned an invalid archives_wanted" in again["msg"]
+    assert "the host returned something invalid as archives_wanted" in again["msg"]
 
 
 # One failure of each kind, as the modules tell of it.

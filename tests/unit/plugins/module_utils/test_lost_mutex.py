@@ -99,12 +99,12 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def snapshot(layout: Layout) -> dict[str, tuple[t.Any, ...]]:
-    """All of a share but its mutex."""
+    """All of a share but its mutex, and logs: of two builds at once, either may have the last word there."""
     found: dict[str, tuple[t.Any, ...]] = {}
     for path in Path(layout.root).rglob("*"):
         status = path.lstat()
         content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
-        if str(path) != layout.mutex:
+        if str(path) != layout.mutex and not path.is_relative_to(layout.logs):
             found[str(path)] = (status.st_ino, status.st_mode, status.st_mtime_ns, content)
     return found
 

@@ -223,7 +223,7 @@ def test_uv_runs_as_the_owner_of_the_share_where_none_is_declared(
     assert {path.lstat().st_uid for path in (share, *share.rglob("*"))} == {OWNER}
     (warning,) = result["warnings"]
     assert "no owner is declared" in warning
-    assert f"as uid {OWNER} ({OWNER}), whom it belongs to" in warning
+    assert f"as its owner, uid {OWNER} ({OWNER})" in warning
 
 
 @pytest.mark.parametrize("module", WRITING)
@@ -283,7 +283,7 @@ def test_a_share_that_is_there_stays_with_its_owner(place: Path, run: Run) -> No
     assert result["corrected"] == [f"{place}/new/cache"]
     assert {path.lstat().st_uid for path in ((place / "new"), *(place / "new").rglob("*"))} == {OWNER}
     assert (place / "new").stat().st_gid == 0
-    assert [warning for warning in result["warnings"] if f"as uid {OWNER}" in warning]
+    assert [warning for warning in result["warnings"] if f"as its owner, uid {OWNER}" in warning]
     assert not run("uv_share", place / "new")["changed"]
 
 

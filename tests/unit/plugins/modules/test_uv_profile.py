@@ -146,7 +146,7 @@ def test_credentials_are_an_error_that_does_not_repeat_them(run: Run, args: dict
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"shares": []}, "no share is given"),
+        ({"shares": []}, "no shares are given"),
         ({"shares": [{"name": "a/b", "root": "/a"}]}, "name of a share"),
         ({"shares": [{"name": "a"}]}, "missing required arguments: root"),
         ({"shares": [{"name": "a", "root": "/a", "mount": "/a"}]}, "mount"),

@@ -293,7 +293,7 @@ def test_an_archive_that_is_found_wrong_only_when_it_runs(
     shutil.rmtree(unpacked / "python" / "include")
     subprocess.check_call(["tar", "-czf", path, "-C", unpacked, "python"])
     failed = run(share, pythons=[SERIES], site_pythons=[from_archive(path)])
-    assert failed["msg"].startswith(f"what was to be {key()} is Python {HIGHER}\n")
+    assert failed["msg"].startswith(f"what should be {key()} is Python {HIGHER}\n")
     assert what_is_in(share / "python" / key(LOWER)) == before
     assert list(record(share)["interpreters"]) == [key(LOWER)]
     assert list(json.loads((share / "python-archives" / "site.json").read_text())) == [key(LOWER)]
@@ -560,7 +560,7 @@ def test_a_host_that_cannot_be_reached(run: Run, share: Path, how: str) -> None:
     failed = run(share, pythons=["3.12"], **args)
     host = "releases.astral.sh" if how == "default" else "127.0.0.1"
     assert re.match(rf"cannot install cpython-3\.12\.\d+-linux-\S+ from {re.escape(host)}\n", failed["msg"])
-    assert "give a mirror (uvnas_python_mirror), or an interpreter of your own (uvnas_site_pythons)" in failed["msg"]
+    assert "use a mirror (uvnas_python_mirror), or an interpreter of your own (uvnas_site_pythons)" in failed["msg"]
     assert "s3cret" not in json.dumps(failed)
     assert names(share / "python-archives") == names(share / "locks") == []
     assert not [name for name in names(share / "python") if not name.startswith(".")]

@@ -336,7 +336,7 @@ def test_a_kept_lock_that_was_spoilt_is_named(text: str, said: str, files: Files
     assert problem.startswith("environment analysis: ")
     assert f"{tmp_path}/kept/analysis.txt" in problem
     assert said in problem
-    if "no text" not in problem:
+    if "not text" not in problem:
         assert problem.endswith("Restore it, for example with git, or remove it: the next run recreates it.")
 
 
