@@ -261,7 +261,7 @@ def test_getting_started_from_top_to_bottom(public: Path) -> None:
             assert any(as_printed(line).fullmatch(text) for text in output.splitlines()), (command_, line, output)
     runs = [
         output
-        for (command_, _), output in zip(shown, outputs, strict=True)
+        for (command_, _printed), output in zip(shown, outputs, strict=True)
         if command_.startswith("ansible-playbook") and "--check" not in command_
     ]
     changed = [re.search(r"^localhost .*changed=(\d+)", output, re.MULTILINE) for output in runs]

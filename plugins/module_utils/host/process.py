@@ -10,6 +10,7 @@ kernel kills every process started here when its parent ends (``PR_SET_PDEATHSIG
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import dataclasses
 import fcntl
@@ -70,6 +71,12 @@ class SystemRunner:
 
     def __init__(self, hear: t.Optional[t.Callable[[str], None]] = None) -> None:
         self._hear = hear
+
+    def hearing(self, hear: t.Callable[[str], None]) -> SystemRunner:
+        """This runner, calling ``hear``."""
+        made = copy.copy(self)
+        made._hear = hear
+        return made
 
     def run(
         self,

@@ -146,10 +146,9 @@ class Logged:
             cmd = [part for part in cmd if part != "--quiet"]
         self.log.write(f"\n$ {shlex.join(cmd)}\n")
         began = time.monotonic()
-        live = type(self.runner) is SystemRunner  # And no other one that is like it.
-        runner: Runner = SystemRunner(self._heard) if live else self.runner
-        done = runner.run(cmd, variables=variables, cwd=cwd, timeout=timeout, stdin=stdin)
-        if not live:
+        live = self.runner.hearing(self._heard) if isinstance(self.runner, SystemRunner) else None
+        done = (live or self.runner).run(cmd, variables=variables, cwd=cwd, timeout=timeout, stdin=stdin)
+        if live is None:
             self._heard(done.stderr)
         if not is_uv:  # What uv has on its standard output is for who called it.
             self.log.write(done.stdout)
