@@ -178,7 +178,9 @@ def test_module_leaves_what_cannot_be_killed_behind(place: Path) -> None:
         start("uv_env_info", args).communicate(timeout=LIMIT)
         left = processes(f'"{nas.mount}/uv"')
         # The work, who asks, and the guard of the work, which waits for its end.
-        assert sorted(state(path) for path in left) == ["D", "D", "S"]
+        states = sorted(state(path) for path in left)
+        assert states[:2] == ["D", "D"]
+        assert states[2] in "RS"
         nas.end()
         wait_until(lambda: {state(path) for path in left} <= {"", "Z"}, "to end them with the NAS")
 
@@ -466,7 +468,7 @@ def test_the_only_builder_does_not_keep_members_from_being_done(site: TwoNases) 
     assert recap(run, "dev")["failed"] == 1
     assert finished(run, "node"), run.output
     assert (site.site.path / "node" / "profile.d" / "uvnas.sh").exists()
-    assert summary(run) == ["nas_b"]
+    assert "share nas_b: not verified, as its builder dev failed" in run.output
 
 
 def test_member_whose_nas_hangs_is_reported_and_the_others_are_done(site: TwoNases) -> None:
@@ -491,7 +493,10 @@ def test_host_that_is_down_is_reported_and_the_others_are_done(site: TwoNases, b
     assert recap(run, "dev")["unreachable"] == 1
     assert finished(run, "node"), run.output
     assert finished(run, "last"), run.output
-    assert summary(run) == ["nas_b"]
+    if builder == "node":
+        assert summary(run) == ["nas_b"]
+    else:
+        assert "share nas_b: not verified, as its builder dev failed" in run.output
 
 
 def test_build_that_fails_does_not_keep_members_from_being_done(site: TwoNases) -> None:
@@ -525,7 +530,7 @@ def test_nas_that_begins_to_hang_in_the_middle_of_a_build(site: TwoNases) -> Non
     assert f"share nas_a: {site.site.path}/nas_a/uv {SILENT.format(PLAYBOOK_PATIENCE)}" in run.output
     assert recap(run, "dev")["failed"] == 1
     assert finished(run, "node"), run.output
-    assert summary(run) == ["nas_b"]
+    assert "share nas_b: not verified, as its builder dev failed" in run.output
     assert not link.is_symlink()
 
     healed = site.run(EACH, uvnas_shares=shares, uvnas_envs=[site.small, env])

@@ -103,7 +103,7 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(site: Site, i
         ({"project": "wrong", "extras": ["gpu"]}, "wrong has no extra gpu; it has no extras"),
         ({"project": "wrong", "groups": ["ci"]}, "wrong has no group ci; it has git"),
         ({"project": "wrong", "package": "x"}, "has no member x; it has ours"),
-        ({"project": "wrong", "python": "3.8"}, "wrong is for Python >=3.9 (requires-python), and the environment"),
+        ({"project": "wrong", "python": "3.8"}, "wrong is for Python >=3.9 (requires-python), but the environment"),
         ({"lock": "wrong/pylock.toml", "extras": ["x"]}, "pylock.toml has no extra x; it has more"),
         ({"lock": "wrong/pylock.toml", "python": "3.8"}, "pylock.toml is for Python >=3.9 (requires-python), and the"),
     ):

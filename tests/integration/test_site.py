@@ -397,7 +397,7 @@ def test_requirements_files_projects_ready_locks_and_seed(site: Site) -> None:
     real, ours = (site.share / "envs" / name / "bin" / "pip" for name in ("with_pip", "from_files"))
     assert "There is no pip" not in real.read_text()
     assert "There is no pip" in ours.read_text()
-    assert site.python_says("with_pip", "import pip; print(pip.__version__)") == site.packages("with_pip")["pip"]
+    assert site.run_python("with_pip", "import pip; print(pip.__version__)") == site.packages("with_pip")["pip"]
     assert succeeded(site.envs(envs)).changed == 0
 
 

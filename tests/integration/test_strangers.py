@@ -239,7 +239,7 @@ def test_roles_tell_what_is_declared(nas: Path, tmp_path: Path, role: str) -> No
     site = Site(tmp_path, "3.12", {})
     share = {"name": "nas_a", "root": str(nas / "uv"), "builder": "builder"}
     for key, value, said in (
-        ("id", "6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a", "declared is 6f0e8f5c"),
+        ("id", "6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a", "not 6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a as declared"),
         ("mount", str(nas), f"nothing is mounted at {nas}"),
     ):
         done = site_done(site.start([], play=f"uvnas.cluster.{role}", uvnas_shares=[{**share, key: value}]))
@@ -329,7 +329,7 @@ def test_what_somebody_else_made_in_a_share_is_not_taken_over(nas: Path, name: s
     own(root / name, ADA)
     said = fail(root)
     assert f"{root}/{name} belongs to {ADA}, but should belong to {OWNER} or root" in said
-    command = said.rpartition("no more: ")[2].split()
+    command = said.rpartition("no longer theirs: ")[2].split()
     assert command == ["chown", "-hR", OWNER, f"{root}/{name}"]
     call(*command)
     make(root)  # It may have another group.
@@ -459,7 +459,9 @@ def test_what_was_made_for_a_person_by_somebody_is_moved_aside(lab: Lab, how: st
     assert (predicted["diff"], predicted["created"]) == (result["diff"], result["created"])
     assert str(place) in result["created"]
     (warning,) = result["warnings"]
-    assert f"others made {place}or could write to it. It was moved aside, to .{ADA}.*.aside there" in str(warning)
+    assert f"somebody else made {place} or could write to it. It was moved aside, to .{ADA}.*.aside there" in str(
+        warning
+    )
     assert predicted["warnings"] == result["warnings"]
     (aside,) = hidden(cache, ADA)
     if how == "symlink":
