@@ -459,9 +459,7 @@ def test_what_was_made_for_a_person_by_somebody_is_moved_aside(lab: Lab, how: st
     assert (predicted["diff"], predicted["created"]) == (result["diff"], result["created"])
     assert str(place) in result["created"]
     (warning,) = result["warnings"]
-    assert f"somebody else made {place} or could write to it. It was moved aside, to .{ADA}.*.aside there" in str(
-        warning
-    )
+    assert f"somebody else made {place} or could write to it. It was moved aside, to .{ADA}.*.aside in" in str(warning)
     assert predicted["warnings"] == result["warnings"]
     (aside,) = hidden(cache, ADA)
     if how == "symlink":
