@@ -159,16 +159,33 @@ class Reader:
 def reading(path: str, read: int, wait: int, begin: str, end: str) -> str:
     """A command for sh that prints what is in a file after ``read`` bytes, between two marks, once there is more.
 
-    The directory has to be the user's own: whoever learns its name cannot have somebody read another one. What is to
-    be read is small, so that it is said when it ends.
+    What is to be read is small, so that it is said when it ends.
     """
-    directory, name = (shlex.quote(part) for part in os.path.split(path))
+    name = shlex.quote(os.path.basename(path))
     return (
-        f"cd {directory} 2>/dev/null && [ -O . ] && [ -f {name} ] && [ ! -L {name} ] && {{ n=0; "
+        f"{_entering(path)} && [ -f {name} ] && [ ! -L {name} ] && {{ n=0; "
         f'while [ "$n" -lt {wait * 2} ] && [ -f {name} ] && [ "$(wc -c < {name})" -le {read} ]; '
         "do n=$((n+1)); sleep 0.5 2>/dev/null || { sleep 1; n=$((n+1)); }; done; "
         f"echo {begin}; tail -c +{read + 1} {name} 2>/dev/null | head -c {_CHUNK}; echo {end}; }}"
     )
+
+
+def tidying(path: str) -> str:
+    """A command for sh that removes a file that a module left, and its directory."""
+    directory, name = (shlex.quote(part) for part in os.path.split(path))
+    return f"{{ {_entering(path)} && rm -f {name} && cd .. && rmdir {directory}; }} 2>/dev/null || :"
+
+
+def _entering(path: str) -> str:
+    """A command for sh that goes to the directory of a file, if it is one that a module has made there.
+
+    Others can see its name in the list of processes, and may have been faster. So it has to be the user's own, and
+    where it is said to be: a symlink could lead to another one of the user's.
+    """
+    directory = os.path.dirname(path)
+    above, name = (shlex.quote(part) for part in os.path.split(directory))
+    there = f'cd {above} && a="$(pwd -P)" && cd ./{name} && [ "$(pwd -P)" = "${{a%/}}"/{name} ] && [ -O . ]'
+    return f"{{ {there}; }} 2>/dev/null"
 
 
 def beside(action: ActionBase) -> ActionBase:
@@ -237,10 +254,8 @@ class Watch:
             Display().display(line)
 
     def _tidy(self) -> None:
-        path = self.path or ""
-        command = f"rm -f {shlex.quote(path)}; rmdir {shlex.quote(os.path.dirname(path))}"
         try:
-            self._action._low_level_execute_command(f"{{ {command}; }} 2>/dev/null || :", sudoable=True)
+            self._action._low_level_execute_command(tidying(self.path or ""), sudoable=True)
         except Exception:  # noqa: BLE001  # pylint: disable=broad-except  # What killed the module may be why.
             return
 
