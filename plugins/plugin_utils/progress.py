@@ -235,6 +235,8 @@ class Watch:
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        if self._over.is_set():
+            return
         with self._printing:
             self._over.set()
         if self._thread is not None:
@@ -259,11 +261,16 @@ class Watch:
         except Exception:  # noqa: BLE001  # pylint: disable=broad-except  # What killed the module may be why.
             return
 
-    def _show(self, lines: t.Iterable[str]) -> None:
+    def _show(self, events: t.Iterable[Event]) -> None:
+        """Show what is new, or what is still at work. What is read too late counts as unread: see ended()."""
         with self._printing:
-            if not self._over.is_set():
-                for line in lines:
-                    Display().display(line)
+            if self._over.is_set():
+                return
+            lines = self._story.lines(events)
+            if self._story.silence() >= BEAT - 1:
+                lines = [line for line in [self._story.still()] if line]
+            for line in lines:
+                Display().display(line)
 
     def _watch(self) -> None:
         """All that the thread does. Nothing that is wrong in here is the task's concern, and nobody hears of it."""
@@ -273,9 +280,7 @@ class Watch:
         while not self._over.wait(pause):
             try:
                 events = reader.events(BEAT - self._story.silence())
-                self._show(self._story.lines(events or ()))
-                if self._story.silence() >= BEAT - 1:
-                    self._show(filter(None, [self._story.still()]))
+                self._show(events or ())
             except Exception:  # noqa: BLE001  # pylint: disable=broad-except
                 errors += 1
                 if errors == _ERRORS:

@@ -232,6 +232,24 @@ def test_lines_are_shown_meanwhile_and_the_rest_at_the_end(shown: Shown, monkeyp
     assert result == {"changed": True}
 
 
+def test_what_is_read_as_the_module_ends_is_shown_too(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It arrives when the thread is not to print any more, which does not mean that it was printed."""
+    released = threading.Event()
+
+    def late() -> list[Event]:
+        released.wait(20)
+        return [Event("train", "building", ""), Event("train", "published", "3f0c")]
+
+    asked = reading_from(monkeypatch, late)
+    with Watch(action(), "nas_a") as watch:
+        eventually(lambda: bool(asked))
+        joined = threading.Timer(0.1, released.set)
+        joined.start()
+        watch.ended({"progress": [event("train", "building"), event("train", "published", "3f0c")]})
+        joined.join()
+    assert shown.lines == ["nas_a: train: building", "nas_a: train: published, 3f0c"]
+
+
 @pytest.mark.parametrize("error", [RuntimeError("no"), OSError("no"), KeyError("no")])
 def test_errors_end_it_and_nobody_hears_of_them(
     shown: Shown, monkeypatch: pytest.MonkeyPatch, error: Exception
