@@ -29,8 +29,9 @@ from ansible.utils.display import Display
 
 from ..module_utils.host.progress import BUSY, ENDS, SAYS, seconds
 
-# All in seconds. What is done sooner takes no second connection.
-DELAY = 2.0
+# All in seconds. What is done sooner takes no second connection; that should be whatever has nothing to do, even where
+# it takes a while to bring the module to its host.
+DELAY = 4.0
 # There is a line at least this often, less what it takes to read.
 BEAT = 8.0
 # How long a command on the host waits for news; and how long to wait before the next one when it found none.
