@@ -145,7 +145,7 @@ environments:
       type: dict
     log:
       description: The path of what uv and the smoke tests said of its last build, which the share's owner can read.
-      returned: when it was built
+      returned: when it was built, and there was room for a log
       type: str
     seconds:
       description: How long it took.

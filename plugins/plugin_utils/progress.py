@@ -29,8 +29,9 @@ from ansible.utils.display import Display
 
 from ..module_utils.host.progress import BUSY, ENDS, SAYS, seconds
 
-# All in seconds. What is done sooner takes no second connection.
-DELAY = 2.0
+# All in seconds. What is done sooner takes no second connection; that should be whatever has nothing to do, even where
+# it takes a while to bring the module to its host.
+DELAY = 4.0
 # There is a line at least this often, less what it takes to read.
 BEAT = 8.0
 # How long a command on the host waits for news; and how long to wait before the next one when it found none.
@@ -159,16 +160,33 @@ class Reader:
 def reading(path: str, read: int, wait: int, begin: str, end: str) -> str:
     """A command for sh that prints what is in a file after ``read`` bytes, between two marks, once there is more.
 
-    The directory has to be the user's own: whoever learns its name cannot have somebody read another one. What is to
-    be read is small, so that it is said when it ends.
+    What is to be read is small, so that it is said when it ends.
     """
-    directory, name = (shlex.quote(part) for part in os.path.split(path))
+    name = shlex.quote(os.path.basename(path))
     return (
-        f"cd {directory} 2>/dev/null && [ -O . ] && [ -f {name} ] && [ ! -L {name} ] && {{ n=0; "
+        f"{_entering(path)} && [ -f {name} ] && [ ! -L {name} ] && {{ n=0; "
         f'while [ "$n" -lt {wait * 2} ] && [ -f {name} ] && [ "$(wc -c < {name})" -le {read} ]; '
         "do n=$((n+1)); sleep 0.5 2>/dev/null || { sleep 1; n=$((n+1)); }; done; "
         f"echo {begin}; tail -c +{read + 1} {name} 2>/dev/null | head -c {_CHUNK}; echo {end}; }}"
     )
+
+
+def tidying(path: str) -> str:
+    """A command for sh that removes a file that a module left, and its directory."""
+    directory, name = (shlex.quote(part) for part in os.path.split(path))
+    return f"{{ {_entering(path)} && rm -f {name} && cd .. && rmdir {directory}; }} 2>/dev/null || :"
+
+
+def _entering(path: str) -> str:
+    """A command for sh that goes to the directory of a file, if it is one that a module has made there.
+
+    Others can see its name in the list of processes, and may have been faster. So it has to be the user's own, and
+    where it is said to be: a symlink could lead to another one of the user's.
+    """
+    directory = os.path.dirname(path)
+    above, name = (shlex.quote(part) for part in os.path.split(directory))
+    there = f'cd {above} && a="$(pwd -P)" && cd ./{name} && [ "$(pwd -P)" = "${{a%/}}"/{name} ] && [ -O . ]'
+    return f"{{ {there}; }} 2>/dev/null"
 
 
 def beside(action: ActionBase) -> ActionBase:
@@ -218,6 +236,8 @@ class Watch:
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        if self._over.is_set():
+            return
         with self._printing:
             self._over.set()
         if self._thread is not None:
@@ -237,18 +257,21 @@ class Watch:
             Display().display(line)
 
     def _tidy(self) -> None:
-        path = self.path or ""
-        command = f"rm -f {shlex.quote(path)}; rmdir {shlex.quote(os.path.dirname(path))}"
         try:
-            self._action._low_level_execute_command(f"{{ {command}; }} 2>/dev/null || :", sudoable=True)
+            self._action._low_level_execute_command(tidying(self.path or ""), sudoable=True)
         except Exception:  # noqa: BLE001  # pylint: disable=broad-except  # What killed the module may be why.
             return
 
-    def _show(self, lines: t.Iterable[str]) -> None:
+    def _show(self, events: t.Iterable[Event]) -> None:
+        """Show what is new, or what is still at work. What is read too late counts as unread: see ended()."""
         with self._printing:
-            if not self._over.is_set():
-                for line in lines:
-                    Display().display(line)
+            if self._over.is_set():
+                return
+            lines = self._story.lines(events)
+            if self._story.silence() >= BEAT - 1:
+                lines = [line for line in [self._story.still()] if line]
+            for line in lines:
+                Display().display(line)
 
     def _watch(self) -> None:
         """All that the thread does. Nothing that is wrong in here is the task's concern, and nobody hears of it."""
@@ -258,9 +281,7 @@ class Watch:
         while not self._over.wait(pause):
             try:
                 events = reader.events(BEAT - self._story.silence())
-                self._show(self._story.lines(events or ()))
-                if self._story.silence() >= BEAT - 1:
-                    self._show(filter(None, [self._story.still()]))
+                self._show(events or ())
             except Exception:  # noqa: BLE001  # pylint: disable=broad-except
                 errors += 1
                 if errors == _ERRORS:

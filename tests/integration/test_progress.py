@@ -143,7 +143,7 @@ def test_a_run_with_nothing_to_do_says_nothing_and_connects_once(site: Site) -> 
 
 def test_it_can_be_turned_off(site: Site) -> None:
     watched = with_connection(site, "off")
-    run = succeeded(watched.run([{**SLOW, "name": "off", "checks": ["sleep 4"]}], uvnas_progress=False))
+    run = succeeded(watched.run([{**SLOW, "name": "off", "checks": ["sleep 6"]}], uvnas_progress=False))
     assert (lines(run), second_connections(watched, "off")) == ([], 0)
     assert run.environments["off"]["action"] == "build"
 
@@ -161,7 +161,7 @@ def test_json_stays_json(site: Site) -> None:
     (plugins / "json.py").write_text(CALLBACK)
     process = {**site.process, "ANSIBLE_STDOUT_CALLBACK": "json", "ANSIBLE_CALLBACK_PLUGINS": str(plugins)}
     quiet = with_connection(dataclasses.replace(site, process=process), "json")
-    run = succeeded(quiet.run([{**SLOW, "name": "json", "checks": ["sleep 3"]}]))
+    run = succeeded(quiet.run([{**SLOW, "name": "json", "checks": ["sleep 6"]}]))
     assert (lines(run), second_connections(quiet, "json")) == ([], 0)
     assert json.loads(run.output.partition("\n")[2])["tasks"] > 5
 
@@ -262,6 +262,14 @@ def test_logs_have_what_uv_said_and_are_named(site: Site) -> None:
     succeeded(finish(site.start([], playbook=Path(__file__).parents[2] / "playbooks" / "verify.yml")))
     succeeded(site.run([{"name": "noisy", "state": "absent"}]))
     assert not build.parent.exists()
+
+
+def test_a_build_without_a_log_names_none(site: Site) -> None:
+    (site.share / "logs" / "bare").write_text("in the way")
+    run = succeeded(site.run([{"name": "bare", "requirements": ["alpha"], "imports": ["alpha"]}]))
+    assert stages(run, "bare")[-1] == "published"
+    assert (run.environments["bare"]["action"], run.environments["bare"].get("log")) == ("build", None)
+    assert "bare/build.log" not in run.output
 
 
 def test_a_failure_names_its_log(site: Site) -> None:

@@ -172,11 +172,11 @@ class Environments(ShareConvergence[Plan, Done]):
         kept: Result = {key: facts[key] for key in ("python", "packages", "size") if key in facts}
         if change.action == SEAL:
             told.ends("sealed", wanted_id)
-        elif change.action == BUILD:
-            kept["log"] = self.layout.build_log(change.name)
-            told.ends("published", wanted_id, log=kept["log"])
         else:
-            told.ends("published", wanted_id)
+            log = self.layout.build_log(change.name) if change.action == BUILD else ""
+            if log and os.path.exists(log):  # There may have been no room for one.
+                kept["log"] = log
+            told.ends("published", wanted_id, log=kept.get("log", ""))
         return kept
 
     def _have(self, change: Change, at_once: int, told: Teller) -> t.Optional[Manifest]:

@@ -96,13 +96,15 @@ def logging(path: t.Optional[str], uv: Uv, title: str) -> t.Iterator[Log]:
 
 
 def _create(path: str) -> t.Optional[int]:
-    """A new file at ``path`` that this user alone can open; None where there can be none."""
+    """A new file at ``path`` that this user alone can open; None where there can be none, not even the one before."""
     temporary = files.temporary_name(path)
     try:
         files.make_directory(os.path.dirname(path))
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(temporary, flags, 0o600)
     except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
         return None
     try:
         os.rename(temporary, path)

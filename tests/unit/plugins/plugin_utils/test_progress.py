@@ -151,6 +151,35 @@ def test_nothing_is_read_in_a_directory_of_somebody_else(tmp_path: Path) -> None
     assert read(theirs / "events")[1] == ""
 
 
+@pytest.mark.parametrize("kind", ["symlink", "theirs"])
+def test_a_directory_that_somebody_made_sooner_is_left_alone(tmp_path: Path, kind: str) -> None:
+    """They have seen its name in the list of processes, and would have root read or remove a file elsewhere."""
+    own, made = tmp_path / "own", tmp_path / "made"
+    own.mkdir()
+    (own / "events").write_text("own\n")
+    if kind == "symlink":
+        made.symlink_to(own)
+    elif os.geteuid() == 0:
+        own.rename(made)
+        os.chown(made, 12345, 12345)
+    else:
+        pytest.skip("needs somebody else's directory")
+    assert read(made / "events")[1] == ""
+    subprocess.run(["/bin/sh", "-c", progress.tidying(str(made / "events"))], check=True)
+    assert (made / "events").read_text() == "own\n"
+
+
+def test_what_a_module_left_is_removed_with_its_directory(tmp_path: Path) -> None:
+    """Also where the directory above is reached by a symlink, as /tmp may be."""
+    (tmp_path / "real" / "made").mkdir(parents=True)
+    (tmp_path / "tmp").symlink_to("real")
+    path = tmp_path / "tmp" / "made" / "events"
+    path.write_text("one\n")
+    assert read(path)[1] == "BEGIN\none\nEND\n"
+    subprocess.run(["/bin/sh", "-c", progress.tidying(str(path))], check=True)
+    assert os.listdir(tmp_path / "real") == []
+
+
 # Watching
 
 
@@ -201,6 +230,24 @@ def test_lines_are_shown_meanwhile_and_the_rest_at_the_end(shown: Shown, monkeyp
         watch.ended(result)
     assert shown.lines == ["nas_a: train: building", "nas_a: train: published, 3f0c"]
     assert result == {"changed": True}
+
+
+def test_what_is_read_as_the_module_ends_is_shown_too(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It arrives when the thread is not to print any more, which does not mean that it was printed."""
+    released = threading.Event()
+
+    def late() -> list[Event]:
+        released.wait(20)
+        return [Event("train", "building", ""), Event("train", "published", "3f0c")]
+
+    asked = reading_from(monkeypatch, late)
+    with Watch(action(), "nas_a") as watch:
+        eventually(lambda: bool(asked))
+        joined = threading.Timer(0.1, released.set)
+        joined.start()
+        watch.ended({"progress": [event("train", "building"), event("train", "published", "3f0c")]})
+        joined.join()
+    assert shown.lines == ["nas_a: train: building", "nas_a: train: published, 3f0c"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no"), OSError("no"), KeyError("no")])
@@ -261,7 +308,7 @@ def test_what_a_killed_module_left_is_removed(shown: Shown) -> None:
     with Watch(told, "nas_a") as watch:
         watch.ended({"failed": True, "msg": "killed"})
     command = told._low_level_execute_command.call_args[0][0]
-    assert f"rm -f {watch.path}; rmdir {os.path.dirname(str(watch.path))}" in command
+    assert command == progress.tidying(str(watch.path))
 
 
 @pytest.mark.parametrize("task", [{"async_val": 60}, {"no_log": True}])

@@ -79,6 +79,21 @@ def test_the_last_one_takes_the_place_of_the_one_before(uv: Uv) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["lock.log"]
 
 
+def test_where_there_can_be_none_the_one_before_is_no_longer_there(uv: Uv, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be taken for the log of this build, which names its path."""
+    path = uv.layout.build_log("train")
+    with logs.logging(path, uv, "first"):
+        pass
+
+    def full(*_args: t.Any, **_more: t.Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(logs.os, "open", full)
+    with logs.logging(path, uv, "second"):
+        pass
+    assert not os.path.exists(path)
+
+
 def test_an_error_names_it(uv: Uv) -> None:
     path = uv.layout.build_log("train")
     with pytest.raises(UvnasError) as caught, logs.logging(path, uv, "it"):
