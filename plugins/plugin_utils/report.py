@@ -108,8 +108,9 @@ def _of_run(share: Share, hosts: Hosts) -> Data:
     seen = [(host, answer) for host in asked for answer in hosts.answers(host, VERIFIED, share.name)]
     seen = [(host, answer) for host, answer in seen if "environments" in answer]
     done: dict[str, Answer] = {}
-    for answer in hosts.answers(share.builder, DONE, share.name):
-        done.update(_by_name(answer.get("environments")))
+    said = [answer for answer in hosts.answers(share.builder, DONE, share.name) if "environments" in answer]
+    for answer in said:
+        done.update(_by_name(answer["environments"]))
     found = _by_name(seen[0][1].get("environments")) if seen else {}
     ids: dict[str, list[str]] = {}
     for host, answer in seen:
@@ -121,6 +122,8 @@ def _of_run(share: Share, hosts: Hosts) -> Data:
         "ids": ids,
         "verified_by": [host for host, _answer in seen if host in hosts.well],
         "builder_failed": not_verified(share.name, share.builder, hosts),
+        # If not, that there are no environments here does not mean that the share has none.
+        "known": bool(seen or said),
         "environments": [
             _environment(share, name, done.get(name, {}), found.get(name)) for name in sorted({*done, *found})
         ],

@@ -52,6 +52,13 @@ def lines(report: Data) -> list[str]:
             found.append(f"share {share['name']}: not verified, as its builder {share['builder']} failed")
         elif share["builder_failed"]:
             found.append(f"share {share['name']}: nothing is known of it, as its builder {share['builder']} failed")
+        elif not share["known"] and not check_mode:
+            found.append(f"share {share['name']}: no host has said what is on it")
+        elif not share["known"]:
+            found.append(
+                f"share {share['name']}: nothing is known of it; "
+                f"a check asks only its builder {share['builder']}, in the part envs of site.yml"
+            )
     return found or ["No environments."]
 
 
