@@ -77,3 +77,18 @@ def test_others_are_asked_where_a_host_could_not_look() -> None:
     assert unanswered.unanswered(declared, hostvars) == {"dev1": [NAS_B], "node1": [NAS_B]}
     hostvars["node1"] = {"__uvnas_info_again": loop((NAS_B, good))}
     assert unanswered.unanswered(declared, hostvars) == {}
+
+
+def test_a_nas_that_answers_nobody_does_not_keep_all_hosts_waiting_for_it() -> None:
+    """They are asked one after the other. From all over the cluster, as whole racks may be down."""
+    nodes = [f"node{number:04}" for number in range(1000)]
+    declared = {"work": [{"uses": [NAS_A, NAS_B]}], "hosts": dict.fromkeys(["dev1", *nodes], 0)}
+    hung = loop((NAS_A, {"failed": True, "msg": "hung"}))
+    hostvars: dict[str, dict[str, t.Any]] = {"dev1": {"__uvnas_info": hung}, **{node: {} for node in nodes}}
+    found = unanswered.unanswered(declared, hostvars)
+    assert len([host for host, shares in found.items() if NAS_A in shares]) == 10
+    assert "dev1" not in [host for host, shares in found.items() if NAS_A in shares]
+    assert max(found) >= "node0900"
+    # It does not change while they are asked.
+    hostvars[nodes[0]] = {"__uvnas_info_again": hung}
+    assert unanswered.unanswered(declared, hostvars) == found
