@@ -81,7 +81,14 @@ def of_run(declared: t.Sequence[Share], hosts: Hosts, *, check_mode: bool, time:
 
 def of_look(declared: t.Sequence[Share], hosts: Hosts, *, check_mode: bool, time: str) -> Data:
     """What there is on shares, and what it takes."""
+    could_not = {host for host in hosts.names for share in declared if _could_not_look(hosts, host, share.name)}
+    hosts = Hosts(hosts.registered, [host for host in hosts.well if host not in could_not])
     return _report("info", [_of_look(share, hosts) for share in declared], hosts, check_mode=check_mode, time=time)
+
+
+def _could_not_look(hosts: Hosts, host: str, share: str) -> bool:
+    asked = any(hosts.answers(host, kind, share) for kind in (LOOKED, LOOKED_AGAIN))
+    return asked and not looked(hosts.registered[host], share)
 
 
 def looked(registered: Registered, share: str) -> list[Answer]:

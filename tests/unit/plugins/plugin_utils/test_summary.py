@@ -303,6 +303,8 @@ def test_who_could_not_look_is_not_taken_for_who_could() -> None:
     found = look({"dev1": {"__uvnas_info": failed}, "node1": {"__uvnas_info_again": failed}, "node2": {}})
     assert info.lines(found) == []
     assert info.missing(found) == ["share nas_a: none of the hosts that were asked can say what is on it (dev1, node1)"]
+    # Ansible goes on with hosts that could not say: it does not count them.
+    assert found["failed_hosts"] == ["dev1", "node1"]
 
 
 def test_nonsense_about_a_share() -> None:
