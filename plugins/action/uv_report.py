@@ -13,9 +13,9 @@ from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_REPORT
 from ..plugin_utils import info, report, report_file, summary
 from ..plugin_utils.controller_action import ControllerAction, TaskVars
-from ..plugin_utils.report import DONE, LOOKED, LOOKED_AGAIN, VERIFIED, Hosts
+from ..plugin_utils.report import DONE, LOOKED, LOOKED_AGAIN, PYTHONS, VERIFIED, Hosts
 
-_KINDS = (DONE, VERIFIED, LOOKED, LOOKED_AGAIN)
+_KINDS = (DONE, VERIFIED, PYTHONS, LOOKED, LOOKED_AGAIN)
 _DECLARED = "__uvnas_declared"
 
 

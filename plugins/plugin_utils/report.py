@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 
 from . import answers
@@ -13,11 +14,13 @@ from .answers import Answer
 
 FORMAT = 1
 # What hosts registered, by the kind of look.
-DONE, VERIFIED = "__uvnas_envs_done", "__uvnas_verify_seen"
+DONE, VERIFIED, PYTHONS = "__uvnas_envs_done", "__uvnas_verify_seen", "__uvnas_pythons_done"
 # Of hosts that are asked what is on a share, and of others where those could not say.
 LOOKED, LOOKED_AGAIN = "__uvnas_info", "__uvnas_info_again"
 
 Data = dict[str, t.Any]
+# What a request for an interpreter means from now on, as uv_python says it.
+_UPGRADED = re.compile(r"[0-9.]+t? is [0-9.]+t? -> [0-9.]+t?")
 # By the name of what a host registered.
 Registered = t.Mapping[str, t.Any]
 
@@ -131,6 +134,12 @@ def _of_run(share: Share, hosts: Hosts) -> Data:
         "builder_failed": not_verified(share.name, share.builder, hosts),
         # If not, that there are no environments here does not mean that the share has none.
         "known": bool(seen or said),
+        "upgraded_pythons": [
+            text
+            for answer in hosts.answers(share.builder, PYTHONS, share.name)
+            for text in answers.texts(answer.get("actions"))
+            if _UPGRADED.fullmatch(text)
+        ],
         "environments": [
             _environment(share, name, done.get(name, {}), found.get(name)) for name in sorted({*done, *found})
         ],

@@ -59,6 +59,12 @@ def lines(report: Data) -> list[str]:
                 f"share {share['name']}: nothing is known of it; "
                 f"a check asks only its builder {share['builder']}, in the part envs of site.yml"
             )
+        # Its environments were compared while the share had the interpreters from before.
+        found += [
+            f"share {share['name']}: {text}; a run would also build its environments on it, which a check cannot plan"
+            for text in share["upgraded_pythons"]
+            if check_mode
+        ]
     return found or ["No environments."]
 
 

@@ -10,7 +10,11 @@ import types
 import typing as t
 from pathlib import Path
 
+import pytest
+from ansible_collections.uvnas.cluster.plugins.action import uv_report
 from ansible_collections.uvnas.cluster.plugins.action.uv_report import ActionModule
+
+ROOT = Path(__file__).resolve().parents[4]
 
 SHARE = {"name": "nas_a", "root": "/mnt/nas-a/uv", "builder": "dev1", "environments": ["train"]}
 
@@ -44,3 +48,9 @@ def test_what_a_run_did_is_said_though_the_report_cannot_be_written_any_more(tmp
     said = result["msg"].splitlines()
     assert said[0].startswith(f"uvnas_report_file: cannot write {tmp_path}/gone/report.json: No such file or directory")
     assert said[-1] == "nas_a: train  unchanged"
+
+
+@pytest.mark.parametrize("name", uv_report._KINDS)
+def test_what_it_reads_is_what_some_task_registers(name: str) -> None:
+    tasks = [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/*.yml")]
+    assert sum(f"register: {name}\n" in path.read_text(encoding="utf-8") for path in tasks) == 1

@@ -128,6 +128,27 @@ def test_a_plan() -> None:
     ]
 
 
+def test_a_plan_while_an_interpreter_is_upgraded() -> None:
+    """The check of environments sees the share's interpreters as they still are."""
+    actions = ["install cpython-3.12.13-linux-x86_64-gnu", "3.12 is 3.12.11 -> 3.12.13", 5, "x is y -> z\n", None]
+    known = {
+        "dev1": {
+            "__uvnas_pythons_done": loop("nas_a", actions=actions),
+            "__uvnas_envs_done": loop("nas_a", environments=[done("train", "keep")]),
+        },
+        # Installed for a request that nothing here means so far: environments wait for it.
+        "dev2": {
+            "__uvnas_pythons_done": loop("nas_b", actions=actions[:1]),
+            "__uvnas_envs_done": loop("nas_b", environments=[]),
+        },
+    }
+    planned = run(known, check=True)
+    also = "a run would also build its environments on it, which a check cannot plan"
+    assert summary.lines(planned) == ["nas_a: train  unchanged", f"share nas_a: 3.12 is 3.12.11 -> 3.12.13; {also}"]
+    assert planned["shares"][0]["upgraded_pythons"] == ["3.12 is 3.12.11 -> 3.12.13"]
+    assert summary.lines(run(known)) == ["nas_a: train  unchanged"]
+
+
 def test_a_builder_that_failed() -> None:
     known: dict[str, dict[str, t.Any]] = {"dev1": {}, "dev2": {}, "node1": {}}
     found = run(known, ["dev2", "node1"])
