@@ -79,6 +79,13 @@ def test_others_are_asked_where_a_host_could_not_look() -> None:
     assert unanswered.unanswered(declared, hostvars) == {}
 
 
+@pytest.mark.parametrize("share", [None, 5, "nas_a", [], {}, {"name": 5}])
+def test_what_looks_like_a_loop_but_is_a_hosts_own_word(share: t.Any) -> None:
+    """A builder that fails early can say it as a fact, and must not take members with it."""
+    hostvars = {"dev1": {"__uvnas_envs_done": {"results": [{"__uvnas_share": share, "environments": [FAILED]}, {}]}}}
+    assert unbuilt.unbuilt(hostvars, NAS_A) == []
+
+
 def test_a_nas_that_answers_nobody_does_not_keep_all_hosts_waiting_for_it() -> None:
     """They are asked one after the other. From all over the cluster, as whole racks may be down."""
     nodes = [f"node{number:04}" for number in range(1000)]
