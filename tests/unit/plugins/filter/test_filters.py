@@ -8,7 +8,8 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.filter import todo, unanswered, unbuilt, verifiable
+from ansible_collections.uvnas.cluster.plugins.filter import not_upgraded, todo, unanswered, unbuilt, verifiable
+from ansible_collections.uvnas.cluster.plugins.plugin_utils import upgrades
 
 NAS_A = {"name": "nas_a", "root": "/mnt/nas-a/uv", "builder": "dev1"}
 NAS_B = {"name": "nas_b", "root": "/mnt/nas-b/uv", "builder": "dev2"}
@@ -99,3 +100,16 @@ def test_a_nas_that_answers_nobody_does_not_keep_all_hosts_waiting_for_it() -> N
     # It does not change while they are asked.
     hostvars[nodes[0]] = {"__uvnas_info_again": hung}
     assert unanswered.unanswered(declared, hostvars) == found
+
+
+def test_packages_to_upgrade_are_looked_for_in_what_builders_said_of_their_shares() -> None:
+    declared = {"work": [{"builds": [NAS_A]}, {"builds": []}], "hosts": {"dev1": 0, "node1": 1}}
+    asked: dict[str, t.Any] = {"numpyy": {key: [] for key in upgrades._KEYS}}
+    for share in (NAS_A, NAS_B, None, []):
+        done = {"results": [{"__uvnas_share": share, "upgrade_packages": asked}]}
+        hostvars = {
+            "dev1": {"__uvnas_declared": declared, "__uvnas_envs_done": done},
+            "node1": {"__uvnas_declared": declared, "__uvnas_envs_done": done},
+        }
+        found = not_upgraded.not_upgraded(hostvars, ["dev1", "node1"])
+        assert found == (["numpyy cannot be upgraded: no lock has it."] if share is NAS_A else [])
