@@ -8,13 +8,14 @@ from __future__ import annotations
 import datetime
 import typing as t
 
+from ..module_utils.errors import from_os_error
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_REPORT
 from ..plugin_utils import info, report, report_file, summary
 from ..plugin_utils.controller_action import ControllerAction, TaskVars
-from ..plugin_utils.report import DONE, LOOKED, LOOKED_AGAIN, VERIFIED, Hosts
+from ..plugin_utils.report import DONE, LOOKED, LOOKED_AGAIN, PYTHONS, VERIFIED, Hosts
 
-_KINDS = (DONE, VERIFIED, LOOKED, LOOKED_AGAIN)
+_KINDS = (DONE, VERIFIED, PYTHONS, LOOKED, LOOKED_AGAIN)
 _DECLARED = "__uvnas_declared"
 
 
@@ -41,8 +42,11 @@ class ActionModule(ControllerAction):
         lines = info.lines(found) if args["kind"] == "info" else summary.lines(found)
         wrong = [*summary.different(found), *info.missing(found)]
         if path:
-            report_file.write(path, found)
-            lines = [*lines, f"The same as JSON: {path}"]
+            try:
+                report_file.write(path, found)
+                lines = [*lines, f"The same as JSON: {path}"]
+            except OSError as error:  # What the run did is said all the same.
+                wrong.append(f"uvnas_report_file: cannot write {path}: {from_os_error(error).explain()}")
         if wrong:
             return {"changed": False, "failed": True, "msg": "\n".join([*wrong, *lines])}
         # As with debug: this is said however quiet a run is.

@@ -46,7 +46,8 @@ _value:
 import typing as t
 
 from ..plugin_utils import upgrades
-from ..plugin_utils.answers import Hostvars, results_of
+from ..plugin_utils.answers import Hostvars, of_loop
+from ..plugin_utils.report import DONE
 from .todo import todo
 
 
@@ -54,9 +55,12 @@ def not_upgraded(hostvars: Hostvars, hosts: t.Sequence[str]) -> list[str]:
     """A line for each package that no lock has, on the shares that ``hosts`` build."""
     shares, answers = [], {}
     for host in hosts:
-        shares += [share["name"] for share in todo(hostvars[host].get("__uvnas_declared", {}), host)["builds"]]
-        for result in results_of(hostvars, host, "__uvnas_envs_done"):
-            answers[result["__uvnas_share"]["name"]] = result.get("upgrade_packages")
+        known = hostvars[host]
+        names = [share["name"] for share in todo(known.get("__uvnas_declared", {}), host)["builds"]]
+        shares += names
+        for name in names:
+            for result in of_loop(known.get(DONE), name):
+                answers[name] = result.get("upgrade_packages")
     return upgrades.not_upgraded(answers.get(share) for share in shares)
 
 

@@ -10,7 +10,7 @@ short_description: Shares that no host could look at so far, with the other host
 version_added: 0.1.0
 author: [uvnas.cluster contributors (@uvnas)]
 description:
-  - One host for each share is asked what is on it. Where that one cannot say, others are asked.
+  - One host for each share is asked what is on it. Where that one cannot say, others are asked, at most ten.
 positional: _input, hostvars
 options:
   _input:
@@ -40,19 +40,25 @@ import typing as t
 from ..plugin_utils.answers import Hostvars, of_loop
 from ..plugin_utils.report import LOOKED, looked
 
+# They are asked one after the other, and one may take as long as a NAS that hangs, or a host that is down, is waited
+# for. From all over the cluster: racks go down as a whole.
+_MOST = 10
+
 
 def unanswered(declared: t.Mapping[str, t.Any], hostvars: Hostvars) -> dict[str, list[t.Mapping[str, t.Any]]]:
     """The shares that nobody has answered for, by hosts that use them and have not been asked first."""
     uses = {host: declared["work"][number]["uses"] for host, number in declared.get("hosts", {}).items()}
-    answered: dict[str, bool] = {}
-    found: dict[str, list[t.Mapping[str, t.Any]]] = {}
+    candidates: dict[str, list[tuple[str, t.Mapping[str, t.Any]]]] = {}
     for host, shares in uses.items():
         for share in shares:
-            name = share["name"]
-            if name not in answered:
-                answered[name] = any(looked(hostvars[other], name) for other in uses if other in hostvars)
-            if not answered[name] and not of_loop(hostvars[host].get(LOOKED), name):
-                found.setdefault(host, []).append(share)
+            candidates.setdefault(share["name"], []).append((host, share))
+    found: dict[str, list[t.Mapping[str, t.Any]]] = {}
+    for name, pairs in candidates.items():
+        if any(looked(hostvars[host], name) for host in uses if host in hostvars):
+            continue
+        others = [(host, share) for host, share in pairs if not of_loop(hostvars[host].get(LOOKED), name)]
+        for host, share in others[:: -(-len(others) // _MOST) or 1]:
+            found.setdefault(host, []).append(share)
     return found
 
 

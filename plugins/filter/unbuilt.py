@@ -38,15 +38,17 @@ _value:
 
 import typing as t
 
-from ..plugin_utils.answers import Hostvars, mappings, results_of
+from ..plugin_utils.answers import Hostvars, mappings, of_loop
+from ..plugin_utils.report import DONE
 
 
 def unbuilt(hostvars: Hostvars, share: t.Mapping[str, t.Any]) -> list[str]:
     """The names of environments of ``share`` that are not there, because its builder has failed to build them."""
+    builder = share["builder"]
+    done = hostvars[builder].get(DONE) if builder in hostvars else None
     return [
         fact["name"]
-        for result in results_of(hostvars, share["builder"], "__uvnas_envs_done")
-        if result.get("__uvnas_share", {}).get("name") == share["name"]
+        for result in of_loop(done, share["name"])
         for fact in mappings(result.get("environments"))
         if fact.get("action") == "failed" and not fact.get("previous_id") and isinstance(fact.get("name"), str)
     ]

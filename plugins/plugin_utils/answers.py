@@ -74,8 +74,3 @@ def of_loop(registered: t.Any, share: str) -> list[Answer]:
     """
     results = mappings(mapping(registered).get("results"))
     return [result for result in results if mapping(result.get("__uvnas_share")).get("name") == share]
-
-
-def results_of(hostvars: Hostvars, host: str, name: str) -> list[Answer]:
-    """The results of a loop that a host registered as ``name``; none where there are none."""
-    return mappings(mapping(hostvars[host].get(name)).get("results")) if host in hostvars else []

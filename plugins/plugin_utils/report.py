@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 
 from . import answers
@@ -13,11 +14,13 @@ from .answers import Answer
 
 FORMAT = 1
 # What hosts registered, by the kind of look.
-DONE, VERIFIED = "__uvnas_envs_done", "__uvnas_verify_seen"
+DONE, VERIFIED, PYTHONS = "__uvnas_envs_done", "__uvnas_verify_seen", "__uvnas_pythons_done"
 # Of hosts that are asked what is on a share, and of others where those could not say.
 LOOKED, LOOKED_AGAIN = "__uvnas_info", "__uvnas_info_again"
 
 Data = dict[str, t.Any]
+# What a request for an interpreter means from now on, as uv_python says it.
+_UPGRADED = re.compile(r"[0-9.]+t? is [0-9.]+t? -> [0-9.]+t?")
 # By the name of what a host registered.
 Registered = t.Mapping[str, t.Any]
 
@@ -81,7 +84,14 @@ def of_run(declared: t.Sequence[Share], hosts: Hosts, *, check_mode: bool, time:
 
 def of_look(declared: t.Sequence[Share], hosts: Hosts, *, check_mode: bool, time: str) -> Data:
     """What there is on shares, and what it takes."""
+    could_not = {host for host in hosts.names for share in declared if _could_not_look(hosts, host, share.name)}
+    hosts = Hosts(hosts.registered, [host for host in hosts.well if host not in could_not])
     return _report("info", [_of_look(share, hosts) for share in declared], hosts, check_mode=check_mode, time=time)
+
+
+def _could_not_look(hosts: Hosts, host: str, share: str) -> bool:
+    asked = any(hosts.answers(host, kind, share) for kind in (LOOKED, LOOKED_AGAIN))
+    return asked and not looked(hosts.registered[host], share)
 
 
 def looked(registered: Registered, share: str) -> list[Answer]:
@@ -108,8 +118,9 @@ def _of_run(share: Share, hosts: Hosts) -> Data:
     seen = [(host, answer) for host in asked for answer in hosts.answers(host, VERIFIED, share.name)]
     seen = [(host, answer) for host, answer in seen if "environments" in answer]
     done: dict[str, Answer] = {}
-    for answer in hosts.answers(share.builder, DONE, share.name):
-        done.update(_by_name(answer.get("environments")))
+    said = [answer for answer in hosts.answers(share.builder, DONE, share.name) if "environments" in answer]
+    for answer in said:
+        done.update(_by_name(answer["environments"]))
     found = _by_name(seen[0][1].get("environments")) if seen else {}
     ids: dict[str, list[str]] = {}
     for host, answer in seen:
@@ -121,6 +132,14 @@ def _of_run(share: Share, hosts: Hosts) -> Data:
         "ids": ids,
         "verified_by": [host for host, _answer in seen if host in hosts.well],
         "builder_failed": not_verified(share.name, share.builder, hosts),
+        # If not, that there are no environments here does not mean that the share has none.
+        "known": bool(seen or said),
+        "upgraded_pythons": [
+            text
+            for answer in hosts.answers(share.builder, PYTHONS, share.name)
+            for text in answers.texts(answer.get("actions"))
+            if _UPGRADED.fullmatch(text)
+        ],
         "environments": [
             _environment(share, name, done.get(name, {}), found.get(name)) for name in sorted({*done, *found})
         ],

@@ -52,6 +52,19 @@ def lines(report: Data) -> list[str]:
             found.append(f"share {share['name']}: not verified, as its builder {share['builder']} failed")
         elif share["builder_failed"]:
             found.append(f"share {share['name']}: nothing is known of it, as its builder {share['builder']} failed")
+        elif not share["known"] and not check_mode:
+            found.append(f"share {share['name']}: no host has said what is on it")
+        elif not share["known"]:
+            found.append(
+                f"share {share['name']}: nothing is known of it; "
+                f"a check asks only its builder {share['builder']}, in the part envs of site.yml"
+            )
+        # Its environments were compared while the share had the interpreters from before.
+        found += [
+            f"share {share['name']}: {text}; a run would also build its environments on it, which a check cannot plan"
+            for text in share["upgraded_pythons"]
+            if check_mode
+        ]
     return found or ["No environments."]
 
 

@@ -31,7 +31,26 @@ case "${{1:-}}" in
   install) shift ;;
   *) set -- ;;
 esac
-packages="${{*:-PACKAGE}}"
+[ $# -gt 0 ] || set -- PACKAGE
+packages=
+for word; do
+  case "$word" in
+    # Most shells take an unquoted > or < for a file.
+    '' | *[!A-Za-z0-9_@%+=:,./-]*)
+      quoted=
+      while [ "${{word#*\\'}}" != "$word" ]; do
+        quoted="$quoted${{word%%\\'*}}'\\''"
+        word="${{word#*\\'}}"
+      done
+      word="'$quoted$word'" ;;
+  esac
+  packages="$packages $word"
+done
+case "${{SHELL:-}}" in
+  */fish | fish) activate=activate.fish ;;
+  *csh) activate=activate.csh ;;
+  *) activate=activate ;;
+esac
 cat >&2 <<'END'
 There is no pip in the environment {name}: it is read-only, and everybody's.
 
@@ -41,8 +60,8 @@ END
 command -v uv >/dev/null 2>&1 && shown=uv || shown={shown_uv}
 printf '  %s\\n' >&2 \\
   "$shown venv --python "{shown_python}" {plus}" \\
-  "source {plus}/bin/activate" \\
-  "$shown pip install -r "{shown_lock}" $packages"
+  "source {plus}/bin/$activate" \\
+  "$shown pip install -r "{shown_lock}"$packages"
 cat >&2 <<'END'
 
 More is on the page "For researchers" of the documentation of uvnas.cluster.

@@ -114,6 +114,7 @@ def test_a_plan() -> None:
         fact = done(f"new{number}", "build", None, waits_for=waits, id=None)
         known[f"dev{number}"] = known.get(f"dev{number}", {})
         planned.append(fact)
+    known["dev2"] = {"__uvnas_envs_done": loop("nas_b", environments=[])}
     assert summary.lines(run(known, check=True)) == [
         "nas_a: analysis  would be built    numpy 2.2.6 -> 2.4.6, +2 -1",
         "nas_a: docs      unchanged",
@@ -127,15 +128,60 @@ def test_a_plan() -> None:
     ]
 
 
+def test_a_plan_while_an_interpreter_is_upgraded() -> None:
+    """The check of environments sees the share's interpreters as they still are."""
+    actions = ["install cpython-3.12.13-linux-x86_64-gnu", "3.12 is 3.12.11 -> 3.12.13", 5, "x is y -> z\n", None]
+    known = {
+        "dev1": {
+            "__uvnas_pythons_done": loop("nas_a", actions=actions),
+            "__uvnas_envs_done": loop("nas_a", environments=[done("train", "keep")]),
+        },
+        # Installed for a request that nothing here means so far: environments wait for it.
+        "dev2": {
+            "__uvnas_pythons_done": loop("nas_b", actions=actions[:1]),
+            "__uvnas_envs_done": loop("nas_b", environments=[]),
+        },
+    }
+    planned = run(known, check=True)
+    also = "a run would also build its environments on it, which a check cannot plan"
+    assert summary.lines(planned) == ["nas_a: train  unchanged", f"share nas_a: 3.12 is 3.12.11 -> 3.12.13; {also}"]
+    assert planned["shares"][0]["upgraded_pythons"] == ["3.12 is 3.12.11 -> 3.12.13"]
+    assert summary.lines(run(known)) == ["nas_a: train  unchanged"]
+
+
 def test_a_builder_that_failed() -> None:
     known: dict[str, dict[str, t.Any]] = {"dev1": {}, "dev2": {}, "node1": {}}
     found = run(known, ["dev2", "node1"])
-    assert summary.lines(found) == ["share nas_a: not verified, as its builder dev1 failed"]
+    said = "share nas_b: no host has said what is on it"
+    assert summary.lines(found) == ["share nas_a: not verified, as its builder dev1 failed", said]
     assert found["failed_hosts"] == ["dev1"]
     assert summary.lines(run(known, ["dev2", "node1"], check=True)) == [
         "share nas_a: nothing is known of it, as its builder dev1 failed",
+        "share nas_b: nothing is known of it; a check asks only its builder dev2, in the part envs of site.yml",
     ]
-    assert summary.lines(run({"node1": {}})) == ["No environments."]
+
+
+@pytest.mark.parametrize("kind", ["__uvnas_envs_done", "__uvnas_verify_seen"])
+def test_a_share_without_environments_is_not_one_that_nobody_has_looked_at(kind: str) -> None:
+    known = {"dev1": {kind: loop("nas_a", environments=[])}, "dev2": {kind: loop("nas_b", environments=[])}}
+    found = run(known)
+    assert [share["known"] for share in found["shares"]] == [True, True]
+    assert summary.lines(found) == ["No environments."]
+    # Its mount is gone; or it was not asked at all.
+    known["dev2"] = {kind: loop("nas_b", failed=True, msg="nothing is mounted")}
+    found = run(known, ["dev1"] if kind == "__uvnas_envs_done" else ["dev1", "dev2"])
+    assert [share["known"] for share in found["shares"]] == [True, False]
+    failed = (
+        "not verified, as its builder dev2 failed" if kind == "__uvnas_envs_done" else "no host has said what is on it"
+    )
+    assert summary.lines(found) == [f"share nas_b: {failed}"]
+
+
+def test_a_check_of_members_alone() -> None:
+    assert summary.lines(run({"node1": {}}, check=True)) == [
+        f"share {name}: nothing is known of it; a check asks only its builder {builder}, in the part envs of site.yml"
+        for name, builder in (("nas_a", "dev1"), ("nas_b", "dev2"))
+    ]
 
 
 def test_a_share_that_is_not_the_same_everywhere() -> None:
@@ -204,7 +250,8 @@ def test_nonsense_of_one_host_neither_breaks_nor_forges_lines(check: bool) -> No
 
 def test_a_host_speaks_of_the_shares_that_it_was_asked_about() -> None:
     forged = loop("nas_b", environments=[done("train", "build")])
-    assert summary.lines(run({"dev1": {"__uvnas_envs_done": forged}, "dev2": {}})) == ["No environments."]
+    found = run({"dev1": {"__uvnas_envs_done": forged}, "dev2": {}})
+    assert [share["environments"] for share in found["shares"]] == [[], []]
 
 
 LOOKED: dict[str, t.Any] = {
@@ -277,6 +324,8 @@ def test_who_could_not_look_is_not_taken_for_who_could() -> None:
     found = look({"dev1": {"__uvnas_info": failed}, "node1": {"__uvnas_info_again": failed}, "node2": {}})
     assert info.lines(found) == []
     assert info.missing(found) == ["share nas_a: none of the hosts that were asked can say what is on it (dev1, node1)"]
+    # Ansible goes on with hosts that could not say: it does not count them.
+    assert found["failed_hosts"] == ["dev1", "node1"]
 
 
 def test_nonsense_about_a_share() -> None:

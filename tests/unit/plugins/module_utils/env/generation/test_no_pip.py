@@ -66,6 +66,32 @@ def test_an_installation_is_told_how(layout: Layout, name: str) -> None:
     assert 'the page "For researchers"' in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["numpy>=2", "six<2"], ["a; python_version < '3.9'", "$(x) `y` \\ z"], ["-r", "it's mine.txt", ""], ["'", "''"]],
+)
+def test_what_is_copied_from_it_means_what_was_typed(layout: Layout, words: list[str]) -> None:
+    """A shell takes an unquoted ``>`` for a file to overwrite."""
+    done = run(write(layout) / "bin" / "pip", "install", *words)
+    line = [line for line in done.stderr.splitlines() if line.startswith("  ")][-1]
+    typed = run("sh", "-c", f"set -- {line}; shift 5; printf '%s\\0' \"$@\"")
+    assert (typed.stdout.split("\0")[:-1], typed.stderr) == (words, "")
+
+
+@pytest.mark.parametrize(
+    ("shell", "script"),
+    [
+        ("/bin/bash", "activate"),
+        ("/usr/bin/fish", "activate.fish"),
+        ("/bin/tcsh", "activate.csh"),
+        ("csh", "activate.csh"),
+    ],
+)
+def test_each_login_shell_sources_its_own(layout: Layout, shell: str, script: str) -> None:
+    done = run(write(layout) / "bin" / "pip", "install", "six", SHELL=shell)
+    assert shown(done.stderr)[1] == ["source", f"train-plus/bin/{script}"]
+
+
 def test_uv_is_named_as_people_reach_it(layout: Layout) -> None:
     program = write(layout) / "bin" / "pip"
     found = run(program, "install", "six", PATH=f"{layout.bin_dir}:/usr/bin:/bin")
@@ -142,7 +168,7 @@ def test_every_sh_reads_it(layout: Layout, shell: str) -> None:
     ways: dict[str, t.Any] = {}
     for name in ("sh", shell):
         try:
-            ways[name] = run(name, program, "install", "six").stderr
+            ways[name] = run(name, program, "install", "six>=1", "it's").stderr
         except FileNotFoundError:
             pytest.skip(f"there is no {name}")
     assert ways["sh"] == ways[shell]
