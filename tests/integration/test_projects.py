@@ -105,7 +105,7 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(site: Site, i
         ({"project": "wrong", "package": "x"}, "has no member x; it has ours"),
         ({"project": "wrong", "python": "3.8"}, "wrong is for Python >=3.9 (requires-python), but the environment"),
         ({"lock": "wrong/pylock.toml", "extras": ["x"]}, "pylock.toml has no extra x; it has more"),
-        ({"lock": "wrong/pylock.toml", "python": "3.8"}, "pylock.toml is for Python >=3.9 (requires-python), and the"),
+        ({"lock": "wrong/pylock.toml", "python": "3.8"}, "pylock.toml is for Python >=3.9 (requires-python), but the"),
     ):
         share = {"name": "nas_a", "root": nowhere, "builder": "builder"}
         failed = site.run([{"name": "wrong", **env}], uvnas_shares=[share])
