@@ -128,9 +128,11 @@ class Run:
 
     @property
     def finished(self) -> set[str]:
-        """The hosts that were verified without failures."""
+        """The hosts that were verified without failures, or had nothing to verify as a builder had failed."""
         task = self.output.partition("TASK [uvnas.cluster.verify : Verify that this host has its shares")[2]
-        return set(re.findall(r"^ok: \[([^]]+)\]", task.partition("\nTASK ")[0], re.MULTILINE)) - self.failed
+        return (
+            set(re.findall(r"^(?:ok|skipping): \[([^]]+)\]", task.partition("\nTASK ")[0], re.MULTILINE)) - self.failed
+        )
 
     @property
     def errors(self) -> dict[str, list[str]]:
