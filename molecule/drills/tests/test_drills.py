@@ -127,6 +127,7 @@ def test_mount_on_the_builder(run, machines, kept, nas, fault):
     assert done.rc == 2, done.output
     assert done.errors == {"dev1": [message]}
     assert done.finished == HOSTS - {"dev1"}
+    assert "share nas_a: not verified, as its builder dev1 failed" in done.output
     assert set(done.summary) >= EVERYWHERE
     if fault == "unmounted":
         assert machines.root("dev1", "ls -A /mnt/nas-a") == ""
