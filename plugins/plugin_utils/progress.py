@@ -27,7 +27,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import connection_loader
 from ansible.utils.display import Display
 
-from ..module_utils.host.progress import BUSY, ENDS, SAYS, seconds
+from ..module_utils.host.progress import BUSY, ENDS, SAYS, WAITING, seconds
 
 # All in seconds. What is done sooner takes no second connection; that should be whatever has nothing to do, even where
 # it takes a while to bring the module to its host.
@@ -127,7 +127,8 @@ class Story:
         parts = []
         for stage, things in stages.items():
             more = f" and {len(things) - _SHOWN} more" if len(things) > _SHOWN else ""
-            parts.append(f"{stage} {', '.join(things[:_SHOWN])}{more}")
+            verb = "waiting for" if stage == WAITING else stage
+            parts.append(f"{verb} {', '.join(things[:_SHOWN])}{more}")
         return f"{self._share}: still {'; '.join(parts)}" if parts else ""
 
 

@@ -18,7 +18,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.mutex import hold
 from ansible_collections.uvnas.cluster.tests.support import pythons
+from ansible_collections.uvnas.cluster.tests.support.processes import other_process
 from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site, finish, make_site
 from ansible_collections.uvnas.cluster.tests.support.wheels import write_small_sdist, write_small_wheel
 
@@ -58,6 +60,14 @@ class CallbackModule(CallbackBase):
         print(json.dumps({"tasks": self.tasks}))
 """
 SLOW: dict[str, t.Any] = {"name": "slow", "requirements": ["alpha"], "checks": ["sleep 13"]}
+
+
+HOLD = f"""
+from {hold.__module__} import hold
+with hold(sys.argv[1], timeout=0, purpose="elsewhere"):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
 
 
 def lines(run: Run) -> list[str]:
@@ -131,6 +141,24 @@ def test_what_takes_long_is_seen_while_it_goes_on(site: Site) -> None:
     gaps = [after[0] - first[0] for first, after in itertools.pairwise(progress)]
     assert max(gaps) < 12, progress
     assert left("slow") == set()
+
+
+def test_who_waits_for_another_run_sees_for_whom(site: Site) -> None:
+    mutex = site.share / ".uvnas.mutex"
+    with other_process(HOLD, mutex) as holder:
+        started = site.start([{"name": "later", "requirements": ["alpha"]}])
+        assert started.stdout is not None
+        seen = ""
+        for line in started.stdout:
+            seen += line
+            if line.startswith("nas_a: mutex: waiting, as host "):
+                break
+        assert re.search(rf", pid {holder.pid}, since \S+ \(elsewhere\) holds it$", seen, re.MULTILINE), seen
+        holder.communicate(timeout=60)
+        seen = started.stdout.read()
+        assert started.wait() == 0, seen
+    assert re.search(r"^nas_a: mutex: taken, [0-9.]+ s$", seen, re.MULTILINE), seen
+    assert left("later") == set()
 
 
 def test_a_run_with_nothing_to_do_says_nothing_and_connects_once(site: Site) -> None:

@@ -11,6 +11,7 @@ import typing as t
 
 from ..errors import LostMutexError
 from . import in_use, mutex
+from .progress import SILENT, Progress
 from .removal import Leftover
 from .workers import Result
 
@@ -22,6 +23,8 @@ class Convergence(abc.ABC, t.Generic[Plan, Done]):
     """Something to bring in line with what is wanted. Plans compare wanted and found, in check mode too."""
 
     check_mode: bool
+    # Where to say how far it is.
+    progress: Progress = SILENT
 
     @property
     @abc.abstractmethod
@@ -76,7 +79,7 @@ class Convergence(abc.ABC, t.Generic[Plan, Done]):
             return answer
         if self.check_mode or not self.changes(plan):
             return self.report(plan, None)
-        with mutex.hold(self.mutex, timeout=busy_timeout, purpose=purpose):
+        with mutex.hold(self.mutex, timeout=busy_timeout, purpose=purpose, waiting=self.progress.waiting()):
             self.check_place()  # The wait may have been long.
             self.sweep()
             # Meanwhile somebody else may have done it, or something else.

@@ -55,8 +55,16 @@ class _Held(t.NamedTuple):
 _held: dict[str, _Held] = {}
 
 
+# Told who holds a mutex, when the wait for it begins; and None when it is over.
+Waiting = t.Callable[[t.Optional[str]], None]
+
+
+def _quietly(holder: t.Optional[str]) -> None:
+    """Tell nobody."""
+
+
 @contextlib.contextmanager
-def hold(path: str, *, timeout: float, purpose: str, what: str = "") -> t.Iterator[None]:
+def hold(path: str, *, timeout: float, purpose: str, what: str = "", waiting: Waiting = _quietly) -> t.Iterator[None]:
     """Hold the mutex ``path`` for a block of code; wait for it at most ``timeout`` seconds.
 
     ``what`` names, in messages, what it protects: by default the directory that it is in. In the block, and in
@@ -73,6 +81,7 @@ def hold(path: str, *, timeout: float, purpose: str, what: str = "") -> t.Iterat
     where = what or os.path.dirname(path)
     try:
         deadline = time.monotonic() + timeout
+        waited = False
         while True:
             try:
                 fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -88,7 +97,12 @@ def hold(path: str, *, timeout: float, purpose: str, what: str = "") -> t.Iterat
                     f"another process is working on {where}: {_holder(descriptor)}; timed out after {timeout:g} s",
                     hint="Run again when it is done, or wait longer (uvnas_busy_timeout, in seconds).",
                 )
+            if not waited:
+                waiting(_holder(descriptor))
+                waited = True
             time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
+        if waited:
+            waiting(None)
         since = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         word = os.urandom(16).hex()
         holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": since, "purpose": purpose, "word": word}

@@ -19,9 +19,10 @@ import typing as t
 from ..errors import UvnasError
 
 # Stages that something is in, and those that it ends with.
-BUSY = frozenset(("locking", "building", "testing", "syncing", "removing", "installing", "compiling"))
+WAITING = "waiting"
+BUSY = frozenset((WAITING, "locking", "building", "testing", "syncing", "removing", "installing", "compiling"))
 FAILED = "failed"
-ENDS = frozenset(("locked", "published", "sealed", "removed", "installed", "compiled", FAILED))
+ENDS = frozenset(("taken", "locked", "published", "sealed", "removed", "installed", "compiled", FAILED))
 # What is no stage: the last line of a tool that is at work.
 SAYS = "says"
 # Characters of what is said beside the stage.
@@ -49,6 +50,18 @@ class Progress:
 
     def of(self, what: str) -> Teller:
         return Teller(self, what)
+
+    def waiting(self) -> t.Callable[[t.Optional[str]], None]:
+        """What to call with the holder of a mutex when a wait for it begins, and with None when it is taken."""
+        told = self.of("mutex")
+
+        def wait(holder: t.Optional[str]) -> None:
+            if holder is None:
+                told.ends("taken")
+            else:
+                told(WAITING, f"as {holder} holds it")
+
+        return wait
 
     def stages(self) -> list[str]:
         """All events but what tools said, for the module's result: the reader may have missed the last of them."""

@@ -23,8 +23,9 @@ from ..host import files, secrets
 from ..host.process import Completed, Runner, SystemRunner
 from .command import Uv
 
-# Bytes that a log may have. A build that says more than that says it again and again.
-_MOST = 4 << 20
+# Bytes that a log has of its beginning, and of its end. A build that says more than that says it again and again.
+_MOST = 3 << 20
+_END = 1 << 20
 # Secrets that are shorter would blot out half of a text.
 _SHORTEST = 4
 # What uv 0.13 says on its way, in front of what it says of a failure. Errors are read without it.
@@ -47,27 +48,44 @@ class Log:
         # The longest first: one may be a part of another.
         self._hidden = sorted((secret for secret in hidden if len(secret) >= _SHORTEST), key=len, reverse=True)
         self._left = _MOST
+        # What came after that, and how many bytes of it are lost.
+        self._end = bytearray()
+        self._lost = 0
 
     def write(self, text: str) -> None:
         """Append ``text``, without the secrets in it."""
-        if self._descriptor is None or not text or self._left <= 0:
+        if self._descriptor is None or not text:
             return
-        text = self.scrubbed(text)
-        data = text.encode(errors="backslashreplace")
-        if len(data) > self._left:
-            data = data[: self._left] + b"\n(The rest is left out.)\n"
-        self._left -= len(data)
+        data = self.scrubbed(text).encode(errors="backslashreplace")
+        now, later = data[: self._left], data[self._left :]
+        self._left -= len(now)
+        self._append(now)
+        self._end += later
+        beyond = max(0, len(self._end) - _END)
+        del self._end[:beyond]
+        self._lost += beyond
+
+    def _append(self, data: bytes) -> None:
+        if self._descriptor is None:
+            return
         try:
             while data:
                 data = data[os.write(self._descriptor, data) :]
         except OSError:  # A full disk, for example. What is there stays.
-            self._left = 0
+            self._stop()
 
-    def close(self) -> None:
+    def _stop(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
+
+    def close(self) -> None:
+        if self._lost:
+            self._append(f"\n({self._lost} bytes are left out here.)\n".encode())
+        self._append(bytes(self._end))
+        self._end.clear()
+        self._stop()
 
     def scrubbed(self, text: str) -> str:
         text = secrets.scrub(text)

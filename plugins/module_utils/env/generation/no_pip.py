@@ -70,6 +70,7 @@ END
 exit 1
 """
 
+# The same on every share: only bin/, RECORDs and files for shells name theirs.
 _MODULE = """\
 # Written by uvnas.cluster: there is no pip in this environment. "python -m pip" says what to do instead.
 import os
@@ -77,7 +78,10 @@ import sys
 
 if __name__ != "__main__":
     raise ModuleNotFoundError("No module named 'pip'", name="pip")
-os.execv("/bin/sh", ["sh", {program}, *sys.argv[1:]])
+generation = os.path.abspath(__file__)
+for _level in "lib/pythonX.Y/site-packages/pip.py".split("/"):
+    generation = os.path.dirname(generation)
+os.execv("/bin/sh", ["sh", os.path.join(generation, "bin", "pip"), *sys.argv[1:]])
 """
 
 
@@ -106,7 +110,7 @@ def write(layout: Layout, env: str, generation: str, minor: str) -> None:
         file.write(text)
         os.fchmod(file.fileno(), 0o755)
     with open(module, "w", encoding="utf-8") as file:
-        file.write(_MODULE.format(program=ascii(program)))
+        file.write(_MODULE)
     for link in links:
         os.symlink(PROGRAM, link)
 

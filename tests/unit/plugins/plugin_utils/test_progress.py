@@ -68,6 +68,16 @@ def test_what_is_still_at_work_and_since_when(story: Story, clock: Clock) -> Non
     assert story.still() == "nas_a: still building train (2 min 45 s: Downloading torch (800MiB))"
 
 
+def test_a_wait_for_the_mutex(story: Story, clock: Clock) -> None:
+    assert story.lines([Event("mutex", "waiting", "as host c1, pid 7, since 2026-01-02 (uv_env) holds it")]) == [
+        "nas_a: mutex: waiting, as host c1, pid 7, since 2026-01-02 (uv_env) holds it"
+    ]
+    clock.time = 20
+    assert story.still() == "nas_a: still waiting for mutex (20 s)"
+    assert story.lines([Event("mutex", "taken", "21 s")]) == ["nas_a: mutex: taken, 21 s"]
+    assert story.still() == ""
+
+
 def test_a_line_names_a_few(story: Story) -> None:
     story.lines([Event(f"e{number}", "building", "") for number in range(8)])
     assert story.still().endswith("e4 (0 s) and 3 more")

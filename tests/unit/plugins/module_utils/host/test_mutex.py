@@ -58,6 +58,26 @@ def test_a_mutex_is_waited_for(path: str) -> None:
             assert (said, waiting.returncode) == ("mine\n", 0)
 
 
+def test_who_waits_says_once_for_whom_and_when_it_is_over(path: str) -> None:
+    waiter = (
+        f"{IMPORT}print('ready', flush=True)\n"
+        "with hold(sys.argv[1], timeout=60, purpose='', waiting=lambda who: print(who, flush=True)): print('mine')"
+    )
+    with other_process(HOLD, path) as holder, other_process(waiter, path) as waiting:
+        assert waiting.stdout is not None
+        first = waiting.stdout.readline()
+        assert first.startswith(f"host {socket.gethostname()}, pid {holder.pid}, since ")
+        holder.communicate(timeout=60)
+        said, _stderr = waiting.communicate(timeout=60)
+        assert (said, waiting.returncode) == ("None\nmine\n", 0)
+
+
+def test_who_need_not_wait_says_nothing(path: str) -> None:
+    said: list[object] = []
+    with mutex.hold(path, timeout=0, purpose="", waiting=said.append):
+        assert said == []
+
+
 def test_a_mutex_ends_with_its_holder(path: str) -> None:
     with other_process(HOLD, path) as holder:
         holder.send_signal(signal.SIGKILL)

@@ -151,12 +151,28 @@ def test_a_full_disk_ends_it_and_nothing_else() -> None:
     log.close()
 
 
-def test_it_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_has_a_bound_and_keeps_its_beginning_and_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "_MOST", 100)
+    monkeypatch.setattr(logs, "_END", 50)
     path = tmp_path / "log"
     log = logs.Log(os.open(path, os.O_WRONLY | os.O_CREAT), str(path))
-    for _time in range(30):
-        log.write("0123456789\n")
+    for number in range(30):
+        log.write(f"{number:09}\n")
     log.close()
-    assert len(path.read_bytes()) < 200
-    assert path.read_text().endswith("(The rest is left out.)\n")
+    assert path.read_text() == (
+        "".join(f"{number:09}\n" for number in range(10))
+        + "\n(150 bytes are left out here.)\n"
+        + "".join(f"{number:09}\n" for number in range(25, 30))
+    )
+
+
+@pytest.mark.parametrize("lines", [0, 10, 15])
+def test_within_its_bounds_nothing_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int) -> None:
+    monkeypatch.setattr(logs, "_MOST", 100)
+    monkeypatch.setattr(logs, "_END", 50)
+    path = tmp_path / "log"
+    log = logs.Log(os.open(path, os.O_WRONLY | os.O_CREAT), str(path))
+    text = "".join(f"{number:09}\n" for number in range(lines))
+    log.write(text)
+    log.close()
+    assert path.read_text() == text
