@@ -175,6 +175,10 @@ cache_bytes:
   description: The bytes of all files in uv's cache on the share. Null where they cannot be measured.
   returned: with O(sizes=true)
   type: int
+bytecode_bytes:
+  description: The bytes of the bytecode that generations have links to. Null where they cannot be measured.
+  returned: with O(sizes=true)
+  type: int
 interpreters:
   description:
     - The interpreters on the share, each with C(key), C(version), the C(requests) that mean it, such as V(3.12), and

@@ -39,6 +39,7 @@ def _share(share: Data) -> list[str]:
         ["id", share["id"] or _UNKNOWN],
         ["free", _free(share["filesystem"])],
         ["cache", _amount(share["cache_bytes"])],
+        ["bytecode", _amount(share["bytecode_bytes"])],
         ["interpreters", ", ".join(map(_interpreter, share["interpreters"])) or "none"],
     ]
     generations = [fact for environment in share["environments"] for fact in environment["generations"]]

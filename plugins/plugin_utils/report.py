@@ -200,6 +200,7 @@ def _of_look(share: Share, hosts: Hosts) -> Data:
         "id": answers.word(answer.get("share_id")),
         "filesystem": {key: answers.whole(filesystem.get(key)) for key in ("free_bytes", "free_inodes")},
         "cache_bytes": answers.whole(answer.get("cache_bytes")),
+        "bytecode_bytes": answers.whole(answer.get("bytecode_bytes")),
         "interpreters": [
             {
                 "key": answers.word(fact.get("key")),

@@ -14,7 +14,7 @@ NAME = "nas_a"
 SHARE_ID = "6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a"
 KEY = "cpython-3.12.4-linux-x86_64-gnu"
 DIRECTORIES = (
-    "bin", "lib/uv", "cache", "user-cache", "python", "python-archives", "locks", "envs", "generations",
+    "bin", "lib/uv", "cache", "bytecode", "user-cache", "python", "python-archives", "locks", "envs", "generations",
 )  # fmt: skip
 
 

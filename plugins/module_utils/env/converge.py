@@ -25,7 +25,7 @@ from ..share.manifest import Manifest
 from ..share.spec import Share
 from ..uv import unsynced
 from ..uv.command import Uv
-from .generation import build, intact, publish
+from .generation import build, bytecode, intact, publish
 from .lock.file import changes as package_changes
 from .plan import BUILD, INTERPRETER, LOCK, PUBLISH, REMOVE, SEAL, SHARE, Change, Plan, overtaken
 from .spec import EnvironmentSpec
@@ -102,6 +102,9 @@ class Environments(ShareConvergence[Plan, Done]):
             except UvnasError as error:
                 errors.append(error)
                 facts[change.name] = {"action": "failed"}
+        if any(change.action == REMOVE for change in acting):
+            mutex.check(self.mutex)
+            bytecode.sweep(self.layout)
         return dataclasses.replace(before, facts=facts, errors=errors, overtaken=late)
 
     def _before(self, plan: Plan) -> Done:

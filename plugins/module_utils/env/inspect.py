@@ -129,11 +129,12 @@ class Inspection:
         return {"state": state, "age_seconds": age, **_measured(self.layout.generation(env, generation))}
 
     def room(self) -> Result:
-        """What is left on the share's filesystem, and what its cache takes. Looks at every file of the cache."""
+        """What is left on the share's filesystem, and what cache and bytecode take. Looks at all their files."""
         free = space(self.layout.root)
         return {
             "filesystem": {"free_bytes": free.free_bytes, "free_inodes": free.free_inodes},
             "cache_bytes": _measured(self.layout.cache)["bytes"],
+            "bytecode_bytes": _measured(self.layout.bytecode)["bytes"],
         }
 
     def interpreters(self) -> list[Result]:

@@ -91,6 +91,11 @@ class Layout:
         return self._path("cache")
 
     @property
+    def bytecode(self) -> str:
+        """What was compiled for generations, which have links to it; only the owner looks into it."""
+        return self._path("bytecode")
+
+    @property
     def user_cache(self) -> str:
         """``UV_CACHE_DIR`` of people."""
         return self._path("user-cache")

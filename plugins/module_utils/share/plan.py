@@ -147,6 +147,8 @@ def wanted_directories(wanted: Wanted) -> dict[str, Directory]:
         found[path] = plain
     # Closed to others: uv makes world-writable lock files in it, and anybody holding one would block the builder.
     found[layout.cache] = dataclasses.replace(plain, mode=wanted.mode & ~0o077)
+    # What compiles it writes there, and generations get links to it.
+    found[layout.bytecode] = found[layout.cache]
     if wanted.user_cache == "group":
         # New files there belong to the group (setgid), which may write to them (ACL), whatever people's umask: uv obeys
         # the umask, and with 022 the second person's uv fails at once.

@@ -204,7 +204,7 @@ def _split(share: Share, found: t.Mapping[str, t.Optional[os.stat_result]], all_
     real = os.path.realpath(share.root)
     root, layout = found[share.root], share.layout
     parts = []
-    for path in (layout.cache, layout.python, layout.generations):
+    for path in (layout.cache, layout.bytecode, layout.python, layout.generations):
         status = found[path]
         # Two mounts of the same filesystem have one device number, but cannot link to each other.
         point = os.path.join(real, os.path.relpath(path, share.root))

@@ -65,7 +65,15 @@ def sweep(layout: Layout) -> list[Leftover]:
         for is_leftover in (files.is_temporary, _anything, _is_part_of_a_download)
     )
     found: list[Leftover] = []
-    for directory in (layout.root, layout.bin_dir, layout.cache, layout.locks, layout.envs, layout.logs):
+    for directory in (
+        layout.root,
+        layout.bin_dir,
+        layout.cache,
+        layout.bytecode,
+        layout.locks,
+        layout.envs,
+        layout.logs,
+    ):
         found += removal.sweep(directory, temporary)
     found += removal.sweep(layout.uv_versions, temporary, what=lambda name: f"uv {files.real_name(name)}")
     found += removal.sweep(layout.python, temporary, what=files.real_name)

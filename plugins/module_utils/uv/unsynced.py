@@ -1,11 +1,11 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What uv wrote to a share's cache, until it is safe from a power cut.
+"""What uv wrote to a share's cache, and what was compiled beside it, until it is safe from a power cut.
 
-uv syncs nothing. After a power cut its cache may have empty or truncated files, and uv trusts them: every environment
-that needs one fails, or contains it. So a marker is put into the cache, and synced, before uv first writes there, and
-removed once everything has been synced.
+uv syncs nothing, and neither does the compiler. After a power cut there may be empty or truncated files, and uv trusts
+those in its cache, as Python trusts bytecode: every environment that needs one fails, or contains it. So a marker is
+put into the cache, and synced, before anything is written there, and removed once everything has been synced.
 
 The marker has the boot id of the host that set it, which is the one with the data in its memory, on NFS too. A marker
 of this boot is from a killed run: the data is still there, and is synced along with the new. With any other id, perhaps
@@ -36,16 +36,18 @@ _LOCK = ".lock"
 
 @contextlib.contextmanager
 def writing(layout: Layout) -> t.Iterator[None]:
-    """A block in which uv writes to the cache of a share. Hold the share's mutex."""
+    """A block in which a share's cache and its bytecode are written to. Hold the share's mutex."""
     cache, marker = layout.cache, os.path.join(layout.cache, MARKER)
     if not os.path.isdir(cache):  # Not made here: nobody else may look into it.
         raise UvnasError(f"{cache} does not exist", hint="Run site.yml, or the role share, which makes it.")
-    with contextlib.closing(durable.Disks(cache)) as disks:
+    with contextlib.closing(durable.Disks(cache, layout.bytecode)) as disks:
         if is_in_doubt(cache):
             mutex.check(layout.mutex)
             since = os.stat(marker).st_mtime - _CLOCK
             # If the clock was set back further, there is no telling what is newer: drop everything.
-            _drop_newer(cache, since if since <= time.time() else 0.0)
+            since = since if since <= time.time() else 0.0
+            _drop_newer(cache, since)
+            _drop_files(layout.bytecode, since)
             disks.sync()
             os.unlink(marker)
         if not os.path.lexists(marker):
@@ -81,13 +83,18 @@ def _drop_newer(cache: str, since: float) -> None:
             for archive in os.listdir(path):
                 _drop(os.path.join(path, archive), since)
         elif os.path.isdir(path) and not os.path.islink(path):
-            for directory, names, others in os.walk(path):
-                for name in (*names, *others):
-                    found = os.path.join(directory, name)
-                    if name in others or os.path.islink(found):
-                        _drop(found, since)
+            _drop_files(path, since)
         elif bucket not in (MARKER, _LOCK):
             _drop(path, since)
+
+
+def _drop_files(tree: str, since: float) -> None:
+    """The same for whatever is no directory in a tree. Bytecode that got a link since goes too, for nothing."""
+    for directory, names, others in os.walk(tree):
+        for name in (*names, *others):
+            found = os.path.join(directory, name)
+            if name in others or os.path.islink(found):
+                _drop(found, since)
 
 
 def _drop(path: str, since: float) -> None:

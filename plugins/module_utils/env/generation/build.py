@@ -39,10 +39,11 @@ from ..lock.file import LockText
 from ..plan import Ingredients
 from ..spec import EnvironmentSpec
 from . import install, needs, no_pip, pin, record
+from .bytecode import Bytecode
+from .bytecode import Interpreter as Compiler
 from .size import seal
 
-# Of uv: how many threads link files, and how many processes compile bytecode (seen with strace). By default as many as
-# there are processors.
+# Of uv: how many threads link files. By default as many as there are processors.
 _WORKERS = "UV_CONCURRENT_INSTALLS"
 
 # Run inside the new environment: import each module by itself, so that the one that fails has a name.
@@ -98,10 +99,20 @@ def build(layout: Layout, uv: Uv, what: Build, told: t.Optional[Teller] = None) 
     mutex.check(layout.mutex)
     title = f"environment {what.spec.name}, generation {what.id}, on {socket.gethostname()}"
     with logging(layout.build_log(what.spec.name), uv, title) as log:
-        return _build(layout, logged(uv, log, told.says), what, told)
+        return _build(layout, logged(uv, log, told.says), _bytecode(layout, uv, what), what, told)
 
 
-def _build(layout: Layout, uv: Uv, what: Build, told: Teller) -> Manifest:
+def _bytecode(layout: Layout, uv: Uv, what: Build) -> t.Optional[Bytecode]:
+    """Where bytecode comes from, if any is wanted."""
+    if not what.spec.compile_bytecode:
+        return None
+    key, minor = what.ingredients.interpreter_key, what.interpreter.minor
+    compiler = Compiler(layout.interpreter_bin(key, minor), minor, what.ingredients.interpreter_digest)
+    limit = uv.variables().get(_WORKERS, "")
+    return Bytecode(layout, compiler, uv.runner, what.workers, int(limit) if limit.isdigit() and int(limit) else None)
+
+
+def _build(layout: Layout, uv: Uv, bytecode: t.Optional[Bytecode], what: Build, told: Teller) -> Manifest:
     """The same, without a log; what fails leaves nothing behind."""
     path = layout.generation(what.spec.name, what.id)
     started = time.monotonic()
@@ -110,7 +121,7 @@ def _build(layout: Layout, uv: Uv, what: Build, told: Teller) -> Manifest:
     sealing.close(layout.generations_of(what.spec.name))
     removal.remove_tree(path)
     # The tree, and what it is linked from and rests on: one filesystem, or else several.
-    disks = durable.Disks(layout.generations, layout.cache, layout.python)
+    disks = durable.Disks(layout.generations, layout.cache, layout.python, layout.bytecode)
     try:
         os.mkdir(path, 0o700)
         told("building")
@@ -119,6 +130,12 @@ def _build(layout: Layout, uv: Uv, what: Build, told: Teller) -> Manifest:
         _check_interpreter(layout, what, path)
         packages = _check_packages(what, path)
         recorder = record.Recorder(what.spec.name, path, site_packages(path, what.interpreter.minor))
+        if bytecode is not None:
+            bytecode.add(
+                site_packages(path, what.interpreter.minor),
+                recorder.sources(),
+                lambda number: told("compiling", f"{number} modules"),
+            )
         pin.write(path, site_packages(path, what.interpreter.minor))
         no_pip.write(layout, what.spec.name, path, what.interpreter.minor)
         needed = _check_needs(layout, what, path, packages)
@@ -189,7 +206,7 @@ def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
     for package in what.spec.no_binary:
         arguments += ["--no-binary", package]
     arguments += platform_arguments(name, what.spec.glibc, uv.runner)
-    options = ["--allow-empty-requirements", *(["--compile-bytecode"] if what.spec.compile_bytecode else [])]
+    options = ["--allow-empty-requirements"]
     variables = what.spec.uv_variables()
     if what.workers and _WORKERS not in uv.variables():
         variables[_WORKERS] = str(what.workers)

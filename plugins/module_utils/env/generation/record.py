@@ -54,7 +54,7 @@ class Recorder:
 
     def __init__(self, env: str, path: str, site_packages: str) -> None:
         """Raises UvnasError if two packages disagree on a file's content."""
-        self._env, self._path = env, path
+        self._env, self._path, self._site_packages = env, path, site_packages
         self._packages = read_packages(env, path, site_packages)
         check_overlaps(env, self._packages)
         self._vouched_for = {package.record for package in self._packages}
@@ -63,6 +63,18 @@ class Recorder:
         # By path in the generation: a file's full path and size; a symlink's target.
         self._files: dict[str, tuple[str, int]] = {}
         self._links: dict[str, str] = {}
+
+    def sources(self) -> list[str]:
+        """The Python sources that packages have in site-packages, relative to it, and what uv added at its top."""
+        inside = f"{os.path.relpath(self._site_packages, self._path)}/"
+        found = {
+            place[len(inside) :]
+            for package in self._packages
+            for place in package.hashes
+            if place.startswith(inside) and place.endswith(".py")
+        }
+        found.update(name for name in os.listdir(self._site_packages) if name.endswith(".py"))
+        return sorted(found)
 
     def see(self, entry: os.DirEntry[str]) -> None:
         """Record an entry of the generation, unless a RECORD vouches for it."""

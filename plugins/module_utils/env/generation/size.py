@@ -1,7 +1,10 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A generation's size on disk, measured while it is sealed or later. Hard links and reflinks do not count."""
+"""A generation's size on disk, measured while it is sealed or later. Hard links and reflinks do not count.
+
+But for one: bytecode that one generation and the share's store have is that generation's.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def seal(path: str, see: t.Optional[t.Callable[[os.DirEntry[str]], None]] = None
             continue
         files += 1
         total += status.st_size
-        if status.st_nlink == 1:
+        if status.st_nlink - _stored(entry.name, status) == 1:
             alone = extents.own_bytes(entry.path) if clones and status.st_size else status.st_size
             clones = alone is not None
             # Extents are whole blocks, and the last one is seldom full.
@@ -55,11 +58,12 @@ def true_size(path: str) -> dict[str, int]:
                     continue
                 apparent += status.st_size
                 inode = (status.st_dev, status.st_ino)
-                links.setdefault(inode, [0, status.st_nlink, status.st_blocks * 512])[0] += 1
+                all_links = status.st_nlink - _stored(entry.name, status)
+                links.setdefault(inode, [0, all_links, status.st_blocks * 512])[0] += 1
                 if entry.is_file(follow_symlinks=False):
                     paths[inode] = entry.path
-    for inode, (seen_here, all_links, size) in links.items():
-        alone: t.Optional[int] = 0 if seen_here < all_links else size
+    for inode, (seen_here, linked, size) in links.items():
+        alone: t.Optional[int] = 0 if seen_here < linked else size
         if alone and clones and inode in paths:
             alone = extents.own_bytes(paths[inode])
             clones = alone is not None
@@ -67,3 +71,8 @@ def true_size(path: str) -> dict[str, int]:
         own += alone
         shared += size - alone
     return {"bytes": apparent, "own_bytes": own, "shared_bytes": shared}
+
+
+def _stored(name: str, status: os.stat_result) -> int:
+    """How many links of a file are the store's, as far as can be told: a wheel may have come with bytecode."""
+    return 1 if name.endswith(".pyc") and status.st_nlink > 1 else 0

@@ -23,7 +23,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.host import acl
 from ansible_collections.uvnas.cluster.plugins.modules import uv_share
 from ansible_collections.uvnas.cluster.tests.support import acls
 
-LAYOUT = {"bin", "lib", "cache", "user-cache", "python", "python-archives", "locks", "envs", "generations"}
+LAYOUT = {"bin", "lib", "cache", "bytecode", "user-cache", "python", "python-archives", "locks", "envs", "generations"}
 ID = "6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a"
 
 
@@ -61,7 +61,7 @@ def test_a_new_share(run: Run, tmp_path: Path) -> None:
     assert (root / "lib" / "uv").is_dir()
     assert {path.name for path in root.iterdir() if path.name.startswith(".")} == {".uvnas.mutex", ".uvnas-probe.mutex"}
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directories}
-    assert modes == {**dict.fromkeys(LAYOUT, 0o755), "cache": 0o700, "user-cache": 0o1777}
+    assert modes == {**dict.fromkeys(LAYOUT, 0o755), "cache": 0o700, "bytecode": 0o700, "user-cache": 0o1777}
     assert set(result["created"]) == {
         str(path) for path in (root, root / "lib" / "uv", root / "share.json", *directories)
     }

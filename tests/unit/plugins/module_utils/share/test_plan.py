@@ -42,7 +42,19 @@ ONE_CACHE = dataclasses.replace(WANTED, user_cache="group")
 
 # Directories
 
-LAYOUT = ["bin", "lib", "lib/uv", "cache", "python", "python-archives", "locks", "envs", "generations", "user-cache"]
+LAYOUT = [
+    "bin",
+    "lib",
+    "lib/uv",
+    "cache",
+    "bytecode",
+    "python",
+    "python-archives",
+    "locks",
+    "envs",
+    "generations",
+    "user-cache",
+]
 
 
 def found_for(wanted: Wanted = WANTED, **instead: Directory | None) -> dict[str, Directory | None]:

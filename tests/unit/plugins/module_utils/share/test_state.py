@@ -124,6 +124,7 @@ def test_a_share_is_seen_as_it_is(tmp_path: Path) -> None:
     for path in [root, *root.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else IDENTITY_MODE)
     (root / "cache").chmod(0o700)
+    (root / "bytecode").chmod(0o700)
     (root / "user-cache").chmod(0o2775)
     before = tree(tmp_path)
     seen = observe(wanted(root))

@@ -1,0 +1,328 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bytecode: compiled once on each share, and hard-linked into every generation that has the source.
+
+Compiling is nearly all of a build, and most of an environment's sources are those of the environment before. So a share
+keeps what was compiled, in ``bytecode/``, for its owner alone::
+
+    bytecode/<cache tag>-<digest of the interpreter>/<2 digits>/<key>.pyc     key: digest of content and name
+    bytecode/<cache tag>-<digest of the interpreter>/<2 digits>/<key>.bad     this source does not compile
+
+The key is a digest of what the source contains, read here and by the compiler again, never of what a RECORD says:
+somebody may have patched a file of a wheel and not its RECORD. The name is relative to site-packages, and is what the
+code has in ``co_filename``; Python replaces it by the real path on import. Names and a fixed hash seed make the same
+source give the same bytes.
+
+These files are *unchecked-hash* (PEP 552): Python does not compare them with the source, which never changes in a
+generation, nor with its mtime, which differs where files are cloned or copied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import typing as t
+
+from ...errors import CommandError, UvnasError
+from ...host import files
+from ...host.checksum import of_text
+from ...host.process import Runner
+from ...host.workers import Result, call_many, processors
+from ...share.layout import Layout
+
+# Run with the generation's interpreter: compiles what it reads about on standard input, a JSON list in a line each, and
+# answers with a word in a line each. What it writes gets its name in one step. A source that has changed since it was
+# looked at is not compiled under the key of what it was.
+_COMPILER = """
+import hashlib, importlib.util, json, marshal, os, sys
+if sys.implementation.cache_tag != sys.argv[1]:
+    sys.exit("this interpreter's cache tag is " + str(sys.implementation.cache_tag) + ", not " + sys.argv[1])
+head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
+for line in sys.stdin:
+    path, name, digest, target, scratch = map(os.fsencode, json.loads(line))
+    with open(path, "rb") as file:
+        source = file.read()
+    if hashlib.sha256(source).hexdigest().encode() != digest:
+        print("changed", flush=True)
+        continue
+    try:
+        code = compile(source, os.fsdecode(name), "exec", dont_inherit=True, optimize=0)
+        content = head + importlib.util.source_hash(source) + marshal.dumps(code)
+    except (SyntaxError, ValueError, OverflowError):
+        code = None
+    except (RecursionError, MemoryError):
+        print("failed", flush=True)
+        continue
+    try:
+        if code is None:
+            os.close(os.open(target[:-3] + b"bad", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        else:
+            descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "wb") as file:
+                file.write(content)
+                os.fchmod(descriptor, 0o644)
+            os.rename(scratch, target)
+    except OSError as error:
+        print("error " + str(error.errno), flush=True)
+        sys.exit(0)
+    print("bad" if code is None else "compiled", flush=True)
+"""
+
+_CACHE = "__pycache__"
+# Who compiles holds it, so that builds that need the same do not compile it twice, and each has all processors.
+_TURN = ".turn"
+# Sources that one process is given: to link, and to compile. Processes are cheap, and the last one is waited for.
+_LINKED, _COMPILED = 2000, 100
+# Seconds for one source, as with uv, and for a whole portion.
+_ONE, _PORTION = 60.0, 600.0
+# What os.link() fails with where the filesystem has no hard links (or they are forbidden), or no more for this file.
+_NO_LINKS = frozenset((errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK))
+
+
+@dataclasses.dataclass(frozen=True)
+class Interpreter:
+    """What bytecode is for."""
+
+    # The program.
+    path: str
+    # ``3.12`` or ``3.13t``.
+    minor: str
+    digest: str
+
+    @property
+    def cache_tag(self) -> str:
+        """As in ``sys.implementation`` of CPython; the compiler checks it."""
+        return f"cpython-{self.minor.replace('.', '')}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A source file in a generation; ``name`` is its path in site-packages."""
+
+    name: str
+    digest: str
+
+    @property
+    def key(self) -> str:
+        return of_text(f"{self.digest} {self.name}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """How many sources have bytecode that was there, that was compiled for them, and none."""
+
+    linked: int = 0
+    compiled: int = 0
+    failed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Bytecode:
+    """The bytecode of a share for one interpreter."""
+
+    layout: Layout
+    interpreter: Interpreter
+    runner: Runner
+    # How many processes may link at once. As many compile as there are processors, or ``limit``.
+    workers: t.Optional[int] = None
+    limit: t.Optional[int] = None
+
+    @property
+    def directory(self) -> str:
+        name = f"{self.interpreter.cache_tag}-{of_text(self.interpreter.digest)[:16]}"
+        return os.path.join(self.layout.bytecode, name)
+
+    def add(
+        self, site_packages: str, names: t.Sequence[str], compiling: t.Callable[[int], None] = lambda _number: None
+    ) -> Done:
+        """Give the sources ``names`` in ``site_packages`` their bytecode. Whatever bytecode they came with is replaced.
+
+        ``compiling`` is told how many have to be compiled. A source that does not compile is no error. Raises
+        UvnasError, OSError.
+        """
+        files.make_directory(self.layout.bytecode)
+        os.chmod(self.layout.bytecode, 0o700)
+        os.makedirs(self.directory, mode=0o755, exist_ok=True)
+        names = sorted(names)
+        for directory in sorted({os.path.dirname(name) for name in names}):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(os.path.join(site_packages, directory, _CACHE), 0o755)
+        missing = self._link(site_packages, names)
+        if not missing:
+            return Done(len(names))
+        with self._turn():
+            todo = [source for source in missing if not self._is_known(source)]
+            if todo:
+                compiling(len(todo))
+                self._compile(site_packages, todo)
+        failed = self._link(site_packages, [source.name for source in missing])
+        compiled = len(todo) - sum(source in failed for source in todo)
+        return Done(len(names) - compiled - len(failed), compiled, len(failed))
+
+    def entry(self, source: Source) -> str:
+        """Where the bytecode of a source is, if it has been compiled."""
+        return os.path.join(self.directory, source.key[:2], f"{source.key}.pyc")
+
+    def _is_known(self, source: Source) -> bool:
+        """Whether it has been compiled, or cannot be."""
+        entry = self.entry(source)
+        return os.path.lexists(entry) or os.path.lexists(f"{entry[:-3]}bad")
+
+    @contextlib.contextmanager
+    def _turn(self) -> t.Iterator[None]:
+        """One process at a time, until it ends this or dies. Only builds of the process with the mutex come here."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(os.path.join(self.layout.bytecode, _TURN), flags, 0o600)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    # Linking
+
+    def _link(self, site_packages: str, names: t.Sequence[str]) -> list[Source]:
+        """Link what there is; return the sources for which there is nothing."""
+        jobs = self.workers or processors()
+        portions = _portions(names, min(_LINKED, -(-len(names) // jobs) or 1))
+        works = [functools.partial(self._link_portion, site_packages, portion) for portion in portions]
+        if len(works) == 1:
+            return [Source(*each) for each in works[0]()["missing"]]
+        return [Source(*each) for answer in call_many(works, jobs=jobs) for each in answer()["missing"]]
+
+    def _link_portion(self, site_packages: str, names: t.Sequence[str]) -> Result:
+        missing = []
+        for name in names:
+            path = os.path.join(site_packages, name)
+            try:
+                with open(path, "rb", buffering=0) as file:
+                    source = Source(name, hashlib.sha256(file.readall()).hexdigest())
+            except (FileNotFoundError, IsADirectoryError):
+                continue
+            head, tail = os.path.split(path)
+            target = os.path.join(head, _CACHE, f"{tail[:-3]}.{self.interpreter.cache_tag}.pyc")
+            if not _link_one(self.entry(source), target):
+                missing.append((source.name, source.digest))
+        return {"missing": missing}
+
+    # Compiling
+
+    def _compile(self, site_packages: str, todo: t.Sequence[Source]) -> None:
+        for part in {source.key[:2] for source in todo}:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(os.path.join(self.directory, part), 0o755)
+        jobs = self.limit or processors()
+        size = max(1, min(_COMPILED, -(-len(todo) // jobs)))
+        with tempfile.TemporaryDirectory(prefix="uvnas-") as empty:
+            works = [
+                functools.partial(self._compile_portion, site_packages, portion, empty)
+                for portion in _portions(todo, size)
+            ]
+            for answer in call_many(works, jobs=jobs):
+                answer()
+
+    def _compile_portion(self, site_packages: str, portion: t.Sequence[Source], empty: str) -> Result:
+        """Compile some. One that crashes the compiler, or keeps it busy for too long, is found by halving."""
+        orders = [
+            [
+                os.path.join(site_packages, source.name),
+                source.name,
+                source.digest,
+                self.entry(source),
+                files.temporary_name(os.path.join(self.layout.bytecode, "pyc")),
+            ]
+            for source in portion
+        ]
+        cmd = [self.interpreter.path, "-S", "-s", "-B", "-W", "ignore", "-c", _COMPILER, self.interpreter.cache_tag]
+        try:
+            done = self.runner.run(
+                cmd,
+                # Not -E or -I, which would ignore the hash seed.
+                variables={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"},
+                cwd=empty,
+                timeout=_ONE if len(portion) == 1 else _PORTION,
+                stdin="".join(f"{json.dumps(order)}\n" for order in orders),
+            )
+            answers, ended = done.stdout.split(), done.rc
+        except CommandError as error:
+            if error.rc >= 0:  # It could not even be started.
+                raise
+            answers, ended = (error.stdout or "").split(), error.rc
+        if "error" in answers:
+            code = int(answers[answers.index("error") + 1])
+            raise OSError(code, os.strerror(code), self.directory)
+        if ended > 0:
+            raise CommandError("cannot compile bytecode", cmd=cmd[:1], rc=ended, stdout=done.stdout, stderr=done.stderr)
+        if "changed" in answers:
+            raise UvnasError(f"{orders[answers.index('changed')][0]} was changed while it was compiled")
+        if ended < 0 and len(portion) > 1:
+            rest = portion[len(answers) :]
+            half = len(rest) // 2 or 1
+            for part in (rest[:half], rest[half:]):
+                if part:
+                    self._compile_portion(site_packages, part, empty)
+        return {}
+
+
+def sweep(layout: Layout) -> None:
+    """Remove what no generation has a link to. Hold the share's mutex, and let nobody be at work.
+
+    Where files cannot be linked, that is everything: it is compiled again when something is built.
+    """
+    for interpreter in files.directories_in(layout.bytecode):
+        above = os.path.join(layout.bytecode, interpreter)
+        for part in files.directories_in(above):
+            with os.scandir(os.path.join(above, part)) as entries:
+                unused = [entry.path for entry in entries if entry.stat(follow_symlinks=False).st_nlink == 1]
+            for path in unused:
+                os.unlink(path)
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.join(above, part))
+        with contextlib.suppress(OSError):
+            os.rmdir(above)
+
+
+def _link_one(entry: str, target: str) -> bool:
+    """Give ``entry`` another name, or copy it where it cannot have one. False if there is no such entry."""
+    try:
+        try:
+            os.link(entry, target)
+        except FileExistsError:  # It came with the package.
+            os.unlink(target)
+            os.link(entry, target)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _copy(entry, target)
+        if error.errno == errno.EMLINK:  # From now on, links are to the copy.
+            beside = files.temporary_name(entry)
+            os.link(target, beside)
+            os.rename(beside, entry)
+    return True
+
+
+def _copy(entry: str, target: str) -> None:
+    """Not synced: who builds syncs all of it."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(target)
+    with open(entry, "rb") as original, open(target, "xb") as copy:
+        shutil.copyfileobj(original, copy, 1 << 20)
+        os.fchmod(copy.fileno(), 0o644)
+
+
+_Each = t.TypeVar("_Each")
+
+
+def _portions(each: t.Sequence[_Each], size: int) -> list[t.Sequence[_Each]]:
+    return [each[start : start + size] for start in range(0, len(each), size)]
