@@ -176,6 +176,7 @@ def test_info_says_it_once_for_a_share(site: Site) -> None:
     (share,) = report(site)["shares"]
     assert (share["asked"], share["interpreters"][0]["requests"]) == ("builder", [site.python])
     assert share["cache_bytes"] > 0
+    assert share["bytecode_bytes"] > 0
 
 
 def test_info_from_another_host_where_the_first_cannot_say(site: Site) -> None:

@@ -73,6 +73,8 @@ for line in sys.stdin:
             os.rename(scratch, target)
     except OSError as error:
         print("error " + str(error.errno), flush=True)
+        if os.path.lexists(scratch):
+            os.unlink(scratch)
         sys.exit(0)
     print("bad" if code is None else "compiled", flush=True)
 """

@@ -258,6 +258,7 @@ LOOKED: dict[str, t.Any] = {
     "share_id": "6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a",
     "filesystem": {"free_bytes": 1_200_000_000_000, "free_inodes": 103_000},
     "cache_bytes": 2_300_000_000,
+    "bytecode_bytes": 61_000_000,
     "interpreters": [{"key": "cpython-3.12.4", "version": "3.12.4", "requests": ["3.12"], "bytes": 98_000_000}],
     "environments": [
         {
@@ -303,6 +304,7 @@ def test_what_is_on_a_share() -> None:
         "  id            6f0e8f5c-5d8d-4c3b-9d0a-3c1f4f1d2b7a",
         "  free          1.2 TB, 103000 inodes",
         "  cache         2.3 GB",
+        "  bytecode      61 MB",
         "  interpreters  3.12.4 (98 MB)",
         "  left          not declared, no generation is in force",
         "                a             retired     built 1 minute ago        5 B     (5 B not shared)",

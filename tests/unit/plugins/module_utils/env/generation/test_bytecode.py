@@ -347,9 +347,10 @@ def test_a_full_disk_is_an_error(packages: Make, small: Path) -> None:
     os.mkdir(layout.root)
     one.store = Bytecode(layout, HERE, SystemRunner())
     one.write(mod="X = 1", **{f"big{number}": f"X = '{'x' * 200_000}'" for number in range(50)})
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(UvnasError, match="No space left on device"):
         one.add()
     assert [path for path in Path(layout.bytecode).rglob("*.pyc") if path.stat().st_size < 100] == []
+    assert [name for name in os.listdir(layout.bytecode) if name.endswith(".tmp")] == []
 
 
 def test_what_nothing_uses_goes(packages: Make, layout: Layout) -> None:
