@@ -153,12 +153,23 @@ class Arena:
             for entry in path.iterdir():
                 remove(entry)
 
-    def bare_uv(self, name: str, target: Path, *, cwd: Path | None = None) -> None:
+    def forget_bytecode(self) -> None:
+        """Have nothing compiled, as if nothing had ever been built."""
+        for entry in (self.share / "bytecode").iterdir():
+            remove(entry)
+
+    def size_of(self, name: str) -> dict[str, int]:
+        """The size in the manifest of the environment in force."""
+        manifest = json.loads((self.share / "envs" / name / ".uvnas.json").read_text())
+        return {key: int(value) for key, value in manifest["size"].items()}
+
+    def bare_uv(self, name: str, target: Path, *, compiled: bool = True) -> None:
         """Build by hand, as people do, with the same lock, interpreter and cache."""
         environment = {**self.environment(), "UV_CACHE_DIR": str(self.share / "cache"), "UV_NO_CONFIG": "1"}
         environment |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "VIRTUAL_ENV": str(target)}
         run([self.uv, "venv", "--quiet", "-p", self.python, target], environment)
-        sync = ["pip", "sync", "--quiet", "--require-hashes", "--compile-bytecode", "-p", target / "bin" / "python"]
+        sync = ["pip", "sync", "--quiet", "--require-hashes", "-p", target / "bin" / "python"]
+        sync += ["--compile-bytecode"] if compiled else []
         run([self.uv, *sync, self.lock(name)], environment)
 
     def environment(self) -> dict[str, str]:

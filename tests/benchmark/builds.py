@@ -26,28 +26,53 @@ def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
     # In turns, so that other load on the machine hits all alike.
     for _turn in range(sizes.repeats):
         bare.append(bare_loop(arena, environments))
-        one.append(build(arena, environments, jobs=1))
-        many.append(build(arena, environments, jobs=cores))
+        for runs, jobs in ((one, 1), (many, cores)):
+            arena.forget_bytecode()
+            runs.append(build(arena, environments, jobs=jobs))
     table.section(f"Build of {len(environments)} environments of {scale.PER_ENVIRONMENT} packages, warm cache")
     base = table.add("bare uv venv + uv pip sync, one by one", bare)
-    rows(table, "ours, jobs=1", one, base, target="<= 1.1x", limit=1.1)
-    rows(table, f"ours, jobs={cores}", many, base, target="< 1x", limit=1.0)
+    rows(table, "ours, jobs=1", one, base, target="<= 0.35x", limit=0.35)
+    rows(table, f"ours, jobs={cores}", many, base, target="<= 0.35x", limit=0.35)
 
 
 def measure_big(arena: Arena, sizes: scale.Scale, table: Table) -> None:
+    """One large environment: for the first time, again, upgraded, and a second one that is identical."""
     environments = [scale.big(SERIES)]
+    warm_up(arena, scale.upgraded(SERIES))
     warm_up(arena, environments)
     count = sum("==" in line for line in arena.lock("big").read_text().splitlines() if line[:1].isalnum())
     if count <= 100:
         raise BenchmarkError(f"the big environment has only {count} packages")
     bare: list[float] = []
-    ours: list[tuple[float, float]] = []
+    plain: list[float] = []
+    ours: dict[str, list[tuple[float, float]]] = {"first": [], "again": [], "upgrade": [], "second": []}
     for _turn in range(sizes.repeats):
         bare.append(bare_loop(arena, environments))
-        ours.append(build(arena, environments, jobs=1))
+        plain.append(bare_loop(arena, environments, compiled=False))
+        arena.forget_bytecode()
+        ours["first"].append(build(arena, environments, jobs=1))
+        ours["again"].append(build(arena, environments, jobs=1))
+        ours["second"].append(added(arena, scale.twice(SERIES)))
+        first, second = (arena.size_of(name) for name in ("big", "twin"))
+        arena.forget_bytecode()
+        build(arena, environments, jobs=1)
+        ours["upgrade"].append(added(arena, scale.upgraded(SERIES)))
     table.section(f"Build of one environment of {count} packages, warm cache")
-    base = table.add("bare uv venv + uv pip sync", bare)
-    rows(table, "ours", ours, base, target="<= 1.1x", limit=1.1)
+    base = table.add("bare uv venv + uv pip sync --compile-bytecode", bare)
+    without = table.add("bare uv venv + uv pip sync", plain, base=base, of="bare")
+    rows(table, "ours, first build of anything", ours["first"], base, target="<= 1.05x", limit=1.05)
+    for key, name in (("again", "rebuild"), ("upgrade", "upgrade of one package"), ("second", "identical second one")):
+        rows(table, f"ours, {name}", ours[key], base, target="<= 0.1x", limit=0.1)
+        modules = [module for module, _whole in ours[key]]
+        ratio = statistics.median(modules) / without
+        table.add(f"ours, {name}: module uv_env", modules, base=without, of="without", target="<= 3x", met=ratio <= 3)
+    own, inodes = (second[key] / first[key] for key in ("own_bytes", "inodes"))
+    table.add("ours, first: own bytes", first["own_bytes"] / 1_000_000, "MB")
+    table.add("ours, identical second one: own bytes", second["own_bytes"] / 1_000_000, "MB",
+              base=first["own_bytes"] / 1_000_000, of="first", target="<= 0.05x", met=own <= 0.05)  # fmt: skip
+    table.add("ours, first: inodes", first["inodes"], "inodes")
+    table.add("ours, identical second one: inodes", second["inodes"], "inodes",
+              base=first["inodes"], of="first", target="<= 0.4x", met=inodes <= 0.4)  # fmt: skip
 
 
 def measure_pip(arena: Arena, sizes: scale.Scale, table: Table) -> None:
@@ -96,11 +121,21 @@ def build(arena: Arena, environments: list[dict[str, t.Any]], *, jobs: int) -> t
     return run.module("uv_env"), run.seconds
 
 
-def bare_loop(arena: Arena, environments: list[dict[str, t.Any]]) -> float:
+def added(arena: Arena, environments: list[dict[str, t.Any]]) -> tuple[float, float]:
+    """Converge to environments of which a part is there; return the same."""
+    run = arena.converge(environments)
+    if not run.changed:
+        raise BenchmarkError("there was nothing to build")
+    return run.module("uv_env"), run.seconds
+
+
+def bare_loop(arena: Arena, environments: list[dict[str, t.Any]], *, compiled: bool = True) -> float:
     target = arena.directory / "bare"
     remove(target)
     target.mkdir()
-    seconds = timed(lambda: [arena.bare_uv(item["name"], target / item["name"]) for item in environments])
+    seconds = timed(
+        lambda: [arena.bare_uv(item["name"], target / item["name"], compiled=compiled) for item in environments]
+    )
     remove(target)
     return seconds
 

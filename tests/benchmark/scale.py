@@ -48,6 +48,16 @@ def big(python: str) -> dict[str, t.Any]:
     return _environment("big", python, BIG)
 
 
+def upgraded(python: str) -> list[dict[str, t.Any]]:
+    """The same with another version of one package."""
+    return [_environment("big", python, [*BIG, "click<8.2"])]
+
+
+def twice(python: str) -> list[dict[str, t.Any]]:
+    """The same, and another of the same packages."""
+    return [big(python), _environment("twin", python, BIG)]
+
+
 def _environment(name: str, python: str, requirements: t.Sequence[str]) -> dict[str, t.Any]:
     # No imports to test, so that the work is the same as bare uv's.
     return {"name": name, "python": python, "requirements": list(requirements)}
