@@ -133,9 +133,8 @@ def bare_loop(arena: Arena, environments: list[dict[str, t.Any]], *, compiled: b
     target = arena.directory / "bare"
     remove(target)
     target.mkdir()
-    seconds = timed(
-        lambda: [arena.bare_uv(item["name"], target / item["name"], compiled=compiled) for item in environments]
-    )
+    names = [item["name"] for item in environments]
+    seconds = timed(lambda: [arena.bare_uv(name, target / name, compiled=compiled) for name in names])
     remove(target)
     return seconds
 
