@@ -30,7 +30,12 @@ def interpreted(share: Path) -> bool:
     return (share / "locks" / "pythons.json").exists()
 
 
-@pytest.mark.parametrize("moment", [published, caching, interpreted])
+def compiling(share: Path) -> bool:
+    """There is bytecode, and no generation is complete."""
+    return any((share / "bytecode").glob("*/*/*.pyc"))
+
+
+@pytest.mark.parametrize("moment", [published, caching, compiling, interpreted])
 def test_what_is_in_force_after_a_power_cut_is_whole(public: Path, moment: Moment) -> None:
     with powered(public, "ext4") as it:
         it.cut(moment)

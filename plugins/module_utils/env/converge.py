@@ -216,7 +216,7 @@ class Environments(ShareConvergence[Plan, Done]):
             resolve(load_record(self.layout), spec.python),
             self.share.name,
             self.link_mode,
-            caches=tuple(share.layout.cache for share in self.earlier_shares if spec.on_share(share.name)),
+            earlier=tuple(share.layout for share in self.earlier_shares if spec.on_share(share.name)),
             workers=max(1, processors() // at_once) if at_once > 1 else None,
             smoke_timeout=self.smoke_timeout,
         )

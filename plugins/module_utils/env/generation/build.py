@@ -21,7 +21,7 @@ import time
 import typing as t
 
 from ...errors import CommandError, UvnasError
-from ...host import durable, files, mutex, removal, sealing
+from ...host import durable, files, mutex, removal, sealing, trust
 from ...host.mounts import space
 from ...host.process import Completed
 from ...host.progress import SILENT, Teller
@@ -34,6 +34,7 @@ from ...uv.cache import borrow
 from ...uv.command import Uv
 from ...uv.log import logged, logging
 from ...uv.target import platform_arguments
+from ...uv.unsynced import is_in_doubt
 from ...uv.wheel import installed_packages
 from ..lock.file import LockText
 from ..plan import Ingredients
@@ -77,8 +78,8 @@ class Build:
     interpreter: Interpreter
     share_name: str
     link_mode: t.Optional[str] = None
-    # Of other shares on this host, for packages that this one's cache lacks.
-    caches: tuple[str, ...] = ()
+    # Other shares on this host, for packages and bytecode that this one lacks.
+    earlier: tuple[Layout, ...] = ()
     # How many threads and processes uv may have at work; None: as many as there are processors.
     workers: t.Optional[int] = None
     # How long a smoke test may take, in seconds.
@@ -109,7 +110,19 @@ def _bytecode(layout: Layout, uv: Uv, what: Build) -> t.Optional[Bytecode]:
     key, minor = what.ingredients.interpreter_key, what.interpreter.minor
     compiler = Compiler(layout.interpreter_bin(key, minor), minor, what.ingredients.interpreter_digest)
     limit = uv.variables().get(_WORKERS, "")
-    return Bytecode(layout, compiler, uv.runner, what.workers, int(limit) if limit.isdigit() and int(limit) else None)
+    return Bytecode(
+        layout,
+        compiler,
+        uv.runner,
+        what.workers,
+        int(limit) if limit.isdigit() and int(limit) else None,
+        # As with caches: nothing that strangers could have put there, or a power cut have damaged.
+        tuple(
+            other
+            for other in what.earlier
+            if trust.is_safe(other.bytecode, os.geteuid()) and not is_in_doubt(other.cache)
+        ),
+    )
 
 
 def _build(layout: Layout, uv: Uv, bytecode: t.Optional[Bytecode], what: Build, told: Teller) -> Manifest:
@@ -211,7 +224,7 @@ def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
     if what.workers and _WORKERS not in uv.variables():
         variables[_WORKERS] = str(what.workers)
     versions = what.lock.lock.versions
-    built = any(borrow(cache, layout.cache, versions, what.interpreter.minor) for cache in what.caches)
+    built = any(borrow(other.cache, layout.cache, versions, what.interpreter.minor) for other in what.earlier)
     done = install.install(uv, what.lock.lock, lock, arguments, options, variables, built=built)
     if done.rc != 0:
         why = install.explain(uv, what.spec, what.lock.lock, interpreter, done.stderr)

@@ -120,7 +120,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-    """How many sources have bytecode that was there, that was compiled for them, and none."""
+    """How many sources have bytecode that was there (or on another share), that was compiled for them, and none."""
 
     linked: int = 0
     compiled: int = 0
@@ -137,11 +137,15 @@ class Bytecode:
     # How many processes may link at once. As many compile as there are processors, or ``limit``.
     workers: t.Optional[int] = None
     limit: t.Optional[int] = None
+    # Other shares, which may have compiled it already.
+    others: tuple[Layout, ...] = ()
 
     @property
     def directory(self) -> str:
-        name = f"{self.interpreter.cache_tag}-{of_text(self.interpreter.digest)[:16]}"
-        return os.path.join(self.layout.bytecode, name)
+        return self._directory_on(self.layout)
+
+    def _directory_on(self, layout: Layout) -> str:
+        return os.path.join(layout.bytecode, f"{self.interpreter.cache_tag}-{of_text(self.interpreter.digest)[:16]}")
 
     def add(
         self, site_packages: str, names: t.Sequence[str], compiling: t.Callable[[int], None] = lambda _number: None
@@ -163,6 +167,10 @@ class Bytecode:
             return Done(len(names))
         with self._turn():
             todo = [source for source in missing if not self._is_known(source)]
+            for part in {source.key[:2] for source in todo}:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(os.path.join(self.directory, part), 0o755)
+            todo = [source for source in todo if not self._borrow(source)]
             if todo:
                 compiling(len(todo))
                 self._compile(site_packages, todo)
@@ -172,12 +180,27 @@ class Bytecode:
 
     def entry(self, source: Source) -> str:
         """Where the bytecode of a source is, if it has been compiled."""
-        return os.path.join(self.directory, source.key[:2], f"{source.key}.pyc")
+        return self._entry_in(self.directory, source)
+
+    @staticmethod
+    def _entry_in(directory: str, source: Source) -> str:
+        return os.path.join(directory, source.key[:2], f"{source.key}.pyc")
 
     def _is_known(self, source: Source) -> bool:
         """Whether it has been compiled, or cannot be."""
         entry = self.entry(source)
         return os.path.lexists(entry) or os.path.lexists(f"{entry[:-3]}bad")
+
+    def _borrow(self, source: Source) -> bool:
+        """Copy what another share has; False where none has it."""
+        for other in self.others:
+            path = self._entry_in(self._directory_on(other), source)
+            scratch = files.temporary_name(os.path.join(self.layout.bytecode, "pyc"))
+            with contextlib.suppress(FileNotFoundError):
+                _copy(path, scratch)
+                os.rename(scratch, self.entry(source))
+                return True
+        return False
 
     @contextlib.contextmanager
     def _turn(self) -> t.Iterator[None]:
@@ -219,9 +242,6 @@ class Bytecode:
     # Compiling
 
     def _compile(self, site_packages: str, todo: t.Sequence[Source]) -> None:
-        for part in {source.key[:2] for source in todo}:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(os.path.join(self.directory, part), 0o755)
         jobs = self.limit or processors()
         size = max(1, min(_COMPILED, -(-len(todo) // jobs)))
         with tempfile.TemporaryDirectory(prefix="uvnas-") as empty:

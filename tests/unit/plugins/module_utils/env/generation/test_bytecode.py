@@ -190,6 +190,21 @@ def test_with_optimization_python_compiles_for_itself(packages: Make, option: st
     assert one.run("import mod; print(mod.__doc__)", option) == ("Text." if option == "-O" else "None")
 
 
+def test_what_another_share_has_is_copied(packages: Make, layout: Layout, tmp_path: Path) -> None:
+    one, two = packages("one"), packages("two")
+    for each in (one, two):
+        each.write(mod="X = 1", bad="{{")
+    one.add()
+    another = Layout(str(tmp_path / "another"))
+    os.mkdir(another.root)
+    two.write(new="X = 2")
+    two.store = dataclasses.replace(two.store, layout=another, others=(Layout(str(tmp_path / "none")), layout))
+    assert two.add() == Done(1, 1, 1)
+    assert not one.compiled("mod").samefile(two.compiled("mod"))
+    assert one.compiled("mod").read_bytes() == two.compiled("mod").read_bytes()
+    assert two.compiled("mod").stat().st_nlink == 2
+
+
 def test_what_does_not_compile_is_no_error_and_not_tried_again(packages: Make) -> None:
     broken = {"python2": "print 'x'", "template": "import {{ name }}", "nul": "\0", "cookie": "# coding: nonsense\n"}
     one, two = packages("one"), packages("two")
