@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import typing as t
 from pathlib import Path
 
@@ -31,13 +32,14 @@ def site(public: Path) -> Site:
 
 def role(run: Run, name: str) -> bool:
     """Whether tasks of a role were run."""
-    return f"TASK [uvnas.cluster.{name} :" in run.output
+    return f"TASK [uvnas.cluster.{name} :" in run.output.replace("TASK [uvnas.cluster.verify : Summary]", "")
 
 
 def test_a_tag_is_a_role(site: Site) -> None:
     run = site.run(MORE, "--tags", "envs")
     assert run.rc == 0, run.output
     assert site.link("second")
+    assert re.search(r"nas_a: second +built +new, ", run.output), run.output
     assert [name for name in ("share", "uv", "python", "envs", "profile", "verify") if role(run, name)] == ["envs"]
     gone = site.run([*ENVS, {"name": "second", "state": "absent"}], "--tags", "envs")
     assert (gone.rc, site.link("second")) == (0, None)
@@ -54,6 +56,7 @@ def test_tags_are_skipped(site: Site) -> None:
     run = site.run(MORE, "--skip-tags", "envs")
     assert not role(run, "envs")
     assert site.link("second") is None
+    assert "nas_a: first" in run.output  # It was verified.
 
 
 @pytest.mark.parametrize("options", [["--start-at-task", "Write what login shells read"], ["--skip-tags", "always"]])

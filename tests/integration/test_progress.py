@@ -146,7 +146,7 @@ def test_what_takes_long_is_seen_while_it_goes_on(site: Site) -> None:
 def test_who_waits_for_another_run_sees_for_whom(site: Site) -> None:
     mutex = site.share / ".uvnas.mutex"
     with other_process(HOLD, mutex) as holder:
-        started = site.start([{"name": "later", "requirements": ["alpha"]}])
+        started = site.start([{"name": "waited", "requirements": ["alpha"]}])
         assert started.stdout is not None
         seen = ""
         for line in started.stdout:
@@ -158,7 +158,7 @@ def test_who_waits_for_another_run_sees_for_whom(site: Site) -> None:
         seen = started.stdout.read()
         assert started.wait() == 0, seen
     assert re.search(r"^nas_a: mutex: taken, [0-9.]+ s$", seen, re.MULTILINE), seen
-    assert left("later") == set()
+    assert left("waited") == set()
 
 
 def test_a_run_with_nothing_to_do_says_nothing_and_connects_once(site: Site) -> None:
