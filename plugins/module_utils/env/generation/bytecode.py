@@ -43,7 +43,8 @@ from ...share.layout import Layout
 # answers with a word in a line each. What it writes gets its name in one step. A source that has changed since it was
 # looked at is not compiled under the key of what it was.
 _COMPILER = """
-import hashlib, importlib.util, json, marshal, os, sys
+import gc, hashlib, importlib.util, json, marshal, os, sys
+gc.disable()
 if sys.implementation.cache_tag != sys.argv[1]:
     sys.exit("this interpreter's cache tag is " + str(sys.implementation.cache_tag) + ", not " + sys.argv[1])
 head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
@@ -83,7 +84,7 @@ _CACHE = "__pycache__"
 # Who compiles holds it, so that builds that need the same do not compile it twice, and each has all processors.
 _TURN = ".turn"
 # Sources that one process is given: to link, and to compile. Processes are cheap, and the last one is waited for.
-_LINKED, _COMPILED = 2000, 100
+_LINKED, _COMPILED = 2000, 400
 # Seconds for one source, as with uv, and for a whole portion.
 _ONE, _PORTION = 60.0, 600.0
 # What os.link() fails with where the filesystem has no hard links (or they are forbidden), or no more for this file.
@@ -243,7 +244,7 @@ class Bytecode:
 
     def _compile(self, site_packages: str, todo: t.Sequence[Source]) -> None:
         jobs = self.limit or processors()
-        size = max(1, min(_COMPILED, -(-len(todo) // jobs)))
+        size = max(1, min(_COMPILED, -(-len(todo) // (4 * jobs))))
         with tempfile.TemporaryDirectory(prefix="uvnas-") as empty:
             works = [
                 functools.partial(self._compile_portion, site_packages, portion, empty)
