@@ -377,7 +377,7 @@ def _searching(data: bytes, directories: t.Sequence[str], what: str) -> bytes:
     # A linker finds the table by its section; without this, nothing could be linked to a changed libpython.
     old = dict(program.dynamic)[elf.DT_STRTAB]
     for at in range(header[6] + 4, header[6] + header[12] * _SECTION_SIZE, _SECTION_SIZE):
-        kind, flags, place, *_rest = _SECTION.unpack_from(changed, at)
+        kind, flags, place, *_rest = _SECTION.unpack_from(data, at)
         if (kind, place) == (_SHT_STRTAB, old):
             _SECTION.pack_into(changed, at, kind, flags, address, offset, len(strings))
     return bytes(changed)
