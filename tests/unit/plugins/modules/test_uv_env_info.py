@@ -35,9 +35,16 @@ def layout(public: Path, python: Path) -> t.Iterator[Layout]:
 
 
 @pytest.fixture
-def run(layout: Layout, capsys: pytest.CaptureFixture[str]) -> t.Callable[..., dict[str, t.Any]]:
+def state(tmp_path: Path) -> Path:
+    """Where this host remembers what has run."""
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def run(layout: Layout, state: Path, capsys: pytest.CaptureFixture[str]) -> t.Callable[..., dict[str, t.Any]]:
     def run(*, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
-        given = {"share": layout.root, "share_name": "nas_a", **more, "_ansible_check_mode": check}
+        where = {"share": layout.root, "share_name": "nas_a", "state_dir": str(state)}
+        given = {**where, **more, "_ansible_check_mode": check}
         with patch_module_args(given), pytest.raises(SystemExit) as ended:
             uv_env_info.main()
         result: dict[str, t.Any] = json.loads(capsys.readouterr().out)
