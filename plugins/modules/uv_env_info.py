@@ -228,7 +228,6 @@ from ..module_utils.host import memory
 from ..module_utils.host.process import SystemRunner
 from ..module_utils.host.users import nobody
 from ..module_utils.host.workers import Result
-from ..module_utils.share import store
 from ..module_utils.share.identity import identify
 from ..module_utils.share.place import check_mounted
 from ..module_utils.share.spec import Share
@@ -244,7 +243,7 @@ def work(params: t.Mapping[str, t.Any], memories: t.Optional[t.Mapping[str, veri
     check_mounted(share)
     identity, inspection = identify(share), Inspection(share)
     facts, problems = [], []
-    for name in store.environments(share.layout):
+    for name in inspection.environments:
         try:
             facts.append(inspection.facts(name, sizes=params["sizes"], details=params["details"]))
         except (UvnasError, OSError) as error:

@@ -49,6 +49,11 @@ class Inspection:
     def layout(self) -> Layout:
         return self.share.layout
 
+    @functools.cached_property
+    def environments(self) -> list[str]:
+        """The names of all published environments."""
+        return store.environments(self.layout)
+
     def seen(self, env: str) -> Seen:
         """A published environment, looked at once. Raises UvnasError if it is not complete."""
         if env not in self._seen:
@@ -90,7 +95,6 @@ class Inspection:
 
     def unpublished(self) -> list[Result]:
         """Environments that have generations, none of which is in force, with what those take."""
-        published = set(store.environments(self.layout))
         return [
             {
                 "name": env,
@@ -100,7 +104,7 @@ class Inspection:
                 ],
             }
             for env in store.known_environments(self.layout)
-            if env not in published
+            if env not in self.environments
         ]
 
     def _size_of(self, env: str, generation: str, in_force: t.Optional[str]) -> Result:

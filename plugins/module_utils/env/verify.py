@@ -174,7 +174,7 @@ class Verification:
             *(layout.python, layout.python_archives, layout.locks, layout.envs, layout.generations),
         ]
         found = [place for place in dict.fromkeys(places) if _is_open(place)]
-        for env in store.environments(layout):
+        for env in self.inspection.environments:
             with contextlib.suppress(UvnasError, OSError):  # Checking the environment itself reports this.
                 seen = self.inspection.seen(env)
                 if env not in kept:

@@ -5,17 +5,23 @@
 
 from __future__ import annotations
 
+import datetime
+import os
 import socket
 import sys
 import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.env import verified, verify
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.inspect import Inspection
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.verify import Verification
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.verified import Verified
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.verify import Outcome, Verification
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import platform
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.mounts import Space
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.users import nobody
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 from ansible_collections.uvnas.cluster.tests.support import shares
@@ -145,6 +151,177 @@ def test_several_are_tried_and_each_problem_is_said_in_order(verification: Verif
     assert first.startswith("environment env3: cannot run ")
     assert second.startswith("environment env7: importing no_such_module failed on this host:\n")
     assert third.startswith("environment missing is not published")
+
+
+# What has run before
+
+
+def count_starts(layout: Layout, name: str = "analysis") -> t.Callable[[], int]:
+    """Have the Python of an environment note each start; returns how many there were since this was asked."""
+    python, notes = Path(layout.env(name)) / "bin" / "python", Path(layout.root) / f"starts-{name}"
+    python.unlink()
+    python.write_text(f'#!/bin/sh\necho started >>{notes}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+
+    def starts() -> int:
+        found = notes.read_text().count("started") if notes.exists() else 0
+        notes.unlink(missing_ok=True)
+        return found
+
+    return starts
+
+
+def remembered(outcome: Outcome) -> dict[str, Verified]:
+    return verified.after({}, (), outcome.ran, datetime.datetime.now(datetime.UTC))
+
+
+def test_what_has_run_is_not_started_again(layout: Layout) -> None:
+    publish(layout)
+    starts = count_starts(layout)
+    first = on(layout).of([spec("json")], {})
+    assert (first.problems, first.kept, first.tried, starts()) == ([], [], ["analysis"], 1)
+    again = on(layout).of([spec("json")], remembered(first))
+    assert (again.problems, again.kept, again.tried, again.ran, starts()) == ([], ["analysis"], [], {}, 0)
+
+
+def test_to_remember_takes_no_process(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(layout)
+    memory = remembered(on(layout).of([spec()], {}))
+    monkeypatch.setattr(os, "fork", None)
+    assert on(layout).of([spec()], memory).kept == ["analysis"]
+
+
+def test_what_fails_is_tried_every_time(layout: Layout) -> None:
+    publish(layout)
+    starts = count_starts(layout)
+    for _time in range(2):
+        outcome = on(layout).of([spec("no_such_module")], {})
+        assert (len(outcome.problems), outcome.tried, outcome.ran, starts()) == (1, ["analysis"], {}, 1)
+
+
+def other_kernel(_layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result((*before[:2], "99.9.9", *before[3:])))
+
+
+def other_host(_layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result((before[0], "golden-image", *before[2:])))
+
+
+def other_libc(_layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "confstr", lambda _name: "glibc 2.99")
+
+
+def other_libraries(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Path(layout.root) / "ld.so.cache"
+    cache.write_bytes(b"libGL.so.1")
+    monkeypatch.setattr(verify, "_LIBRARIES", str(cache))
+
+
+def other_group(_layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getegid", lambda: 4711)
+
+
+def other_generation(layout: Layout, _monkeypatch: pytest.MonkeyPatch) -> None:
+    generation = shares.add_generation(Path(layout.root), "analysis", "ba9876543210")
+    (generation / "bin").mkdir()
+    (generation / "bin" / "python").symlink_to(Path(layout.generation("analysis", ID)) / "bin" / "python")
+    shares.publish(Path(layout.root), "analysis", "ba9876543210")
+
+
+def rebuilt_in_its_place(layout: Layout, _monkeypatch: pytest.MonkeyPatch) -> None:
+    witness = Path(layout.manifest("analysis", ID))
+    witness.chmod(0o644)
+    shares.write_json(witness, shares.manifest("analysis", ID, created="2026-02-28T12:00:00+00:00"))
+    witness.chmod(0o444)
+
+
+def opened_by_its_owner(layout: Layout, _monkeypatch: pytest.MonkeyPatch) -> None:
+    os.chmod(layout.manifest("analysis", ID), 0o644)
+
+
+CHANGES = (
+    *(other_kernel, other_host, other_libc, other_libraries, other_group),
+    *(other_generation, rebuilt_in_its_place, opened_by_its_owner),
+)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_after_a_change_it_is_started(
+    change: t.Callable[[Layout, pytest.MonkeyPatch], None], layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(layout)
+    starts = count_starts(layout)
+    memory = remembered(on(layout).of([spec("json")], {}))
+    assert (on(layout).of([spec("json")], memory).tried, starts()) == ([], 1)
+    change(layout, monkeypatch)
+    changed = on(layout).of([spec("json")], memory)
+    assert (changed.problems, changed.tried, starts()) == ([], ["analysis"], 1)
+    assert on(layout).of([spec("json")], remembered(changed)).tried == []
+
+
+def test_other_imports_are_tried(layout: Layout) -> None:
+    publish(layout)
+    memory = remembered(on(layout).of([spec("json")], {}))
+    for imports in ((), ("json", "csv")):
+        assert on(layout).of([spec(*imports)], memory).tried == ["analysis"]
+
+
+def test_another_share_in_its_place_is_another(layout: Layout) -> None:
+    publish(layout)
+    memory = remembered(on(layout).of([spec()], {}))
+    other = Verification(Inspection(Share("nas_a", layout)), "another id", SystemRunner())
+    assert other.of([spec()], memory).tried == ["analysis"]
+
+
+def test_what_was_published_meanwhile_has_not_run(layout: Layout) -> None:
+    publish(layout)
+    shares.add_generation(Path(layout.root), "analysis", "ba9876543210")
+    python = Path(layout.env("analysis")) / "bin" / "python"
+    python.unlink()
+    python.write_text(f"#!/bin/sh\nln -sfn ../generations/analysis/ba9876543210 {layout.env('analysis')}\n")
+    python.chmod(0o755)
+    outcome = on(layout).of([spec()], {})
+    assert (outcome.problems, outcome.tried, outcome.ran) == ([], ["analysis"], {})
+
+
+def test_what_is_not_there_any_more_is_a_problem(layout: Layout) -> None:
+    publish(layout)
+    memory = remembered(on(layout).of([spec()], {}))
+    os.rename(layout.manifest("analysis", ID), f"{layout.root}/manifest")
+    assert "is not complete" in on(layout).of([spec()], memory).problems[0]
+    Path(layout.manifest("analysis", ID)).write_text("{")
+    assert "is not valid JSON" in on(layout).of([spec()], memory).problems[0]
+    os.unlink(layout.env("analysis"))
+    assert "is not published" in on(layout).of([spec()], memory).problems[0]
+
+
+def test_a_mount_without_exec_is_a_problem_again(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(layout)
+    memory = remembered(on(layout).of([spec()], {}))
+    monkeypatch.setattr(verify, "space", lambda _path: Space(1, 1, False, True))
+    outcome = on(layout).of([spec()], memory)
+    assert ("mounted noexec" in outcome.problems[0], outcome.kept, outcome.ran) == (True, [], {})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_what_was_not_started_is_not_remembered(layout: Layout) -> None:
+    """``nobody`` may not look into the share, so that nothing is known of its environments."""
+    publish(layout)
+    os.chmod(layout.root, 0o700)
+    as_nobody = Verification(Inspection(Share("nas_a", layout)), shares.SHARE_ID, SystemRunner(), nobody())
+    outcome = as_nobody.of([spec()], {})
+    assert (as_nobody.starts, outcome.problems, outcome.ran) == (False, [], {})
+
+
+def test_whether_others_can_write_costs_nothing_where_all_has_run(layout: Layout) -> None:
+    generation = publish(layout)
+    (generation / "bin").chmod(0o775)
+    assert on(layout).open_places(kept=["analysis"]) == []
+    assert f"can write to {generation}/bin" in on(layout).open_places()[0]
+    os.chmod(layout.manifest("analysis", ID), 0o464)
+    assert f"can write to {layout.manifest('analysis', ID)}," in on(layout).open_places(kept=["analysis"])[0]
 
 
 def test_several_are_tried_at_once(verification: Verification, layout: Layout) -> None:
