@@ -131,7 +131,8 @@ class Verification:
         return {"problem": problem, "ran": mark if ran else None}
 
     def _fingerprint(self, spec: EnvironmentSpec, seen: Seen) -> str:
-        witness = (seen.witness.st_mode, seen.witness.st_uid, seen.witness.st_gid)
+        status = seen.witness
+        witness = (status.st_mode, status.st_uid, status.st_gid, status.st_ctime_ns)
         return fingerprint(self.share_id, seen.manifest, witness, spec.imports, self._host)
 
     @functools.cached_property

@@ -27,7 +27,7 @@ HOST = {"name": "node1", "kernel": "6.1", "platform": ["x86_64-gnu", "2.36"], "l
 
 def mark(
     share_id: str = shares.SHARE_ID,
-    witness: tuple[int, ...] = (0o100444, 1, 2),
+    witness: tuple[int, ...] = (0o100444, 1, 2, 17),
     imports: tuple[str, ...] = ("numpy",),
     host: t.Mapping[str, t.Any] = HOST,
     **manifest: t.Any,
@@ -40,8 +40,9 @@ def mark(
     "other",
     [
         {"share_id": "another"},
-        {"witness": (0o100644, 1, 2)},
-        {"witness": (0o100444, 3, 2)},
+        {"witness": (0o100644, 1, 2, 17)},
+        {"witness": (0o100444, 3, 2, 17)},
+        {"witness": (0o100444, 1, 2, 18)},
         {"imports": ()},
         {"imports": ("numpy", "scipy")},
         {"id": "ba9876543210"},

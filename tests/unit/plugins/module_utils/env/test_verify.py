@@ -241,9 +241,14 @@ def opened_by_its_owner(layout: Layout, _monkeypatch: pytest.MonkeyPatch) -> Non
     os.chmod(layout.manifest("analysis", ID), 0o644)
 
 
+def opened_and_closed_again(layout: Layout, _monkeypatch: pytest.MonkeyPatch) -> None:
+    for mode in (0o644, 0o444):
+        os.chmod(layout.manifest("analysis", ID), mode)
+
+
 CHANGES = (
     *(other_kernel, other_host, other_libc, other_libraries, other_group),
-    *(other_generation, rebuilt_in_its_place, opened_by_its_owner),
+    *(other_generation, rebuilt_in_its_place, opened_by_its_owner, opened_and_closed_again),
 )
 
 
