@@ -47,7 +47,7 @@ def built(site: Site) -> Run:
 @pytest.fixture
 def state(site: Site, built: Run) -> t.Iterator[Path]:
     """What the host remembers: that the environment has run."""
-    path = site.path / "state"
+    path = site.path / "state" / "builder"
     shutil.rmtree(path, ignore_errors=True)
     succeeded(site.run([ENV], "--tags", "verify"))
     imported(site)
@@ -151,7 +151,7 @@ def test_what_somebody_else_may_have_made_is_neither_believed_nor_touched(site: 
         shutil.rmtree(elsewhere, ignore_errors=True)
         state.rename(elsewhere)
         state.symlink_to(elsewhere)
-    before = tree(site.path / "state")
+    before = tree(state)
     assert verify(site) == ["1.0"]
     assert verify(site, uvnas_verify="always") == ["1.0"]
-    assert (tree(site.path / "state"), state.is_symlink()) == (before, trap == "symlink")
+    assert (tree(state), state.is_symlink()) == (before, trap == "symlink")
