@@ -111,10 +111,13 @@ def remember(
 ) -> None:
     """Remember what has run, and no more, of the share at ``root``. Of others nothing changes, whatever it says."""
     # Another run may have found out more meanwhile.
-    known = recall(directory, root).get(share_id, {})
+    before = recall(directory, root)
+    known = before.pop(share_id, {})
     wanted = after(known, kept, {name: mark for name, mark in ran.items() if name in declared}, _now())
     if wanted != known:
         host_memory.write(directory, share_id, as_data(wanted, root))
+    for former in before:
+        host_memory.forget(directory, former)
 
 
 def _now() -> datetime.datetime:

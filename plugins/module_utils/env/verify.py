@@ -29,7 +29,7 @@ from ..share.layout import Layout, site_packages
 from ..share.manifest import Manifest
 from ..share.spec import Share
 from .generation import build, intact, needs
-from .inspect import Inspection, Seen, incomplete, published
+from .inspect import Inspection, incomplete, published
 from .spec import EnvironmentSpec
 from .verified import Memory, fingerprint
 
@@ -102,7 +102,7 @@ class Verification:
         if spec.name not in memory:
             return False
         try:
-            return memory[spec.name].fingerprint == self._fingerprint(spec, self.inspection.seen(spec.name))
+            return memory[spec.name].fingerprint == self._mark(spec)[1]
         except (UvnasError, OSError):
             return False  # Trying it says why.
 
@@ -118,22 +118,23 @@ class Verification:
         return call_many([functools.partial(work, spec) for spec in specs], jobs=JOBS, user=user)
 
     def _tried(self, spec: EnvironmentSpec, *, start: bool) -> Result:
-        """The problem of an environment; or, if it ran and none was found, what to remember it by."""
-        mark: t.Optional[list[str]] = None
+        """The problem of an environment; or, if it ran and there is none, what to remember it by."""
+        mark: t.Optional[tuple[str, str]] = None
         with contextlib.suppress(UvnasError, OSError):
-            seen = self.inspection.seen(spec.name)
-            mark = [seen.manifest.id, self._fingerprint(spec, seen)]
+            mark = self._mark(spec)
         problem = self.problem(spec, start=start)
-        ran = start and problem is None and mark is not None
-        if ran and mark is not None:
-            # Another one may have been published meanwhile.
-            ran = store.published(self.layout, spec.name) == mark[0]
+        ran = False
+        if start and problem is None and mark is not None:
+            with contextlib.suppress(UvnasError, OSError):  # Another one may have been published meanwhile.
+                ran = store.published(self.layout, spec.name) == mark[0]
         return {"problem": problem, "ran": mark if ran else None}
 
-    def _fingerprint(self, spec: EnvironmentSpec, seen: Seen) -> str:
+    def _mark(self, spec: EnvironmentSpec) -> tuple[str, str]:
+        """The generation of an environment, and its fingerprint. Raises UvnasError if it is not complete."""
+        seen = self.inspection.seen(spec.name)
         status = seen.witness
         witness = (status.st_mode, status.st_uid, status.st_gid, status.st_ctime_ns)
-        return fingerprint(self.share_id, seen.manifest, witness, spec.imports, self._host)
+        return seen.manifest.id, fingerprint(self.share_id, seen.manifest, witness, spec.imports, self._host)
 
     @functools.cached_property
     def _host(self) -> dict[str, t.Any]:

@@ -71,6 +71,13 @@ def write(directory: str, name: str, data: t.Mapping[str, t.Any]) -> None:
             _write(here, f"{name}{_SUFFIX}", json.dumps(data, indent=1, sort_keys=True) + "\n")
 
 
+def forget(directory: str, name: str) -> None:
+    """Remember nothing by this ``name`` any more."""
+    if is_name(name):
+        with contextlib.suppress(OSError), _opened(directory) as here:
+            os.unlink(f"{name}{_SUFFIX}", dir_fd=here)
+
+
 @contextlib.contextmanager
 def _opened(directory: str) -> t.Iterator[int]:
     """A descriptor of the directory, by which to reach what is in it. Raises OSError if others could write there."""

@@ -209,8 +209,9 @@ def test_info_tells_of_all_others(share: Path, damage: Damage) -> None:
 def test_verify_tells_of_all_others(share: Path, damage: Damage) -> None:
     """Their Python is none; that is said of each that is not damaged."""
     with damaged_share(share, damage) as root:
-        # One process each is what others test.
-        with mock.patch.object(verify, "call_many", _one_after_the_other):
+        # One process each is what others test, and as whom they run.
+        as_root = mock.patch.object(uv_env_info, "nobody", return_value=None)
+        with as_root, mock.patch.object(verify, "call_many", _one_after_the_other):
             result = result_of(lambda: uv_env_info.work(params(root, verify=True, glibc=None)))
         assert any(problem.startswith("environment fine: ") for problem in result["problems"])
         assert any("train" in problem for problem in result["problems"])

@@ -152,6 +152,13 @@ def test_a_share_that_says_it_is_another_one_has_nothing_of_it(tmp_path: Path) -
     assert recalled(tmp_path) == {shares.SHARE_ID: ["two"]}
 
 
+def test_a_former_share_is_forgotten(tmp_path: Path) -> None:
+    remember(tmp_path, ran=["one"], share_id="former")
+    remember(tmp_path, ran=["one"], root="/mnt/nas-b/uv", share_id="elsewhere")
+    remember(tmp_path, ran=["two"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{shares.SHARE_ID}.json", "elsewhere.json"]
+
+
 @pytest.mark.parametrize("share_id", ["../../escaped", "", "/escaped", ".."])
 def test_no_id_leads_out(tmp_path: Path, share_id: str) -> None:
     remember(tmp_path / "state" / "uvnas", ran=["one"], share_id=share_id)

@@ -45,6 +45,14 @@ def test_nobody_else_may_look_whatever_the_umask(state: Path) -> None:
     assert [stat.S_IMODE(path.stat().st_mode) for path in (state, state / "a.json")] == [0o700, 0o600]
 
 
+def test_what_is_forgotten_is_gone(state: Path) -> None:
+    write(state)
+    for name in ("b", "../a", "a"):
+        memory.forget(str(state), name)
+    assert list(state.iterdir()) == []
+    memory.forget(f"{state}-elsewhere", "a")
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "../b", "a/b", ".a", "/etc/b", "a\0", "a\n", "ä", "a" * 101])
 def test_no_name_leads_out(state: Path, name: str) -> None:
     write(state)
