@@ -32,6 +32,7 @@ def run(
     share: t.Optional[str] = None,
     as_owner: bool = False,
     progress: Progress = SILENT,
+    done: t.Callable[[Result], None] = lambda _result: None,
 ) -> t.NoReturn:
     """Do ``work`` and end the module with its result.
 
@@ -39,7 +40,8 @@ def run(
     With ``as_owner`` the work is done as the module's ``owner``; when root connects without one, as the user that
     the share belongs to. ``work`` returns the module's result: plain data, with ``changed``, and perhaps ``warnings``
     (list of str), ``left`` (from a converge) and ``failed`` (bool) with ``msg``. A UvnasError or an OSError that it
-    raises becomes ``fail_json``. Either way the result has the stages of ``progress``, if anybody follows them.
+    raises becomes ``fail_json``. ``done`` gets the result in this process, before anybody else sees it: for what the
+    owner may not do on this host. Either way the result has the stages of ``progress``, if anybody follows them.
     """
     os.umask(0o022)  # The admin's own must not decide who can use a share.
     # If whoever started this ignores the signal, so would we, and the kernel would not report how a child ended.
@@ -54,6 +56,7 @@ def run(
         fail(module, error, **_stages(progress))
     except OSError as error:
         fail(module, from_os_error(error), **_stages(progress))
+    done(result)
     result.update(_stages(progress))
     # Here rather than at the removal: this process may be root, who sees whose processes are in the way.
     for warning in [*result.pop("warnings", []), *in_use.warnings(result.pop("left", []))]:

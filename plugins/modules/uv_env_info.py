@@ -15,7 +15,12 @@ description:
   - With O(verify), it also sees that the host has the right share mounted, and that every environment that is declared
     for the share has the packages that it was built with, and starts and imports what it should here.
   - With O(verify), it is a problem too if others than the owner can write to what people run from the share.
-  - It writes nothing, and can be run on every member.
+  - It writes nothing to the share, and can be run on every member.
+  - A host remembers which environments have run with O(verify), in O(state_dir). Without O(verify_again), it only looks
+    at their links and manifests, as long as nothing changes that decides whether they run. That is the share, the
+    generation, its C(imports), who starts it, and of the host its name, its kernel, its C library, and which libraries
+    it has (C(/etc/ld.so.cache)). What is not remembered, or not for certain, is tried. In check mode nothing is
+    remembered.
   - Nothing of a share runs as C(root). Connected as C(root), the module does all its work as the user and the group
     that the share's root directory belongs to, by number, so that the host need not know them. Where that is C(root),
     environments are started as C(nobody); or, with a warning, not at all where C(nobody) may not look into the share.
@@ -49,6 +54,19 @@ options:
     description: Whether to try the environments that are declared for the share.
     type: bool
     default: false
+  verify_again:
+    description:
+      - With O(verify), whether to try environments again that have run on this host before, just as they are.
+      - Without it, what others can write to inside of these is not looked for either.
+    type: bool
+    default: true
+  state_dir:
+    description:
+      - The directory on the host, not on a share, in which it remembers that. It is made if it is not there, with mode
+        C(0700), and ignored if it is a symlink, or anybody but this user owns it or can write to it.
+      - By default C(/var/lib/uvnas) as C(root). As anybody else C(uvnas/<host name>) in C(XDG_STATE_HOME), or in
+        C(~/.local/state).
+    type: path
   sizes:
     description:
       - Whether to measure what generations, interpreters and uv's cache take on the disk. This looks at every file of
@@ -186,6 +204,11 @@ interpreters:
   returned: with O(sizes=true)
   type: list
   elements: dict
+tried:
+  description: The environments that were tried. The others had run before, just as they are.
+  returned: with O(verify=true)
+  type: list
+  elements: str
 problems:
   description: What is wrong on this host, a text per environment, or one for all of them.
   returned: success
@@ -193,55 +216,54 @@ problems:
   elements: str
 """
 
+import functools
 import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
+from ..module_utils.env import verified
 from ..module_utils.env.declared import parse_environments
 from ..module_utils.env.inspect import Inspection
+from ..module_utils.env.verify import Verification
 from ..module_utils.errors import UvnasError, as_uvnas_error
+from ..module_utils.host import memory
 from ..module_utils.host.process import SystemRunner
 from ..module_utils.host.users import nobody
 from ..module_utils.host.workers import Result
-from ..module_utils.share import store
 from ..module_utils.share.identity import identify
 from ..module_utils.share.place import check_mounted
 from ..module_utils.share.spec import Share
 
-# What grows with packages and generations.
-DETAILS = frozenset({"generations", "packages", "source"})
+# Of a result: what to remember.
+_MARKS = "__marks"
 
 
-def work(params: t.Mapping[str, t.Any]) -> Result:
+def work(params: t.Mapping[str, t.Any], memories: t.Optional[t.Mapping[str, verified.Memory]] = None) -> Result:
     """Look at the share of ``params``; the module's result."""
     item = {"name": params["share_name"], "root": params["share"], "id": params["share_id"]}
     share = Share.parse({**item, "mount": params["mount"], "glibc": params["glibc"]})
     check_mounted(share)
-    # As root only where the share is root's. Nothing of it runs as that.
-    identity, inspection = identify(share), Inspection(share, SystemRunner(), nobody() if os.geteuid() == 0 else None)
+    identity, inspection = identify(share), Inspection(share)
     facts, problems = [], []
-    for name in store.environments(share.layout):
+    for name in inspection.environments:
         try:
-            fact = inspection.facts(name, sizes=params["sizes"])
-            facts.append({key: value for key, value in fact.items() if params["details"] or key not in DETAILS})
+            facts.append(inspection.facts(name, sizes=params["sizes"], details=params["details"]))
         except (UvnasError, OSError) as error:
             # Without its name, nobody would know whom an error of the filesystem concerns.
             said = as_uvnas_error(error).explain()
             problems.append(said if isinstance(error, UvnasError) else f"environment {name}: {said}")
-    if params["verify"]:
-        declared = [spec for spec in parse_environments(params["environments"]) if spec.on_share(share.name)]
-        found = inspection.problems([spec for spec in declared if spec.present])
-        problems += [problem for problem in found if problem not in problems] + inspection.open_places()
     result: Result = {
         "changed": False,
-        "warnings": inspection.warnings() if params["verify"] else [],
+        "warnings": [],
         "share_name": share.name,
         "share_id": identity.id,
         "environments": facts,
         "problems": problems,
     }
+    if params["verify"]:
+        _verify(inspection, identity.id, params, (memories or {}).get(identity.id), result)
     if params["sizes"]:
         result.update(inspection.room(), unpublished=inspection.unpublished(), interpreters=[])
         try:
@@ -251,6 +273,30 @@ def work(params: t.Mapping[str, t.Any]) -> Result:
     if params["verify"] and problems:
         result.update(failed=True, msg="\n".join(problems))
     return result
+
+
+def _verify(
+    inspection: Inspection,
+    share_id: str,
+    params: t.Mapping[str, t.Any],
+    known: t.Optional[verified.Memory],
+    result: Result,
+) -> None:
+    """Add to the result what a verification finds."""
+    # As root only where the share is root's. Nothing of it runs as that.
+    user = nobody() if os.geteuid() == 0 else None
+    verification = Verification(inspection, share_id, SystemRunner(), user)
+    declared = [spec for spec in parse_environments(params["environments"]) if spec.on_share(inspection.share.name)]
+    outcome = verification.of(
+        [spec for spec in declared if spec.present], {} if params["verify_again"] else known or {}
+    )
+    problems = result["problems"]
+    problems += [problem for problem in outcome.problems if problem not in problems]
+    untried = {fact["name"] for fact in result["environments"]} - set(outcome.tried)
+    problems += verification.open_places(() if params["verify_again"] else untried)
+    result["warnings"] = verification.warnings()
+    result["tried"] = outcome.tried
+    result[_MARKS] = {"kept": outcome.kept, "ran": outcome.ran}
 
 
 def main() -> t.NoReturn:
@@ -263,13 +309,26 @@ def main() -> t.NoReturn:
             "glibc": {"type": "str"},
             "environments": {"type": "list", "elements": "dict", "default": []},
             "verify": {"type": "bool", "default": False},
+            "verify_again": {"type": "bool", "default": True},
+            "state_dir": {"type": "path"},
             "sizes": {"type": "bool", "default": False},
             "details": {"type": "bool", "default": True},
             "answer_timeout": {"type": "float", "default": 30.0},
         },
         supports_check_mode=True,
     )
-    adapter.run(module, lambda: work(module.params), share=module.params["share"], as_owner=True)
+    params = module.params
+    # Not in the work, which is done as the owner of the share.
+    directory = params["state_dir"] or memory.default_directory()
+    memories = verified.recall(directory, params["share"]) if directory and not params["verify_again"] else {}
+    names = [item.get("name") for item in params["environments"]]
+
+    def done(result: Result) -> None:
+        marks = result.pop(_MARKS, None)
+        if marks and directory and not module.check_mode:
+            verified.remember(directory, params["share"], result["share_id"], names, **marks)
+
+    adapter.run(module, functools.partial(work, params, memories), share=params["share"], as_owner=True, done=done)
 
 
 if __name__ == "__main__":

@@ -202,6 +202,7 @@ class Arena:
             "uvnas_site_pythons": [site],
             "uvnas_profile_dir": str(self.directory / "profile.d"),
             "uvnas_profile_fish_dir": str(self.directory / "fish"),
+            "__uvnas_state_dir": str(self.directory / "state"),
             "uvnas_envs": environments,
             **variables,
         }

@@ -69,6 +69,7 @@ class Fleet:
             "ansible_python_interpreter": sys.executable,
             "uvnas_profile_dir": f"{arena.directory}/hosts/{{{{ inventory_hostname }}}}/profile.d",
             "uvnas_profile_fish_dir": f"{arena.directory}/hosts/{{{{ inventory_hostname }}}}/fish",
+            "__uvnas_state_dir": f"{arena.directory}/hosts/{{{{ inventory_hostname }}}}/state",
         }
 
     def resize(self, hosts: int) -> None:

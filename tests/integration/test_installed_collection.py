@@ -97,6 +97,7 @@ def test_site_runs_and_a_second_run_changes_nothing(installed: Installed) -> Non
     inventory = installed.directory / "inventories" / "quickstart"
     shutil.copytree(installed.collection / "inventories" / "quickstart", inventory)
     (installed.directory / ".demo" / "nas").mkdir(parents=True)  # What stands for the mounted filesystem.
-    command = ("ansible-playbook", "uvnas.cluster.site", "-i", inventory)
+    state = f"__uvnas_state_dir={installed.directory}/state"
+    command = ("ansible-playbook", "uvnas.cluster.site", "-i", inventory, "-e", state)
     installed.run(*command)
     assert "changed=0" in installed.run(*command)

@@ -81,6 +81,7 @@ class Admin:
             # Here two hosts have one /etc, and are told different shares.
             "uvnas_profile_dir": "/etc/profile.d/{{ inventory_hostname }}",
             "uvnas_profile_fish_dir": "/etc/fish/conf.d/{{ inventory_hostname }}",
+            "__uvnas_state_dir": f"{self.path}/state/{{{{ inventory_hostname }}}}",
         }
         (self.path / "given.yml").write_text(yaml.safe_dump(given), encoding="utf-8")
         inventory = os.path.relpath(self.inventory / "hosts.yml", cwd)

@@ -79,6 +79,7 @@ class Cluster:
             ],
             "uvnas_uv_download_dir": str(self.path / "downloads"),
             "uvnas_profile_fish_dir": str(self.path / "fish"),
+            "__uvnas_state_dir": str(self.path / "state"),
             "uvnas_python_compile_bytecode": False,
         }
         inventory = self.path / "hosts.yml"

@@ -193,7 +193,7 @@ def test_what_was_opened_is_sealed_again_as_check_mode_says(site: Site) -> None:
 def test_verify_tells_what_others_can_write_to(site: Site) -> None:
     path = generation(site) / "bin"
     path.chmod(0o575)
-    said = site.start([ENV, OTHER], play="uvnas.cluster.verify").communicate()[0]
+    said = site.start([ENV, OTHER], play="uvnas.cluster.verify", uvnas_verify="always").communicate()[0]
     path.chmod(0o555)
     assert f"users other than the owner of share nas_a can write to {path}, and may have changed" in said
 

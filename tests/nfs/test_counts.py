@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from ansible_collections.uvnas.cluster.tests.support.nfs import (
     EXPORT,
     NAS,
     OWNER,
+    TOOLS,
     UIDS,
     Client,
     Counts,
@@ -72,6 +74,32 @@ def test_verification_of_a_stack(site: NfsSite, stack: Run, clients: dict[str, C
         with counts.of(f"role verify, numpy and pandas, {when}"):
             seen = site.role("verify", envs=[STACK])
         assert seen.rc == 0, seen.output
+
+
+# Of a member, for one share with ten environments that it has verified before.
+VERIFIED = 40
+
+
+def test_what_has_been_verified_costs_a_member_little(
+    site: NfsSite, converged: Run, clients: dict[str, Client], counts: Counts
+) -> None:
+    envs = [
+        {"name": f"env{number}", "requirements": ["six"], "imports": ["six"], "compile_bytecode": False}
+        for number in range(10)
+    ]
+    built = site.envs([TOOLS, *envs])
+    assert built.rc == 0, built.output
+    rows = {}
+    for when in ("the first time", "again", "again, after two minutes", "again, just mounted"):
+        if "minutes" in when:  # By then a client believes no attribute any more, and has given back delegations.
+            time.sleep(120)
+        if "mounted" in when:
+            for client in clients.values():
+                client.mount()
+        with counts.of(f"role verify, ten environments, {when}") as rows[when]:
+            seen = site.role("verify", envs=envs)
+        assert seen.rc == 0, seen.output
+    assert max(rows["again"]["c1"], rows["again"]["c2"]) <= VERIFIED, rows
 
 
 @pytest.mark.parametrize("bytecode", [False, True])

@@ -104,6 +104,8 @@ class Site:
             "uvnas_profile_dir": str(self.path / "profile.d"),
             "uvnas_profile_fish_dir": str(self.path / "fish"),
             "uvnas_python_compile_bytecode": False,
+            # Where a host remembers what it has verified: not where this machine does.
+            "__uvnas_state_dir": f"{self.path}/state/{{{{ inventory_hostname }}}}",
             **self.variables,
             **variables,
         }

@@ -16,8 +16,9 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.inspect import Inspection
+from ansible_collections.uvnas.cluster.plugins.module_utils.env import verify
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError, as_uvnas_error
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import Work
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.converge import from_params
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.record import Record, load_record
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
@@ -153,6 +154,7 @@ def params(root: Path, **more: t.Any) -> dict[str, t.Any]:
         "upgrade": [],
         "upgrade_packages": [],
         "verify": False,
+        "verify_again": True,
         "sizes": True,
         "details": True,
         **more,
@@ -207,15 +209,16 @@ def test_info_tells_of_all_others(share: Path, damage: Damage) -> None:
 def test_verify_tells_of_all_others(share: Path, damage: Damage) -> None:
     """Their Python is none; that is said of each that is not damaged."""
     with damaged_share(share, damage) as root:
-        # One process each is what others test.
-        with mock.patch.object(Inspection, "problems", _one_after_the_other):
+        # One process each is what others test, and as whom they run.
+        as_root = mock.patch.object(uv_env_info, "nobody", return_value=None)
+        with as_root, mock.patch.object(verify, "call_many", _one_after_the_other):
             result = result_of(lambda: uv_env_info.work(params(root, verify=True, glibc=None)))
         assert any(problem.startswith("environment fine: ") for problem in result["problems"])
         assert any("train" in problem for problem in result["problems"])
 
 
-def _one_after_the_other(inspection: Inspection, specs: t.Sequence[t.Any]) -> list[str]:
-    return [problem for problem in map(inspection.problem, specs) if problem is not None]
+def _one_after_the_other(works: t.Sequence[Work], **_how: t.Any) -> list[Work]:
+    return list(works)
 
 
 @given(DAMAGES)

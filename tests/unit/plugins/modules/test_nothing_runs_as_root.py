@@ -114,7 +114,7 @@ Said = t.Callable[[], set[str]]
 
 
 def verify(run: Run, root: Path) -> dict[str, t.Any]:
-    return run("uv_env_info", root, verify=True, environments=[TRAIN])
+    return run("uv_env_info", root, verify=True, environments=[TRAIN], state_dir=str(root.parent / "state"))
 
 
 # Verification
@@ -155,7 +155,9 @@ def test_environments_of_a_share_of_root_start_as_nobody(hostile: Path, run: Run
 def test_a_share_of_root_that_nobody_may_read_is_looked_at_and_not_run(hostile: Path, run: Run, said: Said) -> None:
     hostile.chmod(0o750)
     environments = [TRAIN, {**TRAIN, "name": "missing"}]
-    result = run("uv_env_info", hostile, verify=True, environments=environments)
+    result = run(
+        "uv_env_info", hostile, verify=True, environments=environments, state_dir=str(hostile.parent / "state")
+    )
     assert said() == set()
     assert [fact["name"] for fact in result["environments"]] == ["train"]
     assert result["problems"] == ["environment missing is not published on share nas_a"]
@@ -187,6 +189,7 @@ def test_a_root_that_is_squashed_verifies_a_share_for_a_group(
     for directory in (between, share):
         directory.chmod(mode)
     args = {"share": str(share), "share_name": "nas_a", "verify": True, "environments": [TRAIN]}
+    args["state_dir"] = str(place / "state")
     done = subprocess.run(
         [*SQUASHED, sys.executable, "-c", DRIVER, json.dumps(args)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

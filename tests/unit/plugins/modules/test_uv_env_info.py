@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
+import shutil
+import subprocess
+import sys
 import tempfile
 import typing as t
 from pathlib import Path
@@ -16,6 +20,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.modules import uv_env_info
 from ansible_collections.uvnas.cluster.tests.support import shares
+from ansible_collections.uvnas.cluster.tests.support.generated import tree
 
 ID = "0123456789ab"
 TRAIN = {"name": "train", "python": "3.12", "requirements": ["numpy"], "imports": ["json"]}
@@ -35,9 +40,16 @@ def layout(public: Path, python: Path) -> t.Iterator[Layout]:
 
 
 @pytest.fixture
-def run(layout: Layout, capsys: pytest.CaptureFixture[str]) -> t.Callable[..., dict[str, t.Any]]:
+def state(tmp_path: Path) -> Path:
+    """Where this host remembers what has run."""
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def run(layout: Layout, state: Path, capsys: pytest.CaptureFixture[str]) -> t.Callable[..., dict[str, t.Any]]:
     def run(*, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
-        given = {"share": layout.root, "share_name": "nas_a", **more, "_ansible_check_mode": check}
+        where = {"share": layout.root, "share_name": "nas_a", "state_dir": str(state)}
+        given = {**where, **more, "_ansible_check_mode": check}
         with patch_module_args(given), pytest.raises(SystemExit) as ended:
             uv_env_info.main()
         result: dict[str, t.Any] = json.loads(capsys.readouterr().out)
@@ -131,3 +143,172 @@ def test_a_share_whose_filesystem_is_not_mounted(run: Run, layout: Layout) -> No
 
 def test_an_environment_that_cannot_be_meant(run: Run) -> None:
     assert "unknown key colour" in run(verify=True, environments=[{**TRAIN, "colour": "red"}])["msg"]
+
+
+# What has run before
+
+
+def tried(run: Run, **more: t.Any) -> list[str]:
+    """What was tried in a run that need not try what has run before."""
+    result = run(verify=True, **{"verify_again": False, "environments": [TRAIN], **more})
+    assert (result["changed"], "__marks" in result) == (False, False)
+    found: list[str] = result["tried"]
+    return found
+
+
+def test_what_has_run_is_not_tried_again(run: Run, state: Path) -> None:
+    assert [tried(run), tried(run)] == [["train"], []]
+    assert [(path.name, path.stat().st_mode & 0o777) for path in (state, *state.iterdir())] == [
+        ("state", 0o700),
+        (f"{shares.SHARE_ID}.json", 0o600),
+    ]
+    assert [tried(run, verify_again=True), tried(run)] == [["train"], []]
+    assert tried(run, environments=[{**TRAIN, "imports": []}]) == ["train"]
+
+
+def test_what_was_tried_anyhow_is_remembered(run: Run) -> None:
+    run(verify=True, environments=[TRAIN])
+    assert tried(run) == []
+
+
+def test_without_verify_nothing_is_remembered(run: Run, state: Path) -> None:
+    assert "tried" not in run(environments=[TRAIN])
+    assert not state.exists()
+
+
+def test_check_mode_remembers_nothing(run: Run, state: Path) -> None:
+    assert tried(run, check=True) == ["train"]
+    assert not state.exists()
+    tried(run)
+    before = next(state.iterdir()).read_bytes()
+    assert tried(run, check=True) == []
+    assert tried(run, check=True, environments=[{**TRAIN, "imports": []}]) == ["train"]
+    assert next(state.iterdir()).read_bytes() == before
+
+
+def test_what_fails_is_tried_every_time(run: Run) -> None:
+    failing = {**TRAIN, "imports": ["no_such_module"]}
+    for _time in range(2):
+        assert tried(run, environments=[failing]) == ["train"]
+
+
+def test_what_fails_when_it_is_tried_again_is_forgotten(run: Run, layout: Layout) -> None:
+    tried(run)
+    python = Path(layout.generation("train", ID)) / "bin" / "python"
+    target = os.readlink(python)
+    python.unlink()
+    python.symlink_to("/bin/false")
+    assert tried(run) == []
+    assert run(verify=True, environments=[TRAIN])["failed"]
+    assert tried(run) == ["train"]
+    python.unlink()
+    python.symlink_to(target)
+    assert [tried(run), tried(run)] == [["train"], []]
+
+
+def test_one_that_fails_keeps_no_other_from_being_remembered(run: Run, layout: Layout, python: Path) -> None:
+    generation = shares.add_generation(Path(layout.root), "other", ID)
+    (generation / "bin").mkdir()
+    (generation / "bin" / "python").symlink_to(python)
+    shares.publish(Path(layout.root), "other", ID)
+    both = [{**TRAIN, "imports": ["no_such_module"]}, {**TRAIN, "name": "other"}]
+    assert [tried(run, environments=both), tried(run, environments=both)] == [["train", "other"], ["train"]]
+
+
+def test_what_is_not_declared_any_more_is_forgotten(run: Run, state: Path) -> None:
+    tried(run)
+    assert tried(run, environments=[]) == []
+    (file,) = state.iterdir()
+    assert json.loads(file.read_text())["environments"] == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"format": 99}'])
+def test_a_damaged_memory_is_none(run: Run, state: Path, content: bytes) -> None:
+    tried(run)
+    (file,) = state.iterdir()
+    file.write_bytes(content)
+    assert [tried(run), tried(run)] == [["train"], []]
+
+
+def test_a_memory_from_the_future_is_none(run: Run, state: Path) -> None:
+    tried(run)
+    (file,) = state.iterdir()
+    data = json.loads(file.read_text())
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
+    data["environments"]["train"]["time"] = later.isoformat()
+    file.write_text(json.dumps(data))
+    assert [tried(run), tried(run)] == [["train"], []]
+
+
+def test_without_a_place_for_it_there_is_no_memory(run: Run, state: Path) -> None:
+    state.write_text("a file")
+    assert [tried(run), tried(run)] == [["train"], ["train"]]
+    assert state.read_text() == "a file"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+@pytest.mark.parametrize("trap", ["owner", "writable", "symlink"])
+def test_a_directory_that_others_may_have_made_is_neither_believed_nor_touched(
+    run: Run, state: Path, tmp_path: Path, trap: str
+) -> None:
+    tried(run)
+    if trap == "owner":
+        os.chown(state, 12345, 12345)
+    elif trap == "writable":
+        state.chmod(0o777)
+    else:
+        state.rename(tmp_path / "elsewhere")
+        state.symlink_to(tmp_path / "elsewhere")
+    before = tree(state)
+    assert [tried(run), tried(run, environments=[{**TRAIN, "imports": []}])] == [["train"], ["train"]]
+    assert tree(state) == before
+
+
+# Of an environment its link is read and its manifest opened, by name.
+FOR_EACH = 2
+DRIVER = """
+import json, sys
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.uvnas.cluster.plugins.modules import uv_env_info
+with patch_module_args(json.loads(sys.argv[1])):
+    uv_env_info.main()
+"""
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_each_environment_that_has_run_costs_two_file_operations(
+    run: Run, layout: Layout, state: Path, python: Path, tmp_path: Path
+) -> None:
+    names = [f"env{number}" for number in range(10)]
+    for name in names:
+        generation = shares.add_generation(Path(layout.root), name, ID)
+        (generation / "bin").mkdir()
+        (generation / "bin" / "python").symlink_to(python)
+        shares.publish(Path(layout.root), name, ID)
+    args = {
+        "share": layout.root,
+        "share_name": "nas_a",
+        "environments": [TRAIN, *({**TRAIN, "name": name} for name in names)],
+        "verify": True,
+        "verify_again": False,
+        "details": False,
+        "state_dir": str(state),
+    }
+    assert run(**args)["tried"] == ["train", *names]
+    trace = tmp_path / "trace"
+    strace = ["strace", "--follow-forks", "--trace=file,process", "--string-limit=999", f"--output={trace}"]
+    done = subprocess.run(
+        [*strace, sys.executable, "-c", DRIVER, json.dumps(args)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["tried"] == []
+    calls = [call for call in trace.read_text().splitlines() if f'"{layout.root}' in call and "execve" not in call]
+    of_env = [call for call in calls if any(f"/{name}" in call for name in names)]
+    assert len(of_env) <= FOR_EACH * len(names), "\n".join(of_env)
+    of_share = [call for call in calls if call not in of_env]
+    assert len(of_share) < 30, "\n".join(of_share)
+    # No process but this one.
+    assert trace.read_text().count("execve(") == 1
