@@ -56,7 +56,7 @@ def test_verification_of_a_stack(site: NfsSite, stack: Run, clients: dict[str, C
         client.mount()
     for when in ("after mounting", "again"):
         with counts.of(f"role verify, numpy and pandas, {when}"):
-            seen = site.role("verify", envs=[STACK])
+            seen = site.role("verify", envs=[STACK], uvnas_verify="always")
         assert seen.rc == 0, seen.output
 
 
