@@ -57,7 +57,8 @@ options:
   verify_again:
     description:
       - With O(verify), whether to try environments again that have run on this host before, just as they are.
-      - Without it, what others can write to inside of these is not looked for either.
+      - Without it, what others can write to inside of these is not looked for either; and nor is it elsewhere on the
+        share, but for the way to them, if nothing is tried.
     type: bool
     default: true
   state_dir:
@@ -293,7 +294,7 @@ def _verify(
     problems = result["problems"]
     problems += [problem for problem in outcome.problems if problem not in problems]
     untried = {fact["name"] for fact in result["environments"]} - set(outcome.tried)
-    problems += verification.open_places(() if params["verify_again"] else untried)
+    problems += verification.open_places(None if params["verify_again"] else untried)
     result["warnings"] = verification.warnings()
     result["tried"] = outcome.tried
     result[_MARKS] = {"kept": outcome.kept, "ran": outcome.ran}

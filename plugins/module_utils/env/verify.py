@@ -161,25 +161,28 @@ class Verification:
 
         return bool(call_as(self.user, look)["sees"])
 
-    def open_places(self, kept: t.Container[str] = ()) -> list[str]:
+    def open_places(self, kept: t.Optional[t.Container[str]] = None) -> list[str]:
         """What users other than the share's owner can write to, as one problem; empty if nothing.
 
         Checks the witnesses, and the directories in which somebody could replace what people run: of the share, of
-        what is published, and of interpreters. Of environments in ``kept`` only the witnesses, at no cost, as their
-        status is known. Skips what this process may not see.
+        what is published, and of interpreters. Of environments in ``kept`` only the witnesses; where that is all of
+        them, of the share only the way there. All of this is known already, and costs nothing on NFS. Skips what this
+        process may not see.
         """
         layout = self.layout
-        uv = _target(layout.uv)
-        places = [
-            layout.root,
-            *(layout.bin_dir, os.path.dirname(layout.uv_versions), layout.uv_versions, os.path.dirname(uv), uv),
-            *(layout.python, layout.python_archives, layout.locks, layout.envs, layout.generations),
-        ]
+        places = [layout.root, layout.envs, layout.generations]
+        if kept is None or any(env not in kept for env in self.inspection.environments):
+            uv = _target(layout.uv)
+            places = [
+                layout.root,
+                *(layout.bin_dir, os.path.dirname(layout.uv_versions), layout.uv_versions, os.path.dirname(uv), uv),
+                *(layout.python, layout.python_archives, layout.locks, layout.envs, layout.generations),
+            ]
         found = [place for place in dict.fromkeys(places) if _is_open(place)]
         for env in self.inspection.environments:
             with contextlib.suppress(UvnasError, OSError):  # Checking the environment itself reports this.
                 seen = self.inspection.seen(env)
-                if env not in kept:
+                if kept is None or env not in kept:
                     found += filter(_is_open, self._places_of(env, seen.manifest))
                 elif sealing.is_open(seen.witness):
                     found.append(layout.manifest(env, seen.manifest.id))

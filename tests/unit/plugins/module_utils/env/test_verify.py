@@ -325,6 +325,12 @@ def test_whether_others_can_write_costs_nothing_where_all_has_run(layout: Layout
     (generation / "bin").chmod(0o775)
     assert on(layout).open_places(kept=["analysis"]) == []
     assert f"can write to {generation}/bin" in on(layout).open_places()[0]
+    os.chmod(layout.python, 0o775)
+    assert on(layout).open_places(kept=["analysis"]) == []
+    assert f"can write to {layout.python}, " in on(layout).open_places(kept=[])[0]
+    os.chmod(layout.envs, 0o775)
+    assert f"can write to {layout.envs}, " in on(layout).open_places(kept=["analysis"])[0]
+    os.chmod(layout.envs, 0o755)
     os.chmod(layout.manifest("analysis", ID), 0o464)
     assert f"can write to {layout.manifest('analysis', ID)}," in on(layout).open_places(kept=["analysis"])[0]
 
