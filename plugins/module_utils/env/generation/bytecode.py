@@ -29,6 +29,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import typing as t
 
@@ -103,8 +104,8 @@ class Interpreter:
 
     @property
     def cache_tag(self) -> str:
-        """As in ``sys.implementation`` of CPython; the compiler checks it."""
-        return f"cpython-{self.minor.replace('.', '')}"
+        """As in ``sys.implementation`` of CPython, free-threaded or not; the compiler checks it."""
+        return f"cpython-{self.minor.rstrip('t').replace('.', '')}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +158,9 @@ class Bytecode:
         UvnasError, OSError.
         """
         files.make_directory(self.layout.bytecode)
-        os.chmod(self.layout.bytecode, 0o700)
+        mode = stat.S_IMODE(os.stat(self.layout.bytecode).st_mode)
+        if mode & 0o077:
+            os.chmod(self.layout.bytecode, mode & ~0o077)
         os.makedirs(self.directory, mode=0o755, exist_ok=True)
         names = sorted(names)
         for directory in sorted({os.path.dirname(name) for name in names}):
@@ -315,16 +318,21 @@ def sweep(layout: Layout) -> None:
 
 
 def _link_one(entry: str, target: str) -> bool:
-    """Give ``entry`` another name, or copy it where it cannot have one. False if there is no such entry."""
+    """Give ``entry`` another name, or copy it where it cannot have one.
+
+    False if there is no such entry, or no room for that name: a directory has it, or it is too long.
+    """
     try:
         try:
             os.link(entry, target)
         except FileExistsError:  # It came with the package.
             os.unlink(target)
             os.link(entry, target)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return False
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
         if error.errno not in _NO_LINKS:
             raise
         _copy(entry, target)

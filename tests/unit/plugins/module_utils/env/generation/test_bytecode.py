@@ -142,6 +142,12 @@ def test_another_interpreter_gets_its_own(packages: Make) -> None:
         assert each.add() == Done(0, 1, 0)
 
 
+@pytest.mark.parametrize("minor, tag", [("3.9", "cpython-39"), ("3.13t", "cpython-313"), ("3.14t", "cpython-314")])
+def test_cache_tags(minor: str, tag: str) -> None:
+    """As in CPython's sysmodule.c, which knows nothing of free threading here."""
+    assert Interpreter("/python", minor, "digest").cache_tag == tag
+
+
 def test_an_interpreter_of_another_tag_compiles_nothing(packages: Make) -> None:
     one = packages("one")
     one.store = dataclasses.replace(one.store, interpreter=dataclasses.replace(HERE, minor="3.6"))
@@ -224,6 +230,31 @@ def test_sources_in_other_encodings(packages: Make, encoding: str) -> None:
     (one.path / "mod.py").write_text(f"# coding: {encoding.removesuffix('-sig')}\nX = 'ä'\n", encoding=encoding)
     assert one.add() == Done(0, 1, 0)
     assert one.run("import mod; print(ascii(mod.X))") == r"'\xe4'"
+
+
+@pytest.mark.parametrize("length", [245, 252])
+def test_a_name_too_long_for_bytecode_is_no_error(packages: Make, length: int) -> None:
+    one = packages("one")
+    one.write(**{"x" * length: "X = 1", "mod": "X = 1"})
+    assert one.add() == Done(0, 1, 1)
+    assert one.add() == Done(1, 0, 1)
+    assert one.run(f"import {'x' * length} as long; print(long.X)") == "1"
+
+
+def test_a_directory_in_the_place_of_bytecode_is_no_error(packages: Make) -> None:
+    one = packages("one")
+    one.write(mod="X = 1", other="X = 2")
+    (one.compiled("mod") / "full").mkdir(parents=True)
+    assert one.add() == Done(0, 1, 1)
+    assert one.run("import mod; print(mod.X)") == "1"
+
+
+def test_a_file_in_the_place_of_their_directory_is_no_error(packages: Make) -> None:
+    one = packages("one")
+    one.write(mod="X = 1")
+    (one.path / "__pycache__").write_text("")
+    assert one.add() == Done(0, 0, 1)
+    assert one.run("import mod; print(mod.X)") == "1"
 
 
 def test_names_that_are_no_text(packages: Make) -> None:
@@ -384,6 +415,16 @@ def test_what_nothing_uses_goes(packages: Make, layout: Layout) -> None:
 
 def test_there_may_be_nothing_to_sweep(layout: Layout) -> None:
     sweep(layout)
+
+
+def test_the_mode_of_a_share_that_was_laid_out_stays(packages: Make, layout: Layout) -> None:
+    """Or else the next run of site.yml would find something to change (a share with mode 2755)."""
+    one = packages("one")
+    one.write(mod="")
+    os.mkdir(layout.bytecode)
+    os.chmod(layout.bytecode, 0o2700)
+    one.add()
+    assert os.stat(layout.bytecode).st_mode & 0o7777 == 0o2700
 
 
 def test_others_cannot_look_into_it(packages: Make, layout: Layout) -> None:
