@@ -11,10 +11,12 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import bytecode as compiling
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation.bytecode import (
     Bytecode,
     Done,
@@ -142,7 +144,7 @@ def test_another_interpreter_gets_its_own(packages: Make) -> None:
         assert each.add() == Done(0, 1, 0)
 
 
-@pytest.mark.parametrize("minor, tag", [("3.9", "cpython-39"), ("3.13t", "cpython-313"), ("3.14t", "cpython-314")])
+@pytest.mark.parametrize(("minor", "tag"), [("3.9", "cpython-39"), ("3.13t", "cpython-313"), ("3.14t", "cpython-314")])
 def test_cache_tags(minor: str, tag: str) -> None:
     """As in CPython's sysmodule.c, which knows nothing of free threading here."""
     assert Interpreter("/python", minor, "digest").cache_tag == tag
@@ -209,6 +211,28 @@ def test_what_another_share_has_is_copied(packages: Make, layout: Layout, tmp_pa
     assert not one.compiled("mod").samefile(two.compiled("mod"))
     assert one.compiled("mod").read_bytes() == two.compiled("mod").read_bytes()
     assert two.compiled("mod").stat().st_nlink == 2
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_trouble_with_another_share_is_none_of_this_one(
+    packages: Make, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """As with caches. Another share may be root's, so that this owner cannot look into it."""
+    one, two = packages("one"), packages("two")
+    for each in (one, two):
+        each.write(mod="X = 1")
+    one.add()
+    another = Layout(str(tmp_path / "another"))
+    os.mkdir(another.root)
+    two.store = dataclasses.replace(two.store, layout=another, others=(layout,))
+
+    def fail(original: t.IO[bytes], copy: t.IO[bytes], _length: int) -> None:
+        copy.write(original.read(1))
+        raise OSError(code, os.strerror(code), original.name)
+
+    monkeypatch.setattr("shutil.copyfileobj", fail)
+    assert two.add() == Done(0, 1, 0)
+    assert [name for name in os.listdir(another.bytecode) if name.endswith(".tmp")] == []
 
 
 def test_what_does_not_compile_is_no_error_and_not_tried_again(packages: Make) -> None:
@@ -306,6 +330,22 @@ def test_one_that_takes_too_long(packages: Make) -> None:
     one.store = dataclasses.replace(one.store, runner=Slow(), limit=1)
     one.write(slow="", mod1="", mod2="", mod3="")
     assert one.add() == Done(0, 3, 1)
+
+
+def test_one_that_never_ends_does_not_use_up_the_time_of_the_others(
+    packages: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each source has a time of its own: the whole portion's is ten times that."""
+    monkeypatch.setattr(compiling, "_ONE", 1.0)
+    one = packages("one")
+    one.store = dataclasses.replace(one.store, limit=1)
+    # The compiler doubles what is in a ``finally``.
+    levels = range(30)
+    endless = "".join(f"{' ' * level}try: pass\n{' ' * level}finally:\n" for level in levels) + " " * len(levels) + "x"
+    one.write(endless=endless, **{f"mod{number}": f"X = {number}" for number in range(12)})
+    started = time.monotonic()
+    assert one.add() == Done(0, 12, 1)
+    assert time.monotonic() - started < 20
 
 
 def test_a_source_that_changes_meanwhile_is_not_compiled_under_the_key_of_what_it_was(packages: Make) -> None:
