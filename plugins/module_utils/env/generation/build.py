@@ -46,6 +46,8 @@ from .size import seal
 
 # Of uv: how many threads link files. By default as many as there are processors.
 _WORKERS = "UV_CONCURRENT_INSTALLS"
+# What it may be. About anything else, uv says that it is wrong.
+_LIMIT = re.compile("[1-9][0-9]{0,4}")
 
 # Run inside the new environment: import each module by itself, so that the one that fails has a name.
 IMPORTS = """
@@ -115,7 +117,7 @@ def _bytecode(layout: Layout, uv: Uv, what: Build) -> t.Optional[Bytecode]:
         compiler,
         uv.runner,
         what.workers,
-        int(limit) if limit.isdigit() and int(limit) else None,
+        int(limit) if _LIMIT.fullmatch(limit) else None,
         # As with caches: nothing that strangers could have put there, or a power cut have damaged.
         tuple(
             other

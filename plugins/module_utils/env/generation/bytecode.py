@@ -29,6 +29,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import typing as t
 
@@ -43,12 +44,13 @@ from ...share.layout import Layout
 # answers with a word in a line each. What it writes gets its name in one step. A source that has changed since it was
 # looked at is not compiled under the key of what it was.
 _COMPILER = """
-import gc, hashlib, importlib.util, json, marshal, os, sys
+import gc, hashlib, importlib.util, json, marshal, os, signal, sys
 gc.disable()
 if sys.implementation.cache_tag != sys.argv[1]:
     sys.exit("this interpreter's cache tag is " + str(sys.implementation.cache_tag) + ", not " + sys.argv[1])
 head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
 for line in sys.stdin:
+    signal.setitimer(signal.ITIMER_REAL, float(sys.argv[2]))
     path, name, digest, target, scratch = map(os.fsencode, json.loads(line))
     with open(path, "rb") as file:
         source = file.read()
@@ -89,6 +91,8 @@ _LINKED, _COMPILED = 2000, 400
 _ONE, _PORTION = 60.0, 600.0
 # What os.link() fails with where the filesystem has no hard links (or they are forbidden), or no more for this file.
 _NO_LINKS = frozenset((errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK))
+# What makes this share fail, and not another one that was only read.
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,8 +107,8 @@ class Interpreter:
 
     @property
     def cache_tag(self) -> str:
-        """As in ``sys.implementation`` of CPython; the compiler checks it."""
-        return f"cpython-{self.minor.replace('.', '')}"
+        """As in ``sys.implementation`` of CPython, free-threaded or not; the compiler checks it."""
+        return f"cpython-{self.minor.rstrip('t').replace('.', '')}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +161,9 @@ class Bytecode:
         UvnasError, OSError.
         """
         files.make_directory(self.layout.bytecode)
-        os.chmod(self.layout.bytecode, 0o700)
+        mode = stat.S_IMODE(os.stat(self.layout.bytecode).st_mode)
+        if mode & 0o077:
+            os.chmod(self.layout.bytecode, mode & ~0o077)
         os.makedirs(self.directory, mode=0o755, exist_ok=True)
         names = sorted(names)
         for directory in sorted({os.path.dirname(name) for name in names}):
@@ -176,7 +182,7 @@ class Bytecode:
                 compiling(len(todo))
                 self._compile(site_packages, todo)
         failed = self._link(site_packages, [source.name for source in missing])
-        compiled = len(todo) - sum(source in failed for source in todo)
+        compiled = len(set(todo) - set(failed))
         return Done(len(names) - compiled - len(failed), compiled, len(failed))
 
     def entry(self, source: Source) -> str:
@@ -193,13 +199,19 @@ class Bytecode:
         return os.path.lexists(entry) or os.path.lexists(f"{entry[:-3]}bad")
 
     def _borrow(self, source: Source) -> bool:
-        """Copy what another share has; False where none has it."""
+        """Copy what another share has; False where none has it, or there is trouble with it there."""
         for other in self.others:
             path = self._entry_in(self._directory_on(other), source)
             scratch = files.temporary_name(os.path.join(self.layout.bytecode, "pyc"))
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 _copy(path, scratch)
                 os.rename(scratch, self.entry(source))
+            except OSError as error:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(scratch)
+                if error.errno in _FULL:
+                    raise
+            else:
                 return True
         return False
 
@@ -254,7 +266,7 @@ class Bytecode:
                 answer()
 
     def _compile_portion(self, site_packages: str, portion: t.Sequence[Source], empty: str) -> Result:
-        """Compile some. One that crashes the compiler, or keeps it busy for too long, is found by halving."""
+        """Compile some. One that crashes the compiler, or keeps it busy for too long, is tried alone."""
         orders = [
             [
                 os.path.join(site_packages, source.name),
@@ -265,7 +277,8 @@ class Bytecode:
             ]
             for source in portion
         ]
-        cmd = [self.interpreter.path, "-S", "-s", "-B", "-W", "ignore", "-c", _COMPILER, self.interpreter.cache_tag]
+        options = ["-S", "-s", "-B", "-W", "ignore", "-c", _COMPILER, self.interpreter.cache_tag, str(_ONE)]
+        cmd = [self.interpreter.path, *options]
         try:
             done = self.runner.run(
                 cmd,
@@ -289,8 +302,7 @@ class Bytecode:
             raise UvnasError(f"{orders[answers.index('changed')][0]} was changed while it was compiled")
         if ended < 0 and len(portion) > 1:
             rest = portion[len(answers) :]
-            half = len(rest) // 2 or 1
-            for part in (rest[:half], rest[half:]):
+            for part in (rest[:1], rest[1:]):
                 if part:
                     self._compile_portion(site_packages, part, empty)
         return {}
@@ -315,16 +327,21 @@ def sweep(layout: Layout) -> None:
 
 
 def _link_one(entry: str, target: str) -> bool:
-    """Give ``entry`` another name, or copy it where it cannot have one. False if there is no such entry."""
+    """Give ``entry`` another name, or copy it where it cannot have one.
+
+    False if there is no such entry, or no room for that name: a directory has it, or it is too long.
+    """
     try:
         try:
             os.link(entry, target)
         except FileExistsError:  # It came with the package.
             os.unlink(target)
             os.link(entry, target)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return False
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
         if error.errno not in _NO_LINKS:
             raise
         _copy(entry, target)

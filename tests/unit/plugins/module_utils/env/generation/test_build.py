@@ -76,6 +76,12 @@ def what(text: str = "iniconfig==2.1" + HASH, **fields: t.Any) -> Build:
     return Build(spec, ingredients, lock, Interpreter(KEY, "3.12.4", "1" * 64), "nas_a")
 
 
+@pytest.mark.parametrize("limit", ["\u00b2", "9" * 5000, "0", "-1", "many", ""])
+def test_a_limit_that_is_none_is_left_to_uv(layout: Layout, limit: str) -> None:
+    uv = Uv(layout, FakeUv("iniconfig-2.1"), extra_variables={"UV_CONCURRENT_INSTALLS": limit})
+    assert generation.build(layout, uv, what()).packages == {"iniconfig": "2.1"}
+
+
 def test_what_is_built_has_a_manifest(layout: Layout) -> None:
     build = what(imports=("iniconfig",))
     manifest = generation.build(layout, Uv(layout, FakeUv("iniconfig-2.1")), build)

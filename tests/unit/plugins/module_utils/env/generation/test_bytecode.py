@@ -11,10 +11,12 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import bytecode as compiling
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation.bytecode import (
     Bytecode,
     Done,
@@ -142,6 +144,12 @@ def test_another_interpreter_gets_its_own(packages: Make) -> None:
         assert each.add() == Done(0, 1, 0)
 
 
+@pytest.mark.parametrize(("minor", "tag"), [("3.9", "cpython-39"), ("3.13t", "cpython-313"), ("3.14t", "cpython-314")])
+def test_cache_tags(minor: str, tag: str) -> None:
+    """As in CPython's sysmodule.c, which knows nothing of free threading here."""
+    assert Interpreter("/python", minor, "digest").cache_tag == tag
+
+
 def test_an_interpreter_of_another_tag_compiles_nothing(packages: Make) -> None:
     one = packages("one")
     one.store = dataclasses.replace(one.store, interpreter=dataclasses.replace(HERE, minor="3.6"))
@@ -205,6 +213,28 @@ def test_what_another_share_has_is_copied(packages: Make, layout: Layout, tmp_pa
     assert two.compiled("mod").stat().st_nlink == 2
 
 
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_trouble_with_another_share_is_none_of_this_one(
+    packages: Make, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """As with caches. Another share may be root's, so that this owner cannot look into it."""
+    one, two = packages("one"), packages("two")
+    for each in (one, two):
+        each.write(mod="X = 1")
+    one.add()
+    another = Layout(str(tmp_path / "another"))
+    os.mkdir(another.root)
+    two.store = dataclasses.replace(two.store, layout=another, others=(layout,))
+
+    def fail(original: t.IO[bytes], copy: t.IO[bytes], _length: int) -> None:
+        copy.write(original.read(1))
+        raise OSError(code, os.strerror(code), original.name)
+
+    monkeypatch.setattr("shutil.copyfileobj", fail)
+    assert two.add() == Done(0, 1, 0)
+    assert [name for name in os.listdir(another.bytecode) if name.endswith(".tmp")] == []
+
+
 def test_what_does_not_compile_is_no_error_and_not_tried_again(packages: Make) -> None:
     broken = {"python2": "print 'x'", "template": "import {{ name }}", "nul": "\0", "cookie": "# coding: nonsense\n"}
     one, two = packages("one"), packages("two")
@@ -224,6 +254,31 @@ def test_sources_in_other_encodings(packages: Make, encoding: str) -> None:
     (one.path / "mod.py").write_text(f"# coding: {encoding.removesuffix('-sig')}\nX = 'ä'\n", encoding=encoding)
     assert one.add() == Done(0, 1, 0)
     assert one.run("import mod; print(ascii(mod.X))") == r"'\xe4'"
+
+
+@pytest.mark.parametrize("length", [245, 252])
+def test_a_name_too_long_for_bytecode_is_no_error(packages: Make, length: int) -> None:
+    one = packages("one")
+    one.write(**{"x" * length: "X = 1", "mod": "X = 1"})
+    assert one.add() == Done(0, 1, 1)
+    assert one.add() == Done(1, 0, 1)
+    assert one.run(f"import {'x' * length} as long; print(long.X)") == "1"
+
+
+def test_a_directory_in_the_place_of_bytecode_is_no_error(packages: Make) -> None:
+    one = packages("one")
+    one.write(mod="X = 1", other="X = 2")
+    (one.compiled("mod") / "full").mkdir(parents=True)
+    assert one.add() == Done(0, 1, 1)
+    assert one.run("import mod; print(mod.X)") == "1"
+
+
+def test_a_file_in_the_place_of_their_directory_is_no_error(packages: Make) -> None:
+    one = packages("one")
+    one.write(mod="X = 1")
+    (one.path / "__pycache__").write_text("")
+    assert one.add() == Done(0, 0, 1)
+    assert one.run("import mod; print(mod.X)") == "1"
 
 
 def test_names_that_are_no_text(packages: Make) -> None:
@@ -275,6 +330,22 @@ def test_one_that_takes_too_long(packages: Make) -> None:
     one.store = dataclasses.replace(one.store, runner=Slow(), limit=1)
     one.write(slow="", mod1="", mod2="", mod3="")
     assert one.add() == Done(0, 3, 1)
+
+
+def test_one_that_never_ends_does_not_use_up_the_time_of_the_others(
+    packages: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each source has a time of its own: the whole portion's is ten times that."""
+    monkeypatch.setattr(compiling, "_ONE", 1.0)
+    one = packages("one")
+    one.store = dataclasses.replace(one.store, limit=1)
+    # The compiler doubles what is in a ``finally``.
+    levels = range(30)
+    endless = "".join(f"{' ' * level}try: pass\n{' ' * level}finally:\n" for level in levels) + " " * len(levels) + "x"
+    one.write(endless=endless, **{f"mod{number}": f"X = {number}" for number in range(12)})
+    started = time.monotonic()
+    assert one.add() == Done(0, 12, 1)
+    assert time.monotonic() - started < 20
 
 
 def test_a_source_that_changes_meanwhile_is_not_compiled_under_the_key_of_what_it_was(packages: Make) -> None:
@@ -384,6 +455,16 @@ def test_what_nothing_uses_goes(packages: Make, layout: Layout) -> None:
 
 def test_there_may_be_nothing_to_sweep(layout: Layout) -> None:
     sweep(layout)
+
+
+def test_the_mode_of_a_share_that_was_laid_out_stays(packages: Make, layout: Layout) -> None:
+    """Or else the next run of site.yml would find something to change (a share with mode 2755)."""
+    one = packages("one")
+    one.write(mod="")
+    os.mkdir(layout.bytecode)
+    os.chmod(layout.bytecode, 0o2700)
+    one.add()
+    assert os.stat(layout.bytecode).st_mode & 0o7777 == 0o2700
 
 
 def test_others_cannot_look_into_it(packages: Make, layout: Layout) -> None:
