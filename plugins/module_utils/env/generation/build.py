@@ -110,7 +110,7 @@ def _bytecode(layout: Layout, uv: Uv, what: Build) -> t.Optional[Bytecode]:
     if not what.spec.compile_bytecode:
         return None
     key, minor = what.ingredients.interpreter_key, what.interpreter.minor
-    compiler = Compiler(layout.interpreter_bin(key, minor), minor, what.ingredients.interpreter_digest)
+    compiler = Compiler(layout.interpreter_bin(key, minor), what.ingredients.interpreter_digest)
     limit = uv.variables().get(_WORKERS, "")
     return Bytecode(
         layout,

@@ -28,6 +28,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -36,7 +37,7 @@ import typing as t
 from ...errors import CommandError, UvnasError
 from ...host import files
 from ...host.checksum import of_text
-from ...host.process import Runner
+from ...host.process import Runner, check
 from ...host.workers import Result, call_many, processors
 from ...share.layout import Layout
 
@@ -46,11 +47,9 @@ from ...share.layout import Layout
 _COMPILER = """
 import gc, hashlib, importlib.util, json, marshal, os, signal, sys
 gc.disable()
-if sys.implementation.cache_tag != sys.argv[1]:
-    sys.exit("this interpreter's cache tag is " + str(sys.implementation.cache_tag) + ", not " + sys.argv[1])
 head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
 for line in sys.stdin:
-    signal.setitimer(signal.ITIMER_REAL, float(sys.argv[2]))
+    signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
     path, name, digest, target, scratch = map(os.fsencode, json.loads(line))
     with open(path, "rb") as file:
         source = file.read()
@@ -82,6 +81,9 @@ for line in sys.stdin:
     print("bad" if code is None else "compiled", flush=True)
 """
 
+# Of compilers. They are run without -E and -I, which would ignore the hash seed.
+_VARIABLES = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}
+_TAG = re.compile(r"[a-z]+-[0-9]+[a-z]*")
 _CACHE = "__pycache__"
 # Who compiles holds it, so that builds that need the same do not compile it twice, and each has all processors.
 _TURN = ".turn"
@@ -101,14 +103,7 @@ class Interpreter:
 
     # The program.
     path: str
-    # ``3.12`` or ``3.13t``.
-    minor: str
     digest: str
-
-    @property
-    def cache_tag(self) -> str:
-        """As in ``sys.implementation`` of CPython, free-threaded or not; the compiler checks it."""
-        return f"cpython-{self.minor.rstrip('t').replace('.', '')}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +145,17 @@ class Bytecode:
         return self._directory_on(self.layout)
 
     def _directory_on(self, layout: Layout) -> str:
-        return os.path.join(layout.bytecode, f"{self.interpreter.cache_tag}-{of_text(self.interpreter.digest)[:16]}")
+        return os.path.join(layout.bytecode, f"{self.cache_tag}-{of_text(self.interpreter.digest)[:16]}")
+
+    @functools.cached_property
+    def cache_tag(self) -> str:
+        """What its bytecode is called: ``cpython-312``. Asked, as versions differ on free-threaded ones."""
+        cmd = [self.interpreter.path, "-S", "-s", "-B", "-c", "import sys; print(sys.implementation.cache_tag)"]
+        done = self.runner.run(cmd, variables=_VARIABLES, cwd="/")
+        tag = check(done, cmd, "cannot compile bytecode").stdout.strip()
+        if not _TAG.fullmatch(tag):
+            raise UvnasError(f"cannot compile bytecode: {self.interpreter.path} has no cache tag, but {tag!r}")
+        return tag
 
     def add(
         self, site_packages: str, names: t.Sequence[str], compiling: t.Callable[[int], None] = lambda _number: None
@@ -160,6 +165,8 @@ class Bytecode:
         ``compiling`` is told how many have to be compiled. A source that does not compile is no error. Raises
         UvnasError, OSError.
         """
+        if not names:
+            return Done()
         files.make_directory(self.layout.bytecode)
         mode = stat.S_IMODE(os.stat(self.layout.bytecode).st_mode)
         if mode & 0o077:
@@ -247,7 +254,7 @@ class Bytecode:
             except (FileNotFoundError, IsADirectoryError):
                 continue
             head, tail = os.path.split(path)
-            target = os.path.join(head, _CACHE, f"{tail[:-3]}.{self.interpreter.cache_tag}.pyc")
+            target = os.path.join(head, _CACHE, f"{tail[:-3]}.{self.cache_tag}.pyc")
             if not _link_one(self.entry(source), target):
                 missing.append((source.name, source.digest))
         return {"missing": missing}
@@ -277,13 +284,12 @@ class Bytecode:
             ]
             for source in portion
         ]
-        options = ["-S", "-s", "-B", "-W", "ignore", "-c", _COMPILER, self.interpreter.cache_tag, str(_ONE)]
+        options = ["-S", "-s", "-B", "-W", "ignore", "-c", _COMPILER, str(_ONE)]
         cmd = [self.interpreter.path, *options]
         try:
             done = self.runner.run(
                 cmd,
-                # Not -E or -I, which would ignore the hash seed.
-                variables={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"},
+                variables=_VARIABLES,
                 cwd=empty,
                 timeout=_ONE if len(portion) == 1 else _PORTION,
                 stdin="".join(f"{json.dumps(order)}\n" for order in orders),
