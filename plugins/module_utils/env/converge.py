@@ -12,7 +12,7 @@ import os
 import time
 import typing as t
 
-from ..errors import UvnasError, failure, naming
+from ..errors import LostMutexError, UvnasError, failure, naming
 from ..host import mutex
 from ..host.mounts import space
 from ..host.progress import SILENT, Progress, Teller
@@ -103,8 +103,10 @@ class Environments(ShareConvergence[Plan, Done]):
                 errors.append(error)
                 facts[change.name] = {"action": "failed"}
         if any(change.action == REMOVE for change in acting):
-            mutex.check(self.mutex)
-            bytecode.sweep(self.layout)
+            # Whatever is wrong there, what has been done is reported; the next removal tries again.
+            with contextlib.suppress(LostMutexError, OSError):
+                mutex.check(self.mutex)
+                bytecode.sweep(self.layout)
         return dataclasses.replace(before, facts=facts, errors=errors, overtaken=late)
 
     def _before(self, plan: Plan) -> Done:

@@ -40,6 +40,9 @@ def writing(layout: Layout) -> t.Iterator[None]:
     cache, marker = layout.cache, os.path.join(layout.cache, MARKER)
     if not os.path.isdir(cache):  # Not made here: nobody else may look into it.
         raise UvnasError(f"{cache} does not exist", hint="Run site.yml, or the role share, which makes it.")
+    # On a share that was laid out before there was any bytecode, too.
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(layout.bytecode, 0o700)
     with contextlib.closing(durable.Disks(cache, layout.bytecode)) as disks:
         if is_in_doubt(cache):
             mutex.check(layout.mutex)

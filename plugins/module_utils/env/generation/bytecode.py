@@ -30,7 +30,6 @@ import json
 import os
 import re
 import shutil
-import stat
 import tempfile
 import typing as t
 
@@ -167,10 +166,8 @@ class Bytecode:
         """
         if not names:
             return Done()
-        files.make_directory(self.layout.bytecode)
-        mode = stat.S_IMODE(os.stat(self.layout.bytecode).st_mode)
-        if mode & 0o077:
-            os.chmod(self.layout.bytecode, mode & ~0o077)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self.layout.bytecode, 0o700)
         os.makedirs(self.directory, mode=0o755, exist_ok=True)
         names = sorted(names)
         for directory in sorted({os.path.dirname(name) for name in names}):
