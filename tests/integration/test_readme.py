@@ -268,4 +268,4 @@ def test_getting_started_from_top_to_bottom(public: Path) -> None:
     changed = [re.search(r"^localhost .*changed=(\d+)", output, re.MULTILINE) for output in runs]
     assert [int(found[1]) > 0 for found in changed if found] == [True, False, True, True]
     assert "WARNING" not in "".join(runs)
-    assert {path.name for path in home.iterdir()} <= {".ansible", ".cache"}
+    assert {path.name for path in home.iterdir()} <= {".ansible", ".cache", ".local"}
