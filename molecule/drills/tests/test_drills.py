@@ -128,8 +128,8 @@ def test_mount_on_the_builder(run, machines, kept, nas, fault):
     assert done.errors == {"dev1": [message]}
     assert done.finished == HOSTS - {"dev1"}
     assert "share nas_a: not verified, as its builder dev1 failed" in done.output
-    # Of the other share is known what its builder did before it failed: with nas_a read-only, all of it.
-    assert set(done.summary) >= {name for name in EVERYWHERE if name.startswith("nas_b") and fault == "read-only"}
+    if fault == "read-only":  # Found out only at the first write: by then the other share was done.
+        assert set(done.summary) >= {name for name in EVERYWHERE if name.startswith("nas_b")}
     if fault == "unmounted":
         assert machines.root("dev1", "ls -A /mnt/nas-a") == ""
     kept()

@@ -219,14 +219,16 @@ def make_private(path: str) -> None:
 def make_directory(path: str) -> None:
     """Make the directory ``path`` and missing parents: readable by everybody, writable by this user only.
 
-    Whatever the umask, and whatever default ACL they inherit.
+    Whatever the umask, and whatever default ACL they inherit. Another process may make them at the same time: hosts
+    may have one directory in common.
     """
     try:
-        os.mkdir(path, 0o755)
+        try:
+            os.mkdir(path, 0o755)
+        except FileNotFoundError:
+            make_directory(os.path.dirname(path))
+            os.mkdir(path, 0o755)
     except FileExistsError:
         return
-    except FileNotFoundError:
-        make_directory(os.path.dirname(path))
-        os.mkdir(path, 0o755)
     os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) & 0o7000 | 0o755)
     acl.strip(path)

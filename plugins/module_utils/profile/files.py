@@ -9,6 +9,7 @@ login; they leave root alone; they print nothing.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import stat
@@ -22,7 +23,6 @@ from . import csh, fish, sh
 from .spec import CONTROL_CHARACTERS, Profile
 
 FILE_MODE = 0o644
-DIRECTORY_MODE = 0o755
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +108,11 @@ def converge(wanted: t.Mapping[str, t.Optional[str]], *, check: bool = False) ->
     for change in [] if check else changes:
         directory = os.path.dirname(change.path)
         if change.after is not None:
-            _make_directory(directory)
+            fs.make_directory(directory)
             fs.write(change.path, change.after.content, mode=FILE_MODE)
         else:
-            os.unlink(change.path)
+            with contextlib.suppress(FileNotFoundError):  # by another host, where both have one directory
+                os.unlink(change.path)
             fs.sync_directory(directory)
     return changes
 
@@ -149,11 +150,3 @@ def _check_writable(directory: str) -> None:
             hint="Connect as root or become root (ansible_become), "
             "or choose directories of your own (uvnas_profile_dir and uvnas_profile_fish_dir).",
         )
-
-
-def _make_directory(path: str) -> None:
-    """Make ``path`` and what is missing above it, readable for everybody whatever the umask is."""
-    if not os.path.isdir(path):
-        _make_directory(os.path.dirname(path))
-        os.mkdir(path)
-        os.chmod(path, DIRECTORY_MODE)

@@ -234,3 +234,18 @@ def test_directories_are_made_for_everybody_whatever_the_umask(tmp_path: Path) -
         os.umask(before)
     modes = {name: (tmp_path / name).stat().st_mode & 0o7777 for name in ("there", "there/a", "there/a/b")}
     assert modes == {"there": 0o700, "there/a": 0o755, "there/a/b": 0o755}
+
+
+@pytest.mark.parametrize("name", ["a", "a/b/c"])
+def test_another_process_may_make_directories_at_the_same_time(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir = os.mkdir
+
+    def too_late(path: str, mode: int = 0o777) -> None:
+        mkdir(path, mode)
+        mkdir(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", too_late)
+    files.make_directory(str(tmp_path / name))
+    assert (tmp_path / name).is_dir()

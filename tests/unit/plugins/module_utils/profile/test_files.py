@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,19 @@ def test_only_what_differs_is_written(files: dict[str, str]) -> None:
     Path(files["csh"]).write_text("something else\n", encoding="utf-8")
     assert [change.path for change in converge(wanted)] == [files["csh"]]
     assert [path for path in wanted if os.stat(path).st_ino == inodes[path]] == [files["sh"], files["fish"]]
+
+
+def test_hosts_may_have_one_directory_in_common(tmp_path: Path) -> None:
+    """For example containers of one machine, at the same moment."""
+    hosts = [paths(str(tmp_path / "etc" / "profile.d" / f"node{number}"), "") for number in range(16)]
+    start = threading.Barrier(len(hosts))
+
+    def run(files: dict[str, str]) -> int:
+        start.wait()
+        return len(converge(contents(PROFILE, files)))
+
+    with concurrent.futures.ThreadPoolExecutor(len(hosts)) as pool:
+        assert list(pool.map(run, hosts)) == [2] * len(hosts)
 
 
 def test_a_mode_that_lets_others_write_is_a_difference(files: dict[str, str]) -> None:
