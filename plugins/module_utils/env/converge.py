@@ -12,6 +12,7 @@ import os
 import time
 import typing as t
 
+from ..bytecode import store as bytecode
 from ..errors import LostMutexError, UvnasError, failure, naming
 from ..host import mutex
 from ..host.mounts import space
@@ -25,7 +26,7 @@ from ..share.manifest import Manifest
 from ..share.spec import Share
 from ..uv import unsynced
 from ..uv.command import Uv
-from .generation import build, bytecode, intact, publish
+from .generation import build, intact, publish
 from .lock.file import changes as package_changes
 from .plan import BUILD, INTERPRETER, LOCK, PUBLISH, REMOVE, SEAL, SHARE, Change, Plan, overtaken
 from .spec import EnvironmentSpec

@@ -20,6 +20,8 @@ import tempfile
 import time
 import typing as t
 
+from ...bytecode.store import Bytecode
+from ...bytecode.store import Interpreter as Compiler
 from ...errors import CommandError, UvnasError
 from ...host import durable, files, mutex, removal, sealing, trust
 from ...host.mounts import space
@@ -40,8 +42,6 @@ from ..lock.file import LockText
 from ..plan import Ingredients
 from ..spec import EnvironmentSpec
 from . import install, needs, no_pip, pin, record
-from .bytecode import Bytecode
-from .bytecode import Interpreter as Compiler
 from .size import seal
 
 # Of uv: how many threads link files. By default as many as there are processors.

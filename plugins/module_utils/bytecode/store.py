@@ -33,12 +33,12 @@ import shutil
 import tempfile
 import typing as t
 
-from ...errors import CommandError, UvnasError
-from ...host import files
-from ...host.checksum import of_text
-from ...host.process import Runner, check
-from ...host.workers import Result, call_many, processors
-from ...share.layout import Layout
+from ..errors import CommandError, UvnasError
+from ..host import files
+from ..host.checksum import of_text
+from ..host.process import Runner, check
+from ..host.workers import Result, call_many, processors
+from ..share.layout import Layout
 
 # Run with the generation's interpreter: compiles what it reads about on standard input, a JSON list in a line each, and
 # answers with a word in a line each. What it writes gets its name in one step. A source that has changed since it was

@@ -16,8 +16,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import bytecode as compiling
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation.bytecode import (
+from ansible_collections.uvnas.cluster.plugins.module_utils.bytecode import store as compiling
+from ansible_collections.uvnas.cluster.plugins.module_utils.bytecode.store import (
     Bytecode,
     Done,
     Interpreter,
