@@ -25,7 +25,7 @@ import dataclasses
 import errno
 import fcntl
 import functools
-import hashlib
+import itertools
 import json
 import os
 import re
@@ -39,6 +39,7 @@ from ..host.checksum import of_text
 from ..host.process import Runner, check
 from ..host.workers import Result, call_many, processors
 from ..share.layout import Layout
+from .digests import Digests, Known, digest_of, package_of
 
 # Run with the generation's interpreter: compiles what it reads about on standard input, a JSON list in a line each, and
 # answers with a word in a line each. What it writes gets its name in one step. A source that has changed since it was
@@ -88,12 +89,17 @@ _CACHE = "__pycache__"
 _TURN = ".turn"
 # Sources that one process is given: to link, and to compile. Processes are cheap, and the last one is waited for.
 _LINKED, _COMPILED = 2000, 400
+# So few are linked sooner than a process starts.
+_FEW = 100
 # Seconds for one source, as with uv, and for a whole portion.
 _ONE, _PORTION = 60.0, 600.0
 # What os.link() fails with where the filesystem has no hard links (or they are forbidden), or no more for this file.
 _NO_LINKS = frozenset((errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK))
 # What makes this share fail, and not another one that was only read.
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
+
+
+_Each = t.TypeVar("_Each")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,11 +175,7 @@ class Bytecode:
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.layout.bytecode, 0o700)
         os.makedirs(self.directory, mode=0o755, exist_ok=True)
-        names = sorted(names)
-        for directory in sorted({os.path.dirname(name) for name in names}):
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(os.path.join(site_packages, directory, _CACHE), 0o755)
-        missing = self._link(site_packages, names)
+        missing = self._link(site_packages, sorted(names))
         if not missing:
             return Done(len(names))
         with self._turn():
@@ -185,7 +187,7 @@ class Bytecode:
             if todo:
                 compiling(len(todo))
                 self._compile(site_packages, todo)
-        failed = self._link(site_packages, [source.name for source in missing])
+        failed = self._link_known(site_packages, missing)
         compiled = len(set(todo) - set(failed))
         return Done(len(names) - compiled - len(failed), compiled, len(failed))
 
@@ -234,27 +236,49 @@ class Bytecode:
 
     def _link(self, site_packages: str, names: t.Sequence[str]) -> list[Source]:
         """Link what there is; return the sources for which there is nothing."""
-        jobs = self.workers or processors()
-        portions = _portions(names, min(_LINKED, -(-len(names) // jobs) or 1))
-        works = [functools.partial(self._link_portion, site_packages, portion) for portion in portions]
-        if len(works) == 1:
-            return [Source(*each) for each in works[0]()["missing"]]
-        return [Source(*each) for answer in call_many(works, jobs=jobs) for each in answer()["missing"]]
+        digests = Digests(self.layout)
+        missing: list[Source] = []
+        fresh: dict[str, Known] = {}
+        for answer in self._call(functools.partial(self._link_portion, site_packages, digests), names):
+            missing += (Source(*each) for each in answer["missing"])
+            for package, found in answer["fresh"].items():
+                fresh.setdefault(package, {}).update(found)
+        for package, found in fresh.items():
+            digests.remember(package, found)
+        return missing
 
-    def _link_portion(self, site_packages: str, names: t.Sequence[str]) -> Result:
+    def _link_portion(self, site_packages: str, digests: Digests, names: t.Sequence[str]) -> Result:
+        links = _Links(site_packages, self.cache_tag)
         missing = []
-        for name in names:
-            path = os.path.join(site_packages, name)
-            try:
-                with open(path, "rb", buffering=0) as file:
-                    source = Source(name, hashlib.sha256(file.readall()).hexdigest())
-            except (FileNotFoundError, IsADirectoryError):
-                continue
-            head, tail = os.path.split(path)
-            target = os.path.join(head, _CACHE, f"{tail[:-3]}.{self.cache_tag}.pyc")
-            if not _link_one(self.entry(source), target):
-                missing.append((source.name, source.digest))
-        return {"missing": missing}
+        fresh: dict[str, Known] = {}
+        for package, inside in itertools.groupby(names, package_of):
+            known, new = digests.known(package), fresh.setdefault(package, {})
+            for name in inside:
+                try:
+                    source = Source(name, digest_of(os.path.join(site_packages, name), known, new))
+                except (FileNotFoundError, IsADirectoryError):
+                    continue
+                if not links.add(self.entry(source), name):
+                    missing.append((source.name, source.digest))
+        return {"missing": missing, "fresh": {package: found for package, found in fresh.items() if found}}
+
+    def _link_known(self, site_packages: str, sources: t.Sequence[Source]) -> list[Source]:
+        """The same for sources whose digests are known."""
+        answers = self._call(functools.partial(self._link_known_portion, site_packages), sources)
+        return [Source(*each) for answer in answers for each in answer["missing"]]
+
+    def _link_known_portion(self, site_packages: str, sources: t.Sequence[Source]) -> Result:
+        links = _Links(site_packages, self.cache_tag)
+        left = [source for source in sources if not links.add(self.entry(source), source.name)]
+        return {"missing": [(source.name, source.digest) for source in left]}
+
+    def _call(self, work: t.Callable[[t.Sequence[_Each]], Result], each: t.Sequence[_Each]) -> list[Result]:
+        """Do ``work`` for each, in as many processes as may link at once; a few here."""
+        jobs = self.workers or processors()
+        portions = _portions(each, min(_LINKED, -(-len(each) // jobs) or 1))
+        if len(each) <= _FEW:
+            return [work(portion) for portion in portions]
+        return [answer() for answer in call_many([functools.partial(work, part) for part in portions], jobs=jobs)]
 
     # Compiling
 
@@ -316,7 +340,7 @@ def sweep(layout: Layout) -> None:
 
     Where files cannot be linked, that is everything: it is compiled again when something is built.
     """
-    for interpreter in files.directories_in(layout.bytecode):
+    for interpreter in files.directories_in(layout.bytecode):  # And the digests, which are in no directory there.
         above = os.path.join(layout.bytecode, interpreter)
         for part in files.directories_in(above):
             with os.scandir(os.path.join(above, part)) as entries:
@@ -327,13 +351,34 @@ def sweep(layout: Layout) -> None:
                 os.rmdir(os.path.join(above, part))
         with contextlib.suppress(OSError):
             os.rmdir(above)
+    Digests(layout).sweep()
+
+
+class _Links:
+    """Gives entries other names, beside their sources in ``site_packages``."""
+
+    def __init__(self, site_packages: str, cache_tag: str) -> None:
+        self._site_packages = site_packages
+        self._suffix = f".{cache_tag}.pyc"
+        # Sources come in order, so most are in the directory of the one before.
+        self._directory: t.Optional[str] = None
+
+    def add(self, entry: str, name: str) -> bool:
+        """Link ``entry``, or copy it where it cannot have another name.
+
+        False if there is no such entry, or no room for that name: a directory has it, or it is too long.
+        """
+        head, tail = os.path.split(name)
+        directory = os.path.join(self._site_packages, head, _CACHE)
+        if directory != self._directory:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(directory, 0o755)
+            self._directory = directory
+        return _link_one(entry, f"{directory}/{tail[:-3]}{self._suffix}")
 
 
 def _link_one(entry: str, target: str) -> bool:
-    """Give ``entry`` another name, or copy it where it cannot have one.
-
-    False if there is no such entry, or no room for that name: a directory has it, or it is too long.
-    """
+    """See _Links.add()."""
     try:
         try:
             os.link(entry, target)
@@ -362,9 +407,6 @@ def _copy(entry: str, target: str) -> None:
     with open(entry, "rb") as original, open(target, "xb") as copy:
         shutil.copyfileobj(original, copy, 1 << 20)
         os.fchmod(copy.fileno(), 0o644)
-
-
-_Each = t.TypeVar("_Each")
 
 
 def _portions(each: t.Sequence[_Each], size: int) -> list[t.Sequence[_Each]]:
