@@ -118,7 +118,7 @@ class Source:
     name: str
     digest: str
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         return of_text(f"{self.digest} {self.name}")
 
@@ -145,7 +145,7 @@ class Bytecode:
     # Other shares, which may have compiled it already.
     others: tuple[Layout, ...] = ()
 
-    @property
+    @functools.cached_property
     def directory(self) -> str:
         return self._directory_on(self.layout)
 
@@ -197,7 +197,8 @@ class Bytecode:
 
     @staticmethod
     def _entry_in(directory: str, source: Source) -> str:
-        return os.path.join(directory, source.key[:2], f"{source.key}.pyc")
+        key = source.key
+        return f"{directory}/{key[:2]}/{key}.pyc"
 
     def _is_known(self, source: Source) -> bool:
         """Whether it has been compiled, or cannot be."""
@@ -255,7 +256,7 @@ class Bytecode:
             known, new = digests.known(package), fresh.setdefault(package, {})
             for name in inside:
                 try:
-                    source = Source(name, digest_of(os.path.join(site_packages, name), known, new))
+                    source = Source(name, digest_of(f"{site_packages}/{name}", known, new))
                 except (FileNotFoundError, IsADirectoryError):
                     continue
                 if not links.add(self.entry(source), name):
@@ -368,8 +369,8 @@ class _Links:
 
         False if there is no such entry, or no room for that name: a directory has it, or it is too long.
         """
-        head, tail = os.path.split(name)
-        directory = os.path.join(self._site_packages, head, _CACHE)
+        head, slash, tail = name.rpartition("/")
+        directory = f"{self._site_packages}/{head}{slash}{_CACHE}"
         if directory != self._directory:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(directory, 0o755)
