@@ -75,7 +75,7 @@ def test_a_large_stack(site: NfsSite, stack: Run, counts: Counts) -> None:
     """What is installed and compiled once costs links from then on: again, in another environment, and upgraded."""
     large = {"name": "large", "requirements": LARGE}
     twin = {**large, "name": "large-twin"}
-    upgraded = {**twin, "overrides": ["idna<3.11"]}
+    upgraded = {**twin, "overrides": ["idna==3.10"]}
     rows = {}
     for what, envs in {
         "from nothing": [large],

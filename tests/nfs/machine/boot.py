@@ -50,6 +50,7 @@ PACKAGES = (
     "attrs",
     "charset-normalizer",
     "idna",
+    "idna==3.10",
     "markupsafe",
     "matplotlib",
     "numpy",
