@@ -30,6 +30,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import tempfile
 import typing as t
 
@@ -49,7 +50,7 @@ import gc, hashlib, importlib.util, json, marshal, os, signal, sys
 gc.disable()
 head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
 for line in sys.stdin:
-    signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
+    signal.setitimer(signal.ITIMER_PROF, float(sys.argv[1]))
     path, name, digest, target, scratch = map(os.fsencode, json.loads(line))
     with open(path, "rb") as file:
         source = file.read()
@@ -59,11 +60,13 @@ for line in sys.stdin:
     try:
         code = compile(source, os.fsdecode(name), "exec", dont_inherit=True, optimize=0)
         content = head + importlib.util.source_hash(source) + marshal.dumps(code)
-    except (SyntaxError, ValueError, OverflowError):
+    except (SyntaxError, ValueError, OverflowError, RecursionError):
         code = None
-    except (RecursionError, MemoryError):
-        print("failed", flush=True)
-        continue
+    except MemoryError as error:
+        if not error.args:
+            print("failed", flush=True)
+            continue
+        code = None  # The parser's, of a source that is too deep.
     try:
         if code is None:
             os.close(os.open(target[:-3] + b"bad", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -91,8 +94,10 @@ _TURN = ".turn"
 _LINKED, _COMPILED = 2000, 400
 # So few are linked sooner than a process starts.
 _FEW = 100
-# Seconds for one source, as with uv, and for a whole portion.
+# Seconds of a processor for one source, as many as with uv, and on the clock for a whole portion: a NAS may hang.
 _ONE, _PORTION = 60.0, 600.0
+# How sources end a compiler, every time: they take too long (see _ONE), or are too deep for it.
+_ENDS = frozenset((-signal.SIGPROF, -signal.SIGSEGV, -signal.SIGABRT))
 # What os.link() fails with where the filesystem has no hard links (or they are forbidden), or no more for this file.
 _NO_LINKS = frozenset((errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK))
 # What makes this share fail, and not another one that was only read.
@@ -139,7 +144,7 @@ class Bytecode:
     layout: Layout
     interpreter: Interpreter
     runner: Runner
-    # How many processes may link at once. As many compile as there are processors, or ``limit``.
+    # How many processes may link at once. As many compile as there are processors, but no more than ``limit``.
     workers: t.Optional[int] = None
     limit: t.Optional[int] = None
     # Other shares, which may have compiled it already.
@@ -284,7 +289,7 @@ class Bytecode:
     # Compiling
 
     def _compile(self, site_packages: str, todo: t.Sequence[Source]) -> None:
-        jobs = self.limit or processors()
+        jobs = min(self.limit or processors(), processors())
         size = max(1, min(_COMPILED, -(-len(todo) // (4 * jobs))))
         with tempfile.TemporaryDirectory(prefix="uvnas-") as empty:
             works = [
@@ -313,7 +318,7 @@ class Bytecode:
                 cmd,
                 variables=_VARIABLES,
                 cwd=empty,
-                timeout=_ONE if len(portion) == 1 else _PORTION,
+                timeout=_PORTION,
                 stdin="".join(f"{json.dumps(order)}\n" for order in orders),
             )
             answers, ended = done.stdout.split(), done.rc
@@ -328,8 +333,10 @@ class Bytecode:
             raise CommandError("cannot compile bytecode", cmd=cmd[:1], rc=ended, stdout=done.stdout, stderr=done.stderr)
         if "changed" in answers:
             raise UvnasError(f"{orders[answers.index('changed')][0]} was changed while it was compiled")
-        if ended < 0 and len(portion) > 1:
-            rest = portion[len(answers) :]
+        rest = portion[len(answers) :]
+        if len(portion) == 1 and rest and ended in _ENDS:
+            _note_bad(self.entry(rest[0]))
+        elif ended < 0 and len(portion) > 1:
             for part in (rest[:1], rest[1:]):
                 if part:
                     self._compile_portion(site_packages, part, empty)
@@ -399,6 +406,11 @@ def _link_one(entry: str, target: str) -> bool:
             os.link(target, beside)
             os.rename(beside, entry)
     return True
+
+
+def _note_bad(entry: str) -> None:
+    """Remember that this source does not compile, as the compiler does of others."""
+    os.close(os.open(f"{entry[:-3]}bad", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def _copy(entry: str, target: str) -> None:
