@@ -188,7 +188,9 @@ class Bytecode:
             for part in {source.key[:2] for source in todo}:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(os.path.join(self.directory, part), 0o755)
-            todo = [source for source in todo if not self._borrow(source)]
+            if self.others:
+                answers = self._call(self._borrow_portion, todo)
+                todo = [Source(*each) for answer in answers for each in answer["missing"]]
             if todo:
                 compiling(len(todo))
                 self._compile(site_packages, todo)
@@ -209,6 +211,9 @@ class Bytecode:
         """Whether it has been compiled, or cannot be."""
         entry = self.entry(source)
         return os.path.lexists(entry) or os.path.lexists(f"{entry[:-3]}bad")
+
+    def _borrow_portion(self, sources: t.Sequence[Source]) -> Result:
+        return {"missing": [(source.name, source.digest) for source in sources if not self._borrow(source)]}
 
     def _borrow(self, source: Source) -> bool:
         """Copy what another share has; False where none has it, or there is trouble with it there."""
