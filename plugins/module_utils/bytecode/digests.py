@@ -53,7 +53,7 @@ class Digests:
     def known(self, package: str) -> Known:
         """What is remembered of the sources of ``package``."""
         try:
-            with open(self._path(package), encoding="ascii") as file:
+            with open(self._path(package), encoding="utf-8") as file:
                 found = json.load(file)
             return {str(inode): (mtime, size, digest) for inode, (mtime, size, digest) in found.items()}
         except (OSError, ValueError, TypeError, AttributeError):
@@ -65,7 +65,7 @@ class Digests:
         scratch = files.temporary_name(os.path.join(self.layout.bytecode, "json"))
         try:
             os.makedirs(self.directory, mode=0o700, exist_ok=True)
-            with open(scratch, "x", encoding="ascii") as file:
+            with open(scratch, "x", encoding="utf-8") as file:
                 json.dump(dict(newest), file)
             os.rename(scratch, self._path(package))
         except OSError:  # The next build reads the sources.

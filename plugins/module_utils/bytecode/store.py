@@ -262,6 +262,10 @@ class Bytecode:
         links = _Links(site_packages, self.cache_tag)
         missing = []
         fresh: dict[str, Known] = {}
+        # On NFS, an RPC brings the status of all that is in a directory; asking for each costs one each.
+        for directory in {name.rpartition("/")[0] for name in names}:
+            with contextlib.suppress(OSError):
+                os.listdir(os.path.join(site_packages, directory))
         for package, inside in itertools.groupby(names, package_of):
             known, new = digests.known(package), fresh.setdefault(package, {})
             for name in inside:
