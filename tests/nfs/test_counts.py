@@ -62,13 +62,15 @@ def test_an_identical_second_one(site: NfsSite, stack: Run, counts: Counts) -> N
     counts.note("numpy and pandas, sizes", {"first": first, "second": second})
     assert second["files"] == first["files"]
     assert second["own_bytes"] < first["own_bytes"] * 0.1
-    # 4 packages with 5,261 files; by hand 7,985 without bytecode and 33,204 with it; 21,072 were counted.
-    assert row["c1"] < 25_000
+    # 4 packages with 5,261 files; by hand 7,985 without bytecode and 33,204 with it; 15,843 were counted.
+    assert row["c1"] < 19_000
 
 
-# Resolves to 27 packages. An identical environment may cost so many RPCs, from a warm cache.
+# Resolves to 27 packages: 7,856 files, for which uv alone needs 19,700 RPCs, and 5,253 with bytecode. A link to that is two:
+# the client asks for permission (fs.protected_hardlinks), and links. Sealing is four for each of 1,280 directories. That
+# is 35,300; 38,600 were counted.
 LARGE = ["numpy", "pandas", "scikit-learn", "matplotlib", "requests", "rich"]
-LARGE_LIMIT = 35_000
+LARGE_LIMIT = 42_000
 
 
 def test_a_large_stack(site: NfsSite, stack: Run, counts: Counts) -> None:
