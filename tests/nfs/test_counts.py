@@ -66,9 +66,9 @@ def test_an_identical_second_one(site: NfsSite, stack: Run, counts: Counts) -> N
     assert row["c1"] < 19_000
 
 
-# Resolves to 27 packages: 7,856 files, for which uv alone needs 19,700 RPCs, and 5,253 with bytecode. A link to that is two:
-# the client asks for permission (fs.protected_hardlinks), and links. Sealing is four for each of 1,280 directories. That
-# is 35,300; 38,600 were counted.
+# Resolves to 27 packages: 7,856 files, for which uv alone needs 19,700 RPCs, and 5,253 with bytecode. A link to each of
+# these is two: the client asks for permission (fs.protected_hardlinks), and links. Sealing is four for each of 1,280
+# directories. That is 35,300; 38,600 were counted.
 LARGE = ["numpy", "pandas", "scikit-learn", "matplotlib", "requests", "rich"]
 LARGE_LIMIT = 42_000
 
