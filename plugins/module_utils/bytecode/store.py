@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bytecode: compiled once on each share, and hard-linked into every generation that has the source.
+"""Bytecode: compiled once on each share, and hard-linked into every generation and interpreter that has the source.
 
 Compiling is nearly all of a build, and most of an environment's sources are those of the environment before. So a share
 keeps what was compiled, in ``bytecode/``, for its owner alone::
@@ -10,12 +10,12 @@ keeps what was compiled, in ``bytecode/``, for its owner alone::
     bytecode/<cache tag>-<digest of the interpreter>/<2 digits>/<key>.bad     this source does not compile
 
 The key is a digest of what the source contains, read here and by the compiler again, never of what a RECORD says:
-somebody may have patched a file of a wheel and not its RECORD. The name is relative to site-packages, and is what the
-code has in ``co_filename``; Python replaces it by the real path on import. Names and a fixed hash seed make the same
-source give the same bytes.
+somebody may have patched a file of a wheel and not its RECORD. The name is relative to site-packages, or to the
+directory of the standard library, and is what the code has in ``co_filename``; Python replaces it by the real path on
+import. Names and a fixed hash seed make the same source give the same bytes.
 
 These files are *unchecked-hash* (PEP 552): Python does not compare them with the source, which never changes in a
-generation, nor with its mtime, which differs where files are cloned or copied.
+generation or an interpreter, nor with its mtime, which differs where files are cloned or copied.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ import tempfile
 import typing as t
 
 from ..errors import CommandError, UvnasError
-from ..host import files
+from ..host import files, trust
 from ..host.checksum import of_text
 from ..host.process import Runner, check
 from ..host.workers import Result, call_many, processors
 from ..share.layout import Layout
+from ..uv.command import CONCURRENT_INSTALLS, Uv
+from ..uv.unsynced import is_in_doubt
 
 # Run with the generation's interpreter: compiles what it reads about on standard input, a JSON list in a line each, and
 # answers with a word in a line each. What it writes gets its name in one step. A source that has changed since it was
@@ -92,6 +94,8 @@ _LINKED, _COMPILED = 2000, 400
 _ONE, _PORTION = 60.0, 600.0
 # What os.link() fails with where the filesystem has no hard links (or they are forbidden), or no more for this file.
 _NO_LINKS = frozenset((errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK))
+# What the limit on uv's processes may be. About anything else, uv says that it is wrong.
+_LIMIT = re.compile("[1-9][0-9]{0,4}")
 # What makes this share fail, and not another one that was only read.
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
@@ -107,7 +111,7 @@ class Interpreter:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A source file in a generation; ``name`` is its path in site-packages."""
+    """A source file; ``name`` is its path in site-packages, or in a standard library."""
 
     name: str
     digest: str
@@ -138,6 +142,20 @@ class Bytecode:
     limit: t.Optional[int] = None
     # Other shares, which may have compiled it already.
     others: tuple[Layout, ...] = ()
+
+    @classmethod
+    def by(
+        cls, uv: Uv, interpreter: Interpreter, *, workers: t.Optional[int] = None, earlier: t.Iterable[Layout] = ()
+    ) -> Bytecode:
+        """That of the share of ``uv``, whose limit on processes holds. ``earlier``: other shares on this host."""
+        limit = uv.variables().get(CONCURRENT_INSTALLS, "")
+        # As with caches: nothing that strangers could have put there, or a power cut have damaged.
+        others = [
+            other for other in earlier if trust.is_safe(other.bytecode, os.geteuid()) and not is_in_doubt(other.cache)
+        ]
+        return cls(
+            uv.layout, interpreter, uv.runner, workers, int(limit) if _LIMIT.fullmatch(limit) else None, tuple(others)
+        )
 
     @property
     def directory(self) -> str:
@@ -312,7 +330,7 @@ class Bytecode:
 
 
 def sweep(layout: Layout) -> None:
-    """Remove what no generation has a link to. Hold the share's mutex, and let nobody be at work.
+    """Remove what no generation or interpreter has a link to. Hold the share's mutex, and let nobody be at work.
 
     Where files cannot be linked, that is everything: it is compiled again when something is built.
     """

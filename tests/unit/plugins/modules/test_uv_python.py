@@ -629,17 +629,12 @@ def test_links_of_uv_do_not_stay_and_those_of_others_do_not_move(run: Run, share
 
 
 def test_a_link_of_uv_that_a_killed_run_left_goes(run: Run, share: Path, archives: dict[str, Path]) -> None:
-    run(share, pythons=[VERSION], site_pythons=[from_archive(archives[VERSION])], compile_bytecode=True)
-    minor = share / "python" / key().replace(VERSION, SERIES)
-    # While the standard library was compiled; and before another interpreter was noted.
-    for unfinished in (key(), key(LOWER)):
-        minor.symlink_to(share / "python" / unfinished)
-        data = record(share)
-        data["interpreters"][key()]["compiled"] = False
-        (share / "locks" / "pythons.json").write_text(json.dumps(data))
-        done = run(share, pythons=[VERSION], site_pythons=[from_archive(archives[VERSION])], compile_bytecode=True)
-        assert done["actions"] == [f"compile the standard library of {key()}"]
-        assert leftovers(share) == []
+    """Before the interpreter was noted."""
+    args = {"pythons": [VERSION], "site_pythons": [from_archive(archives[VERSION])]}
+    run(share, **args)
+    (share / "python" / key().replace(VERSION, SERIES)).symlink_to(share / "python" / key(LOWER))
+    assert run(share, **args, compile_bytecode=True)["actions"] == [f"compile the standard library of {key()}"]
+    assert leftovers(share) == []
 
 
 def test_removal(run: Run, share: Path, archives: dict[str, Path]) -> None:

@@ -46,7 +46,7 @@ def test_one_that_does_not_run_takes_nobody_s_place(tmp_path: Path, before: bool
         (directory / "bin" / "python3.12").write_text("old")
     runner = Broken(directory)
     with pytest.raises(CommandError, match=f"{KEY} does not run on this builder"):
-        Installer(layout, runner, compile_bytecode=True).install(KEY, Uv(layout, runner), message="", hint="")
+        Installer(layout, runner, compile_bytecode=True).install(KEY, Uv(layout, runner), str, message="", hint="")
     store.sweep(layout)
     assert [path.name for path in Path(layout.python).iterdir() if path.name != ".lock"] == ([KEY] if before else [])
     if before:
@@ -80,7 +80,7 @@ def test_it_is_on_the_disk_before_what_was_there_goes(
 
     monkeypatch.setattr(durable.Disks, "sync", sync)
     with pytest.raises(OSError, match="error") if fails else contextlib.nullcontext():
-        Installer(layout, Sound(directory), False).install(KEY, Uv(layout, Sound(directory)), message="", hint="")
+        Installer(layout, Sound(directory), False).install(KEY, Uv(layout, Sound(directory)), str, message="", hint="")
     assert seen == ["new", "old"]
     found = [path.read_text() for path in Path(layout.python).glob("*/bin/python3.12")]
     assert found == ["old" if fails else "new"]
