@@ -184,10 +184,15 @@ class Installer:
     def _compile(self, key: str, uv: Uv, digest: str, told: Teller) -> None:
         """Link its standard library's bytecode from the store of the share, where it is compiled if need be."""
         library = standard_library(self.directory(key), Version.of_key(key).minor)
-        bytecode = Bytecode.by(uv, Compiler(self.executable(key), digest), earlier=self.earlier)
-        bytecode.add(
-            library, sources(library), lambda number: told("compiling", f"{number} modules of its standard library")
-        )
+
+        def compiling(number: int) -> None:
+            told("compiling", f"{number} module{'s' * (number != 1)} of its standard library")
+
+        try:
+            bytecode = Bytecode.by(uv, Compiler(self.executable(key), digest), earlier=self.earlier)
+            bytecode.add(library, sources(library), compiling)
+        except UvnasError as error:
+            raise UvnasError.from_dict({**error.as_dict(), "msg": f"{key}: {error}"}) from error
 
     def _disks(self) -> durable.Disks:
         """What is written to: interpreters, the archives that uv keeps, bytecode. Synced before a record names them."""

@@ -130,7 +130,7 @@ def _build(layout: Layout, uv: Uv, bytecode: t.Optional[Bytecode], what: Build, 
             bytecode.add(
                 site_packages(path, what.interpreter.minor),
                 recorder.sources(),
-                lambda number: told("compiling", f"{number} modules"),
+                lambda number: told("compiling", f"{number} module{'s' * (number != 1)}"),
             )
         pin.write(path, site_packages(path, what.interpreter.minor))
         no_pip.write(layout, what.spec.name, path, what.interpreter.minor)
