@@ -175,12 +175,17 @@ class Bytecode:
         return tag
 
     def add(
-        self, site_packages: str, names: t.Sequence[str], compiling: t.Callable[[int], None] = lambda _number: None
+        self,
+        site_packages: str,
+        names: t.Sequence[str],
+        compiling: t.Callable[[int], None] = lambda _number: None,
+        settle: t.Callable[[], None] = lambda: None,
     ) -> Done:
         """Give the sources ``names`` in ``site_packages`` their bytecode. Whatever bytecode they came with is replaced.
 
-        ``compiling`` is told how many have to be compiled. A source that does not compile is no error. Raises
-        UvnasError, OSError.
+        ``compiling`` is told how many have to be compiled. ``settle`` is called before anything new is linked: where a
+        power cut may not take away what is linked already, it syncs. A source that does not compile is no error.
+        Raises UvnasError, OSError.
         """
         if not names:
             return Done()
@@ -203,6 +208,7 @@ class Bytecode:
             if todo:
                 compiling(len(todo))
                 self._compile(site_packages, todo)
+        settle()
         failed = self._link(site_packages, [source.name for source in missing])
         compiled = len(set(todo) - set(failed))
         return Done(len(names) - compiled - len(failed), compiled, len(failed))
@@ -224,13 +230,9 @@ class Bytecode:
         """Copy what another share has; False where none has it, or there is trouble with it there."""
         for other in self.others:
             path = self._entry_in(self._directory_on(other), source)
-            scratch = files.temporary_name(os.path.join(self.layout.bytecode, "pyc"))
             try:
-                _copy(path, scratch)
-                os.rename(scratch, self.entry(source))
+                _copy(path, self.entry(source), self.layout.bytecode)
             except OSError as error:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(scratch)
                 if error.errno in _FULL:
                     raise
             else:
@@ -365,7 +367,7 @@ def _link_one(entry: str, target: str) -> bool:
             return False
         if error.errno not in _NO_LINKS:
             raise
-        _copy(entry, target)
+        _copy(entry, target, os.path.dirname(target))
         if error.errno == errno.EMLINK:  # From now on, links are to the copy.
             beside = files.temporary_name(entry)
             os.link(target, beside)
@@ -373,13 +375,18 @@ def _link_one(entry: str, target: str) -> bool:
     return True
 
 
-def _copy(entry: str, target: str) -> None:
-    """Not synced: who builds syncs all of it."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(target)
-    with open(entry, "rb") as original, open(target, "xb") as copy:
-        shutil.copyfileobj(original, copy, 1 << 20)
-        os.fchmod(copy.fileno(), 0o644)
+def _copy(entry: str, target: str, directory: str) -> None:
+    """Write beside, in ``directory``, and rename: an interpreter may be in use. Not synced: who builds syncs it all."""
+    scratch = files.temporary_name(os.path.join(directory, "pyc"))
+    try:
+        with open(entry, "rb") as original, open(scratch, "xb") as copy:
+            shutil.copyfileobj(original, copy, 1 << 20)
+            os.fchmod(copy.fileno(), 0o644)
+        os.rename(scratch, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(scratch)
+        raise
 
 
 _Each = t.TypeVar("_Each")

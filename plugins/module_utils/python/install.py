@@ -169,19 +169,23 @@ class Installer:
     def compile(self, key: str, uv: Uv, digest: str, told: t.Optional[Teller] = None) -> None:
         """Give an installed interpreter, which is unsealed meanwhile, its bytecode.
 
-        A killed run leaves it unsealed, or not recorded as compiled: the next run repairs both.
+        It may be in use, and could not even compile if its own bytecode were damaged: that is on the disk before it is
+        linked. A killed run leaves it unsealed, or not recorded as compiled: the next run repairs both.
         """
         mutex.check(self.layout.mutex)
         with contextlib.closing(self._disks()) as disks:
+            disks.sync()  # What a killed run has compiled, and this one would link.
             try:
                 sealing.unseal(self.directory(key), self.executable(key))
-                self._compile(key, uv, digest, told or SILENT.of(key))
+                self._compile(key, uv, digest, told or SILENT.of(key), disks.sync)
             finally:
                 mutex.check(self.layout.mutex)
                 self.seal(key)
             disks.sync()
 
-    def _compile(self, key: str, uv: Uv, digest: str, told: Teller) -> None:
+    def _compile(
+        self, key: str, uv: Uv, digest: str, told: Teller, settle: t.Callable[[], None] = lambda: None
+    ) -> None:
         """Link its standard library's bytecode from the store of the share, where it is compiled if need be."""
         library = standard_library(self.directory(key), Version.of_key(key).minor)
 
@@ -190,7 +194,7 @@ class Installer:
 
         try:
             bytecode = Bytecode.by(uv, Compiler(self.executable(key), digest), earlier=self.earlier)
-            bytecode.add(library, sources(library), compiling)
+            bytecode.add(library, sources(library), compiling, settle)
         except UvnasError as error:
             raise UvnasError.from_dict({**error.as_dict(), "msg": f"{key}: {error}"}) from error
 

@@ -630,17 +630,16 @@ def test_killed_while_bytecode_is_compiled_later(
     assert leftovers(share) == []
 
 
-@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("moment", ["compiled", "linked"])
 def test_what_a_power_cut_has_damaged_is_compiled_again(
-    run: Run, share: Path, archives: dict[str, Path], later: bool
+    run: Run, share: Path, archives: dict[str, Path], moment: str
 ) -> None:
-    """Of a store, and with it of the interpreter that has links to it. A real one: tests/integration."""
+    """Of the store, and with it of an interpreter that has links to it. A real power cut: tests/integration."""
     args = {"pythons": [SERIES], "site_pythons": [from_archive(archives[VERSION])]}
-    if later:
+    if moment == "compiled":  # Later on; see the next test.
         run(share, **args)
     process, cache = start(share, **{**args, "compile_bytecode": True}), library(share) / "__pycache__"
-    # When all is compiled, and linked in part.
-    while not cache.exists() or not os.listdir(cache):
+    while not (any((share / "bytecode").glob("*/*/*.pyc")) if moment == "compiled" else any(cache.glob("*"))):
         assert process.poll() is None, process.communicate()
     process.kill()
     process.communicate()
@@ -648,15 +647,38 @@ def test_what_a_power_cut_has_damaged_is_compiled_again(
     about, written = json.loads(marker.read_text()), marker.stat()
     marker.write_text(json.dumps({**about, "boot": "earlier"}))
     os.utime(marker, ns=(written.st_atime_ns, written.st_mtime_ns))
-    stored = list((share / "bytecode").glob("*/*/*.pyc"))
-    assert len(stored) > 100
-    for path in stored:
+    for path in (share / "bytecode").glob("*/*/*.pyc"):
         os.truncate(path, 20)
     healed = run(share, **args, compile_bytecode=True)
     assert "failed" not in healed, healed["msg"]
     assert without_bytecode(share) == []
     assert not marker.exists()
     assert leftovers(share) == []
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_bytecode_is_on_the_disk_before_an_interpreter_in_use_gets_it(
+    run: Run, share: Path, tmp_path: Path, archives: dict[str, Path], compiled: bool
+) -> None:
+    """Python could not even start with one that a power cut has cut short."""
+    args = {"pythons": [SERIES], "site_pythons": [from_archive(archives[VERSION])]}
+    run(share, **args)
+    if compiled:  # By a run that was killed then.
+        assert compiled_anew(share, **args)
+        found = record(share)
+        found["interpreters"][key()]["compiled"] = False
+        (share / "locks" / "pythons.json").write_text(json.dumps(found))
+    trace = tmp_path / "trace"
+    calls = "/^(syncfs|link|linkat|rename|renameat|renameat2)$"
+    start(share, "strace", "-f", "-o", trace, "-e", f"trace={calls}", **args, compile_bytecode=True).communicate()
+    lines = trace.read_text().splitlines()
+    done = [number for number, line in enumerate(lines) if line.endswith(" = 0")]
+    linked = [number for number in done if re.search(r" link(at)?\(.*/python/.*\.pyc", lines[number])]
+    written = [number for number, line in enumerate(lines) if re.search(r" rename.*/bytecode/.*\.pyc\"", line)]
+    synced = [number for number in done if "syncfs" in lines[number]]
+    assert len(linked) > 100
+    assert bool(written) is not compiled
+    assert [number for number in synced if max(written, default=0) < number < linked[0]]
 
 
 def test_no_room(run: Run, share: Path, archives: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
