@@ -195,7 +195,9 @@ cache_bytes:
   returned: with O(sizes=true)
   type: int
 bytecode_bytes:
-  description: The bytes of the bytecode that generations have links to. Null where they cannot be measured.
+  description:
+    - The bytes of the bytecode that generations and interpreters have links to, and with it share. So they are in what
+      those take, too. Null where they cannot be measured.
   returned: with O(sizes=true)
   type: int
 interpreters:
