@@ -30,11 +30,6 @@ def interpreted(share: Path) -> bool:
     return (share / "locks" / "pythons.json").exists()
 
 
-def compiling_for_an_interpreter(share: Path) -> bool:
-    """There is bytecode, and no interpreter is complete."""
-    return any((share / "bytecode").glob("*/*/*.pyc"))
-
-
 def linking_into_an_interpreter(share: Path) -> bool:
     """It is getting its bytecode, and is not complete."""
     return any((share / "python").glob("cpython-*/lib/python*/__pycache__/*.pyc"))
@@ -50,7 +45,6 @@ def compiling_for_a_generation(share: Path) -> bool:
     [
         published,
         caching,
-        compiling_for_an_interpreter,
         linking_into_an_interpreter,
         compiling_for_a_generation,
         interpreted,
