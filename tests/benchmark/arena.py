@@ -29,7 +29,7 @@ BIN = Path(sys.prefix) / "bin"
 SERIES = ".".join(platform.python_version_tuple()[:2])
 BUILDER = "builder"
 
-# Wraps the Python of the modules: records how long each takes, and traces it on request.
+# Wraps the Python of the modules: records what time each takes, and traces it on request.
 WRAPPER = """\
 #!/bin/sh
 case "$1" in
@@ -44,7 +44,8 @@ else
     {python} "$@"
 fi
 rc=$?
-echo "${{name#AnsiballZ_}} $begin $(date +%s.%N)" >>"$BENCHMARK_MODULES"
+# In a file of its own, as several may end at once; times(1p) has the seconds of processors.
+{{ echo "${{name#AnsiballZ_}} $begin $(date +%s.%N)"; times; }} >"$BENCHMARK_MODULES.$$"
 exit $rc
 """
 
@@ -53,13 +54,20 @@ class BenchmarkError(Exception):
     """Something failed, so there is nothing to measure."""
 
 
+class Cost(t.NamedTuple):
+    """Seconds on the clock, and of processors."""
+
+    seconds: float
+    cpu_seconds: float
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One run of ansible-playbook: its seconds, and those of its tasks and modules by name."""
+    """One run of ansible-playbook: its seconds, those of its tasks, and what its modules cost."""
 
     seconds: float
     tasks: list[dict[str, t.Any]]
-    modules: dict[str, float]
+    modules: list[tuple[str, Cost]]
     traces: list[Path]
     # Of all its processes, modules too.
     cpu_seconds: float
@@ -70,16 +78,16 @@ class Run:
     def task(self, action: str) -> float:
         return sum(task["seconds"] for task in self.tasks if task["action"].endswith(action))
 
-    def module(self, name: str) -> float:
-        return sum(seconds for module, seconds in self.modules.items() if module.endswith(name))
+    def module(self, name: str) -> Cost:
+        """What a module cost; of several executions, that of the longest."""
+        return max((cost for module, cost in self.modules if module.endswith(name)), default=Cost(0.0, 0.0))
 
     def executions(self, host: str) -> int:
         """How many tasks a host executed, including skipped ones, excluding those that run once for all hosts."""
         return sum(task["host"] == host and not task["once"] for task in self.tasks)
 
-    @property
-    def changed(self) -> bool:
-        return any(task["changed"] for task in self.tasks)
+    def has_changed(self, action: str = "") -> bool:
+        return any(task["changed"] for task in self.tasks if task["action"].endswith(action))
 
 
 class Arena:
@@ -88,6 +96,7 @@ class Arena:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.share = directory / "share"
+        self.second = directory / "second"
         # All hosts are this machine. Names of more hosts, and settings of Ansible (environment variables).
         self.members: list[str] = []
         self.settings: dict[str, str] = {}
@@ -158,19 +167,37 @@ class Arena:
         for entry in (self.share / "bytecode").iterdir():
             remove(entry)
 
+    def empty_second_share(self) -> dict[str, t.Any]:
+        """Have a second share with uv and an interpreter, but no environments, nor anything for them.
+
+        Returns the variables of a site with both.
+        """
+        remove(self.second)
+        owner = pwd.getpwuid(os.geteuid()).pw_name
+        shares = [
+            {"name": name, "root": str(root), "builder": BUILDER, "owner": owner}
+            for name, root in (("benchmark", self.share), ("second", self.second))
+        ]
+        variables = {"uvnas_shares": shares}
+        roles = [f"uvnas.cluster.{role}" for role in ("share", "uv", "python")]
+        self.play([{"hosts": "all", "gather_facts": False, "roles": roles}], [], **variables)
+        return variables
+
     def size_of(self, name: str) -> dict[str, int]:
         """The size in the manifest of the environment in force."""
         manifest = json.loads((self.share / "envs" / name / ".uvnas.json").read_text())
         return {key: int(value) for key, value in manifest["size"].items()}
 
-    def bare_uv(self, name: str, target: Path, *, compiled: bool = True) -> None:
+    def bare_uv(self, name: str, target: Path, *, compiled: bool = True) -> Cost:
         """Build by hand, as people do, with the same lock, interpreter and cache."""
+        begin = time.monotonic()
         environment = {**self.environment(), "UV_CACHE_DIR": str(self.share / "cache"), "UV_NO_CONFIG": "1"}
         environment |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "VIRTUAL_ENV": str(target)}
-        run([self.uv, "venv", "--quiet", "-p", self.python, target], environment)
+        made = run([self.uv, "venv", "--quiet", "-p", self.python, target], environment)
         sync = ["pip", "sync", "--quiet", "--require-hashes", "-p", target / "bin" / "python"]
         sync += ["--compile-bytecode"] if compiled else []
-        run([self.uv, *sync, self.lock(name)], environment)
+        synced = run([self.uv, *sync, self.lock(name)], environment)
+        return Cost(time.monotonic() - begin, _cpu(made) + _cpu(synced))
 
     def environment(self) -> dict[str, str]:
         """Variables of every process: only the checkout's settings apply, and all files stay in the directory."""
@@ -229,16 +256,15 @@ class Arena:
         usage = run(command, environment, cwd=self.directory, watch=watch)
         seconds = time.monotonic() - begin
         tasks = [json.loads(line) for line in _lines(notes / "tasks")]
-        modules: dict[str, float] = {}
-        for line in _lines(notes / "modules"):
-            name, started, ended = line.split()
-            modules[name] = modules.get(name, 0.0) + float(ended) - float(started)
+        modules = [
+            _module(_lines(path)) for path in sorted(notes.glob("modules.*"), key=lambda path: path.stat().st_mtime)
+        ]
         return Run(
             seconds,
             tasks,
             modules,
             sorted(notes.glob("AnsiballZ_*")),
-            usage.ru_utime + usage.ru_stime,
+            _cpu(usage),
             usage.ru_maxrss * 1024,
             sampler.peak if sampler else 0,
         )
@@ -287,6 +313,17 @@ def remove(path: Path) -> None:
     for directory, _names, _files in os.walk(path):
         os.chmod(directory, 0o700)
     shutil.rmtree(path)
+
+
+def _cpu(usage: resource.struct_rusage) -> float:
+    return usage.ru_utime + usage.ru_stime
+
+
+def _module(lines: list[str]) -> tuple[str, Cost]:
+    """What the wrapper has noted: begin and end, and then user and system time, of the shell and of its children."""
+    (name, started, ended), _shell, children = (line.split() for line in lines)
+    cpu = sum(60 * float(minutes) + float(rest) for minutes, rest in (each.rstrip("s").split("m") for each in children))
+    return name, Cost(float(ended) - float(started), cpu)
 
 
 def _lines(path: Path) -> list[str]:

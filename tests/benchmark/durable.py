@@ -32,7 +32,7 @@ def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
                         remove(entry)
                 os.sync()  # So that neither pays for what the other left unwritten.
                 arena.settings["LD_PRELOAD"] = preload
-                found.append(arena.converge(environments).module("uv_env"))
+                found.append(arena.converge(environments).module("uv_env").seconds)
         arena.settings.pop("LD_PRELOAD")
         table.section(f"Build of one environment with numpy and pandas, {cache} cache: what syncing costs")
         base = table.add("syncfs() does nothing: module uv_env", without)

@@ -44,7 +44,7 @@ def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
             target=f"<= {LIMIT_SECONDS} s" if is_target else "",
             met=whole - base <= LIMIT_SECONDS if is_target else None,
         )
-        table.add("role envs: module uv_env_compare alone", [run.module("uv_env_compare") for run in role])
+        table.add("role envs: module uv_env_compare alone", [run.module("uv_env_compare").seconds for run in role])
         table.add("site.yml: whole ansible-playbook", [run.seconds for run in site], base=base, of="ping")
         counted[count] = _operations(arena, _unchanged(arena.converge(some, trace=True)))
     fewer, more = sizes.noop[-2:]
@@ -58,7 +58,7 @@ def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
 
 
 def _unchanged(run: Run) -> Run:
-    if run.changed:
+    if run.has_changed():
         culprits = sorted({task["action"] for task in run.tasks if task["changed"]})
         raise BenchmarkError(f"a no-op converge changed something: {', '.join(culprits)}")
     return run

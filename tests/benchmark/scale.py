@@ -12,7 +12,18 @@ import typing as t
 POOL = ("numpy", "rich", "requests", "attrs", "pyyaml", "click", "jinja2", "pandas", "httpx", "packaging")
 PER_ENVIRONMENT = 5
 # Resolves to well over a hundred packages.
-BIG = ("jupyterlab", "scikit-learn", "sphinx", "pandas", "matplotlib", "sqlalchemy", "httpx[http2]", "pytest", "black")
+BIG = (
+    "jupyterlab",
+    "scikit-learn",
+    "sphinx",
+    "pandas",
+    "matplotlib",
+    "sqlalchemy",
+    "httpx[http2]",
+    "pytest",
+    "black",
+    "click>=8.2",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +61,7 @@ def big(python: str) -> dict[str, t.Any]:
 
 def upgraded(python: str) -> list[dict[str, t.Any]]:
     """The same with another version of one package."""
-    return [_environment("big", python, [*BIG, "click<8.2"])]
+    return [_environment("big", python, [*BIG[:-1], "click<8.2"])]
 
 
 def twice(python: str) -> list[dict[str, t.Any]]:

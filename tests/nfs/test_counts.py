@@ -66,6 +66,34 @@ def test_an_identical_second_one(site: NfsSite, stack: Run, counts: Counts) -> N
     assert row["c1"] < 25_000
 
 
+# Resolves to 27 packages. An identical environment may cost so many RPCs, from a warm cache.
+LARGE = ["numpy", "pandas", "scikit-learn", "matplotlib", "requests", "rich"]
+LARGE_LIMIT = 35_000
+
+
+def test_a_large_stack(site: NfsSite, stack: Run, counts: Counts) -> None:
+    """What is installed and compiled once costs links from then on: again, in another environment, and upgraded."""
+    large = {"name": "large", "requirements": LARGE}
+    twin = {**large, "name": "large-twin"}
+    upgraded = {**twin, "overrides": ["idna==3.10"]}
+    rows = {}
+    for what, envs in {
+        "from nothing": [large],
+        "as another environment": [large, twin],
+        "one package changed": [large, upgraded],
+    }.items():
+        with counts.of(f"role envs, 27 packages, {what}") as rows[what]:
+            built = site.envs([STACK, *envs])
+        assert (built.rc, built.changed) == (0, 1), built.output
+    first, second = (
+        json.loads((site.exported / "envs" / name / ".uvnas.json").read_text()) for name in ("large", "large-twin")
+    )
+    assert second["packages"]["idna"] != first["packages"]["idna"]
+    counts.note("27 packages", {"packages": len(first["packages"]), "first": first["size"], "second": second["size"]})
+    assert rows["as another environment"]["c1"] <= LARGE_LIMIT
+    assert rows["one package changed"]["c1"] <= LARGE_LIMIT
+
+
 def test_verification_of_a_stack(site: NfsSite, stack: Run, clients: dict[str, Client], counts: Counts) -> None:
     """It costs what the imports read; the second time, clients have that in memory."""
     for client in clients.values():

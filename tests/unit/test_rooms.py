@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import typing as t
 from pathlib import Path
 
@@ -124,6 +125,13 @@ def test_every_room_has_its_floor() -> None:
     assert {path.name for path in (UTILS / "env").iterdir() if path.is_dir() and path.name != "__pycache__"} == {
         name.partition("/")[2] for name in ENV_FLOORS if (UTILS / name).is_dir()
     }
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_no_codec_is_loaded_later(path: Path) -> None:
+    """Python has UTF-8 from its start. By the time of another, the owner may be unable to read Python's library."""
+    found = re.findall(r"""(?:encoding=|\.(?:en|de)code\()["']([^"']+)""", path.read_text())
+    assert [codec for codec in found if codec != "utf-8"] == []
 
 
 def test_packages_are_empty_themselves() -> None:

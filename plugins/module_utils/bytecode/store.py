@@ -25,11 +25,12 @@ import dataclasses
 import errno
 import fcntl
 import functools
-import hashlib
+import itertools
 import json
 import os
 import re
 import shutil
+import signal
 import tempfile
 import typing as t
 
@@ -41,6 +42,7 @@ from ..host.workers import Result, call_many, processors
 from ..share.layout import Layout
 from ..uv.command import CONCURRENT_INSTALLS, Uv
 from ..uv.unsynced import is_in_doubt
+from .digests import Digests, Known, digest_of, package_of
 
 # Run with the generation's interpreter: compiles what it reads about on standard input, a JSON list in a line each, and
 # answers with a word in a line each. What it writes gets its name in one step. A source that has changed since it was
@@ -50,7 +52,7 @@ import gc, hashlib, importlib.util, json, marshal, os, signal, sys
 gc.disable()
 head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
 for line in sys.stdin:
-    signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
+    signal.setitimer(signal.ITIMER_PROF, float(sys.argv[1]))
     path, name, digest, target, scratch = map(os.fsencode, json.loads(line))
     with open(path, "rb") as file:
         source = file.read()
@@ -60,11 +62,13 @@ for line in sys.stdin:
     try:
         code = compile(source, os.fsdecode(name), "exec", dont_inherit=True, optimize=0)
         content = head + importlib.util.source_hash(source) + marshal.dumps(code)
-    except (SyntaxError, ValueError, OverflowError):
+    except (SyntaxError, ValueError, OverflowError, RecursionError):
         code = None
-    except (RecursionError, MemoryError):
-        print("failed", flush=True)
-        continue
+    except MemoryError as error:
+        if not error.args:
+            print("failed", flush=True)
+            continue
+        code = None  # The parser's, of a source that is too deep.
     try:
         if code is None:
             os.close(os.open(target[:-3] + b"bad", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -90,14 +94,21 @@ _CACHE = "__pycache__"
 _TURN = ".turn"
 # Sources that one process is given: to link, and to compile. Processes are cheap, and the last one is waited for.
 _LINKED, _COMPILED = 2000, 400
-# Seconds for one source, as with uv, and for a whole portion.
+# So few are linked sooner than a process starts.
+_FEW = 100
+# Seconds of a processor for one source, as many as with uv, and on the clock for a whole portion: a NAS may hang.
 _ONE, _PORTION = 60.0, 600.0
+# How sources end a compiler, every time: they take too long (see _ONE), or are too deep for it.
+_ENDS = frozenset((-signal.SIGPROF, -signal.SIGSEGV, -signal.SIGABRT))
 # What os.link() fails with where the filesystem has no hard links (or they are forbidden), or no more for this file.
 _NO_LINKS = frozenset((errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK))
 # What the limit on uv's processes may be. About anything else, uv says that it is wrong.
 _LIMIT = re.compile("[1-9][0-9]{0,4}")
 # What makes this share fail, and not another one that was only read.
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
+
+
+_Each = t.TypeVar("_Each")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +127,7 @@ class Source:
     name: str
     digest: str
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         return of_text(f"{self.digest} {self.name}")
 
@@ -137,7 +148,7 @@ class Bytecode:
     layout: Layout
     interpreter: Interpreter
     runner: Runner
-    # How many processes may link at once. As many compile as there are processors, or ``limit``.
+    # How many processes may link at once. As many compile as there are processors, but no more than ``limit``.
     workers: t.Optional[int] = None
     limit: t.Optional[int] = None
     # Other shares, which may have compiled it already.
@@ -157,7 +168,7 @@ class Bytecode:
             uv.layout, interpreter, uv.runner, workers, int(limit) if _LIMIT.fullmatch(limit) else None, tuple(others)
         )
 
-    @property
+    @functools.cached_property
     def directory(self) -> str:
         return self._directory_on(self.layout)
 
@@ -192,11 +203,7 @@ class Bytecode:
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.layout.bytecode, 0o700)
         os.makedirs(self.directory, mode=0o755, exist_ok=True)
-        names = sorted(names)
-        for directory in sorted({os.path.dirname(name) for name in names}):
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(os.path.join(site_packages, directory, _CACHE), 0o755)
-        missing = self._link(site_packages, names)
+        missing = self._link(site_packages, sorted(names))
         if not missing:
             return Done(len(names))
         with self._turn():
@@ -204,12 +211,14 @@ class Bytecode:
             for part in {source.key[:2] for source in todo}:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(os.path.join(self.directory, part), 0o755)
-            todo = [source for source in todo if not self._borrow(source)]
+            if self.others:
+                answers = self._call(self._borrow_portion, todo)
+                todo = [Source(*each) for answer in answers for each in answer["missing"]]
             if todo:
                 compiling(len(todo))
                 self._compile(site_packages, todo)
         settle()
-        failed = self._link(site_packages, [source.name for source in missing])
+        failed = self._link_known(site_packages, missing)
         compiled = len(set(todo) - set(failed))
         return Done(len(names) - compiled - len(failed), compiled, len(failed))
 
@@ -219,12 +228,16 @@ class Bytecode:
 
     @staticmethod
     def _entry_in(directory: str, source: Source) -> str:
-        return os.path.join(directory, source.key[:2], f"{source.key}.pyc")
+        key = source.key
+        return f"{directory}/{key[:2]}/{key}.pyc"
 
     def _is_known(self, source: Source) -> bool:
         """Whether it has been compiled, or cannot be."""
         entry = self.entry(source)
         return os.path.lexists(entry) or os.path.lexists(f"{entry[:-3]}bad")
+
+    def _borrow_portion(self, sources: t.Sequence[Source]) -> Result:
+        return {"missing": [(source.name, source.digest) for source in sources if not self._borrow(source)]}
 
     def _borrow(self, source: Source) -> bool:
         """Copy what another share has; False where none has it, or there is trouble with it there."""
@@ -254,32 +267,58 @@ class Bytecode:
 
     def _link(self, site_packages: str, names: t.Sequence[str]) -> list[Source]:
         """Link what there is; return the sources for which there is nothing."""
-        jobs = self.workers or processors()
-        portions = _portions(names, min(_LINKED, -(-len(names) // jobs) or 1))
-        works = [functools.partial(self._link_portion, site_packages, portion) for portion in portions]
-        if len(works) == 1:
-            return [Source(*each) for each in works[0]()["missing"]]
-        return [Source(*each) for answer in call_many(works, jobs=jobs) for each in answer()["missing"]]
+        digests = Digests(self.layout)
+        missing: list[Source] = []
+        fresh: dict[str, Known] = {}
+        for answer in self._call(functools.partial(self._link_portion, site_packages, digests), names):
+            missing += (Source(*each) for each in answer["missing"])
+            for package, found in answer["fresh"].items():
+                fresh.setdefault(package, {}).update(found)
+        for package, found in fresh.items():
+            digests.remember(package, found)
+        return missing
 
-    def _link_portion(self, site_packages: str, names: t.Sequence[str]) -> Result:
+    def _link_portion(self, site_packages: str, digests: Digests, names: t.Sequence[str]) -> Result:
+        links = _Links(site_packages, self.cache_tag)
         missing = []
-        for name in names:
-            path = os.path.join(site_packages, name)
-            try:
-                with open(path, "rb", buffering=0) as file:
-                    source = Source(name, hashlib.sha256(file.readall()).hexdigest())
-            except (FileNotFoundError, IsADirectoryError):
-                continue
-            head, tail = os.path.split(path)
-            target = os.path.join(head, _CACHE, f"{tail[:-3]}.{self.cache_tag}.pyc")
-            if not _link_one(self.entry(source), target):
-                missing.append((source.name, source.digest))
-        return {"missing": missing}
+        fresh: dict[str, Known] = {}
+        # On NFS, an RPC brings the status of all that is in a directory; asking for each costs one each.
+        for directory in {name.rpartition("/")[0] for name in names}:
+            with contextlib.suppress(OSError):
+                os.listdir(os.path.join(site_packages, directory))
+        for package, inside in itertools.groupby(names, package_of):
+            known, new = digests.known(package), fresh.setdefault(package, {})
+            for name in inside:
+                try:
+                    source = Source(name, digest_of(f"{site_packages}/{name}", known, new))
+                except (FileNotFoundError, IsADirectoryError):
+                    continue
+                if not links.add(self.entry(source), name):
+                    missing.append((source.name, source.digest))
+        return {"missing": missing, "fresh": {package: found for package, found in fresh.items() if found}}
+
+    def _link_known(self, site_packages: str, sources: t.Sequence[Source]) -> list[Source]:
+        """The same for sources whose digests are known."""
+        answers = self._call(functools.partial(self._link_known_portion, site_packages), sources)
+        return [Source(*each) for answer in answers for each in answer["missing"]]
+
+    def _link_known_portion(self, site_packages: str, sources: t.Sequence[Source]) -> Result:
+        links = _Links(site_packages, self.cache_tag)
+        left = [source for source in sources if not links.add(self.entry(source), source.name)]
+        return {"missing": [(source.name, source.digest) for source in left]}
+
+    def _call(self, work: t.Callable[[t.Sequence[_Each]], Result], each: t.Sequence[_Each]) -> list[Result]:
+        """Do ``work`` for each, in as many processes as may link at once; a few here."""
+        jobs = self.workers or processors()
+        portions = _portions(each, min(_LINKED, -(-len(each) // jobs) or 1))
+        if len(each) <= _FEW:
+            return [work(portion) for portion in portions]
+        return [answer() for answer in call_many([functools.partial(work, part) for part in portions], jobs=jobs)]
 
     # Compiling
 
     def _compile(self, site_packages: str, todo: t.Sequence[Source]) -> None:
-        jobs = self.limit or processors()
+        jobs = min(self.limit or processors(), processors())
         size = max(1, min(_COMPILED, -(-len(todo) // (4 * jobs))))
         with tempfile.TemporaryDirectory(prefix="uvnas-") as empty:
             works = [
@@ -308,7 +347,7 @@ class Bytecode:
                 cmd,
                 variables=_VARIABLES,
                 cwd=empty,
-                timeout=_ONE if len(portion) == 1 else _PORTION,
+                timeout=_PORTION,
                 stdin="".join(f"{json.dumps(order)}\n" for order in orders),
             )
             answers, ended = done.stdout.split(), done.rc
@@ -323,8 +362,10 @@ class Bytecode:
             raise CommandError("cannot compile bytecode", cmd=cmd[:1], rc=ended, stdout=done.stdout, stderr=done.stderr)
         if "changed" in answers:
             raise UvnasError(f"{orders[answers.index('changed')][0]} was changed while it was compiled")
-        if ended < 0 and len(portion) > 1:
-            rest = portion[len(answers) :]
+        rest = portion[len(answers) :]
+        if len(portion) == 1 and rest and ended in _ENDS:
+            _note_bad(self.entry(rest[0]))
+        elif ended < 0 and len(portion) > 1:
             for part in (rest[:1], rest[1:]):
                 if part:
                     self._compile_portion(site_packages, part, empty)
@@ -336,7 +377,7 @@ def sweep(layout: Layout) -> None:
 
     Where files cannot be linked, that is everything: it is compiled again when something is built.
     """
-    for interpreter in files.directories_in(layout.bytecode):
+    for interpreter in files.directories_in(layout.bytecode):  # And the digests, which are in no directory there.
         above = os.path.join(layout.bytecode, interpreter)
         for part in files.directories_in(above):
             with os.scandir(os.path.join(above, part)) as entries:
@@ -347,13 +388,34 @@ def sweep(layout: Layout) -> None:
                 os.rmdir(os.path.join(above, part))
         with contextlib.suppress(OSError):
             os.rmdir(above)
+    Digests(layout).sweep()
+
+
+class _Links:
+    """Gives entries other names, beside their sources in ``site_packages``."""
+
+    def __init__(self, site_packages: str, cache_tag: str) -> None:
+        self._site_packages = site_packages
+        self._suffix = f".{cache_tag}.pyc"
+        # Sources come in order, so most are in the directory of the one before.
+        self._directory: t.Optional[str] = None
+
+    def add(self, entry: str, name: str) -> bool:
+        """Link ``entry``, or copy it where it cannot have another name.
+
+        False if there is no such entry, or no room for that name: a directory has it, or it is too long.
+        """
+        head, slash, tail = name.rpartition("/")
+        directory = f"{self._site_packages}/{head}{slash}{_CACHE}"
+        if directory != self._directory:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(directory, 0o755)
+            self._directory = directory
+        return _link_one(entry, f"{directory}/{tail[:-3]}{self._suffix}")
 
 
 def _link_one(entry: str, target: str) -> bool:
-    """Give ``entry`` another name, or copy it where it cannot have one.
-
-    False if there is no such entry, or no room for that name: a directory has it, or it is too long.
-    """
+    """See _Links.add()."""
     try:
         try:
             os.link(entry, target)
@@ -375,6 +437,11 @@ def _link_one(entry: str, target: str) -> bool:
     return True
 
 
+def _note_bad(entry: str) -> None:
+    """Remember that this source does not compile, as the compiler does of others."""
+    os.close(os.open(f"{entry[:-3]}bad", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
 def _copy(entry: str, target: str, directory: str) -> None:
     """Write beside, in ``directory``, and rename: an interpreter may be in use. Not synced: who builds syncs it all."""
     scratch = files.temporary_name(os.path.join(directory, "pyc"))
@@ -387,9 +454,6 @@ def _copy(entry: str, target: str, directory: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(scratch)
         raise
-
-
-_Each = t.TypeVar("_Each")
 
 
 def _portions(each: t.Sequence[_Each], size: int) -> list[t.Sequence[_Each]]:

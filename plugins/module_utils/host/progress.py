@@ -68,7 +68,7 @@ class Progress:
         if self._descriptor is None:
             return []
         try:
-            with open(f"/proc/self/fd/{self._descriptor}", encoding="ascii") as file:
+            with open(f"/proc/self/fd/{self._descriptor}", encoding="utf-8") as file:
                 return [line for line in file.read().split("\n") if line and f'"stage": "{SAYS}"' not in line]
         except (OSError, ValueError):
             return []

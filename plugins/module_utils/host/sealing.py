@@ -63,7 +63,7 @@ def seal_inside(tree: str) -> t.Iterator[tuple[os.DirEntry[str], os.stat_result]
                 if stat.S_ISDIR(status.st_mode):
                     pending.append(entry.path)
                     _restrict(entry.path, status, 0o555)
-                elif not stat.S_ISLNK(status.st_mode):
+                elif is_open(status):
                     _restrict(entry.path, status, ~_OTHERS)
                 yield entry, status
 

@@ -104,7 +104,7 @@ class Recorder:
         info = os.path.dirname(package.record)
         hashes = {}
         for place, digest in package.hashes.items():
-            head, name = os.path.split(place)
+            head, _slash, name = place.rpartition("/")
             if is_bytecode(place) or (head == info and name in _BY_INSTALLER):
                 continue
             script = self._script(place) if head == "bin" else None
@@ -197,6 +197,8 @@ def script_body(content: bytes, generation: str) -> t.Optional[bytes]:
 
 def _place(site_packages: str, file: str) -> str:
     """The path in a generation of a RECORD's ``file``; ``site_packages`` is relative to the generation."""
+    if not ("./" in file or "//" in file or file.startswith("/") or file.endswith((".", "/"))):
+        return f"{site_packages}/{file}"  # Nearly all of them, of which there are many.
     place = os.path.normpath(os.path.join(site_packages, file))
     # In uv's environments, lib64 is a symlink to lib.
     return f"lib/{place[6:]}" if place.startswith("lib64/") else place
@@ -209,4 +211,4 @@ def _hash(digest: bytes) -> str:
 
 def _text(path: str) -> str:
     """A path as in RECORDs and JSON, whatever this process's filesystem encoding."""
-    return os.fsencode(path).decode("utf-8", "surrogateescape")
+    return path if path.isascii() else os.fsencode(path).decode("utf-8", "surrogateescape")

@@ -31,9 +31,12 @@ def seal(path: str, see: t.Optional[t.Callable[[os.DirEntry[str]], None]] = None
             continue
         files += 1
         total += status.st_size
-        if status.st_nlink - _stored(entry.name, status) == 1:
-            alone = extents.own_bytes(entry.path) if clones and status.st_size else status.st_size
-            clones = alone is not None
+        stored = _stored(entry.name, status)
+        if status.st_nlink - stored == 1:
+            alone: t.Optional[int] = status.st_size
+            if clones and alone and not stored:  # Bytecode was written by the compiler.
+                alone = extents.own_bytes(entry.path)
+                clones = alone is not None
             # Extents are whole blocks, and the last one is seldom full.
             own += status.st_size if alone is None else min(alone, status.st_size)
             inodes += 1

@@ -25,7 +25,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.bytecode.store impor
 )
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError, UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed, SystemRunner
-from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import call_many
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import Work, call_many
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 
 TAG = sys.implementation.cache_tag
@@ -46,7 +46,16 @@ class Packages:
             path.write_text(text, encoding="utf-8")
 
     def add(self) -> Done:
-        return self.store.add(str(self.path), [str(path.relative_to(self.path)) for path in self.path.rglob("*.py")])
+        return self.store.add(str(self.path), self._names())
+
+    def tried(self) -> int:
+        """How many sources have to be compiled."""
+        tried = [0]
+        self.store.add(str(self.path), self._names(), tried.append)
+        return tried[-1]
+
+    def _names(self) -> list[str]:
+        return [str(path.relative_to(self.path)) for path in self.path.rglob("*.py")]
 
     def compiled(self, name: str) -> Path:
         head, tail = os.path.split(name)
@@ -248,6 +257,31 @@ def test_what_does_not_compile_is_no_error_and_not_tried_again(packages: Make) -
     assert not one.compiled("python2").exists()
 
 
+def test_a_source_that_is_too_deep_is_not_tried_again(packages: Make) -> None:
+    one = packages("one")
+    one.write(deep=f"X = {'(' * 150}{'-' * 100_000}1{')' * 150}", mod="X = 1")
+    assert one.add() == Done(0, 1, 1)
+    assert one.tried() == 0
+
+
+def test_no_more_compilers_than_processors(packages: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """uv may be told to have a thousand threads, which share a process."""
+    jobs: list[int] = []
+
+    def count(works: t.Sequence[Work], **how: t.Any) -> list[Work]:
+        jobs.append(how["jobs"])
+        return call_many(works, **how)
+
+    monkeypatch.setattr(compiling, "call_many", count)
+    for limit, expected in ((1000, 3), (2, 2), (None, 3)):
+        monkeypatch.setattr(compiling, "processors", lambda: 3)
+        one = packages(f"limit{limit}")
+        one.store = dataclasses.replace(one.store, limit=limit)
+        one.write(**{f"mod{limit}_{number}": "" for number in range(5)})
+        assert one.add() == Done(0, 5, 0)
+        assert jobs.pop() == expected
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1"])
 def test_sources_in_other_encodings(packages: Make, encoding: str) -> None:
     one = packages("one")
@@ -317,6 +351,8 @@ def test_a_source_that_crashes_the_compiler_costs_its_own_bytecode_only(packages
     one.write(crash="", **{f"mod{number}": f"X = {number}" for number in range(20)})
     assert one.add() == Done(0, 20, 1)
     assert not one.compiled("crash").exists()
+    # It would crash it every time.
+    assert one.tried() == 0
 
 
 def test_one_that_takes_too_long(packages: Make) -> None:
@@ -330,6 +366,7 @@ def test_one_that_takes_too_long(packages: Make) -> None:
     one.store = dataclasses.replace(one.store, runner=Slow(), limit=1)
     one.write(slow="", mod1="", mod2="", mod3="")
     assert one.add() == Done(0, 3, 1)
+    assert one.tried() == 1  # It was killed, for whatever reason: a NAS may have hung.
 
 
 def test_one_that_never_ends_does_not_use_up_the_time_of_the_others(
@@ -345,6 +382,7 @@ def test_one_that_never_ends_does_not_use_up_the_time_of_the_others(
     one.write(endless=endless, **{f"mod{number}": f"X = {number}" for number in range(12)})
     started = time.monotonic()
     assert one.add() == Done(0, 12, 1)
+    assert one.tried() == 0
     assert time.monotonic() - started < 20
 
 
