@@ -196,8 +196,8 @@ cache_bytes:
   type: int
 bytecode_bytes:
   description:
-    - The bytes of the bytecode that generations and interpreters have links to, and with it share. So they are in what
-      those take, too. Null where they cannot be measured.
+    - The bytes of all bytecode that was compiled on the share. Generations and interpreters have links to it, so what
+      they take includes theirs. Null where they cannot be measured.
   returned: with O(sizes=true)
   type: int
 interpreters:
