@@ -195,7 +195,9 @@ cache_bytes:
   returned: with O(sizes=true)
   type: int
 bytecode_bytes:
-  description: The bytes of the bytecode that generations have links to. Null where they cannot be measured.
+  description:
+    - The bytes of all bytecode that was compiled on the share. Generations and interpreters have links to it, so what
+      they take includes theirs. Null where they cannot be measured.
   returned: with O(sizes=true)
   type: int
 interpreters:

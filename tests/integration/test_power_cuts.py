@@ -30,12 +30,26 @@ def interpreted(share: Path) -> bool:
     return (share / "locks" / "pythons.json").exists()
 
 
-def compiling(share: Path) -> bool:
-    """There is bytecode, and no generation is complete."""
-    return any((share / "bytecode").glob("*/*/*.pyc"))
+def linking_into_an_interpreter(share: Path) -> bool:
+    """It is getting its bytecode, and is not complete."""
+    return any((share / "python").glob("cpython-*/lib/python*/__pycache__/*.pyc"))
 
 
-@pytest.mark.parametrize("moment", [published, caching, compiling, interpreted])
+def compiling_for_a_generation(share: Path) -> bool:
+    """It is about to get its bytecode, and none is complete."""
+    return any((share / "generations").glob("*/*/lib/python*/site-packages/__pycache__"))
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        published,
+        caching,
+        linking_into_an_interpreter,
+        compiling_for_a_generation,
+        interpreted,
+    ],
+)
 def test_what_is_in_force_after_a_power_cut_is_whole(public: Path, moment: Moment) -> None:
     with powered(public, "ext4") as it:
         it.cut(moment)

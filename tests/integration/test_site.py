@@ -398,6 +398,11 @@ def test_requirements_files_projects_ready_locks_and_seed(site: Site) -> None:
     assert "There is no pip" not in real.read_text()
     assert "There is no pip" in ours.read_text()
     assert site.run_python("with_pip", "import pip; print(pip.__version__)") == site.packages("with_pip")["pip"]
+    # It gets its bytecode like any other package.
+    stored = {path.stat().st_ino for path in (site.share / "bytecode").glob("*/*/*.pyc")}
+    pip = site.share / "envs" / "with_pip" / "lib" / f"python{SERIES}" / "site-packages" / "pip"
+    assert len(compiled := list(pip.rglob("*.pyc"))) == len(list(pip.rglob("*.py"))) > 300
+    assert {path.stat().st_ino for path in compiled} <= stored
     assert succeeded(site.envs(envs)).changed == 0
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import typing as t
 from pathlib import Path
@@ -32,6 +33,8 @@ class Pair:
 
     site: Site
     shares: dict[str, Path]
+    # How that from nothing went.
+    first: Run
 
     def manifest(self, share: str, env: str) -> dict[str, t.Any]:
         data: dict[str, t.Any] = json.loads((self.shares[share] / "envs" / env / ".uvnas.json").read_text())
@@ -59,15 +62,14 @@ def pair(public: Path) -> t.Iterator[Pair]:
         {"name": name, "root": f"{root.parent}//./uv/", "mount": f"{root.parent}/", **common}
         for name, root in shares.items()
     ]
-    site = make_site(path, {"uvnas_shares": declared})
+    site = make_site(path, {"uvnas_shares": declared, "uvnas_python_compile_bytecode": True})
     mounted = []
     try:
         for root in shares.values():
             root.parent.mkdir()
             subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g,mode=0755", "tmpfs", root.parent], check=True)
             mounted.append(root.parent)
-        succeeded(site.run([TOOLS]))
-        yield Pair(site, shares)
+        yield Pair(site, shares, succeeded(site.run([TOOLS])))
     finally:
         for mount in mounted:
             subprocess.run(["umount", mount], check=True)
@@ -91,6 +93,21 @@ def test_it_is_linked_within_its_share(pair: Pair) -> None:
         assert installed.st_nlink > 1
         cached = [path.stat() for path in (root / "cache").glob("archive-v*/*/six.py")]
         assert (installed.st_dev, installed.st_ino) in [(one.st_dev, one.st_ino) for one in cached]
+
+
+def test_what_is_compiled_on_one_is_copied_to_the_other(pair: Pair) -> None:
+    """But for what says where the interpreter is."""
+    said = re.findall(r"^(nas_.): .*: compiling, ([0-9]+) module", pair.first.output, re.MULTILINE)
+    compiled = {share: [int(number) for name, number in said if name == share] for share in pair.shares}
+    assert len(compiled["nas_a"]) == 2  # The standard library, and then packages.
+    assert min(compiled["nas_a"]) > 1
+    assert sum(compiled["nas_b"]) < 5
+    for share, root in pair.shares.items():
+        stored = {path.stat().st_ino for path in (root / "bytecode").glob("*/*/*.pyc")}
+        for tree in (root / "python", pair.packages(share, "tools")):
+            linked = {path.stat().st_ino for path in tree.rglob("*.pyc")}
+            assert linked
+            assert linked <= stored
 
 
 def test_a_second_run_changes_nothing(pair: Pair) -> None:

@@ -10,6 +10,7 @@ import csv
 import functools
 import hashlib
 import json
+import marshal
 import os
 import re
 import subprocess
@@ -86,9 +87,7 @@ def _faults_in(generation: Path) -> t.Iterator[str]:
             path = generation / place / ".." / ".." / name
             if base64.urlsafe_b64encode(_digest(Path(os.path.normpath(path)))).rstrip(b"=").decode() != expected:
                 yield f"{name} differs"
-    for path in generation.rglob("*.pyc"):
-        if path.stat().st_size <= _HEAD:
-            yield f"{path.relative_to(generation)} is empty"
+    yield from _cut_short(generation)
 
 
 def _hashed(record: Path) -> t.Iterator[tuple[str, str]]:
@@ -113,6 +112,16 @@ def _faults_of_interpreter(directory: Path, archive: Path) -> t.Iterator[str]:
                 yield f"{place} is empty"
         elif _digest(path) != digest:
             yield f"{place} differs"
+    yield from _cut_short(directory)
+
+
+def _cut_short(tree: Path) -> t.Iterator[str]:
+    """Bytecode that Python cannot read, and does not compare with its source."""
+    for path in tree.rglob("*.pyc"):
+        try:
+            marshal.loads(path.read_bytes()[_HEAD:])
+        except (EOFError, ValueError, TypeError):
+            yield f"{path.relative_to(tree)} is cut short"
 
 
 @functools.lru_cache(maxsize=2)

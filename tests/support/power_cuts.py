@@ -74,6 +74,8 @@ class Powered:
 @contextlib.contextmanager
 def powered(directory: Path, kind: str) -> t.Iterator[Powered]:
     """A site in a new directory whose NAS is a disk with this kind of filesystem."""
-    site = make_site(directory / f"site{next(_numbers)}", {"uvnas_min_free_bytes": 0})
+    site = make_site(
+        directory / f"site{next(_numbers)}", {"uvnas_min_free_bytes": 0, "uvnas_python_compile_bytecode": True}
+    )
     with disk(site.path / "disk", site.share.parent, kind) as made:
         yield Powered(site, made)

@@ -24,10 +24,10 @@ FLOORS = {
     "share": 2,
     "uv": 3,
     "profile": 3,
-    "bytecode": 3,
-    "python": 4,
-    "env": 5,
-    "adapter": 6,
+    "bytecode": 4,
+    "python": 5,
+    "env": 6,
+    "adapter": 7,
 }
 # Inside env: two files that belong to all of it, then locks, then generations; what is beside them may use them all.
 ENV_FLOORS = {"env/spec": 0, "env/plan": 1, "env/lock": 2, "env/generation": 3}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bytecode: compiled once on each share, and hard-linked into every generation that has the source.
+"""Bytecode: compiled once on each share, and hard-linked into every generation and interpreter that has the source.
 
 Compiling is nearly all of a build, and most of an environment's sources are those of the environment before. So a share
 keeps what was compiled, in ``bytecode/``, for its owner alone::
@@ -10,12 +10,12 @@ keeps what was compiled, in ``bytecode/``, for its owner alone::
     bytecode/<cache tag>-<digest of the interpreter>/<2 digits>/<key>.bad     this source does not compile
 
 The key is a digest of what the source contains, read here and by the compiler again, never of what a RECORD says:
-somebody may have patched a file of a wheel and not its RECORD. The name is relative to site-packages, and is what the
-code has in ``co_filename``; Python replaces it by the real path on import. Names and a fixed hash seed make the same
-source give the same bytes.
+somebody may have patched a file of a wheel and not its RECORD. The name is relative to site-packages, or to the
+directory of the standard library, and is what the code has in ``co_filename``; Python replaces it by the real path on
+import. Names and a fixed hash seed make the same source give the same bytes.
 
 These files are *unchecked-hash* (PEP 552): Python does not compare them with the source, which never changes in a
-generation, nor with its mtime, which differs where files are cloned or copied.
+generation or an interpreter, nor with its mtime, which differs where files are cloned or copied.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ import tempfile
 import typing as t
 
 from ..errors import CommandError, UvnasError
-from ..host import files
+from ..host import files, trust
 from ..host.checksum import of_text
 from ..host.process import Runner, check
 from ..host.workers import Result, call_many, processors
 from ..share.layout import Layout
+from ..uv.command import CONCURRENT_INSTALLS, Uv
+from ..uv.unsynced import is_in_doubt
 from .digests import Digests, Known, digest_of, package_of
 
 # Run with the generation's interpreter: compiles what it reads about on standard input, a JSON list in a line each, and
@@ -100,6 +102,8 @@ _ONE, _PORTION = 60.0, 600.0
 _ENDS = frozenset((-signal.SIGPROF, -signal.SIGSEGV, -signal.SIGABRT))
 # What os.link() fails with where the filesystem has no hard links (or they are forbidden), or no more for this file.
 _NO_LINKS = frozenset((errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK))
+# What the limit on uv's processes may be. About anything else, uv says that it is wrong.
+_LIMIT = re.compile("[1-9][0-9]{0,4}")
 # What makes this share fail, and not another one that was only read.
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
@@ -118,7 +122,7 @@ class Interpreter:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A source file in a generation; ``name`` is its path in site-packages."""
+    """A source file; ``name`` is its path in site-packages, or in a standard library."""
 
     name: str
     digest: str
@@ -150,6 +154,20 @@ class Bytecode:
     # Other shares, which may have compiled it already.
     others: tuple[Layout, ...] = ()
 
+    @classmethod
+    def by(
+        cls, uv: Uv, interpreter: Interpreter, *, workers: t.Optional[int] = None, earlier: t.Iterable[Layout] = ()
+    ) -> Bytecode:
+        """That of the share of ``uv``, whose limit on processes holds. ``earlier``: other shares on this host."""
+        limit = uv.variables().get(CONCURRENT_INSTALLS, "")
+        # As with caches: nothing that strangers could have put there, or a power cut have damaged.
+        others = [
+            other for other in earlier if trust.is_safe(other.bytecode, os.geteuid()) and not is_in_doubt(other.cache)
+        ]
+        return cls(
+            uv.layout, interpreter, uv.runner, workers, int(limit) if _LIMIT.fullmatch(limit) else None, tuple(others)
+        )
+
     @functools.cached_property
     def directory(self) -> str:
         return self._directory_on(self.layout)
@@ -168,12 +186,17 @@ class Bytecode:
         return tag
 
     def add(
-        self, site_packages: str, names: t.Sequence[str], compiling: t.Callable[[int], None] = lambda _number: None
+        self,
+        site_packages: str,
+        names: t.Sequence[str],
+        compiling: t.Callable[[int], None] = lambda _number: None,
+        settle: t.Callable[[], None] = lambda: None,
     ) -> Done:
         """Give the sources ``names`` in ``site_packages`` their bytecode. Whatever bytecode they came with is replaced.
 
-        ``compiling`` is told how many have to be compiled. A source that does not compile is no error. Raises
-        UvnasError, OSError.
+        ``compiling`` is told how many have to be compiled. ``settle`` is called before anything new is linked: where a
+        power cut may not take away what is linked already, it syncs. A source that does not compile is no error.
+        Raises UvnasError, OSError.
         """
         if not names:
             return Done()
@@ -194,6 +217,7 @@ class Bytecode:
             if todo:
                 compiling(len(todo))
                 self._compile(site_packages, todo)
+        settle()
         failed = self._link_known(site_packages, missing)
         compiled = len(set(todo) - set(failed))
         return Done(len(names) - compiled - len(failed), compiled, len(failed))
@@ -219,13 +243,9 @@ class Bytecode:
         """Copy what another share has; False where none has it, or there is trouble with it there."""
         for other in self.others:
             path = self._entry_in(self._directory_on(other), source)
-            scratch = files.temporary_name(os.path.join(self.layout.bytecode, "pyc"))
             try:
-                _copy(path, scratch)
-                os.rename(scratch, self.entry(source))
+                _copy(path, self.entry(source), self.layout.bytecode)
             except OSError as error:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(scratch)
                 if error.errno in _FULL:
                     raise
             else:
@@ -353,7 +373,7 @@ class Bytecode:
 
 
 def sweep(layout: Layout) -> None:
-    """Remove what no generation has a link to. Hold the share's mutex, and let nobody be at work.
+    """Remove what no generation or interpreter has a link to. Hold the share's mutex, and let nobody be at work.
 
     Where files cannot be linked, that is everything: it is compiled again when something is built.
     """
@@ -409,7 +429,7 @@ def _link_one(entry: str, target: str) -> bool:
             return False
         if error.errno not in _NO_LINKS:
             raise
-        _copy(entry, target)
+        _copy(entry, target, os.path.dirname(target))
         if error.errno == errno.EMLINK:  # From now on, links are to the copy.
             beside = files.temporary_name(entry)
             os.link(target, beside)
@@ -422,13 +442,18 @@ def _note_bad(entry: str) -> None:
     os.close(os.open(f"{entry[:-3]}bad", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-def _copy(entry: str, target: str) -> None:
-    """Not synced: who builds syncs all of it."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(target)
-    with open(entry, "rb") as original, open(target, "xb") as copy:
-        shutil.copyfileobj(original, copy, 1 << 20)
-        os.fchmod(copy.fileno(), 0o644)
+def _copy(entry: str, target: str, directory: str) -> None:
+    """Write beside, in ``directory``, and rename: an interpreter may be in use. Not synced: who builds syncs it all."""
+    scratch = files.temporary_name(os.path.join(directory, "pyc"))
+    try:
+        with open(entry, "rb") as original, open(scratch, "xb") as copy:
+            shutil.copyfileobj(original, copy, 1 << 20)
+            os.fchmod(copy.fileno(), 0o644)
+        os.rename(scratch, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(scratch)
+        raise
 
 
 def _portions(each: t.Sequence[_Each], size: int) -> list[t.Sequence[_Each]]:

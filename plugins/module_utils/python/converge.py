@@ -11,20 +11,22 @@ import functools
 import os
 import typing as t
 
-from ..errors import CommandError, UvnasError, naming
+from ..bytecode.store import sweep
+from ..errors import CommandError, LostMutexError, UvnasError, naming
 from ..host import files, mutex, platform
 from ..host.process import SystemRunner
-from ..host.progress import SILENT, Progress
+from ..host.progress import SILENT, Progress, Teller
 from ..host.workers import Result
 from ..share import store
 from ..share.convergence import ShareConvergence
 from ..share.manifest import users_of
 from ..share.place import earlier_shares
 from ..share.spec import Share
+from ..uv import unsynced
 from ..uv.command import Uv
 from .install import Installer
-from .plan import Install, Plan, plan
-from .record import DOWNLOAD, SITE, Interpreter, Record, load_record
+from .plan import OTHER_CONTENT, Install, Plan, plan
+from .record import DOWNLOAD, Interpreter, Record, load_record
 from .sources import Downloads, SiteArchives
 from .spec import Wanted, wanted_from_params
 from .version import Version, not_available
@@ -103,37 +105,51 @@ class Interpreters(ShareConvergence[Plan, Record]):
         record = plan.record
         self.warnings.extend(self._open(plan))
         # uv makes them, and a killed run leaves those to unfinished interpreters.
-        finished = record.interpreters.keys() - {install.key for install in plan.installs} - {*plan.compiles}
+        finished = record.interpreters.keys() - {install.key for install in plan.installs}
         self.installer.unlink_minor_links(lambda key: key not in finished)
-        for install in plan.installs:
-            with self._naming("install", install.key), self._telling("installing", install.key, "installed"):
-                found = self._install(install, record)
-            moved = [request for request, (_before, key) in plan.moved.items() if key == install.key]
-            record = self._write(record.adding(found, moved))
-        for key in plan.compiles:
-            is_site = record.interpreters[key].source == SITE
-            with self._naming("compile", key), self._telling("compiling", key, "compiled"):
-                self.installer.compile(key, self.archives.uv if is_site else self.downloads.uv)
-            record = self._write(record.adding(dataclasses.replace(record.interpreters[key], compiled=True)))
+        compiles = plan.compiles or (plan.installs and self.installer.compile_bytecode)
+        with unsynced.writing(self.layout) if compiles else contextlib.nullcontext():
+            record = self._make(plan)
         for key in plan.seals:
             with self._naming("seal", key):
                 self.installer.seal(key)
         for key in plan.removals:
             with self._naming("remove", key), self._telling("removing", key, "removed"):
                 record = self._remove(key, record)
+        if plan.removals or any(install.why == OTHER_CONTENT for install in plan.installs):
+            # Whatever is wrong there, what has been done is reported; the next removal tries again.
+            with contextlib.suppress(LostMutexError, OSError):
+                mutex.check(self.mutex)
+                sweep(self.layout)
         requests = {**record.requests, **{request: key for request, (_before, key) in plan.moved.items()}}
         # Those of new interpreters have been written together with them.
         return record if requests == record.requests else self._write(Record(requests, record.interpreters))
+
+    def _make(self, plan: Plan) -> Record:
+        """Install interpreters, and compile the standard libraries of others."""
+        record = plan.record
+        for install in plan.installs:
+            key = install.key
+            with self._naming("install", key), self._telling("installing", key, "installed") as told:
+                found = self._install(install, record, told)
+            moved = [request for request, (_before, meant) in plan.moved.items() if meant == key]
+            record = self._write(record.adding(found, moved))
+        for key in plan.compiles:
+            known = record.interpreters[key]
+            with self._naming("compile", key), self._telling("compiling", key, "compiled") as told:
+                self.installer.compile(key, self.downloads.uv, known.digest, told)
+            record = self._write(record.adding(dataclasses.replace(known, compiled=True)))
+        return record
 
     def _naming(self, action: str, key: str) -> t.ContextManager[None]:
         return naming(f"{key}: cannot {action} it", self.installer.directory(key))
 
     @contextlib.contextmanager
-    def _telling(self, stage: str, key: str, end: str) -> t.Iterator[None]:
+    def _telling(self, stage: str, key: str, end: str) -> t.Iterator[Teller]:
         told = self.progress.of(key)
         told(stage)
         with told.failing():
-            yield
+            yield told
         told.ends(end)
 
     def _open(self, plan: Plan) -> list[str]:
@@ -145,26 +161,33 @@ class Interpreters(ShareConvergence[Plan, Record]):
         files.write_json(self.layout.pythons_record, record.as_dict())
         return record
 
-    def _install(self, install: Install, record: Record) -> Interpreter:
+    def _install(self, install: Install, record: Record, told: Teller) -> Interpreter:
         """Install an interpreter. If the record already names it, it is marked as unreliable meanwhile."""
         again = install.key in record.interpreters
         if again:
             self._write(record.beginning(install.key))
         try:
-            found = self._install_from_site(install, record) if install.from_site else self._download(install)
+            found = (
+                self._install_from_site(install, record, told) if install.from_site else self._download(install, told)
+            )
         except BaseException:
             if again:  # The previous content is back in place.
                 self._write(record)
             raise
         return dataclasses.replace(found, unfinished=False)
 
-    def _install_from_site(self, install: Install, record: Record) -> Interpreter:
+    def _install_from_site(self, install: Install, record: Record, told: Teller) -> Interpreter:
         stored = self.archives.store(install)
         others = [found for key, found in record.interpreters.items() if key != install.key]
         self.archives.publish([*others, stored])
         try:
             warnings = self.installer.install(
-                install.key, self.archives.uv, message=f"cannot install {install.key}", hint=""
+                install.key,
+                self.archives.uv,
+                lambda: stored.digest,
+                message=f"cannot install {install.key}",
+                hint="",
+                told=told,
             )
         except BaseException:
             self.archives.publish(record.interpreters.values())
@@ -176,23 +199,29 @@ class Interpreters(ShareConvergence[Plan, Record]):
             self.archives.discard(install.recorded)
         return dataclasses.replace(stored, compiled=self.installer.compile_bytecode)
 
-    def _download(self, install: Install) -> Interpreter:
+    def _download(self, install: Install, told: Teller) -> Interpreter:
         offered = self.downloads.offered()
         if install.key not in offered:
             raise not_available(install.version, [Version.of_key(key) for key in offered], where="this uv")
         download = offered[install.key]
         self.downloads.forget_damaged(download)  # For example after a power cut during the download.
         kept_before = self.downloads.kept(download)
+        # Asked for before its bytecode is linked, and again.
+        digest = functools.lru_cache(maxsize=None)(
+            functools.partial(self.downloads.digest, download, kept_before, install.recorded)
+        )
         message = f"cannot install {install.key} from {self.downloads.origin(download)}"
         try:
-            warnings = self.installer.install(install.key, self.downloads.uv, message=message, hint=_DOWNLOAD_HINT)
+            warnings = self.installer.install(
+                install.key, self.downloads.uv, digest, message=message, hint=_DOWNLOAD_HINT, told=told
+            )
         except CommandError:
             self.downloads.forget_damaged(download)
             raise
         self.warnings.extend(warnings)
-        digest = self.downloads.digest(download, kept_before, install.recorded)
-        store.sweep(self.layout)
-        return Interpreter(install.key, str(install.version), digest, DOWNLOAD, self.installer.compile_bytecode)
+        found = Interpreter(install.key, str(install.version), digest(), DOWNLOAD, self.installer.compile_bytecode)
+        store.sweep(self.layout)  # Of archives that uv keeps, too, which have told what this is.
+        return found
 
     def _remove(self, key: str, record: Record) -> Record:
         """Remove an interpreter: from the record first, which never names what is not there."""
@@ -241,7 +270,7 @@ def from_params(
     return Interpreters(
         share,
         wanted,
-        Installer(share.layout, runner, wanted.compile_bytecode),
+        Installer(share.layout, runner, wanted.compile_bytecode, tuple(other.layout for other in earlier)),
         Downloads.by(uv, mirror=params["mirror"], json_url=params["downloads_json_url"], offline=wanted.offline),
         # Bytecode takes about as much space as its sources.
         SiteArchives.by(uv, platform.here(), brought, room=2 if wanted.compile_bytecode else 1, earlier=earlier),

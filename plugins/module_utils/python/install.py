@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Install one interpreter on a share with uv and check that it works there; remove one.
+"""Install one interpreter on a share with uv, check that it works there, and give it bytecode; remove one.
 
 Facts about uv 0.13 used here:
 
@@ -20,13 +20,17 @@ import re
 import stat
 import typing as t
 
+from ..bytecode.store import Bytecode
+from ..bytecode.store import Interpreter as Compiler
 from ..errors import UvnasError
 from ..host import durable, files, mutex, removal, sealing, trust
 from ..host.data import made_of, parse_json
 from ..host.process import Runner, check
+from ..host.progress import SILENT, Teller
 from ..share import store
-from ..share.layout import Layout
+from ..share.layout import Layout, standard_library
 from ..uv.command import Uv
+from .library import sources
 from .version import Version
 
 _MINOR_LINK = re.compile(r"cpython-3\.[0-9]+(\+[a-z]+)?-linux-[a-z0-9_]+-[a-z]+")
@@ -74,6 +78,8 @@ class Installer:
     layout: Layout
     runner: Runner
     compile_bytecode: bool
+    # Other shares on this host, which may have the bytecode already.
+    earlier: tuple[Layout, ...] = ()
 
     def directory(self, key: str) -> str:
         return os.path.join(self.layout.python, key)
@@ -115,10 +121,20 @@ class Installer:
                     sealing.close(entry.path)
         sealing.seal(self.directory(key), self.executable(key))
 
-    def install(self, key: str, uv: Uv, *, message: str, hint: str) -> list[str]:
+    def install(
+        self,
+        key: str,
+        uv: Uv,
+        digest: t.Callable[[], str],
+        *,
+        message: str,
+        hint: str,
+        told: t.Optional[Teller] = None,
+    ) -> list[str]:
         """Install the interpreter ``key``; returns warnings about it. If that fails, the previous content comes back.
 
-        ``uv`` knows where from. ``message`` and ``hint`` are for the error if it fails.
+        ``uv`` knows where from. Once it has installed, ``digest`` says what identifies the content. ``message`` and
+        ``hint`` are for the error if uv fails. ``told`` gets to know how far it is.
         """
         aside = files.temporary_name(self.directory(key))
         disks = self._disks()
@@ -131,6 +147,8 @@ class Installer:
             mutex.check(self.layout.mutex)
             self._restore_minor_links(links)
             warnings = self._check_itself(key)
+            if self.compile_bytecode:
+                self._compile(key, uv, digest(), told or SILENT.of(key))
             self.seal(key)
             disks.sync()
         except BaseException:
@@ -148,26 +166,41 @@ class Installer:
             removal.remove(aside)  # What is in use stays aside.
         return warnings
 
-    def compile(self, key: str, uv: Uv) -> None:
-        """Compile the standard library of an installed interpreter, which is unsealed meanwhile.
+    def compile(self, key: str, uv: Uv, digest: str, told: t.Optional[Teller] = None) -> None:
+        """Give an installed interpreter, which is unsealed meanwhile, its bytecode.
 
-        A killed run leaves it unsealed, or not recorded as compiled: the next run repairs both.
+        It may be in use, and could not even compile if its own bytecode were damaged: that is on the disk before it is
+        linked. A killed run leaves it unsealed, or not recorded as compiled: the next run repairs both.
         """
-        links = self._minor_links()
         mutex.check(self.layout.mutex)
         with contextlib.closing(self._disks()) as disks:
+            disks.sync()  # What a killed run has compiled, and this one would link.
             try:
                 sealing.unseal(self.directory(key), self.executable(key))
-                self._run_uv(key, uv, f"cannot compile the standard library of {key}", "")
+                self._compile(key, uv, digest, told or SILENT.of(key), disks.sync)
             finally:
                 mutex.check(self.layout.mutex)
-                self._restore_minor_links(links)
                 self.seal(key)
             disks.sync()
 
+    def _compile(
+        self, key: str, uv: Uv, digest: str, told: Teller, settle: t.Callable[[], None] = lambda: None
+    ) -> None:
+        """Link its standard library's bytecode from the store of the share, where it is compiled if need be."""
+        library = standard_library(self.directory(key), Version.of_key(key).minor)
+
+        def compiling(number: int) -> None:
+            told("compiling", f"{number} module{'s' * (number != 1)} of its standard library")
+
+        try:
+            bytecode = Bytecode.by(uv, Compiler(self.executable(key), digest), earlier=self.earlier)
+            bytecode.add(library, sources(library), compiling, settle)
+        except UvnasError as error:
+            raise UvnasError.from_dict({**error.as_dict(), "msg": f"{key}: {error}"}) from error
+
     def _disks(self) -> durable.Disks:
-        """What uv writes to: interpreters, and the archives that it keeps. Synced before the record mentions them."""
-        return durable.Disks(self.layout.python, self.layout.python_archives)
+        """What is written to: interpreters, the archives that uv keeps, bytecode. Synced before a record names them."""
+        return durable.Disks(self.layout.python, self.layout.python_archives, self.layout.bytecode)
 
     def remove(self, key: str) -> None:
         """Remove an interpreter, and the links to it. What is in use stays hidden, for a later sweep."""
@@ -176,14 +209,12 @@ class Installer:
         removal.remove_tree(self.directory(key))
 
     def _run_uv(self, key: str, uv: Uv, message: str, hint: str) -> None:
-        compile_bytecode = ["--compile-bytecode"] if self.compile_bytecode else []
         # uv would make it world-writable, whatever the umask, and anybody holding that lock would block the builder.
         files.make_private(os.path.join(self.layout.python, ".lock"))
         with contextlib.suppress(FileNotFoundError):
             sealing.close(os.path.join(self.layout.python, ".temp"))  # Where it unpacks.
         uv.check(
-            "python", "install", "--no-cache", "--no-bin", "--install-dir", self.layout.python,
-            *compile_bytecode, key,
+            "python", "install", "--no-cache", "--no-bin", "--install-dir", self.layout.python, key,
             message=message,
             hint=hint,
             variables={"UV_PYTHON_DOWNLOADS": "manual"},

@@ -42,9 +42,14 @@ def is_below(path: str, directory: str) -> bool:
     return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
+def standard_library(interpreter: str, minor: str) -> str:
+    """The directory of an interpreter that has its standard library; ``minor`` is ``3.12`` or ``3.13t``."""
+    return os.path.join(interpreter, "lib", f"python{minor}")
+
+
 def site_packages(generation: str, minor: str) -> str:
-    """The directory of a generation that packages are installed into; ``minor`` is ``3.12`` or ``3.13t``."""
-    return os.path.join(generation, "lib", f"python{minor}", "site-packages")
+    """The directory of a generation that packages are installed into."""
+    return os.path.join(standard_library(generation, minor), "site-packages")
 
 
 @dataclasses.dataclass(frozen=True)

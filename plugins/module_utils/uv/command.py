@@ -15,6 +15,9 @@ from ..host.process import Completed, Runner, check
 from ..share.layout import Layout
 from . import config
 
+# How many threads of uv link files, and processes compile them. By default as many as there are processors.
+CONCURRENT_INSTALLS = "UV_CONCURRENT_INSTALLS"
+
 # The variables that uv may inherit from the module: those for reaching the network, and credentials that a site keeps
 # there. Anything else would make the same converge do different things for different people.
 _INHERITED = frozenset(
@@ -30,7 +33,7 @@ _INHERITED = frozenset(
         "TMPDIR",
         "UV_CONCURRENT_BUILDS",
         "UV_CONCURRENT_DOWNLOADS",
-        "UV_CONCURRENT_INSTALLS",
+        CONCURRENT_INSTALLS,
         "UV_HTTP_RETRIES",
         "UV_HTTP_TIMEOUT",
         "UV_NATIVE_TLS",

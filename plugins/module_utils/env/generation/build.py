@@ -23,7 +23,7 @@ import typing as t
 from ...bytecode.store import Bytecode
 from ...bytecode.store import Interpreter as Compiler
 from ...errors import CommandError, UvnasError
-from ...host import durable, files, mutex, removal, sealing, trust
+from ...host import durable, files, mutex, removal, sealing
 from ...host.mounts import space
 from ...host.process import Completed
 from ...host.progress import SILENT, Teller
@@ -33,21 +33,15 @@ from ...share import manifest as manifests
 from ...share.layout import Layout, site_packages
 from ...share.manifest import LockFact, Manifest, Needs, Python
 from ...uv.cache import borrow
-from ...uv.command import Uv
+from ...uv.command import CONCURRENT_INSTALLS, Uv
 from ...uv.log import logged, logging
 from ...uv.target import platform_arguments
-from ...uv.unsynced import is_in_doubt
 from ...uv.wheel import installed_packages
 from ..lock.file import LockText
 from ..plan import Ingredients
 from ..spec import EnvironmentSpec
 from . import install, needs, no_pip, pin, record
 from .size import seal
-
-# Of uv: how many threads link files. By default as many as there are processors.
-_WORKERS = "UV_CONCURRENT_INSTALLS"
-# What it may be. About anything else, uv says that it is wrong.
-_LIMIT = re.compile("[1-9][0-9]{0,4}")
 
 # Run inside the new environment: import each module by itself, so that the one that fails has a name.
 IMPORTS = """
@@ -111,20 +105,7 @@ def _bytecode(layout: Layout, uv: Uv, what: Build) -> t.Optional[Bytecode]:
         return None
     key, minor = what.ingredients.interpreter_key, what.interpreter.minor
     compiler = Compiler(layout.interpreter_bin(key, minor), what.ingredients.interpreter_digest)
-    limit = uv.variables().get(_WORKERS, "")
-    return Bytecode(
-        layout,
-        compiler,
-        uv.runner,
-        what.workers,
-        int(limit) if _LIMIT.fullmatch(limit) else None,
-        # As with caches: nothing that strangers could have put there, or a power cut have damaged.
-        tuple(
-            other
-            for other in what.earlier
-            if trust.is_safe(other.bytecode, os.geteuid()) and not is_in_doubt(other.cache)
-        ),
-    )
+    return Bytecode.by(uv, compiler, workers=what.workers, earlier=what.earlier)
 
 
 def _build(layout: Layout, uv: Uv, bytecode: t.Optional[Bytecode], what: Build, told: Teller) -> Manifest:
@@ -149,7 +130,7 @@ def _build(layout: Layout, uv: Uv, bytecode: t.Optional[Bytecode], what: Build, 
             bytecode.add(
                 site_packages(path, what.interpreter.minor),
                 recorder.sources(),
-                lambda number: told("compiling", f"{number} modules"),
+                lambda number: told("compiling", f"{number} module{'s' * (number != 1)}"),
             )
         pin.write(path, site_packages(path, what.interpreter.minor))
         no_pip.write(layout, what.spec.name, path, what.interpreter.minor)
@@ -223,8 +204,8 @@ def _install(layout: Layout, uv: Uv, what: Build, path: str) -> None:
     arguments += platform_arguments(name, what.spec.glibc, uv.runner)
     options = ["--allow-empty-requirements"]
     variables = what.spec.uv_variables()
-    if what.workers and _WORKERS not in uv.variables():
-        variables[_WORKERS] = str(what.workers)
+    if what.workers and CONCURRENT_INSTALLS not in uv.variables():
+        variables[CONCURRENT_INSTALLS] = str(what.workers)
     versions = what.lock.lock.versions
     built = any(borrow(other.cache, layout.cache, versions, what.interpreter.minor) for other in what.earlier)
     done = install.install(uv, what.lock.lock, lock, arguments, options, variables, built=built)

@@ -143,8 +143,10 @@ ACTS: dict[str, t.Callable[[Layout], object]] = {
     "build": lambda layout: build.build(layout, Uv(layout, FakeUv()), what()),
     "write a lock": write_lock,
     "link uv": link_uv,
-    "install an interpreter": lambda layout: installer(layout).install(KEY, Uv(layout, FakeUv()), message="", hint=""),
-    "compile an interpreter": lambda layout: installer(layout).compile(KEY, Uv(layout, FakeUv())),
+    "install an interpreter": lambda layout: installer(layout).install(
+        KEY, Uv(layout, FakeUv()), str, message="", hint=""
+    ),
+    "compile an interpreter": lambda layout: installer(layout).compile(KEY, Uv(layout, FakeUv()), "1" * 64),
     "seal an interpreter": lambda layout: installer(layout).seal(KEY),
     "remove an interpreter": lambda layout: installer(layout).remove(KEY),
     "list interpreters": lambda layout: archives(layout).publish([]),
@@ -220,7 +222,7 @@ def test_an_interpreter_that_another_host_installs_is_left_alone(layout: Layout)
 
     runner = FakeUv(meanwhile)
     with mutex.hold(layout.mutex, timeout=0, purpose="test"), pytest.raises(LostMutexError):
-        Installer(layout, runner, compile_bytecode=True).install(KEY, Uv(layout, runner), message="", hint="")
+        Installer(layout, runner, compile_bytecode=True).install(KEY, Uv(layout, runner), str, message="", hint="")
     assert snapshot(layout) == after
 
 

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import functools
 import gzip
+import importlib.util
+import io
 import json
+import marshal
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 import typing as t
 from pathlib import Path
@@ -43,6 +47,7 @@ from ansible_collections.uvnas.cluster.tests.support.pythons import (
 )
 
 COLLECTIONS = str(Path(uv_python.__file__).parents[5])
+TAG = sys.implementation.cache_tag
 SERIES = VERSION.rpartition(".")[0]
 LOWER, HIGHER = other_versions()
 # Runs the module in a process of its own, which can be killed.
@@ -368,21 +373,6 @@ def test_other_content_replaces_what_nobody_uses(
     assert leftovers(share) == []
 
 
-def test_bytecode_later(run: Run, share: Path, archives: dict[str, Path]) -> None:
-    args = {"pythons": [SERIES], "site_pythons": [from_archive(archives[VERSION])]}
-    run(share, **args)
-    assert not list((share / "python" / key()).rglob("*.pyc"))
-    before = ask(share, code="import os; print(os.stat(os.__file__).st_ino)")
-    done = run(share, **args, compile_bytecode=True)
-    assert done["actions"] == [f"compile the standard library of {key()}"]
-    assert list((share / "python" / key()).rglob("*.pyc"))
-    assert ask(share, code="import os; print(os.stat(os.__file__).st_ino)") == before
-    assert sealed(share)
-    assert not run(share, **args, compile_bytecode=True)["changed"]
-    assert not run(share, **args)["changed"]
-    assert leftovers(share) == []
-
-
 def sealed(share: Path, version: str = VERSION) -> bool:
     tree = share / "python" / key(version)
     found = [tree, tree / "bin" / f"python{SERIES}", *(path for path in tree.rglob("*") if path.is_dir())]
@@ -427,11 +417,200 @@ def test_default_acls_from_before_reach_no_interpreter(run: Run, share: Path, ar
     assert acls.acls_in(share / "python") == []
 
 
-@pytest.mark.parametrize("operation", ["chmod|fchmodat", "execve"])
+# Bytecode
+
+
+def library(share: Path, version: str = VERSION) -> Path:
+    return share / "python" / key(version) / "lib" / f"python{SERIES}"
+
+
+def without_bytecode(share: Path, version: str = VERSION) -> list[str]:
+    """The sources of an interpreter that have no bytecode, or some that is not what the share has in its store."""
+    top = library(share, version)
+    stored = {path.stat().st_ino for path in (share / "bytecode").glob("*/*/*.pyc")}
+    found = []
+    for source in (path for path in top.rglob("*.py") if path.parent.name != "__pycache__"):
+        compiled = source.parent / "__pycache__" / f"{source.stem}.{TAG}.pyc"
+        if not compiled.exists() or compiled.stat().st_ino not in stored or not loads(compiled):
+            found.append(str(source.relative_to(top)))
+    return sorted(found)
+
+
+def loads(compiled: Path) -> bool:
+    """Whether Python runs it, whatever is in its source."""
+    content = compiled.read_bytes()
+    try:
+        marshal.loads(content[16:])
+    except (EOFError, ValueError, TypeError):
+        return False
+    return content[:8] == importlib.util.MAGIC_NUMBER + b"\1\0\0\0"
+
+
+def compiled_anew(share: Path, **args: t.Any) -> int:
+    """Run the module; how many sources it says that it compiled."""
+    # Nobody but the one who made it looks into the directory for events.
+    events = share.parent / f"events-{time.monotonic_ns()}" / "events"
+    done = json.loads(start(share, **args, compile_bytecode=True, progress_to=str(events)).communicate()[0])
+    assert "failed" not in done, done["msg"]
+    said = [json.loads(event) for event in done["progress"]]
+    numbers = [re.fullmatch("([0-9]+) modules? of its standard library", event["more"]) for event in said]
+    return sum(int(number[1]) for number in numbers if number)
+
+
+@pytest.fixture(scope="module")
+def odd(archives: dict[str, Path]) -> Path:
+    """An archive with a package, with a source that does not compile, and with stale bytecode of its own."""
+    path = archives[VERSION].parent / "odd.tar.gz"
+    more = {
+        "broken.py": b"print 'x'",
+        "__pycache__/broken.py": b"",
+        f"__pycache__/bisect.{TAG}.pyc": b"stale",
+        "site-packages/pip/__init__.py": b"def where(): return __file__",
+        "failing.py": b"def fail():\n    raise ValueError\n",
+    }
+    with tarfile.open(archives[VERSION]) as source, tarfile.open(path, "w:gz", compresslevel=1) as target:
+        for member in source:
+            target.addfile(member, source.extractfile(member) if member.isreg() else None)
+        for name, content in more.items():
+            info = tarfile.TarInfo(f"python/lib/python{SERIES}/{name}")
+            info.size = len(content)
+            target.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_bytecode_is_the_share_s(run: Run, share: Path, odd: Path) -> None:
+    args = {"pythons": [SERIES], "site_pythons": [from_archive(odd)]}
+    run(share, **args, compile_bytecode=True)
+    assert without_bytecode(share) == ["broken.py"]
+    assert sealed(share)
+    assert {path.stat().st_mode & 0o777 for path in library(share).rglob("*.pyc")} == {0o644}
+    assert len(list((share / "bytecode").glob("*/*/*.bad"))) == 1
+    code = "import bisect, pip; print(bisect.bisect([1, 2], 1), pip.where())"
+    assert ask(share, code=code) == f"1 {library(share)}/site-packages/pip/__init__.py"
+    assert not list((share / "cache").glob(".uvnas-*"))
+    assert not run(share, **args)["changed"]
+
+
+def test_the_names_of_files_are_those_of_the_interpreter(run: Run, share: Path, odd: Path) -> None:
+    """In tracebacks, for inspect, and for modules that are frozen."""
+    run(share, site_pythons=[from_archive(odd)], compile_bytecode=True)
+    code = """
+import failing, inspect, os, stat, traceback, zipimport
+try:
+    failing.fail()
+except ValueError as error:
+    print(traceback.extract_tb(error.__traceback__)[-1])
+print(inspect.getsourcefile(stat), inspect.getsource(failing).splitlines()[0], os.path.isabs.__code__.co_filename)
+"""
+    said = ask(share, code=code).splitlines()
+    assert said[0] == f"<FrameSummary file {library(share)}/failing.py, line 2 in fail>"
+    assert said[1].startswith(f"{library(share)}/stat.py def fail(): ")
+    plain = share.parent / "plain"
+    run(make_share(plain), site_pythons=[from_archive(odd)])
+    assert ask(plain, code=code) == ask(share, code=code).replace(str(share), str(plain))
+
+
+def test_a_second_share_copies_it(share: Path, tmp_path: Path, odd: Path) -> None:
+    args = {"site_pythons": [from_archive(odd)]}
+    other = make_share(tmp_path / "other")
+    everything = compiled_anew(share, **args)
+    assert everything == len([path for path in library(share).rglob("*.py") if path.parent.name != "__pycache__"])
+    earlier = [{"name": "nas_a", "root": str(share)}]
+    anew = compiled_anew(other, earlier_shares=earlier, **args)
+    # uv writes into some where the interpreter is. What does not compile is tried again.
+    paths = [path.relative_to(library(share)) for path in library(share).rglob("*.py")]
+    differ = [path for path in paths if (library(share) / path).read_bytes() != (library(other) / path).read_bytes()]
+    assert anew == len(differ) + 1 < 5
+    assert without_bytecode(other) == ["broken.py"]
+    assert ask(other) == VERSION
+
+
+def test_what_no_interpreter_has_any_more_goes(
+    run: Run, share: Path, tmp_path: Path, archives: dict[str, Path]
+) -> None:
+    sites = [from_archive(archives[LOWER], LOWER, "old"), from_archive(archives[HIGHER], HIGHER, "new")]
+    run(share, site_pythons=sites, compile_bytecode=True)
+    (kept,) = {path.parents[1] for path in (share / "bytecode").glob("*/*/*.pyc") if is_linked(path, share, HIGHER)}
+    # An environment has some of it.
+    (generation := tmp_path / "generation").mkdir()
+    used = next(path for path in (share / "bytecode").glob("*/*/*.pyc") if path.parents[1] != kept)
+    os.link(used, generation / "used.pyc")
+    run(share, site_pythons=sites[1:], remove=[LOWER], compile_bytecode=True)
+    assert {path.parents[1] for path in (share / "bytecode").glob("*/*/*.pyc") if path != used} == {kept}
+    assert used.exists()
+    assert without_bytecode(share, HIGHER) == []
+    # Another one in its place, too.
+    path = tmp_path / "again.tar.gz"
+    path.write_bytes(gzip.compress(gzip.decompress(archives[HIGHER].read_bytes()), 1))
+    run(share, site_pythons=[from_archive(path, HIGHER, "new")], compile_bytecode=True)
+    assert kept not in {path.parents[1] for path in (share / "bytecode").glob("*/*/*.pyc")}
+    assert without_bytecode(share, HIGHER) == []
+
+
+def is_linked(entry: Path, share: Path, version: str) -> bool:
+    return entry.stat().st_ino in {path.stat().st_ino for path in library(share, version).rglob("*.pyc")}
+
+
+def test_what_an_interpreter_had_comes_back_with_it(run: Run, share: Path, tmp_path: Path, odd: Path) -> None:
+    """The new one, which runs, has no cache tag, as if it crashed then."""
+    run(share, site_pythons=[from_archive(odd)], compile_bytecode=True)
+    before = what_is_in(share / "python" / key())
+    path = tmp_path / "crashing.tar.gz"
+    with tarfile.open(odd) as source, tarfile.open(path, "w:gz", compresslevel=1) as target:
+        for member in source:
+            target.addfile(member, source.extractfile(member) if member.isreg() else None)
+        info = tarfile.TarInfo(f"python/lib/python{SERIES}/encodings/__init__.py")
+        content = b"import os, sys\nif '-S' in sys.orig_argv: os.abort()\n"
+        content += (library(share) / "encodings" / "__init__.py").read_bytes()
+        info.size = len(content)
+        target.addfile(info, io.BytesIO(content))
+    failed = run(share, site_pythons=[from_archive(path)], compile_bytecode=True)
+    assert failed["msg"].startswith(f"{key()}: cannot compile bytecode")
+    assert {path: about[0] for path, about in what_is_in(share / "python" / key()).items()} == {
+        path: about[0] for path, about in before.items()
+    }
+    assert without_bytecode(share) == ["broken.py"]
+    assert leftovers(share) == []
+    assert record(share)["interpreters"][key()]["digest"] == sha256(odd)
+
+
+def test_bytecode_later(run: Run, share: Path, archives: dict[str, Path]) -> None:
+    args = {"pythons": [SERIES], "site_pythons": [from_archive(archives[VERSION])]}
+    run(share, **args)
+    assert not list((share / "python" / key()).rglob("*.pyc"))
+    before = ask(share, code="import os; print(os.stat(os.__file__).st_ino)")
+    done = run(share, **args, compile_bytecode=True)
+    assert done["actions"] == [f"compile the standard library of {key()}"]
+    assert without_bytecode(share) == []
+    assert ask(share, code="import os; print(os.stat(os.__file__).st_ino)") == before
+    assert sealed(share)
+    assert not run(share, **args, compile_bytecode=True)["changed"]
+    assert not run(share, **args)["changed"]
+    assert leftovers(share) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs files of two users")
+def test_where_root_s_python_wrote_bytecode_it_stays(run: Run, share: Path, odd: Path) -> None:
+    args = {"site_pythons": [from_archive(odd)]}
+    run(share, **args)
+    program = share / "python" / key() / "bin" / f"python{SERIES}"
+    subprocess.check_call([program, "-c", "import json"], env={})
+    cache = library(share) / "json" / "__pycache__"
+    roots = what_is_in(cache)
+    assert roots
+    assert run(share, **args, compile_bytecode=True)["actions"] == [f"compile the standard library of {key()}"]
+    assert what_is_in(cache) == roots
+    assert without_bytecode(share) != []
+    assert not [name for name in without_bytecode(share) if name.startswith(("sqlite3/", "site-packages/"))]
+    assert ask(share, code="import json; print(json.dumps(1))") == "1"
+    assert not run(share, **args, compile_bytecode=True)["changed"]
+
+
+@pytest.mark.parametrize("operation", ["chmod|fchmodat", "execve", "link|linkat", "rename|renameat"])
 def test_killed_while_bytecode_is_compiled_later(
     run: Run, share: Path, tmp_path: Path, archives: dict[str, Path], operation: str
 ) -> None:
-    """SIGKILL at some of the steps of unsealing, compiling, sealing."""
+    """SIGKILL at some of the steps of unsealing, compiling, linking, sealing."""
     args = {"pythons": [SERIES], "site_pythons": [from_archive(archives[VERSION])]}
     run(share, **args)
     trace = tmp_path / "trace"
@@ -446,6 +625,60 @@ def test_killed_while_bytecode_is_compiled_later(
         assert "failed" not in healed, healed["msg"]
         assert sealed(share)
         assert not run(share, **args)["changed"]
+    assert "failed" not in run(share, **args, compile_bytecode=True)
+    assert without_bytecode(share) == []
+    assert leftovers(share) == []
+
+
+@pytest.mark.parametrize("moment", ["compiled", "linked"])
+def test_what_a_power_cut_has_damaged_is_compiled_again(
+    run: Run, share: Path, archives: dict[str, Path], moment: str
+) -> None:
+    """Of the store, and with it of an interpreter that has links to it. A real power cut: tests/integration."""
+    args = {"pythons": [SERIES], "site_pythons": [from_archive(archives[VERSION])]}
+    if moment == "compiled":  # Later on; see the next test.
+        run(share, **args)
+    process, cache = start(share, **{**args, "compile_bytecode": True}), library(share) / "__pycache__"
+    while not (any((share / "bytecode").glob("*/*/*.pyc")) if moment == "compiled" else any(cache.glob("*"))):
+        assert process.poll() is None, process.communicate()
+    process.kill()
+    process.communicate()
+    (marker,) = (share / "cache").glob(".uvnas-*")
+    about, written = json.loads(marker.read_text()), marker.stat()
+    marker.write_text(json.dumps({**about, "boot": "earlier"}))
+    os.utime(marker, ns=(written.st_atime_ns, written.st_mtime_ns))
+    for path in (share / "bytecode").glob("*/*/*.pyc"):
+        os.truncate(path, 20)
+    healed = run(share, **args, compile_bytecode=True)
+    assert "failed" not in healed, healed["msg"]
+    assert without_bytecode(share) == []
+    assert not marker.exists()
+    assert leftovers(share) == []
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_bytecode_is_on_the_disk_before_an_interpreter_in_use_gets_it(
+    run: Run, share: Path, tmp_path: Path, archives: dict[str, Path], compiled: bool
+) -> None:
+    """Python could not even start with one that a power cut has cut short."""
+    args = {"pythons": [SERIES], "site_pythons": [from_archive(archives[VERSION])]}
+    run(share, **args)
+    if compiled:  # By a run that was killed then.
+        assert compiled_anew(share, **args)
+        found = record(share)
+        found["interpreters"][key()]["compiled"] = False
+        (share / "locks" / "pythons.json").write_text(json.dumps(found))
+    trace = tmp_path / "trace"
+    calls = "/^(syncfs|link|linkat|rename|renameat|renameat2)$"
+    start(share, "strace", "-f", "-o", trace, "-e", f"trace={calls}", **args, compile_bytecode=True).communicate()
+    lines = trace.read_text().splitlines()
+    done = [number for number, line in enumerate(lines) if line.endswith(" = 0")]
+    linked = [number for number in done if re.search(r" link(at)?\(.*/python/.*\.pyc", lines[number])]
+    written = [number for number, line in enumerate(lines) if re.search(r" rename.*/bytecode/.*\.pyc\"", line)]
+    synced = [number for number in done if "syncfs" in lines[number]]
+    assert len(linked) > 100
+    assert bool(written) is not compiled
+    assert [number for number in synced if max(written, default=0) < number < linked[0]]
 
 
 def test_no_room(run: Run, share: Path, archives: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -629,17 +862,12 @@ def test_links_of_uv_do_not_stay_and_those_of_others_do_not_move(run: Run, share
 
 
 def test_a_link_of_uv_that_a_killed_run_left_goes(run: Run, share: Path, archives: dict[str, Path]) -> None:
-    run(share, pythons=[VERSION], site_pythons=[from_archive(archives[VERSION])], compile_bytecode=True)
-    minor = share / "python" / key().replace(VERSION, SERIES)
-    # While the standard library was compiled; and before another interpreter was noted.
-    for unfinished in (key(), key(LOWER)):
-        minor.symlink_to(share / "python" / unfinished)
-        data = record(share)
-        data["interpreters"][key()]["compiled"] = False
-        (share / "locks" / "pythons.json").write_text(json.dumps(data))
-        done = run(share, pythons=[VERSION], site_pythons=[from_archive(archives[VERSION])], compile_bytecode=True)
-        assert done["actions"] == [f"compile the standard library of {key()}"]
-        assert leftovers(share) == []
+    """Before the interpreter was noted."""
+    args = {"pythons": [VERSION], "site_pythons": [from_archive(archives[VERSION])]}
+    run(share, **args)
+    (share / "python" / key().replace(VERSION, SERIES)).symlink_to(share / "python" / key(LOWER))
+    assert run(share, **args, compile_bytecode=True)["actions"] == [f"compile the standard library of {key()}"]
+    assert leftovers(share) == []
 
 
 def test_removal(run: Run, share: Path, archives: dict[str, Path]) -> None:

@@ -13,7 +13,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError, UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import durable
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.install import Installer
@@ -46,7 +46,7 @@ def test_one_that_does_not_run_takes_nobody_s_place(tmp_path: Path, before: bool
         (directory / "bin" / "python3.12").write_text("old")
     runner = Broken(directory)
     with pytest.raises(CommandError, match=f"{KEY} does not run on this builder"):
-        Installer(layout, runner, compile_bytecode=True).install(KEY, Uv(layout, runner), message="", hint="")
+        Installer(layout, runner, compile_bytecode=True).install(KEY, Uv(layout, runner), str, message="", hint="")
     store.sweep(layout)
     assert [path.name for path in Path(layout.python).iterdir() if path.name != ".lock"] == ([KEY] if before else [])
     if before:
@@ -80,7 +80,35 @@ def test_it_is_on_the_disk_before_what_was_there_goes(
 
     monkeypatch.setattr(durable.Disks, "sync", sync)
     with pytest.raises(OSError, match="error") if fails else contextlib.nullcontext():
-        Installer(layout, Sound(directory), False).install(KEY, Uv(layout, Sound(directory)), message="", hint="")
+        Installer(layout, Sound(directory), False).install(KEY, Uv(layout, Sound(directory)), str, message="", hint="")
     assert seen == ["new", "old"]
     found = [path.read_text() for path in Path(layout.python).glob("*/bin/python3.12")]
     assert found == ["old" if fails else "new"]
+
+
+class Full(Sound):
+    """There is no room for bytecode."""
+
+    def run(self, cmd: t.Sequence[str], **rest: t.Any) -> Completed:
+        if any("marshal" in word for word in cmd):  # The compiler.
+            return Completed(0, f"error {errno.ENOSPC}\n", "")
+        if "cache_tag" in cmd[-1]:
+            return Completed(0, "cpython-312\n", "")
+        done = super().run(cmd, **rest)
+        if "install" in cmd:
+            (self.directory / "lib" / "python3.12").mkdir(parents=True)
+            (self.directory / "lib" / "python3.12" / "os.py").touch()
+        return done
+
+
+def test_without_room_for_bytecode_what_was_there_comes_back(tmp_path: Path) -> None:
+    layout = Layout(str(make_share(tmp_path / "uv")))
+    directory = Path(layout.python, KEY)
+    (directory / "bin").mkdir(parents=True)
+    (directory / "bin" / "python3.12").write_text("old")
+    runner = Full(directory)
+    with pytest.raises(UvnasError, match=f"{KEY}: .*No space left on device"):
+        Installer(layout, runner, compile_bytecode=True).install(KEY, Uv(layout, runner), str, message="", hint="")
+    assert [path.name for path in Path(layout.python).iterdir() if path.name != ".lock"] == [KEY]
+    assert [path.name for path in directory.rglob("*")] == ["bin", "python3.12"]
+    assert (directory / "bin" / "python3.12").read_text() == "old"
