@@ -203,7 +203,7 @@ class Bytecode:
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.layout.bytecode, 0o700)
         os.makedirs(self.directory, mode=0o755, exist_ok=True)
-        missing = self._link(site_packages, sorted(names))
+        missing = self._link(site_packages, sorted(names, key=lambda name: (package_of(name), name)))
         if not missing:
             return Done(len(names))
         with self._turn():
