@@ -217,6 +217,7 @@ problems:
   elements: str
 """
 
+import dataclasses
 import functools
 import os
 import typing as t
@@ -227,13 +228,13 @@ from ..module_utils import adapter
 from ..module_utils.env import verified
 from ..module_utils.env.declared import parse_environments
 from ..module_utils.env.inspect import Inspection
+from ..module_utils.env.spec import EnvironmentSpec
 from ..module_utils.env.verify import Verification
 from ..module_utils.errors import UvnasError, as_uvnas_error
 from ..module_utils.host import memory
 from ..module_utils.host.process import SystemRunner
 from ..module_utils.host.users import nobody
 from ..module_utils.host.workers import Result
-from ..module_utils.share.identity import identify
 from ..module_utils.share.place import check_mounted
 from ..module_utils.share.spec import Share
 
@@ -245,8 +246,14 @@ def work(params: t.Mapping[str, t.Any], memories: t.Optional[t.Mapping[str, veri
     """Look at the share of ``params``; the module's result."""
     item = {"name": params["share_name"], "root": params["share"], "id": params["share_id"]}
     share = Share.parse({**item, "mount": params["mount"], "glibc": params["glibc"]})
+    declared = [spec for spec in parse_environments(params["environments"]) if spec.on_share(share.name)]
+    specs = [spec for spec in declared if spec.present]
+    # With what is measured or listed of each, all of them are looked at.
+    wanted = None if params["details"] or params["sizes"] else [spec.name for spec in specs]
     check_mounted(share)
-    identity, inspection = identify(share), Inspection(share)
+    memories = memories or {}
+    inspection = Inspection(share, [memory.read for memory in memories.values()], wanted)
+    identity = inspection.sight.identity
     facts, problems = [], []
     for name in inspection.environments:
         try:
@@ -264,7 +271,8 @@ def work(params: t.Mapping[str, t.Any], memories: t.Optional[t.Mapping[str, veri
         "problems": problems,
     }
     if params["verify"]:
-        _verify(inspection, identity.id, params, (memories or {}).get(identity.id), result)
+        known = memories.get(identity.id, verified.Memory())
+        _verify(inspection, specs, known.environments, result, again=params["verify_again"])
     if params["sizes"]:
         result.update(inspection.room(), unpublished=inspection.unpublished(), interpreters=[])
         try:
@@ -278,26 +286,25 @@ def work(params: t.Mapping[str, t.Any], memories: t.Optional[t.Mapping[str, veri
 
 def _verify(
     inspection: Inspection,
-    share_id: str,
-    params: t.Mapping[str, t.Any],
-    known: t.Optional[verified.Memory],
+    specs: t.Sequence[EnvironmentSpec],
+    known: verified.Environments,
     result: Result,
+    *,
+    again: bool,
 ) -> None:
     """Add to the result what a verification finds."""
     # As root only where the share is root's. Nothing of it runs as that.
     user = nobody() if os.geteuid() == 0 else None
-    verification = Verification(inspection, share_id, SystemRunner(), user)
-    declared = [spec for spec in parse_environments(params["environments"]) if spec.on_share(inspection.share.name)]
-    outcome = verification.of(
-        [spec for spec in declared if spec.present], {} if params["verify_again"] else known or {}
-    )
+    verification = Verification(inspection, result["share_id"], SystemRunner(), user)
+    outcome = verification.of(specs, {} if again else known)
     problems = result["problems"]
     problems += [problem for problem in outcome.problems if problem not in problems]
     untried = {fact["name"] for fact in result["environments"]} - set(outcome.tried)
-    problems += verification.open_places(None if params["verify_again"] else untried)
+    problems += verification.open_places(None if again else untried)
     result["warnings"] = verification.warnings()
     result["tried"] = outcome.tried
-    result[_MARKS] = {"kept": outcome.kept, "ran": outcome.ran}
+    read = {name: dataclasses.asdict(each) for name, each in inspection.sight.to_remember().items()}
+    result[_MARKS] = {"kept": outcome.kept, "ran": outcome.ran, "read": read}
 
 
 def main() -> t.NoReturn:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import typing as t
 from pathlib import Path
 
@@ -264,8 +265,8 @@ def test_a_directory_that_others_may_have_made_is_neither_believed_nor_touched(
     assert tree(state) == before
 
 
-# Of an environment its link is read and its manifest opened, by name.
-FOR_EACH = 2
+# Of an environment its two directories are opened, and the status of its manifest is looked at.
+FOR_EACH = 3
 DRIVER = """
 import json, sys
 from ansible.module_utils.testing import patch_module_args
@@ -276,7 +277,7 @@ with patch_module_args(json.loads(sys.argv[1])):
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
-def test_each_environment_that_has_run_costs_two_file_operations(
+def test_each_environment_that_has_run_costs_three_file_operations(
     run: Run, layout: Layout, state: Path, python: Path, tmp_path: Path
 ) -> None:
     names = [f"env{number}" for number in range(10)]
@@ -294,6 +295,7 @@ def test_each_environment_that_has_run_costs_two_file_operations(
         "details": False,
         "state_dir": str(state),
     }
+    time.sleep(2.1)  # What is younger is not remembered.
     assert run(**args)["tried"] == ["train", *names]
     trace = tmp_path / "trace"
     strace = ["strace", "--follow-forks", "--trace=file,process", "--string-limit=999", f"--output={trace}"]
@@ -305,9 +307,13 @@ def test_each_environment_that_has_run_costs_two_file_operations(
         check=True,
     )
     assert json.loads(done.stdout)["tried"] == []
-    calls = [call for call in trace.read_text().splitlines() if f'"{layout.root}' in call and "execve" not in call]
-    of_env = [call for call in calls if any(f"/{name}" in call for name in names)]
+    names.append("train")
+    calls = [call for call in trace.read_text().splitlines() if "execve" not in call]
+    # The second one and the third are relative to the first.
+    of_env = [call for call in calls if f'"{ID}"' in call or '".uvnas.json"' in call]
+    of_env += [call for call in calls if any(f"{layout.root}/" in call and f"/{name}" in call for name in names)]
     assert len(of_env) <= FOR_EACH * len(names), "\n".join(of_env)
+    calls = [call for call in calls if f'"{layout.root}' in call]
     of_share = [call for call in calls if call not in of_env]
     assert len(of_share) < 30, "\n".join(of_share)
     # No process but this one.
