@@ -17,7 +17,8 @@ description:
   - With O(verify), it is a problem too if others than the owner can write to what people run from the share.
   - It writes nothing to the share, and can be run on every member.
   - A host remembers which environments have run with O(verify), in O(state_dir). Without O(verify_again), it only looks
-    at their links and manifests, as long as nothing changes that decides whether they run. That is the share, the
+    whether their links and manifests have the same status (inode, size, mode, owner, times) as when it read them, as
+    long as nothing changes that decides whether they run. That is the share, the
     generation, its C(imports), who starts it, and of the host its name, its kernel, its C library, and which libraries
     it has (C(/etc/ld.so.cache)). What is not remembered, or not for certain, is tried. In check mode nothing is
     remembered.
@@ -59,6 +60,8 @@ options:
       - With O(verify), whether to try environments again that have run on this host before, just as they are.
       - Without it, what others can write to inside of these is not looked for either; and nor is it elsewhere on the
         share, but for the way to them, if nothing is tried.
+      - Without it, without O(details) and without O(sizes), environments that are not in O(environments) are not looked
+        at if their links have not changed. They are returned as they were the last time.
     type: bool
     default: true
   state_dir:
