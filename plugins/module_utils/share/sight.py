@@ -162,8 +162,8 @@ class Sight:
     def to_remember(self) -> dict[str, Read]:
         """What has been looked at, and can be known for unchanged the next time."""
         found = dict(self._to_remember)
-        ids = self._links or self._ids
-        if self._envs is not None and is_old(self._envs, self._now) and all(map(ids.get, self.environments)):
+        ids = {env: (self._links or self._ids).get(env) for env in self.environments}
+        if self._envs is not None and is_old(self._envs, self._now) and all(ids.values()):
             found[_LINKS] = Read(stamp_of(self._envs), json.dumps(ids))
         return found
 

@@ -318,6 +318,19 @@ def test_links_are_remembered_all_or_none(layout: Layout) -> None:
     assert "links" in sight.to_remember()
 
 
+def test_what_was_looked_for_in_vain_is_no_link(layout: Layout, reads: list[str]) -> None:
+    sight = Sight(Share("nas_a", layout))
+    assert sight.identity
+    assert sight.published("missing") is None
+    assert [sight.published(name) for name in sight.environments] == [ID, ID]
+    memory = sight.to_remember()
+    assert json.loads(memory["links"].text) == dict.fromkeys(NAMES, ID)
+    reads.clear()
+    again = Sight(Share("nas_a", layout), [memory])
+    assert again.identity
+    assert ([again.published(name) for name in (*NAMES, "missing")], reads) == ([ID, ID, None], [])
+
+
 def test_what_is_published_during_a_look_is_seen_by_the_next(layout: Layout) -> None:
     sight = Sight(Share("nas_a", layout))
     assert sight.identity
