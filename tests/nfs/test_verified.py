@@ -31,8 +31,9 @@ def member(clients: dict[str, Client], converged: Run) -> t.Iterator[Client]:
 
 
 def tried(site: NfsSite, env: dict[str, t.Any]) -> list[str]:
-    """What c2 tries in a run."""
+    """What c2 tries in a run. It runs."""
     run = site.role("verify", envs=[env])
+    assert run.rc == 0, run.output
     (answer,) = (json.loads(text) for text in TRIED.findall(run.output) if '"tried"' in text)
     found: list[str] = answer["tried"]
     return found

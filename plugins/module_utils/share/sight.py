@@ -25,7 +25,6 @@ from . import identity as identities
 from . import manifest as manifests
 from . import store
 from .identity import Identity
-from .layout import MANIFEST
 from .manifest import Manifest
 from .spec import Share
 
@@ -122,7 +121,11 @@ class Sight:
         directory = None
         with contextlib.suppress(OSError):
             directory = os.lstat(self._layout.generation(env, generation_id))
-        read = files.read_with_status(self._layout.manifest(env, generation_id))
+        path = self._layout.manifest(env, generation_id)
+        read = files.read_with_status(path)
+        if read is None:  # Or so an NFS client believes, who has looked for it in vain before.
+            directory = self._directory(env, generation_id)
+            read = None if directory is None else files.read_with_status(path)
         if read is None:
             return None
         content, status = read
@@ -134,16 +137,24 @@ class Sight:
     def _unchanged(self, env: str, generation_id: str) -> t.Optional[tuple[Manifest, os.stat_result]]:
         """The same, if it is known and still what it was."""
         name = _name(env, generation_id)
-        if name not in self._memory or self._generations is None:
+        directory = self._directory(env, generation_id) if name in self._memory else None
+        if directory is None:
             return None
         with contextlib.suppress(OSError, UvnasError):
-            above = opened(self._layout.generations_of(env))
-            with above as inside, opened(generation_id, inside) as here:
-                directory, status = os.fstat(here), os.stat(MANIFEST, dir_fd=here, follow_symlinks=False)
+            status = os.lstat(self._layout.manifest(env, generation_id))
             text = _text(self._memory, name, stamp_of(directory) + stamp_of(status))
             if text is not None:
                 self._to_remember[name] = self._memory[name]
                 return manifests.in_content(text.encode(), self._layout, env, generation_id), status
+        return None
+
+    def _directory(self, env: str, generation_id: str) -> t.Optional[os.stat_result]:
+        """The status of a generation's directory, once all directories on the way to it have been asked for."""
+        if self._generations is None:
+            return None
+        every = opened(self._layout.generations_of(env))
+        with contextlib.suppress(OSError), every as above, opened(generation_id, above) as here:
+            return os.fstat(here)
         return None
 
     @functools.cached_property

@@ -193,6 +193,22 @@ def test_what_is_not_there_any_more_is_not(layout: Layout) -> None:
     assert look(layout, memory)[0][1] == {}
 
 
+def test_what_a_client_believes_to_be_missing_is_looked_for_once_more(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then it has been asked for what is in there."""
+    missing, read = [layout.manifest("train", ID)], files.read_with_status
+
+    def believing(path: str) -> t.Optional[tuple[bytes, os.stat_result]]:
+        if path in missing:
+            missing.remove(path)
+            return None
+        return read(path)
+
+    monkeypatch.setattr(files, "read_with_status", believing)
+    assert look(layout)[0][1]["train"] == (ID, "2026-01-31T12:00:00+00:00")
+
+
 def test_a_new_one_is_seen(layout: Layout, reads: list[str]) -> None:
     _first, memory = look(layout)
     shares.add_generation(Path(layout.root), "new", ID)
