@@ -199,7 +199,7 @@ def test_what_a_client_believes_to_be_missing_is_looked_for_once_more(
     """By then it has been asked for what is in there."""
     missing, read = [layout.manifest("train", ID)], files.read_with_status
 
-    def believing(path: str) -> t.Optional[tuple[bytes, os.stat_result]]:
+    def believing(path: str) -> tuple[bytes, os.stat_result] | None:
         if path in missing:
             missing.remove(path)
             return None
