@@ -17,7 +17,8 @@ description:
   - With O(verify), it is a problem too if others than the owner can write to what people run from the share.
   - It writes nothing to the share, and can be run on every member.
   - A host remembers which environments have run with O(verify), in O(state_dir). Without O(verify_again), it only looks
-    at their links and manifests, as long as nothing changes that decides whether they run. That is the share, the
+    whether their links and manifests have the same status (inode, size, mode, owner, times) as when it read them, as
+    long as nothing changes that decides whether they run. That is the share, the
     generation, its C(imports), who starts it, and of the host its name, its kernel, its C library, and which libraries
     it has (C(/etc/ld.so.cache)). What is not remembered, or not for certain, is tried. In check mode nothing is
     remembered.
@@ -59,6 +60,8 @@ options:
       - With O(verify), whether to try environments again that have run on this host before, just as they are.
       - Without it, what others can write to inside of these is not looked for either; and nor is it elsewhere on the
         share, but for the way to them, if nothing is tried.
+      - Without it, without O(details) and without O(sizes), environments that are not in O(environments) are not looked
+        at if their links have not changed. They are returned as they were the last time.
     type: bool
     default: true
   state_dir:
@@ -219,6 +222,7 @@ problems:
   elements: str
 """
 
+import dataclasses
 import functools
 import os
 import typing as t
@@ -229,13 +233,13 @@ from ..module_utils import adapter
 from ..module_utils.env import verified
 from ..module_utils.env.declared import parse_environments
 from ..module_utils.env.inspect import Inspection
+from ..module_utils.env.spec import EnvironmentSpec
 from ..module_utils.env.verify import Verification
 from ..module_utils.errors import UvnasError, as_uvnas_error
 from ..module_utils.host import memory
 from ..module_utils.host.process import SystemRunner
 from ..module_utils.host.users import nobody
 from ..module_utils.host.workers import Result
-from ..module_utils.share.identity import identify
 from ..module_utils.share.place import check_mounted
 from ..module_utils.share.spec import Share
 
@@ -247,8 +251,14 @@ def work(params: t.Mapping[str, t.Any], memories: t.Optional[t.Mapping[str, veri
     """Look at the share of ``params``; the module's result."""
     item = {"name": params["share_name"], "root": params["share"], "id": params["share_id"]}
     share = Share.parse({**item, "mount": params["mount"], "glibc": params["glibc"]})
+    declared = [spec for spec in parse_environments(params["environments"]) if spec.on_share(share.name)]
+    specs = [spec for spec in declared if spec.present]
+    # With what is measured or listed of each, all of them are looked at.
+    wanted = None if params["details"] or params["sizes"] else [spec.name for spec in specs]
     check_mounted(share)
-    identity, inspection = identify(share), Inspection(share)
+    memories = memories or {}
+    inspection = Inspection(share, [memory.read for memory in memories.values()], wanted)
+    identity = inspection.sight.identity
     facts, problems = [], []
     for name in inspection.environments:
         try:
@@ -266,7 +276,8 @@ def work(params: t.Mapping[str, t.Any], memories: t.Optional[t.Mapping[str, veri
         "problems": problems,
     }
     if params["verify"]:
-        _verify(inspection, identity.id, params, (memories or {}).get(identity.id), result)
+        known = memories.get(identity.id, verified.Memory())
+        _verify(inspection, specs, known.environments, result, again=params["verify_again"])
     if params["sizes"]:
         result.update(inspection.room(), unpublished=inspection.unpublished(), interpreters=[])
         try:
@@ -280,26 +291,25 @@ def work(params: t.Mapping[str, t.Any], memories: t.Optional[t.Mapping[str, veri
 
 def _verify(
     inspection: Inspection,
-    share_id: str,
-    params: t.Mapping[str, t.Any],
-    known: t.Optional[verified.Memory],
+    specs: t.Sequence[EnvironmentSpec],
+    known: verified.Environments,
     result: Result,
+    *,
+    again: bool,
 ) -> None:
     """Add to the result what a verification finds."""
     # As root only where the share is root's. Nothing of it runs as that.
     user = nobody() if os.geteuid() == 0 else None
-    verification = Verification(inspection, share_id, SystemRunner(), user)
-    declared = [spec for spec in parse_environments(params["environments"]) if spec.on_share(inspection.share.name)]
-    outcome = verification.of(
-        [spec for spec in declared if spec.present], {} if params["verify_again"] else known or {}
-    )
+    verification = Verification(inspection, result["share_id"], SystemRunner(), user)
+    outcome = verification.of(specs, {} if again else known)
     problems = result["problems"]
     problems += [problem for problem in outcome.problems if problem not in problems]
     untried = {fact["name"] for fact in result["environments"]} - set(outcome.tried)
-    problems += verification.open_places(None if params["verify_again"] else untried)
+    problems += verification.open_places(None if again else untried)
     result["warnings"] = verification.warnings()
     result["tried"] = outcome.tried
-    result[_MARKS] = {"kept": outcome.kept, "ran": outcome.ran}
+    read = {name: dataclasses.asdict(each) for name, each in inspection.sight.to_remember().items()}
+    result[_MARKS] = {"kept": outcome.kept, "ran": outcome.ran, "read": read}
 
 
 def main() -> t.NoReturn:

@@ -108,6 +108,33 @@ def test_a_new_generation_is_imported_and_so_is_the_one_before(site: Site, state
     assert imported(site) == ["1.0"]
 
 
+def test_a_generation_that_was_rebuilt_in_its_place_is_imported(site: Site, state: Path) -> None:
+    generation = (site.share / "envs" / "noting").resolve()
+    generation.chmod(0o755)
+    (generation / ".uvnas.json").unlink()
+    failed = site.run([ENV], "--tags", "verify")
+    assert failed.rc != 0
+    assert f"its generation {generation.name} is not complete" in failed.output
+    succeeded(site.run([ENV]))
+    assert (site.share / "envs" / "noting").resolve() == generation
+    assert imported(site) == ["1.0"]
+    assert verify(site) == []
+
+
+def test_a_share_that_was_restored_has_everything_imported(site: Site, state: Path) -> None:
+    """From a backup: all is there, and the id is the same, but nobody knows whether it was the right one."""
+    succeeded(site.run([ENV], "--tags", "verify"))
+    assert imported(site) == []
+    shutil.copytree(site.share, site.share.with_name("backup"), symlinks=True)
+    before = site.share.rename(site.share.with_name("before"))
+    site.share.with_name("backup").rename(site.share)
+    try:
+        assert [verify(site), verify(site)] == [["1.0"], []]
+    finally:
+        site.share.rename(site.share.with_name("backup"))
+        before.rename(site.share)
+
+
 def test_check_mode_imports_and_remembers_nothing(site: Site, state: Path) -> None:
     before = tree(state)
     succeeded(site.run([NEXT], "--check"))

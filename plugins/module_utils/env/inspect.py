@@ -19,6 +19,7 @@ from ..share import manifest as manifests
 from ..share import store
 from ..share.layout import Layout
 from ..share.manifest import Manifest
+from ..share.sight import Memory, Sight
 from ..share.spec import Share
 from .generation.size import true_size
 
@@ -35,8 +36,8 @@ class Seen:
     """A published environment."""
 
     manifest: Manifest
-    # Of the manifest, which is the witness of its generation (see host/sealing).
-    witness: os.stat_result
+    # Of the manifest, which is the witness of its generation (see host/sealing). None: not looked at.
+    witness: t.Optional[os.stat_result]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,14 @@ class Inspection:
     """One share, inspected."""
 
     share: Share
+    # What was read before, and need not be read again if it has not changed.
+    memories: t.Sequence[Memory] = ()
+    # The environments that matter. Of the others, what is remembered of their generations will do. None: all matter.
+    wanted: t.Optional[t.Container[str]] = None
+
+    @functools.cached_property
+    def sight(self) -> Sight:
+        return Sight(self.share, self.memories)
 
     @property
     def layout(self) -> Layout:
@@ -52,13 +61,14 @@ class Inspection:
     @functools.cached_property
     def environments(self) -> list[str]:
         """The names of all published environments."""
-        return store.environments(self.layout)
+        return self.sight.environments
 
     def seen(self, env: str) -> Seen:
         """A published environment, looked at once. Raises UvnasError if it is not complete."""
         if env not in self._seen:
-            current = published(self.share, env)
-            found = manifests.with_status(self.layout, env, current)
+            current = published(self.share, env, self.sight.published(env))
+            last = None if self.wanted is None or env in self.wanted else self.sight.last_manifest(env, current)
+            found = self.sight.manifest(env, current) if last is None else (last, None)
             if found is None:
                 raise incomplete(env, current)
             self._seen[env] = Seen(*found)
@@ -142,12 +152,11 @@ class Inspection:
         ]
 
 
-def published(share: Share, env: str) -> str:
+def published(share: Share, env: str, generation: t.Optional[str]) -> str:
     """The id of the generation in force. Raises UvnasError if there is none."""
-    current = store.published(share.layout, env)
-    if current is None:
+    if generation is None:
         raise UvnasError(f"environment {env} is not published on share {share.name}")
-    return current
+    return generation
 
 
 def incomplete(env: str, generation: str) -> UvnasError:

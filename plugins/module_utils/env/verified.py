@@ -4,7 +4,8 @@
 """What has run on this host before, so that it need not be started again. Pure, but for ``recall`` and ``remember``.
 
 An environment is remembered by a fingerprint of all that decides whether it runs here (see ``fingerprint``). Of a share
-that is what is declared for it now; anything else is forgotten.
+that is what is declared for it now; anything else is forgotten. With it is what was read of the share to find that out
+(see ``share/sight``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import typing as t
 from ..host import memory as host_memory
 from ..host.checksum import of_data
 from ..host.data import made_of
+from ..share import sight
 from ..share.manifest import Manifest
+from ..share.sight import Read
 
 # To be raised when verification tries more than it did.
 FORMAT = 1
@@ -36,8 +39,16 @@ class Verified:
     time: str
 
 
-# By environment.
-Memory = t.Mapping[str, Verified]
+# By their names.
+Environments = t.Mapping[str, Verified]
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """What is remembered of one share."""
+
+    environments: Environments = dataclasses.field(default_factory=dict)
+    read: sight.Memory = dataclasses.field(default_factory=dict)
 
 
 def fingerprint(
@@ -67,28 +78,26 @@ def parse(data: t.Mapping[str, t.Any], root: str, now: datetime.datetime) -> t.O
     """
     if data.get("root") != root:
         return None
-    entries = data.get("environments")
-    if data.get("format") != FORMAT or not isinstance(entries, dict):
-        return {}
-    found = {name: made_of(entry, Verified) for name, entry in entries.items()}
-    return {name: entry for name, entry in found.items() if entry is not None and _is_usable(entry, now)}
+    if data.get("format") != FORMAT:
+        return Memory()
+    found = {name: entry for name, entry in _made(data.get("environments"), Verified) if _is_usable(entry, now)}
+    return Memory(found, dict(_made(data.get("read"), Read)))
 
 
 def as_data(memory: Memory, root: str) -> dict[str, t.Any]:
     """What ``parse`` reads. The root is there because a share may say of itself that it is another one."""
-    entries = {name: dataclasses.asdict(entry) for name, entry in memory.items()}
-    return {"format": FORMAT, "root": root, "environments": entries}
+    return {"format": FORMAT, "root": root, **dataclasses.asdict(memory)}
 
 
 def after(
-    memory: Memory, kept: t.Iterable[str], ran: t.Mapping[str, t.Sequence[str]], now: datetime.datetime
+    known: Environments, kept: t.Iterable[str], ran: t.Mapping[str, t.Sequence[str]], now: datetime.datetime
 ) -> dict[str, Verified]:
     """What to remember: the environments in ``kept``, as they were, and those that ``ran`` just now.
 
     The latter have their generation and fingerprint.
     """
     time = now.isoformat(timespec="seconds")
-    found = {name: memory[name] for name in kept if name in memory}
+    found = {name: known[name] for name in kept if name in known}
     found.update({name: Verified(mark, generation, time) for name, (generation, mark) in ran.items()})
     return found
 
@@ -108,20 +117,37 @@ def remember(
     *,
     kept: t.Sequence[str],
     ran: t.Mapping[str, t.Sequence[str]],
+    read: t.Mapping[str, t.Any],
 ) -> None:
-    """Remember what has run, and no more, of the share at ``root``. Of others nothing changes, whatever it says."""
-    # Another run may have found out more meanwhile.
-    before = recall(directory, root)
-    known = before.pop(share_id, {})
-    wanted = after(known, kept, {name: mark for name, mark in ran.items() if name in declared}, _now())
-    if wanted != known:
-        host_memory.write(directory, share_id, as_data(wanted, root))
-    for former in before:
-        host_memory.forget(directory, former)
+    """Remember what has run, and what was read, of the share at ``root``. Of others nothing changes, whatever it says.
+
+    What ``read`` is not as it should be is left out.
+    """
+    with host_memory.alone(directory):
+        # Another run may have found out more meanwhile.
+        before = recall(directory, root)
+        known = before.pop(share_id, Memory())
+        started = {name: mark for name, mark in ran.items() if name in declared}
+        wanted = Memory(after(known.environments, kept, started, _now()), dict(_made(read, Read)))
+        if wanted != known:
+            host_memory.write(directory, share_id, as_data(wanted, root))
+        for former in before:
+            host_memory.forget(directory, former)
 
 
 def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.timezone.utc)
+
+
+_Part = t.TypeVar("_Part")
+
+
+def _made(data: t.Any, kind: type[_Part]) -> t.Iterator[tuple[str, _Part]]:
+    """The parts of ``data`` that are what they should be, by their names."""
+    for name, given in data.items() if isinstance(data, dict) else ():
+        part = made_of(given, kind)
+        if part is not None:
+            yield name, part
 
 
 def _is_usable(entry: Verified, now: datetime.datetime) -> bool:

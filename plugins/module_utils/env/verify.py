@@ -19,7 +19,7 @@ import typing as t
 
 from ..errors import UvnasError, as_uvnas_error
 from ..host import files, platform, sealing
-from ..host.mounts import space
+from ..host.mounts import is_noexec
 from ..host.process import Runner
 from ..host.users import User
 from ..host.workers import Result, call_as, call_many
@@ -31,7 +31,7 @@ from ..share.spec import Share
 from .generation import build, intact, needs
 from .inspect import Inspection, incomplete, published
 from .spec import EnvironmentSpec
-from .verified import Memory, fingerprint
+from .verified import Environments, fingerprint
 
 # How many environments to start at once. Many members do so at the same time, from the same NAS.
 JOBS = 4
@@ -73,12 +73,12 @@ class Verification:
     def layout(self) -> Layout:
         return self.share.layout
 
-    def of(self, specs: t.Sequence[EnvironmentSpec], memory: Memory) -> Outcome:
+    def of(self, specs: t.Sequence[EnvironmentSpec], memory: Environments) -> Outcome:
         """Which declared environments can be used on this host, and why the others cannot.
 
         One text for each that fails, or one for all. Tries several at once.
         """
-        if specs and space(self.layout.root).noexec:
+        if specs and is_noexec(self.layout.root):
             why = f"the filesystem of {self.layout.root} is mounted noexec on this host\n{_NOEXEC}"
             return Outcome([why], [], [spec.name for spec in specs], {})
         kept = [spec.name for spec in specs if self._is_known(spec, memory)]
@@ -97,7 +97,7 @@ class Verification:
                 outcome.ran[spec.name] = (generation, mark)
         return outcome
 
-    def _is_known(self, spec: EnvironmentSpec, memory: Memory) -> bool:
+    def _is_known(self, spec: EnvironmentSpec, memory: Environments) -> bool:
         """Whether an environment has run here before, just as it is."""
         if spec.name not in memory:
             return False
@@ -133,7 +133,7 @@ class Verification:
         """The generation of an environment, and its fingerprint. Raises UvnasError if it is not complete."""
         seen = self.inspection.seen(spec.name)
         status = seen.witness
-        witness = (status.st_mode, status.st_uid, status.st_gid, status.st_ctime_ns)
+        witness = (status.st_mode, status.st_uid, status.st_gid, status.st_ctime_ns) if status else ()
         return seen.manifest.id, fingerprint(self.share_id, seen.manifest, witness, spec.imports, self._host)
 
     @functools.cached_property
@@ -184,7 +184,7 @@ class Verification:
                 seen = self.inspection.seen(env)
                 if kept is None or env not in kept:
                     found += filter(_is_open, self._places_of(env, seen.manifest))
-                elif sealing.is_open(seen.witness):
+                elif seen.witness is not None and sealing.is_open(seen.witness):
                     found.append(layout.manifest(env, seen.manifest.id))
         found = list(dict.fromkeys(found))
         paths = " ".join(map(shlex.quote, found))
@@ -250,7 +250,7 @@ class Verification:
 
     def _intact(self, env: str) -> Manifest:
         """The manifest of a published environment. Raises UvnasError if its generation is not what was built."""
-        current = published(self.share, env)
+        current = published(self.share, env, store.published(self.layout, env))
         found = intact.look(self.layout, env, current)
         if found is None:
             raise incomplete(env, current)

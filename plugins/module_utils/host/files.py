@@ -85,23 +85,28 @@ def read_bytes(path: str) -> t.Optional[bytes]:
 
     Anything else there is an error, so that no pipe makes us wait and no device feeds us endless data.
     """
-    return _read(path, lambda _descriptor, content: content)
+    found = _read(path, lambda _descriptor: None)
+    return None if found is None else found[0]
 
 
 def read_with_status(path: str) -> t.Optional[tuple[bytes, os.stat_result]]:
-    """The same with the status of the file that was read, at no further cost."""
-    return _read(path, lambda descriptor, content: (content, os.fstat(descriptor)))
+    """The same with the status that the file had before it was read, at no further cost.
+
+    So if somebody writes into it meanwhile, it has another one afterwards.
+    """
+    return _read(path, os.fstat)
 
 
-_Found = t.TypeVar("_Found")
+_Before = t.TypeVar("_Before")
 
 
-def _read(path: str, found: t.Callable[[int, bytes], _Found]) -> t.Optional[_Found]:
+def _read(path: str, before: t.Callable[[int], _Before]) -> t.Optional[tuple[bytes, _Before]]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
+        known = before(descriptor)
         size = 1 << 20
         chunks = [b""]
         with contextlib.suppress(BlockingIOError, IsADirectoryError):
@@ -111,7 +116,7 @@ def _read(path: str, found: t.Callable[[int, bytes], _Found]) -> t.Optional[_Fou
             raise UvnasError(f"{path} is not a regular file", hint="Find out who put it there, and remove it.")
         while len(chunks[-1]) == size:
             chunks.append(os.read(descriptor, size))
-        return found(descriptor, b"".join(chunks))
+        return b"".join(chunks), known
     finally:
         os.close(descriptor)
 

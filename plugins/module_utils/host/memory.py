@@ -4,12 +4,14 @@
 """Small files that a host remembers something by from one run to the next: JSON objects, in one directory.
 
 Whatever is wrong there, nothing is: what cannot be read is not remembered, and what cannot be written will not be. What
-somebody else can have written is neither read nor touched.
+somebody else can have written is neither read nor touched. Where nothing can be written, nothing is read either: nobody
+could take back what was written there before.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -24,7 +26,7 @@ _SUFFIX = ".json"
 # What a directory or a file may be called here: no way out.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Bytes. What is larger is not ours.
-_LARGEST = 1 << 22
+_LARGEST = 1 << 26
 
 
 def default_directory() -> t.Optional[str]:
@@ -51,6 +53,8 @@ def read_all(directory: str) -> dict[str, dict[str, t.Any]]:
     """All that is remembered, by name."""
     found = {}
     with contextlib.suppress(OSError), _opened(directory) as here:
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=here):
+            return {}
         for entry in sorted(os.listdir(here)):
             name = entry[: -len(_SUFFIX)]
             if entry.endswith(_SUFFIX) and is_name(name):
@@ -60,15 +64,18 @@ def read_all(directory: str) -> dict[str, dict[str, t.Any]]:
 
 
 def write(directory: str, name: str, data: t.Mapping[str, t.Any]) -> None:
-    """Remember ``data`` instead of what there was by this ``name``, in one step."""
+    """Remember ``data`` instead of what there was by this ``name``, in one step; or nothing, if that cannot be done."""
     if not is_name(name):
         return
-    with contextlib.suppress(OSError):
+    text = json.dumps(data, indent=1, sort_keys=True) + "\n"
+    try:
         os.makedirs(directory, 0o700, exist_ok=True)
         with _opened(directory) as here:
             for left in filter(files.is_temporary, os.listdir(here)):  # By a run that was killed.
                 os.unlink(left, dir_fd=here)
-            _write(here, f"{name}{_SUFFIX}", json.dumps(data, indent=1, sort_keys=True) + "\n")
+            _write(here, f"{name}{_SUFFIX}", text)
+    except OSError:
+        forget(directory, name)  # A full disk has room for that. What was true before may not be any more.
 
 
 def forget(directory: str, name: str) -> None:
@@ -76,6 +83,15 @@ def forget(directory: str, name: str) -> None:
     if is_name(name):
         with contextlib.suppress(OSError), _opened(directory) as here:
             os.unlink(f"{name}{_SUFFIX}", dir_fd=here)
+
+
+@contextlib.contextmanager
+def alone(directory: str) -> t.Iterator[None]:
+    """Have other runs wait that would change what is remembered there, if anything is."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            fcntl.flock(stack.enter_context(_opened(directory)), fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager
@@ -109,6 +125,8 @@ def _read(here: int, name: str) -> bytes:
 
 def _write(here: int, name: str, text: str) -> None:
     # Not synced: what a power cut takes is what will be found out again.
+    if len(text) > _LARGEST:
+        raise OSError(f"{name} is too large to be read again")
     temporary = files.temporary_name(name)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:

@@ -23,6 +23,7 @@ class Mount:
     mount_id: int
     point: str
     type: str
+    options: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,8 @@ def parse_mountinfo(text: str) -> list[Mount]:
         before, _separator, after = line.partition(" - ")
         fields, kind = before.split(" "), after.partition(" ")[0]
         if len(fields) > 4 and fields[0].isdecimal() and len(fields[0]) < 20 and fields[4] and kind:
-            found.append(Mount(int(fields[0]), _unescape(fields[4]), kind))
+            options = tuple(fields[5].split(",")) if len(fields) > 5 else ()
+            found.append(Mount(int(fields[0]), _unescape(fields[4]), kind, options))
     return found
 
 
@@ -91,6 +93,12 @@ def is_mount_point(path: str) -> bool:
     """Whether something is mounted at the directory ``path``, bind mounts included."""
     parent = os.path.join(path, "..")
     return os.path.samefile(path, "/") or mount_id(path) != mount_id(parent)
+
+
+def is_noexec(path: str) -> bool:
+    """Whether nothing in the directory ``path`` can be run. Asks the kernel, and no server, as statvfs(3) would."""
+    mount = mount_of(path, mounts())
+    return space(path).noexec if mount is None else "noexec" in mount.options
 
 
 def space(path: str) -> Space:

@@ -13,6 +13,8 @@ from ..host import files
 from .layout import LAYOUT_VERSION
 from .spec import Share
 
+_RESTORE = "Restore it from a snapshot or a backup; it identifies the share."
+
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
@@ -47,13 +49,20 @@ def read_identity(share: Share) -> t.Optional[Identity]:
 
     Raises UvnasError if it is damaged, or that of another share.
     """
+    content = files.read_bytes(share.layout.identity)
+    return None if content is None else identity_in(content, share)
+
+
+def identity_in(content: bytes, share: Share) -> Identity:
+    """The identity in ``content``, that of the share.json of ``share``.
+
+    Raises UvnasError if it is damaged, or that of another share.
+    """
     path = share.layout.identity
     try:
-        data = files.read_json(path)
+        data = files.json_object(content, path)
     except UvnasError as error:
-        raise UvnasError(str(error), hint="Restore it from a snapshot or a backup; it identifies the share.") from error
-    if data is None:
-        return None
+        raise UvnasError(str(error), hint=_RESTORE) from error
     identity = parse_identity(data, path)
     if identity.name != share.name:
         raise UvnasError(
@@ -72,8 +81,12 @@ def identify(share: Share) -> Identity:
     """The identity of ``share``. Raises UvnasError if there is no share at its root, or another one."""
     identity = read_identity(share)
     if identity is None:
-        raise UvnasError(
-            f"{share.root} is not a share",
-            hint="Is its filesystem mounted on this host? The builder lays out shares (role share, module uv_share).",
-        )
+        raise no_share(share)
     return identity
+
+
+def no_share(share: Share) -> UvnasError:
+    return UvnasError(
+        f"{share.root} is not a share",
+        hint="Is its filesystem mounted on this host? The builder lays out shares (role share, module uv_share).",
+    )

@@ -149,12 +149,15 @@ def of_generation(layout: Layout, env: str, generation_id: str) -> t.Optional[Ma
 
 def with_status(layout: Layout, env: str, generation_id: str) -> t.Optional[tuple[Manifest, os.stat_result]]:
     """The same, and the status of its file, which is the witness of its generation (see host/sealing)."""
+    found = files.read_with_status(layout.manifest(env, generation_id))
+    return None if found is None else (in_content(found[0], layout, env, generation_id), found[1])
+
+
+def in_content(content: bytes, layout: Layout, env: str, generation_id: str) -> Manifest:
+    """The manifest in ``content``, that of the file of a generation. Raises UvnasError if it is anything else."""
     path = layout.manifest(env, generation_id)
-    content = files.read_with_status(path)
-    if content is None:
-        return None
     try:
-        found = parse(files.json_object(content[0], path), path)
+        found = parse(files.json_object(content, path), path)
     except UvnasError as error:
         raise UvnasError(str(error), hint=error.hint or anew(path)) from error
     if (found.environment, found.id) != (env, generation_id):
@@ -162,7 +165,7 @@ def with_status(layout: Layout, env: str, generation_id: str) -> t.Optional[tupl
             f"{path} is the manifest of another generation, {found.id!r} of environment {found.environment!r}",
             hint=anew(path),
         )
-    return found, content[1]
+    return found
 
 
 def anew(path: str) -> str:

@@ -12,11 +12,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import typing as t
 from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import stamps
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.modules import uv_env_info
 from ansible_collections.uvnas.cluster.tests.support import shares
@@ -264,8 +266,85 @@ def test_a_directory_that_others_may_have_made_is_neither_believed_nor_touched(
     assert tree(state) == before
 
 
-# Of an environment its link is read and its manifest opened, by name.
-FOR_EACH = 2
+# What need not be read again
+
+
+@pytest.fixture
+def aged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was made just now counts as old."""
+    monkeypatch.setattr(stamps, "_YOUNG", -1000.0)
+
+
+def look(run: Run, **more: t.Any) -> dict[str, t.Any]:
+    """What the role verify asks for."""
+    return run(**{"verify": True, "verify_again": False, "details": False, "environments": [TRAIN], **more})
+
+
+def facts(result: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+    return [{**fact, "age_seconds": None} for fact in result["environments"]]
+
+
+@pytest.mark.usefixtures("aged")
+def test_what_is_known_is_told_as_it_was_read(run: Run, layout: Layout, state: Path) -> None:
+    shares.add_generation(Path(layout.root), "old", ID)
+    shares.publish(Path(layout.root), "old", ID)
+    first, again = look(run), look(run)
+    assert [fact["name"] for fact in first["environments"]] == ["old", "train"]
+    assert (facts(again), again["tried"], again["share_id"]) == (facts(first), [], shares.SHARE_ID)
+    (file,) = state.iterdir()
+    assert sorted(json.loads(file.read_text())["read"]) == ["identity", "links", f"old/{ID}", f"train/{ID}"]
+    assert facts(look(run, details=True)) == facts(run(environments=[TRAIN]))
+
+
+@pytest.mark.usefixtures("aged")
+def test_an_environment_that_nobody_declares_is_not_looked_at_unless_somebody_asks(run: Run, layout: Layout) -> None:
+    shares.add_generation(Path(layout.root), "old", ID)
+    shares.publish(Path(layout.root), "old", ID)
+    first = look(run)
+    os.unlink(layout.manifest("old", ID))
+    again = look(run)
+    assert (again["problems"], facts(again)) == ([], facts(first))
+    problems = [f"environment old: its generation {ID} is not complete\nRun site.yml to rebuild it."]
+    for more in ({"details": True}, {"sizes": True}, {"verify_again": True}):
+        assert look(run, **more)["problems"] == problems, more
+    assert look(run)["problems"] == problems  # By now it is known.
+    assert look(run, environments=[TRAIN, {**TRAIN, "name": "old"}])["problems"] == problems
+
+
+@pytest.mark.usefixtures("aged")
+def test_no_memory_hides_what_is_wrong(run: Run, layout: Layout) -> None:
+    for _time in range(2):
+        assert look(run)["problems"] == []
+    manifest = Path(layout.manifest("train", ID))
+    manifest.rename(manifest.with_name("aside"))
+    assert "is not complete" in look(run)["problems"][0]
+    manifest.with_name("aside").rename(manifest)
+    assert (look(run)["tried"], look(run)["tried"]) == (["train"], [])
+    os.unlink(layout.env("train"))
+    assert "is not published" in look(run)["problems"][0]
+    shares.publish(Path(layout.root), "train", ID)
+    assert (look(run)["tried"], look(run)["tried"]) == (["train"], [])
+    os.chmod(layout.generations, 0o777)
+    assert f"can write to {layout.generations}," in look(run)["problems"][0]
+    os.chmod(layout.generations, 0o755)
+    assert look(run)["problems"] == []
+    shares.write_json(Path(layout.identity), {"layout": 1, "name": "nas_a", "id": "1" + shares.SHARE_ID[1:]})
+    assert look(run)["tried"] == ["train"]
+    assert "is another share called nas_a" in look(run, share_id=shares.SHARE_ID)["msg"]
+
+
+@pytest.mark.usefixtures("aged")
+@pytest.mark.parametrize("damage", [{"read": None}, {"read": []}, {"read": {"identity": 1}}, {"root": "/elsewhere"}])
+def test_a_damaged_memory_of_what_was_read_is_none(run: Run, state: Path, damage: dict[str, t.Any]) -> None:
+    first = look(run)
+    (file,) = state.iterdir()
+    file.write_text(json.dumps({**json.loads(file.read_text()), **damage}))
+    again = look(run)
+    assert (facts(again), again["tried"]) == (facts(first), ["train"] if "root" in damage else [])
+
+
+# Of an environment its two directories are opened, and the status of its manifest is looked at.
+FOR_EACH = 3
 DRIVER = """
 import json, sys
 from ansible.module_utils.testing import patch_module_args
@@ -276,7 +355,7 @@ with patch_module_args(json.loads(sys.argv[1])):
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
-def test_each_environment_that_has_run_costs_two_file_operations(
+def test_each_environment_that_has_run_costs_three_file_operations(
     run: Run, layout: Layout, state: Path, python: Path, tmp_path: Path
 ) -> None:
     names = [f"env{number}" for number in range(10)]
@@ -294,6 +373,7 @@ def test_each_environment_that_has_run_costs_two_file_operations(
         "details": False,
         "state_dir": str(state),
     }
+    time.sleep(2.1)  # What is younger is not remembered.
     assert run(**args)["tried"] == ["train", *names]
     trace = tmp_path / "trace"
     strace = ["strace", "--follow-forks", "--trace=file,process", "--string-limit=999", f"--output={trace}"]
@@ -305,9 +385,13 @@ def test_each_environment_that_has_run_costs_two_file_operations(
         check=True,
     )
     assert json.loads(done.stdout)["tried"] == []
-    calls = [call for call in trace.read_text().splitlines() if f'"{layout.root}' in call and "execve" not in call]
-    of_env = [call for call in calls if any(f"/{name}" in call for name in names)]
+    names.append("train")
+    calls = [call for call in trace.read_text().splitlines() if "execve" not in call]
+    # The second one and the third are relative to the first.
+    of_env = [call for call in calls if f'"{ID}"' in call or '".uvnas.json"' in call]
+    of_env += [call for call in calls if any(f"{layout.root}/" in call and f"/{name}" in call for name in names)]
     assert len(of_env) <= FOR_EACH * len(names), "\n".join(of_env)
+    calls = [call for call in calls if f'"{layout.root}' in call]
     of_share = [call for call in calls if call not in of_env]
     assert len(of_share) < 30, "\n".join(of_share)
     # No process but this one.

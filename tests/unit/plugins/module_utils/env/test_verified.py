@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import json
+import threading
 import typing as t
 from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env import verified
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.verified import Verified
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.verified import Memory, Verified
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import memory as host_memory
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import manifest as manifests
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.sight import Read
 from ansible_collections.uvnas.cluster.tests.support import shares
 from ansible_collections.uvnas.cluster.tests.support.generated import JSON
 from hypothesis import given
@@ -21,7 +25,8 @@ from hypothesis import given
 NOW = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC)
 ROOT, ID = "/mnt/nas-a/uv", "0123456789ab"
 ENTRY = Verified("a" * 64, ID, "2026-03-01T12:00:00+00:00")
-DATA = verified.as_data({"train": ENTRY}, ROOT)
+READ = Read([1, 2, 3], '{"name": "nas_a"}')
+DATA = verified.as_data(Memory({"train": ENTRY}, {"identity": READ}), ROOT)
 HOST = {"name": "node1", "kernel": "6.1", "platform": ["x86_64-gnu", "2.36"], "libraries": "c" * 64, "user": [1, 2]}
 
 
@@ -61,7 +66,7 @@ def test_whatever_may_matter_makes_another_fingerprint(other: dict[str, t.Any]) 
 
 
 def test_what_is_written_can_be_read() -> None:
-    assert verified.parse(DATA, ROOT, NOW) == {"train": ENTRY}
+    assert verified.parse(json.loads(json.dumps(DATA)), ROOT, NOW) == Memory({"train": ENTRY}, {"identity": READ})
 
 
 def with_entry(**more: t.Any) -> dict[str, t.Any]:
@@ -88,7 +93,18 @@ def with_entry(**more: t.Any) -> dict[str, t.Any]:
     ids=str,
 )
 def test_what_is_damaged_or_from_the_future_is_not_remembered(data: dict[str, t.Any]) -> None:
-    assert verified.parse(data, ROOT, NOW) == {}
+    found = verified.parse(data, ROOT, NOW)
+    assert found is not None
+    assert found.environments == {}
+
+
+@pytest.mark.parametrize(
+    "read",
+    [None, [], {"identity": None}, {"identity": {"stamp": [1]}}, {"identity": {"stamp": [1], "text": 1}}],
+    ids=str,
+)
+def test_what_is_damaged_was_not_read(read: t.Any) -> None:
+    assert verified.parse({**DATA, "read": read}, ROOT, NOW) == Memory({"train": ENTRY})
 
 
 def test_another_share_is_another_share() -> None:
@@ -101,6 +117,8 @@ def test_anything_can_be_in_a_file(data: t.Any) -> None:
     for given_data in (
         {"root": ROOT, "format": 1, "environments": data},
         {"root": ROOT, "format": 1, "environments": {"x": data}},
+        {"root": ROOT, "format": 1, "read": data},
+        {"root": ROOT, "format": 1, "read": {"identity": data}},
         {"root": data},
     ):
         verified.parse(given_data, ROOT, NOW)
@@ -120,12 +138,12 @@ def test_what_is_neither_kept_nor_ran_is_forgotten() -> None:
 
 
 def remember(directory: Path, *, kept: t.Sequence[str] = (), ran: t.Sequence[str] = (), **more: t.Any) -> None:
-    given_args = {"root": ROOT, "share_id": shares.SHARE_ID, "declared": ("one", "two"), **more}
+    given_args = {"root": ROOT, "share_id": shares.SHARE_ID, "declared": ("one", "two"), "read": {}, **more}
     verified.remember(str(directory), kept=kept, ran=dict.fromkeys(ran, (ID, "a" * 64)), **given_args)
 
 
 def recalled(directory: Path, root: str = ROOT) -> dict[str, list[str]]:
-    return {name: sorted(known) for name, known in verified.recall(str(directory), root).items()}
+    return {name: sorted(known.environments) for name, known in verified.recall(str(directory), root).items()}
 
 
 def test_only_what_is_declared_is_remembered(tmp_path: Path) -> None:
@@ -177,3 +195,29 @@ def test_what_another_run_found_out_meanwhile_stays(tmp_path: Path) -> None:
     remember(tmp_path, kept=["two"])
     remember(tmp_path, kept=["one", "two"])
     assert recalled(tmp_path) == {shares.SHARE_ID: ["two"]}
+
+
+def test_what_was_read_is_what_this_run_has_read(tmp_path: Path) -> None:
+    good, bad = dataclasses.asdict(READ), {"stamp": [1]}
+    remember(tmp_path, read={"identity": good, "links": bad, "one/0123": good})
+    assert verified.recall(str(tmp_path), ROOT)[shares.SHARE_ID].read == {"identity": READ, "one/0123": READ}
+    remember(tmp_path, read={"identity": good})
+    assert verified.recall(str(tmp_path), ROOT)[shares.SHARE_ID].read == {"identity": READ}
+
+
+def test_two_runs_at_once_do_not_bring_back_what_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one that has kept both writes, another one has seen that one of them does not run any more."""
+    remember(tmp_path, ran=["one"])
+    write, others = host_memory.write, []
+
+    def slowly(*args: t.Any) -> None:
+        monkeypatch.setattr(host_memory, "write", write)
+        others.append(threading.Thread(target=remember, args=(tmp_path,)))
+        others[0].start()
+        others[0].join(0.2)  # It waits.
+        write(*args)
+
+    monkeypatch.setattr(host_memory, "write", slowly)
+    remember(tmp_path, kept=["one"], ran=["two"])
+    others[0].join()
+    assert recalled(tmp_path) == {shares.SHARE_ID: []}

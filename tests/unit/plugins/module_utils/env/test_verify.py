@@ -19,7 +19,6 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import Envi
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.verified import Verified
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.verify import Outcome, Verification
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import platform
-from ansible_collections.uvnas.cluster.plugins.module_utils.host.mounts import Space
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import SystemRunner
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.users import nobody
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
@@ -305,7 +304,7 @@ def test_what_is_not_there_any_more_is_a_problem(layout: Layout) -> None:
 def test_a_mount_without_exec_is_a_problem_again(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(layout)
     memory = remembered(on(layout).of([spec()], {}))
-    monkeypatch.setattr(verify, "space", lambda _path: Space(1, 1, False, True))
+    monkeypatch.setattr(verify, "is_noexec", lambda _path: True)
     outcome = on(layout).of([spec()], memory)
     assert ("mounted noexec" in outcome.problems[0], outcome.kept, outcome.ran) == (True, [], {})
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import threading
 import typing as t
 from pathlib import Path
 
@@ -101,16 +103,83 @@ def test_what_a_killed_run_left_goes_with_the_next(state: Path) -> None:
     assert sorted(os.listdir(state)) == ["a.json", "b.json"]
 
 
-def test_a_full_disk_leaves_what_was_there(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(state)
+def full(*_args: t.Any, **_more: t.Any) -> None:
+    raise OSError(28, "No space left on device")
 
-    def full(*_args: t.Any, **_more: t.Any) -> None:
-        raise OSError(28, "No space left on device")
+
+@pytest.mark.parametrize("call", ["open", "rename"])
+def test_on_a_full_disk_nothing_is_remembered(state: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """What was there may not be true any more."""
+    write(state)
+    write(state, "b")
+    before = os.open
+
+    def open_nothing_new(path: str, flags: int, *args: t.Any, **more: t.Any) -> int:
+        return before(path, flags, *args, **more) if not flags & os.O_CREAT else full()  # type: ignore[func-returns-value]
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "rename", full)
+        patched.setattr(os, call, open_nothing_new if call == "open" else full)
         write(state, "a", {"one": 2})
-    assert (memory.read_all(str(state)), os.listdir(state)) == ({"a": DATA}, ["a.json"])
+    assert (memory.read_all(str(state)), os.listdir(state)) == ({"b": DATA}, ["b.json"])
+
+
+def test_what_would_be_too_large_to_be_read_is_not_written(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(state)
+    monkeypatch.setattr(memory, "_LARGEST", 100)
+    write(state, "a", {"one": "1" * 100})
+    assert list(state.iterdir()) == []
+    write(state)
+    assert memory.read_all(str(state)) == {"a": DATA}
+
+
+@as_root
+def test_on_a_read_only_disk_nothing_is_remembered(state: Path) -> None:
+    """Nobody could take it back there."""
+    write(state)
+    if subprocess.run(["mount", "--bind", state, state], check=False, capture_output=True).returncode != 0:
+        pytest.skip("nothing can be mounted here")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", state], check=True)
+        before = tree(state)
+        assert memory.read_all(str(state)) == {}
+        write(state, "b")
+        memory.forget(str(state), "a")
+        assert tree(state) == before
+    finally:
+        subprocess.run(["umount", state], check=True)
+    assert memory.read_all(str(state)) == {"a": DATA}
+
+
+def test_in_a_home_that_became_read_only_nothing_is_remembered(state: Path) -> None:
+    write(state)
+    unprivileged.give(state.parent.parent)
+    state.chmod(0o500)
+    assert unprivileged.done(lambda: memory.read_all(str(state))) == {}
+    state.chmod(0o700)
+    assert unprivileged.done(lambda: memory.read_all(str(state))) == {"a": DATA}
+
+
+def test_two_that_change_it_take_turns(state: Path) -> None:
+    write(state)
+    done: list[str] = []
+
+    def other() -> None:
+        with memory.alone(str(state)):
+            done.append("other")
+
+    thread = threading.Thread(target=other)
+    with memory.alone(str(state)):
+        thread.start()
+        thread.join(0.2)
+        done.append("first")
+    thread.join()
+    assert done == ["first", "other"]
+
+
+def test_where_there_is_nothing_nobody_waits_and_nothing_is_made(state: Path) -> None:
+    with memory.alone(str(state)), memory.alone(str(state)):
+        pass
+    assert not state.exists()
 
 
 # Directories of others

@@ -32,6 +32,21 @@ def test_mountinfo() -> None:
     ]
 
 
+def test_options_of_mounts() -> None:
+    found = {mount.point: mount.options for mount in mounts.parse_mountinfo(MOUNTINFO)}
+    assert found["/mnt/nas-a"] == ("rw", "relatime")
+    assert found["/mnt/my nas\\x"] == ("ro", "noexec")
+
+
+def test_noexec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("/proc", "/proc/self", str(tmp_path)):
+        assert mounts.is_noexec(path) == mounts.space(path).noexec
+    monkeypatch.setattr(mounts, "mounts", list)  # A chroot hides them.
+    assert mounts.is_noexec("/proc") == mounts.space("/proc").noexec
+    with pytest.raises(FileNotFoundError):
+        mounts.is_noexec(str(tmp_path / "absent"))
+
+
 def test_files_of_proc_are_read_to_the_end() -> None:
     # The kernel gives them in pieces of a page. This one has dozens of pieces.
     text = proc.read("/proc/self/smaps")
