@@ -16,7 +16,18 @@ UTILS = Path(__file__).resolve().parents[2] / "plugins" / "module_utils"
 PACKAGE = "ansible_collections.uvnas.cluster.plugins.module_utils"
 
 # The floor of each room. Rooms on one floor do not know each other.
-FLOORS = {"errors": 0, "options": 0, "host": 1, "share": 2, "uv": 3, "profile": 3, "python": 4, "env": 5, "adapter": 6}
+FLOORS = {
+    "errors": 0,
+    "options": 0,
+    "host": 1,
+    "share": 2,
+    "uv": 3,
+    "profile": 3,
+    "python": 4,
+    "env": 5,
+    "ahead": 6,
+    "adapter": 6,
+}
 # Inside env: two files that belong to all of it, then locks, then generations; what is beside them may use them all.
 ENV_FLOORS = {"env/spec": 0, "env/plan": 1, "env/lock": 2, "env/generation": 3}
 ENV_TOP = 4
