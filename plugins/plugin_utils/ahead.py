@@ -9,6 +9,7 @@ them is run, and decides for itself. That is so, too, wherever a module is told 
 
 from __future__ import annotations
 
+import json
 import os
 import typing as t
 
@@ -134,9 +135,14 @@ def answer(
         return None
     for name in [share] if share else asked:
         question = answers.mapping(asked.get(name)).get(module)
-        if question is not None and all(told.get(key) == value for key, value in question.items() if key in told):
+        if question is not None and all(_same(told[key], value) for key, value in question.items() if key in told):
             return _as_returned(module, answers.mapping(found[name][module]))
     return None
+
+
+def _same(one: t.Any, other: t.Any) -> bool:
+    """Whether two values are the same as data: what has been registered has no tuples any more."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _as_returned(module: str, said: t.Mapping[str, t.Any]) -> Result:
