@@ -36,6 +36,7 @@ from ...uv.log import logged, logging
 from ...uv.target import platform_arguments
 from ...uv.unsynced import is_in_doubt
 from ...uv.wheel import installed_packages
+from ..imports import IMPORTS
 from ..lock.file import LockText
 from ..plan import Ingredients
 from ..spec import EnvironmentSpec
@@ -48,23 +49,6 @@ from .size import seal
 _WORKERS = "UV_CONCURRENT_INSTALLS"
 # What it may be. About anything else, uv says that it is wrong.
 _LIMIT = re.compile("[1-9][0-9]{0,4}")
-
-# Run inside the new environment: import each module by itself, so that the one that fails has a name.
-IMPORTS = """
-import importlib, sys, traceback
-failed = 0
-for name in sys.argv[1:]:
-    try:
-        importlib.import_module(name)
-    except BaseException as error:
-        failed = 1
-        print("import " + name + " failed:", file=sys.stderr)
-        # Frames of files: neither this one nor what Python does in order to import.
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename[:1] != "<"]
-        lines = traceback.format_list(frames[-3:]) + traceback.format_exception_only(type(error), error)
-        print("".join(lines), end="", file=sys.stderr)
-sys.exit(failed)
-"""
 
 
 _AS_IT_WAS = "Nothing was published; the environment stays as it was."
