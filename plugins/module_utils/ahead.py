@@ -23,8 +23,8 @@ from .errors import UvnasError
 from .host import memory
 from .host.convergence import Convergence
 from .host.process import SystemRunner
-from .host.users import User, nobody
-from .host.workers import Result, call_as
+from .host.users import nobody
+from .host.workers import Result, Work
 from .profile.converge import converge as profile
 from .python.converge import from_params as interpreters
 from .python.sources import Downloads
@@ -56,16 +56,19 @@ class Ahead:
 
     questions: Questions
     check_mode: bool
-    # The owner of the share; None: this process.
-    user: t.Optional[User]
     # Where this host remembers what has run on it; None: where it does by default.
     state_dir: t.Optional[str]
 
-    def answers(self) -> Result:
-        """The results of the modules that are asked about, by their names; none at all if any has something to do."""
+    def answers(self, call_as_owner: t.Callable[[Work, t.Mapping[str, str]], Result]) -> Result:
+        """The results of the modules that are asked about, by their names; none at all if any has something to do.
+
+        ``call_as_owner`` does the work on the shares that it is given, by their roots, as their owner.
+        """
+        asked = self.questions.values()
+        shares = {item["share"]: item["share_name"] for item in asked if "share" in item}
+        shares.update({other["root"]: other["name"] for item in asked for other in item.get("earlier_shares") or ()})
         try:
-            look = functools.partial(self._on_share, self._memories())
-            found = call_as(self.user, look) if self.user is not None else look()
+            found = call_as_owner(functools.partial(self._on_share, self._memories()), shares)
             if _PROFILE in self.questions:
                 found[_PROFILE] = self._profile(self.questions[_PROFILE])
         except (UvnasError, OSError):  # Whoever comes to that says so.

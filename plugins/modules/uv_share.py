@@ -273,6 +273,7 @@ moved_aside:
   sample: [/mnt/nas-a/uv/user-cache/ada]
 """
 
+import functools
 import os
 import typing as t
 
@@ -311,6 +312,8 @@ def questions(params: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
     """What is asked ahead, with the options as the modules would have them. Raises SpecError."""
     found = {}
     for name, given in (params["ahead"] or {}).items():
+        if not isinstance(given, dict):
+            raise SpecError(f"ahead: {name} is not a dictionary")
         found[name] = {**{key: params[key] for key in ("share_name", *SHARE)}, **given}
         if name in _CHECKED:
             own = {key: value for key, value in found[name].items() if key in _CHECKED[name] and value is not None}
@@ -335,13 +338,19 @@ def main() -> t.NoReturn:
         result = converge(wanted_from_params(params, owner), settings, user=owner and unprivileged(owner))
         if undeclared:
             result["warnings"].append(undeclared_owner(params["share_name"], params["share"], owner))
-        if params["ahead"] and not result["changed"]:
-            user = owner and unprivileged(owner)
-            result["ahead"] = Ahead(questions(params), module.check_mode, user, params["state_dir"]).answers()
         return result
 
+    def done(result: Result) -> None:
+        if params["ahead"] and not result["changed"]:
+            ahead = Ahead(asked, module.check_mode, params["state_dir"])
+            result["ahead"] = ahead.answers(functools.partial(adapter.call_as_owner, module))
+
+    try:
+        asked = questions(params)
+    except SpecError as error:
+        adapter.fail(module, error)
     # Not as_owner: converge() decides what is done as the owner.
-    adapter.run(module, work, share=params["share"])
+    adapter.run(module, work, share=params["share"], done=done)
 
 
 if __name__ == "__main__":
