@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.plugins.action import ActionBase
+from ansible.plugins.action.normal import ActionModule as NormalAction
 
 from ..module_utils.host.workers import Result
 from ..plugin_utils import ahead
 
 
-class ActionModule(ActionBase):
+class ActionModule(NormalAction):
     """Run the module, unless its answer is known."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
-        super().run(tmp, task_vars)
-        args = self._task.args
-        known = ahead.answer(task_vars, "uv_profile", args)
-        return known or self._execute_module(task_vars=task_vars)
+        known = ahead.answer(task_vars, "uv_profile", self._task.args)
+        result: Result = known or super().run(tmp, task_vars)
+        return result

@@ -142,7 +142,7 @@ def answer(
 
 def _same(one: t.Any, other: t.Any) -> bool:
     """Whether two values are the same as data: what has been registered has no tuples any more."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    return json.dumps(one, sort_keys=True, default=str) == json.dumps(other, sort_keys=True, default=str)
 
 
 def _as_returned(module: str, said: t.Mapping[str, t.Any]) -> Result:

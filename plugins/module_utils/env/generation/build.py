@@ -50,7 +50,6 @@ _WORKERS = "UV_CONCURRENT_INSTALLS"
 # What it may be. About anything else, uv says that it is wrong.
 _LIMIT = re.compile("[1-9][0-9]{0,4}")
 
-
 _AS_IT_WAS = "Nothing was published; the environment stays as it was."
 
 

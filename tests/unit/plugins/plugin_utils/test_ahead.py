@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import typing as t
 
 import pytest
@@ -48,6 +49,11 @@ def test_who_is_told_something_else_runs(module: str, told: dict[str, t.Any], kn
 
 def test_tuples_are_lists(known: dict[str, t.Any]) -> None:
     assert ahead.answer(known, "uv_python", {"pythons": ("3.12",)}, "nas_a") is not None
+
+
+def test_a_value_of_any_type_is_compared(known: dict[str, t.Any]) -> None:
+    """YAML has dates."""
+    assert ahead.answer(known, "uv_binary", {"version": datetime.date(2026, 1, 1)}, "nas_a") is None
 
 
 @pytest.mark.parametrize(
