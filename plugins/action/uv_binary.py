@@ -15,6 +15,7 @@ from ..module_utils.host.platform import Platform
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_BINARY, UV_BINARY_RULES
 from ..module_utils.uv.release import check_version
+from ..plugin_utils import ahead
 from ..plugin_utils.cache_directory import default_directory
 from ..plugin_utils.controller_action import ControllerAction, TaskVars, malformed
 from ..plugin_utils.download import IndexSource, ReleaseSource, Source, UrlSource
@@ -35,6 +36,9 @@ class ActionModule(ControllerAction):
 
     def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
         _check(args)
+        known = args["share"] and ahead.answer(task_vars, "uv_binary", args, args["share_name"])
+        if known:
+            return known
         told = {key: value for key, value in self._task.args.items() if key not in _CONTROLLER_ONLY}
         result = self.on_host("uv_binary", told, task_vars)
         target = result.pop("archive_needed_for", None)

@@ -39,11 +39,13 @@ class ActionModule(ControllerAction):
         problems.of_all += _files(declared, known["inventory_hostname"], sources)
         path, wrong = _report_file(declared)
         problems.of_all += wrong
+        # Of site.yml, whose roles run together.
+        run_tags = known.get("ansible_run_tags") or () if args["hosts"] is not None and args["writes"] else ()
         work: dict[str, Work] = {}
         for host in hosts.hosts:
             # So that one mistake does not look like another.
             if not declared[host].problems:
-                work[host], wrong = declarations.work(host, declared[host])
+                work[host], wrong = declarations.work(host, declared[host], run_tags)
                 problems.add(host, wrong)
         if problems:
             return self._failed(problems.lines())

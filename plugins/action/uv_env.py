@@ -16,6 +16,7 @@ from ..module_utils.env.plan import overtaken
 from ..module_utils.env.spec import EnvironmentSpec
 from ..module_utils.host.workers import Result
 from ..module_utils.options import EARLIER_SHARES, LOCKS, SHARE, UV_ENV, UV_LOCK
+from ..plugin_utils import ahead
 from ..plugin_utils.controller_action import TaskVars, malformed
 from ..plugin_utils.lock_action import Inputs, LockAction, for_host, told
 
@@ -39,6 +40,11 @@ class ActionModule(LockAction):
         here = self.here(args)
         if not args["lock"]:
             return told(self._build(self._task.args, task_vars, args), here, args)
+        # The controller's own files were looked at when this was asked.
+        asked = {**args, "environments": [spec.as_dict() for spec in here]}
+        known = ahead.answer(task_vars, "uv_env", asked, args["share_name"])
+        if known:
+            return told(known, here, args)
         return told(self._locked_and_built(args, task_vars, here), here, args)
 
     def _locked_and_built(

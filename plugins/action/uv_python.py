@@ -14,6 +14,7 @@ from ..module_utils.host.urls import split_url
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_PYTHON
 from ..module_utils.python.spec import SitePython, wanted_from_params
+from ..plugin_utils import ahead
 from ..plugin_utils.cache_directory import default_directory
 from ..plugin_utils.controller_action import ControllerAction, TaskVars, malformed
 from ..plugin_utils.download import UrlSource
@@ -45,6 +46,11 @@ class ActionModule(ControllerAction):
 
     def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
         wanted = wanted_from_params(args)
+        # What an archive has in it was looked at when this was asked.
+        asked = {key: value for key, value in args.items() if key != "site_pythons"}
+        known = ahead.answer(task_vars, "uv_python", asked, args["share_name"])
+        if known:
+            return known
         archives = {
             site.name: self._archive(site, site.archive, args["files_dir"] or "")
             for site in wanted.sites

@@ -70,7 +70,16 @@ def _stages(progress: Progress) -> Result:
     return {"progress": progress.stages()} if progress.heard else {}
 
 
-def _owner(module: AnsibleModule, share: t.Optional[str]) -> t.Optional[User]:
+def call_as_owner(module: AnsibleModule, work: Work, shares: t.Mapping[str, str]) -> Result:
+    """The result of ``work`` on the module's share, and on others of the host, as its owner; for ``done`` of run().
+
+    Raises UvnasError, also if one of ``shares``, the names by the roots, does not answer. Warns of nothing.
+    """
+    user = _owner(module, module.params["share"], warn=False)
+    return call_watched(work, shares=shares, timeout=module.params["answer_timeout"], user=user)
+
+
+def _owner(module: AnsibleModule, share: t.Optional[str], *, warn: bool = True) -> t.Optional[User]:
     """The user to become in order to work as the owner; None if this process stays who it is."""
     declared = module.params.get("owner")
     user = user_to_become(declared)
@@ -85,7 +94,7 @@ def _owner(module: AnsibleModule, share: t.Optional[str]) -> t.Optional[User]:
     if number is None:  # The work will say that there is no share.
         return None
     user = owner.unprivileged(by_number(*number)) if number[0] != 0 else None
-    if declared is None and "owner" in module.params:  # Without the option nothing is written.
+    if declared is None and "owner" in module.params and warn:  # Without the option nothing is written.
         module.warn(owner.undeclared_owner(module.params["share_name"], share, user))
     elif declared is not None and user is not None:
         raise owner.not_roots(module.params["share_name"], share, user)

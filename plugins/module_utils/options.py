@@ -140,6 +140,21 @@ UV_BINARY: Spec = {
     "download_dir": _TEXT,
     "files_dir": _TEXT,
 }
+UV_PROFILE: Spec = {
+    "shares": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"name": {"type": "str", "required": True}, "root": {"type": "str", "required": True}},
+    },
+    "directory": {"type": "path", "default": "/etc/profile.d"},
+    "fish_directory": {"type": "path", "default": "/etc/fish/conf.d"},
+    "user_cache": {"type": "str", "choices": ["personal", "group", "private"], "default": "personal"},
+    "user_cache_users": {"type": "list", "elements": "str", "default": []},
+    "variables": {"type": "dict", "default": {}, "no_log": True},
+    "withheld": {"type": "list", "elements": "str", "default": []},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
 # This one has only an action plugin.
 UV_DECLARATION: Spec = {"hosts": {"type": "list", "elements": "str"}, "writes": {"type": "bool", "default": True}}
 

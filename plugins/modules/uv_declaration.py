@@ -69,6 +69,11 @@ work:
       description: The shares that a host uses; the first is its home share.
       type: list
       elements: dict
+    ahead:
+      description:
+        - What the modules after M(uvnas.cluster.uv_share) will be told, by the shares that a host builds, as its option
+          O(uvnas.cluster.uv_share#module:ahead). Empty outside of C(site.yml), and where something is to be upgraded.
+      type: dict
     glibc:
       description: The oldest glibc of shares, for those that declare one.
       type: dict

@@ -93,44 +93,8 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
-from ..module_utils.env.lock import upgrades
-from ..module_utils.env.lock.plan import Upgrade, digests, inputs_from_params, needs
-from ..module_utils.env.lock.plan import plan as plan_locks
-from ..module_utils.env.spec import EnvironmentSpec
-from ..module_utils.env.state import Comparison, LockFact
-from ..module_utils.host.workers import Result
+from ..module_utils.env.compare import compare
 from ..module_utils.options import EARLIER_SHARES, SHARE
-from ..module_utils.share.place import check_place, earlier_shares
-from ..module_utils.share.spec import Share
-
-
-def work(params: t.Mapping[str, t.Any], *, check_mode: bool) -> Result:
-    """Compare, and return the module's result."""
-    share = Share.from_params(params)
-    check_place(share, may_be_missing=check_mode)
-    specs = [EnvironmentSpec.from_dict(item) for item in params["environments"]]
-    present = [spec for spec in specs if spec.present]
-    upgrade = Upgrade(frozenset(params["upgrade"]), frozenset(params["upgrade_packages"]))
-    steps = plan_locks(
-        share.layout,
-        present,
-        inputs_from_params(params["inputs"], present),
-        upgrade,
-        earlier_shares(params["earlier_shares"], share),
-        check_mode=check_mode,
-    )
-    found = digests(steps)
-    if found is None:
-        return {"changed": False, "converged": False, "needs": needs(steps)}
-    locks = {name: {"digest": digest} for name, digest in found.items()}
-    facts = {name: LockFact(digest) for name, digest in found.items()}
-    asked = {"upgrade_packages": upgrades.found(upgrade, steps)} if upgrade.packages else {}
-    plan = Comparison(share.layout, specs, facts, params["purge"], check_mode).plan()
-    if plan.errors or any(change.changes for change in plan.changes):
-        # The modules that do the work report errors and changes.
-        return {"changed": False, "converged": False, "locks": locks, **asked}
-    environments = [change.as_dict() for change in plan.changes]
-    return {"changed": False, "converged": True, "locks": locks, "environments": environments, **asked}
 
 
 def main() -> t.NoReturn:
@@ -149,7 +113,7 @@ def main() -> t.NoReturn:
     )
     adapter.run(
         module,
-        lambda: work(module.params, check_mode=module.check_mode),
+        lambda: compare(module.params, check_mode=module.check_mode),
         as_owner=True,
         share=module.params["share"],
     )

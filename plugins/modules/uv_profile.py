@@ -147,60 +147,15 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
 from ..module_utils.host.secrets import has_credentials
-from ..module_utils.host.workers import Result
-from ..module_utils.profile import files
-from ..module_utils.profile.changes import lines
-from ..module_utils.profile.spec import Profile
-
-ARGUMENTS: dict[str, t.Any] = {
-    "shares": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {"name": {"type": "str", "required": True}, "root": {"type": "str", "required": True}},
-    },
-    "directory": {"type": "path", "default": "/etc/profile.d"},
-    "fish_directory": {"type": "path", "default": "/etc/fish/conf.d"},
-    "user_cache": {"type": "str", "choices": ["personal", "group", "private"], "default": "personal"},
-    "user_cache_users": {"type": "list", "elements": "str", "default": []},
-    "variables": {"type": "dict", "default": {}, "no_log": True},
-    "withheld": {"type": "list", "elements": "str", "default": []},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-}
+from ..module_utils.options import UV_PROFILE
+from ..module_utils.profile.converge import converge
 
 # From -vv on a diff shows whole files: 250 lines for each host.
 VERBOSE = 2
 
 
-def converge(params: t.Mapping[str, t.Any], *, check: bool, diff: bool, texts: bool = False) -> Result:
-    """Bring the files in line with ``params``, or only predict that (``check``). Returns the module's result.
-
-    With ``diff`` it has a line about what changes, or with ``texts`` the whole files.
-    """
-    paths = files.paths(params["directory"], params["fish_directory"])
-    profile = None
-    if params["state"] == "present":
-        profile = Profile.from_params(
-            params["shares"], params["user_cache"], params["variables"], params["user_cache_users"]
-        )
-    changes = files.converge(files.contents(profile, paths), check=check)
-    result: Result = {
-        "changed": bool(changes),
-        "files": list(paths.values()),
-        "home_share": profile.shares[0].name if profile else None,
-    }
-    if profile and params["withheld"]:
-        withheld = ", ".join(params["withheld"])
-        result["warnings"] = [f"{withheld}: URLs with credentials are not exported, since everybody could read them"]
-    if diff and texts:
-        result["diff"] = [change.diff() for change in changes]
-    elif diff:
-        result["diff"] = [{"prepared": lines(changes)}] if changes else []
-    return result
-
-
 def main() -> t.NoReturn:
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=UV_PROFILE, supports_check_mode=True)
     # Values are hidden in case one contains credentials. The others are what an admin wants to see in a diff.
     values = [str(value) for value in module.params["variables"].values()]
     module.no_log_values.difference_update(value for value in values if not has_credentials(value))

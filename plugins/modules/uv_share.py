@@ -106,6 +106,15 @@ options:
     type: list
     elements: dict
     default: []
+  ahead:
+    description:
+      - What the next modules of C(site.yml) will be asked to do on this host, as their options by their names.
+      - If the share is as it should be, the module sees whether there is anything for them to do. To start each of them
+        would take many times as long.
+    type: dict
+  state_dir:
+    description: Where this host remembers what has run on it, as for M(uvnas.cluster.uv_env_info).
+    type: path
 notes:
   - Probing the filesystem takes a few dozen file operations in a hidden directory of the share, which is removed
     afterwards. That does not count as a change.
@@ -148,6 +157,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+ahead:
+  description:
+    - What each of the modules in O(ahead) would return, by its name. Nothing at all if there is something to do for any
+      of them.
+  returned: with O(ahead), if nothing changed
+  type: dict
 share_name:
   description: Name of the share.
   returned: success
@@ -258,16 +273,20 @@ moved_aside:
   sample: [/mnt/nas-a/uv/user-cache/ada]
 """
 
+import functools
 import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ..module_utils import adapter
+from ..module_utils.ahead import Ahead
+from ..module_utils.errors import SpecError
 from ..module_utils.host.process import SystemRunner
 from ..module_utils.host.users import user_to_become
 from ..module_utils.host.workers import Result
-from ..module_utils.options import SHARE
+from ..module_utils.options import SHARE, UV_PROFILE, UV_PYTHON
 from ..module_utils.share.converge import Settings, converge, wanted_from_params
 from ..module_utils.share.owner import keeper_of, undeclared_owner, unprivileged
 from ..module_utils.share.spec import parse_shares
@@ -282,7 +301,27 @@ ARGUMENTS: dict[str, t.Any] = {
     "min_free_bytes": {"type": "int", "default": 100 << 20},
     "min_free_inodes": {"type": "int", "default": 1000},
     "declared_shares": {"type": "list", "elements": "dict", "default": []},
+    "ahead": {"type": "dict"},
+    "state_dir": {"type": "path"},
 }
+# Options of modules that are asked about, as far as they are not the controller's own data.
+_CHECKED: dict[str, dict[str, t.Any]] = {"uv_python": UV_PYTHON, "uv_profile": UV_PROFILE}
+
+
+def questions(params: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+    """What is asked ahead, with the options as the modules would have them. Raises SpecError."""
+    found = {}
+    for name, given in (params["ahead"] or {}).items():
+        if not isinstance(given, dict):
+            raise SpecError(f"ahead: {name} is not a dictionary")
+        found[name] = {**{key: params[key] for key in ("share_name", *SHARE)}, **given}
+        if name in _CHECKED:
+            own = {key: value for key, value in found[name].items() if key in _CHECKED[name] and value is not None}
+            done = ArgumentSpecValidator(_CHECKED[name]).validate(own)
+            if done.error_messages:
+                raise SpecError(f"ahead: {name}: {'; '.join(done.error_messages)}")
+            found[name] = done.validated_parameters
+    return found
 
 
 def main() -> t.NoReturn:
@@ -301,8 +340,17 @@ def main() -> t.NoReturn:
             result["warnings"].append(undeclared_owner(params["share_name"], params["share"], owner))
         return result
 
+    def done(result: Result) -> None:
+        if params["ahead"] and not result["changed"]:
+            ahead = Ahead(asked, module.check_mode, params["state_dir"])
+            result["ahead"] = ahead.answers(functools.partial(adapter.call_as_owner, module))
+
+    try:
+        asked = questions(params)
+    except SpecError as error:
+        adapter.fail(module, error)
     # Not as_owner: converge() decides what is done as the owner.
-    adapter.run(module, work, share=params["share"])
+    adapter.run(module, work, share=params["share"], done=done)
 
 
 if __name__ == "__main__":

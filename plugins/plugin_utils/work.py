@@ -8,12 +8,14 @@ Most of it is the same for many hosts, and is checked once.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import os
 import typing as t
 
 from ..module_utils.env.declared import check_shares_exist, for_glibc, parse_environments
+from ..module_utils.env.lock.plan import Input
 from ..module_utils.env.spec import EnvironmentSpec
 from ..module_utils.errors import SpecError, UvnasError
 from ..module_utils.host.checksum import check_sha256
@@ -24,6 +26,7 @@ from ..module_utils.share.spec import parse_shares
 from ..module_utils.uv.command import Index
 from ..module_utils.uv.config import check_variables
 from ..module_utils.uv.release import check_version
+from . import ahead
 from .declaration import Declaration
 from .exports import exports
 from .hosts import Hosts, UndefinedValueError
@@ -86,8 +89,11 @@ class Declarations:
                 self._checked[key] = None, error.problems
         return self._checked[key]
 
-    def work(self, host: str, declared: Declared) -> tuple[Work, list[str]]:
-        """What a host has to do; or what is wrong with what is declared for it."""
+    def work(self, host: str, declared: Declared, run_tags: t.Collection[str] = ()) -> tuple[Work, list[str]]:
+        """What a host has to do; or what is wrong with what is declared for it.
+
+        With ``run_tags``, those of a run of site.yml, also what is asked ahead (see ``ahead``).
+        """
         values = declared.values
         problems: list[str] = []
 
@@ -121,20 +127,27 @@ class Declarations:
             of_python = once(_pythons, *_PYTHONS, names=[share["name"] for share in built])
         if readable and built and of_python is not None:
             once(_python_archives, "uvnas_site_pythons", "uvnas_files_dir")
+        inputs: t.Mapping[str, Input] = {}
         if readable and specs is not None and built:
-            once(_files, "uvnas_envs", "uvnas_shares", "uvnas_files_dir", "uvnas_lock_dir", "uvnas_index")
+            inputs = once(_files, "uvnas_envs", "uvnas_shares", "uvnas_files_dir", "uvnas_lock_dir", "uvnas_index")
         if problems:
             return {}, problems
         shares = {share["name"]: share for share in values["uvnas_shares"]}
+        builds = [
+            {
+                **_keys(share, _OF_BUILDERS),
+                "earlier": [{"name": each["name"], "root": each["root"]} for each in built[:position]],
+                **of_python[share["name"]],
+            }
+            for position, share in enumerate(built)
+        ]
+        asked = {}
+        if builds and ahead.are_worth_asking(values, run_tags):
+            with contextlib.suppress(OSError, UvnasError):  # Nothing is, then.
+                asked = ahead.questions(values, builds, specs, inputs, profile)
         return {
-            "builds": [
-                {
-                    **_keys(share, _OF_BUILDERS),
-                    "earlier": [{"name": each["name"], "root": each["root"]} for each in built[:position]],
-                    **of_python[share["name"]],
-                }
-                for position, share in enumerate(built)
-            ],
+            "builds": builds,
+            "ahead": asked,
             "uses": [_keys(shares[name], _OF_MEMBERS) for name in values["uvnas_host_shares"]],
             "glibc": {share["name"]: share["glibc"] for share in values["uvnas_shares"] if share.get("glibc")},
             "upgrade": values["uvnas_upgrade"],
@@ -192,11 +205,11 @@ def _environments(given: Values) -> list[EnvironmentSpec]:
     return for_glibc(specs, {share["name"]: share["glibc"] for share in given["uvnas_shares"] if share.get("glibc")})
 
 
-def _files(given: Values) -> None:
+def _files(given: Values) -> dict[str, Input]:
     specs = _environments({**given, "uvnas_upgrade": []})
     index = Index.from_params(given["uvnas_index"])
     declaration = Declaration(given["uvnas_files_dir"], given["uvnas_lock_dir"] or None, index)
-    declaration.inputs([spec for spec in specs if spec.present], {}, check_locks=True)
+    return declaration.inputs([spec for spec in specs if spec.present], index.settings(), check_locks=True)
 
 
 _PYTHONS = (

@@ -1,10 +1,11 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A no-op converge: its seconds beyond ping, and its file operations on the share."""
+"""A no-op converge: its seconds beyond ping, the modules that it starts, and its file operations on the share."""
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 import scale
@@ -12,6 +13,8 @@ from arena import SERIES, Arena, BenchmarkError, Run
 from table import Table
 
 LIMIT_SECONDS = 0.5
+# Of site.yml, in runs of ansible.builtin.ping: Ansible's start, one module of ours, and ten tasks that start none.
+LIMIT_PINGS = 3.0
 # Reads lock, link and manifest, and lists one directory.
 LIMIT_PATHS = 4
 LIMIT_OPERATIONS = 12
@@ -27,15 +30,15 @@ def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
     counted = {}
     for count in sizes.noop:
         some = environments[:count]
-        ping: list[float] = []
+        ping: list[Run] = []
         role: list[Run] = []
         site: list[Run] = []
         for _turn in range(sizes.noop_repeats):
-            ping.append(arena.ping(some).seconds)
+            ping.append(arena.ping(some))
             role.append(_unchanged(arena.converge(some)))
             site.append(_unchanged(arena.site(some)))
         table.section(f"No-op converge of {count} environments" if count > 1 else "No-op converge of 1 environment")
-        base = table.add("ansible.builtin.ping: whole ansible-playbook", ping)
+        base = table.add("ansible.builtin.ping: whole ansible-playbook", [run.seconds for run in ping])
         whole = table.add("role envs: whole ansible-playbook", [run.seconds for run in role], base=base, of="ping")
         is_target = count == max(sizes.noop)
         table.add(
@@ -46,6 +49,19 @@ def measure(arena: Arena, sizes: scale.Scale, table: Table) -> None:
         )
         table.add("role envs: module uv_env_compare alone", [run.module("uv_env_compare").seconds for run in role])
         table.add("site.yml: whole ansible-playbook", [run.seconds for run in site], base=base, of="ping")
+        cpu = table.add("ansible.builtin.ping: CPU, its module too", [run.cpu_seconds for run in ping])
+        first = count == min(sizes.noop)
+        pings = statistics.median(run.cpu_seconds for run in site) / cpu
+        table.add(
+            "site.yml: the same",
+            [run.cpu_seconds for run in site],
+            base=cpu,
+            of="ping",
+            target=f"<= {LIMIT_PINGS:g} x" if first else "",
+            met=pings <= LIMIT_PINGS if first else None,
+        )
+        started = max(len(run.modules) for run in site)
+        table.add("site.yml: modules that it starts", started, "modules", target="<= 1", met=started <= 1)
         counted[count] = _operations(arena, _unchanged(arena.converge(some, trace=True)))
     fewer, more = sizes.noop[-2:]
     table.section(f"File operations on the share for one converged environment ({more} less {fewer} environments)")

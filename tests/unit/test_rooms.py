@@ -27,10 +27,11 @@ FLOORS = {
     "bytecode": 4,
     "python": 5,
     "env": 6,
+    "ahead": 7,
     "adapter": 7,
 }
 # Inside env: two files that belong to all of it, then locks, then generations; what is beside them may use them all.
-ENV_FLOORS = {"env/spec": 0, "env/plan": 1, "env/lock": 2, "env/generation": 3}
+ENV_FLOORS = {"env/spec": 0, "env/imports": 0, "env/plan": 1, "env/lock": 2, "env/generation": 3}
 ENV_TOP = 4
 # What only generations need to know of locks.
 ENV_LOCK_FILE = "env/lock/file"

@@ -28,7 +28,8 @@ from ..share import store
 from ..share.layout import Layout, site_packages
 from ..share.manifest import Manifest
 from ..share.spec import Share
-from .generation import build, intact, needs
+from .generation import intact, needs
+from .imports import IMPORTS
 from .inspect import Inspection, incomplete, published
 from .spec import EnvironmentSpec
 from .verified import Environments, fingerprint
@@ -236,7 +237,7 @@ class Verification:
         python = os.path.join(self.layout.env(spec.name), "bin", "python")
         try:
             done = self.runner.run(
-                [python, "-I", "-B", "-c", build.IMPORTS, *spec.imports],
+                [python, "-I", "-B", "-c", IMPORTS, *spec.imports],
                 variables={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
                 cwd="/",
                 timeout=IMPORT_TIMEOUT,

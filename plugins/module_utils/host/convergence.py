@@ -65,6 +65,12 @@ class Convergence(abc.ABC, t.Generic[Plan, Done]):
     def report(self, plan: Plan, done: t.Optional[Done]) -> Result:
         """The module's result; ``done`` is None if nothing was done: in check mode, or with nothing to do."""
 
+    def nothing_to_do(self) -> t.Optional[Result]:
+        """The module's result where there is nothing to do; None where there is, or where something is in the way."""
+        self.check_place()
+        plan = self.plan()
+        return None if self.changes(plan) or self.obstacle(plan) is not None else self.report(plan, None)
+
     def converge(self, *, purpose: str, busy_timeout: float) -> Result:
         """Do what there is to do, or predict it; return the module's result.
 

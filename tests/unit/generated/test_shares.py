@@ -17,12 +17,13 @@ from unittest import mock
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env import verify
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.compare import compare
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError, as_uvnas_error
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import Work
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.converge import from_params
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.record import Record, load_record
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
-from ansible_collections.uvnas.cluster.plugins.modules import uv_binary, uv_env, uv_env_compare, uv_env_info, uv_lock
+from ansible_collections.uvnas.cluster.plugins.modules import uv_binary, uv_env, uv_env_info, uv_lock
 from ansible_collections.uvnas.cluster.tests.support import shares
 from ansible_collections.uvnas.cluster.tests.support.generated import (
     JSON,
@@ -226,7 +227,7 @@ def test_compare_writes_nothing(share: Path, damage: Damage) -> None:
     with damaged_share(share, damage) as root:
         before = tree(root)
         specs = [{**item, "requirements": tuple(item["requirements"])} for item in environments()]
-        result = result_of(lambda: uv_env_compare.work(params(root, environments=specs), check_mode=False))
+        result = result_of(lambda: compare(params(root, environments=specs), check_mode=False))
         json.dumps(result)
         assert tree(root) == before
         if result.get("failed"):

@@ -37,29 +37,12 @@ from ...uv.command import CONCURRENT_INSTALLS, Uv
 from ...uv.log import logged, logging
 from ...uv.target import platform_arguments
 from ...uv.wheel import installed_packages
+from ..imports import IMPORTS
 from ..lock.file import LockText
 from ..plan import Ingredients
 from ..spec import EnvironmentSpec
 from . import install, needs, no_pip, pin, record
 from .size import seal
-
-# Run inside the new environment: import each module by itself, so that the one that fails has a name.
-IMPORTS = """
-import importlib, sys, traceback
-failed = 0
-for name in sys.argv[1:]:
-    try:
-        importlib.import_module(name)
-    except BaseException as error:
-        failed = 1
-        print("import " + name + " failed:", file=sys.stderr)
-        # Frames of files: neither this one nor what Python does in order to import.
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename[:1] != "<"]
-        lines = traceback.format_list(frames[-3:]) + traceback.format_exception_only(type(error), error)
-        print("".join(lines), end="", file=sys.stderr)
-sys.exit(failed)
-"""
-
 
 _AS_IT_WAS = "Nothing was published; the environment stays as it was."
 

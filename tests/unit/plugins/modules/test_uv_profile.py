@@ -18,6 +18,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.users import find_user
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import call_as
+from ansible_collections.uvnas.cluster.plugins.module_utils.profile.converge import converge
 from ansible_collections.uvnas.cluster.plugins.modules import uv_profile
 
 COLLECTIONS = str(Path(uv_profile.__file__).parents[5])
@@ -25,6 +26,7 @@ COLLECTIONS = str(Path(uv_profile.__file__).parents[5])
 DRIVER = """
 import json, sys
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.uvnas.cluster.plugins.module_utils.profile.converge import converge
 from ansible_collections.uvnas.cluster.plugins.modules import uv_profile
 with patch_module_args(json.loads(sys.argv[1])):
     uv_profile.main()
@@ -180,9 +182,7 @@ def test_a_directory_that_cannot_be_written(below: str, check: bool, args: dict[
     }
     user = find_user("nobody") if os.geteuid() == 0 else None
     with pytest.raises(UvnasError, match=f"may not write to {tmp_path}, ") as caught:
-        call_as(
-            user, lambda: uv_profile.converge({**params, "withheld": [], "state": "present"}, check=check, diff=False)
-        )
+        call_as(user, lambda: converge({**params, "withheld": [], "state": "present"}, check=check, diff=False))
     assert "ansible_become" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
 

@@ -310,7 +310,46 @@ def test_nothing_mounted(run: Run, tmp_path: Path) -> None:
 
 def test_documented_results_are_those_returned(run: Run, tmp_path: Path) -> None:
     result = run(tmp_path / "uv")
+    assert "ahead" not in result
+    result = run(tmp_path / "uv", ahead={"uv_binary": {"version": "0.13.9"}})
     documented = yaml.safe_load(uv_share.RETURN)
     assert set(result) - {"changed", "diff", "warnings", "invocation"} == set(documented)
     for name in ("probe", "platform"):
         assert set(result[name]) == set(documented[name]["contains"])
+
+
+# A look ahead
+
+
+def test_ahead_of_what_is_not_there_it_says_nothing(run: Run, tmp_path: Path) -> None:
+    asked = {"uv_binary": {"version": "0.13.9"}, "uv_profile": {"directory": str(tmp_path / "profile.d")}}
+    assert "ahead" not in run(tmp_path / "uv", ahead=asked)  # It has made the share.
+    before = set(tree(tmp_path))
+    assert run(tmp_path / "uv", ahead=asked)["ahead"] == {}
+    assert run(tmp_path / "uv", check_mode=True, ahead=asked)["ahead"] == {}
+    assert set(tree(tmp_path)) == before
+
+
+def test_ahead_of_what_is_as_asked_it_says_so(run: Run, tmp_path: Path) -> None:
+    run(tmp_path / "uv")
+    files = {"directory": str(tmp_path / "profile.d"), "fish_directory": "", "state": "absent"}
+    found = run(tmp_path / "uv", ahead={"uv_profile": files})["ahead"]
+    assert found == {
+        "uv_profile": {
+            "changed": False,
+            "files": [f"{tmp_path}/profile.d/uvnas.sh", f"{tmp_path}/profile.d/uvnas.csh"],
+            "home_share": None,
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"uv_binary": "0.13.9"}, "ahead: uv_binary is not a dictionary"),
+        ({"uv_profile": {"state": "gone"}}, "ahead: uv_profile: value of state must be one of"),
+    ],
+)
+def test_questions_that_are_none(asked: dict[str, t.Any], said: str, run: Run, tmp_path: Path) -> None:
+    assert said in run(tmp_path / "uv", ahead=asked)["msg"]
+    assert not (tmp_path / "uv").exists()
