@@ -676,7 +676,7 @@ def test_bytecode_is_on_the_disk_before_an_interpreter_in_use_gets_it(
     linked = [number for number in done if re.search(r" link(at)?\(.*/python/.*\.pyc", lines[number])]
     written = [number for number, line in enumerate(lines) if re.search(r" rename.*/bytecode/.*\.pyc\"", line)]
     synced = [number for number in done if "syncfs" in lines[number]]
-    assert len(linked) > 100
+    assert linked  # Far from all of them: strace cuts the lines of processes that work at the same time in two.
     assert bool(written) is not compiled
     assert [number for number in synced if max(written, default=0) < number < linked[0]]
 
