@@ -63,7 +63,8 @@ class Ahead:
     def answers(self, call_as_owner: t.Callable[[Work, t.Mapping[str, str]], Result]) -> Result:
         """The results of the modules that are asked about, by their names; none at all if any has something to do.
 
-        Without that of uv_env_info, if something has to be verified anew. ``call_as_owner`` does the work on the shares that it is given, by their roots, as their owner.
+        Without that of uv_env_info, if something has to be verified anew.
+        ``call_as_owner`` does the work on the shares that it is given, by their roots, as their owner.
         """
         asked = self.questions.values()
         shares = {item["share"]: item["share_name"] for item in asked if "share" in item}
