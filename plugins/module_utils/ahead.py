@@ -9,6 +9,7 @@ deciding for itself when it is run; this is the same code, asked before.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -61,6 +62,7 @@ class Ahead:
     def answers(self, call_as_owner: t.Callable[[Work, t.Mapping[str, str]], Result]) -> Result:
         """The results of the modules that are asked about, by their names; none at all if any has something to do.
 
+        Without that of uv_env_info, if something has to be verified anew.
         ``call_as_owner`` does the work on the shares that it is given, by their roots, as their owner.
         """
         asked = self.questions.values()
@@ -85,9 +87,13 @@ class Ahead:
             "uv_binary": self._uv,
             "uv_python": self._pythons,
             "uv_env": self._environments,
-            _VERIFY: functools.partial(self._verified, memories),
         }
-        return {name: look(self.questions[name]) for name, look in looks.items() if name in self.questions}
+        found = {name: look(self.questions[name]) for name, look in looks.items() if name in self.questions}
+        # What has to be tried is no work for the others: a host may be unable to remember anything.
+        with contextlib.suppress(UvnasError, OSError):
+            if _VERIFY in self.questions:
+                found[_VERIFY] = self._verified(memories, self.questions[_VERIFY])
+        return found
 
     def _uv(self, params: t.Mapping[str, t.Any]) -> Result:
         place = Place.on_share(Share.from_params(params))

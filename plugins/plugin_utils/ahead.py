@@ -130,12 +130,16 @@ def answer(
     number = answers.mapping(declared.get("hosts")).get(host)
     asked = answers.mapping(declared["work"][number].get("ahead")) if number is not None else {}
     found = {name: _answers(known.get(_ANSWERED), name) for name in asked}
-    # Of every share, and about everything.
-    if not asked or any(found[name].keys() != asked[name].keys() for name in asked):
+    # Of every share, and about everything but what has to be verified anew.
+    if not asked or any(found[name].keys() | {VERIFY} != asked[name].keys() | {VERIFY} for name in asked):
         return None
     for name in [share] if share else asked:
         question = answers.mapping(asked.get(name)).get(module)
-        if question is not None and all(_same(told[key], value) for key, value in question.items() if key in told):
+        if (
+            module in found[name]
+            and question is not None
+            and all(_same(told[key], value) for key, value in question.items() if key in told)
+        ):
             return _as_returned(module, answers.mapping(found[name][module]))
     return None
 
