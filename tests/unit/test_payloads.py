@@ -27,14 +27,14 @@ print(json.dumps([files, [name for name in loaded if not name.startswith("ansibl
 """
 # Files and kB of ours, of what is started in each run: somewhat more than today. A new file may need more; half of what
 # builds environments does not belong there.
-LIMITS = {"uv_share": (98, 560), "uv_profile": (40, 185), "uv_env_info": (64, 320)}
+LIMITS = {"uv_share": (100, 590), "uv_profile": (40, 185), "uv_env_info": (64, 320)}
 # What takes ten milliseconds and more, and what of ours is for those who change something.
 HEAVY = {
     "asyncio", "concurrent.futures", "email", "http.client", "multiprocessing", "pydoc", "sqlite3", "ssl", "tempfile",
     "tomllib", "unittest", "urllib.request", "xml.etree.ElementTree",
 }  # fmt: skip
 DOING = {
-    "env.converge", "env.generation.build", "env.generation.bytecode", "env.generation.install", "env.lock.converge",
+    "env.converge", "env.generation.build", "env.generation.install", "env.lock.converge",
     "env.lock.resolve", "uv.cache",
 }  # fmt: skip
 
