@@ -41,7 +41,7 @@ class Noted:
         run = self.site.run(envs or ENVS, *options, **variables)
         return run, self.started()
 
-    def settle(self, envs: t.Optional[list[dict[str, t.Any]]] = None) -> None:
+    def settle(self, envs: list[dict[str, t.Any]] | None = None) -> None:
         """Run until nothing is left to do or to remember: of what changed less than two seconds ago, nothing is."""
         for _run in range(3):
             run, started = self.run(envs=envs)
