@@ -58,7 +58,8 @@ def fingerprint(
 
     The manifest changes whenever a generation is built, even in the place of one with the same id; it has the digest of
     the interpreter. ``witness`` is the status of its file and of the generation's directory, in which a ``chmod -R``
-    leaves a trace, even if another one undoes it. ``host`` is what is known of the host, and as whom it starts environments.
+    leaves a trace, even if another one undoes it. ``host`` is what is known of the host, and as whom it starts
+    environments.
     """
     return of_data(
         {
