@@ -171,9 +171,9 @@ class Verification:
         """What users other than the share's owner can write to, as one problem; empty if nothing.
 
         Checks the witnesses, and the directories in which somebody could replace what people run: of the share, of
-        what is published, and of interpreters. Of environments in ``kept`` only the tops and the
-        witnesses; where that is all of them, of the share only the way there. All of this is known already, and costs nothing on NFS. Skips what this
-        process may not see.
+        what is published, and of interpreters.
+        Of environments in ``kept`` only the tops and the witnesses; where that is all of them, of the share only the
+        way there. All of this is known already, and costs nothing on NFS. Skips what this process may not see.
         """
         layout = self.layout
         places = [layout.root, layout.envs, layout.generations]
