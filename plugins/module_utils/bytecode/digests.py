@@ -6,7 +6,7 @@
 Most sources of a generation are hard links to files of the cache, and have been read for a generation before. They are
 known again by inode, mtime and size; on NFS that takes one RPC instead of several, and no data. What is remembered lies
 in ``bytecode/sources/``, a file for each top-level package, and is no more than that: whatever is missing or damaged
-there is read again.
+there, or was restored from a backup, is read again.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from ..share.layout import Layout
 _MOST = 20_000
 _DIGEST = re.compile("[0-9a-f]{64}")
 _WHOLE_SECOND = 1_000_000_000
+# Seconds from when such a file is written until it has its name. Whoever copies it with its times cannot set its ctime.
+_WRITING = 10.0
 
 # By inode: mtime in nanoseconds, size in bytes, digest.
 Known = dict[str, tuple[int, int, str]]
@@ -54,6 +56,10 @@ class Digests:
         """What is remembered of the sources of ``package``."""
         try:
             with open(self._path(package), encoding="utf-8") as file:
+                status = os.fstat(file.fileno())
+                # Restored from a backup, as are the sources, which have their times, and perhaps each other's inodes.
+                if abs(status.st_ctime - status.st_mtime) > _WRITING:
+                    return {}
                 found = json.load(file)
             return {str(inode): (mtime, size, digest) for inode, (mtime, size, digest) in found.items()}
         except (OSError, ValueError, TypeError, AttributeError):
@@ -71,6 +77,11 @@ class Digests:
         except OSError:  # The next build reads the sources.
             with contextlib.suppress(OSError):
                 os.unlink(scratch)
+
+    def forget(self, package: str) -> None:
+        """Remember nothing of ``package``: something of that is wrong."""
+        with contextlib.suppress(OSError):
+            os.unlink(self._path(package))
 
     def sweep(self) -> None:
         """Forget packages that no generation has."""

@@ -361,7 +361,10 @@ class Bytecode:
         if ended > 0:
             raise CommandError("cannot compile bytecode", cmd=cmd[:1], rc=ended, stdout=done.stdout, stderr=done.stderr)
         if "changed" in answers:
-            raise UvnasError(f"{orders[answers.index('changed')][0]} was changed while it was compiled")
+            changed = answers.index("changed")
+            # Or what was remembered of it is wrong, and would be the next time.
+            Digests(self.layout).forget(package_of(portion[changed].name))
+            raise UvnasError(f"{orders[changed][0]} was changed while it was compiled", hint="Run again.")
         rest = portion[len(answers) :]
         if len(portion) == 1 and rest and ended in _ENDS:
             _note_bad(self.entry(rest[0]))

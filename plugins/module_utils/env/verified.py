@@ -57,8 +57,9 @@ def fingerprint(
     """A digest that is another one whenever the result may be.
 
     The manifest changes whenever a generation is built, even in the place of one with the same id; it has the digest of
-    the interpreter. ``witness`` is the status of its file, in which a ``chmod -R`` leaves a trace, even if another one
-    undoes it. ``host`` is what is known of the host, and as whom it starts environments.
+    the interpreter. ``witness`` is the status of its file and of the generation's directory, in which a ``chmod -R``
+    leaves a trace, even if another one undoes it. ``host`` is what is known of the host, and as whom it starts
+    environments.
     """
     return of_data(
         {

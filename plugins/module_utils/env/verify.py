@@ -133,8 +133,14 @@ class Verification:
     def _mark(self, spec: EnvironmentSpec) -> tuple[str, str]:
         """The generation of an environment, and its fingerprint. Raises UvnasError if it is not complete."""
         seen = self.inspection.seen(spec.name)
-        status = seen.witness
-        witness = (status.st_mode, status.st_uid, status.st_gid, status.st_ctime_ns) if status else ()
+        # Whoever replaces what is at the top of a generation leaves a trace there, and none in its manifest.
+        top = os.lstat(self.layout.generation(spec.name, seen.manifest.id))
+        looked_at = [top] if seen.witness is None else [top, seen.witness]
+        witness = [
+            number
+            for status in looked_at
+            for number in (status.st_mode, status.st_uid, status.st_gid, status.st_ctime_ns)
+        ]
         return seen.manifest.id, fingerprint(self.share_id, seen.manifest, witness, spec.imports, self._host)
 
     @functools.cached_property
@@ -166,9 +172,9 @@ class Verification:
         """What users other than the share's owner can write to, as one problem; empty if nothing.
 
         Checks the witnesses, and the directories in which somebody could replace what people run: of the share, of
-        what is published, and of interpreters. Of environments in ``kept`` only the witnesses; where that is all of
-        them, of the share only the way there. All of this is known already, and costs nothing on NFS. Skips what this
-        process may not see.
+        what is published, and of interpreters.
+        Of environments in ``kept`` only the tops and the witnesses; where that is all of them, of the share only the
+        way there. All of this is known already, and costs nothing on NFS. Skips what this process may not see.
         """
         layout = self.layout
         places = [layout.root, layout.envs, layout.generations]
@@ -185,8 +191,10 @@ class Verification:
                 seen = self.inspection.seen(env)
                 if kept is None or env not in kept:
                     found += filter(_is_open, self._places_of(env, seen.manifest))
-                elif seen.witness is not None and sealing.is_open(seen.witness):
-                    found.append(layout.manifest(env, seen.manifest.id))
+                elif seen.witness is not None:
+                    found += filter(_is_open, [layout.generation(env, seen.manifest.id)])
+                    if sealing.is_open(seen.witness):
+                        found.append(layout.manifest(env, seen.manifest.id))
         found = list(dict.fromkeys(found))
         paths = " ".join(map(shlex.quote, found))
         text = (

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.bytecode import store as compiling
+from ansible_collections.uvnas.cluster.plugins.module_utils.bytecode.digests import Digests
 from ansible_collections.uvnas.cluster.plugins.module_utils.bytecode.store import (
     Bytecode,
     Done,
@@ -399,6 +400,21 @@ def test_a_source_that_changes_meanwhile_is_not_compiled_under_the_key_of_what_i
     with pytest.raises(UvnasError, match=r"mod\.py was changed while it was compiled"):
         one.add()
     assert list(Path(one.store.directory).rglob("*.pyc")) == []
+
+
+def test_a_memory_that_is_wrong_fails_no_more_than_one_build(packages: Make) -> None:
+    """Where inodes are no names for good, as on some network filesystems."""
+    one = packages("one")
+    one.write(pack__mod="X = 1", pack__other="X = 2")
+    os.makedirs(one.store.layout.bytecode)
+    status = (one.path / "pack" / "mod.py").stat()
+    os.utime(one.path / "pack" / "mod.py", ns=(status.st_atime_ns, 1_700_000_000_123_456_789))
+    wrong = (1_700_000_000_123_456_789, status.st_size, "0" * 64)
+    Digests(one.store.layout).remember("pack", {str(status.st_ino): wrong})
+    with pytest.raises(UvnasError, match="was changed"):
+        one.add()
+    assert one.add().failed == 0
+    assert one.tried() == 0
 
 
 def test_builds_at_the_same_time_compile_once(packages: Make) -> None:

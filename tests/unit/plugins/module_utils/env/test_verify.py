@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import shutil
 import socket
 import sys
 import typing as t
@@ -251,7 +252,22 @@ CHANGES = (
 )
 
 
-@pytest.mark.parametrize("change", CHANGES)
+def opened_at_its_top(layout: Layout, _monkeypatch: pytest.MonkeyPatch) -> None:
+    os.chmod(layout.generation("analysis", ID), 0o757)
+
+
+def something_replaced_at_its_top(layout: Layout, _monkeypatch: pytest.MonkeyPatch) -> None:
+    """The manifest is as it was."""
+    generation = Path(layout.generation("analysis", ID))
+    mode = generation.stat().st_mode
+    generation.chmod(0o755)
+    shutil.copytree(generation / "bin", generation / "new", symlinks=True)
+    (generation / "bin").rename(Path(layout.root) / "aside")
+    (generation / "new").rename(generation / "bin")
+    generation.chmod(mode)
+
+
+@pytest.mark.parametrize("change", [*CHANGES, opened_at_its_top, something_replaced_at_its_top])
 def test_after_a_change_it_is_started(
     change: t.Callable[[Layout, pytest.MonkeyPatch], None], layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +346,10 @@ def test_whether_others_can_write_costs_nothing_where_all_has_run(layout: Layout
     os.chmod(layout.envs, 0o775)
     assert f"can write to {layout.envs}, " in on(layout).open_places(kept=["analysis"])[0]
     os.chmod(layout.envs, 0o755)
+    mode = generation.stat().st_mode
+    generation.chmod(0o757)
+    assert f"can write to {generation}, " in on(layout).open_places(kept=["analysis"])[0]
+    generation.chmod(mode)
     os.chmod(layout.manifest("analysis", ID), 0o464)
     assert f"can write to {layout.manifest('analysis', ID)}," in on(layout).open_places(kept=["analysis"])[0]
 
