@@ -19,7 +19,7 @@ import stat
 import typing as t
 
 from ..errors import UvnasError
-from . import files, sealing
+from . import files, sealing, trust
 
 _ROOTS = "/var/lib/uvnas"
 _SUFFIX = ".json"
@@ -69,7 +69,10 @@ def write(directory: str, name: str, data: t.Mapping[str, t.Any]) -> None:
         return
     text = json.dumps(data, indent=1, sort_keys=True) + "\n"
     try:
-        os.makedirs(directory, 0o700, exist_ok=True)
+        _check_way(directory)
+        files.make_directory(os.path.dirname(os.path.normpath(directory)))
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory, 0o700)
         with _opened(directory) as here:
             for left in filter(files.is_temporary, os.listdir(here)):  # By a run that was killed.
                 os.unlink(left, dir_fd=here)
@@ -97,6 +100,7 @@ def alone(directory: str) -> t.Iterator[None]:
 @contextlib.contextmanager
 def _opened(directory: str) -> t.Iterator[int]:
     """A descriptor of the directory, by which to reach what is in it. Raises OSError if others could write there."""
+    _check_way(directory)
     # With a slash at its end, a symlink would be followed.
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     here = os.open(os.path.normpath(directory), flags)
@@ -105,6 +109,14 @@ def _opened(directory: str) -> t.Iterator[int]:
         yield here
     finally:
         os.close(here)
+
+
+def _check_way(directory: str) -> None:
+    """Raise OSError if somebody else could lead the way to ``directory`` elsewhere, to what they have prepared."""
+    try:
+        trust.check_way(directory, os.geteuid())
+    except UvnasError as error:
+        raise PermissionError(str(error)) from error
 
 
 def _check(status: os.stat_result) -> None:

@@ -26,8 +26,8 @@ def state(tmp_path: Path) -> Path:
     return tmp_path / "lib" / "uvnas"
 
 
-def write(state: Path, name: str = "a", data: t.Mapping[str, t.Any] = DATA) -> None:
-    memory.write(str(state), name, data)
+def write(state: Path, name: str = "a", data: t.Mapping[str, t.Any] | None = None) -> None:
+    memory.write(str(state), name, DATA if data is None else data)
 
 
 def test_what_was_written_is_read(state: Path) -> None:
@@ -282,3 +282,18 @@ def test_somebodys_place(variables: dict[str, str], where: str | None, monkeypat
         monkeypatch.setenv(name, value)
     expected = where and where.format(host=os.uname().nodename)
     assert unprivileged.done(memory.default_directory) == expected
+
+
+def test_nobody_can_lead_the_way_elsewhere(tmp_path: Path) -> None:
+    """To a directory of this user's that was prepared, such as a checkout of somebody's repository."""
+    prepared, common = tmp_path / "checkout", tmp_path / "common"
+    write(prepared)
+    common.mkdir()
+    (common / "uvnas").symlink_to(prepared)
+    assert memory.read_all(str(prepared)) == {"a": DATA}
+    common.chmod(0o777)
+    for place in (common / "uvnas", common / "new"):
+        assert memory.read_all(str(place)) == {}
+        write(place, "b")
+    assert os.listdir(prepared) == ["a.json"]
+    assert os.listdir(common) == ["uvnas"]

@@ -27,7 +27,7 @@ from ansible_collections.uvnas.cluster.tests.support import shares, unprivileged
 ID, OTHER = "0123456789ab", "ba9876543210"
 NAMES = ["analysis", "train"]
 # What a look finds: the id of the share; and of each environment its generation, and when that was built.
-Found = tuple[str, dict[str, tuple[str | None, str | None]]]
+Found = tuple[str, dict[str, tuple[t.Any, t.Any]]]
 
 
 @pytest.fixture
