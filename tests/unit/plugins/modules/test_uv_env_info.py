@@ -387,8 +387,8 @@ def test_each_environment_that_has_run_costs_five_file_operations(
     assert json.loads(done.stdout)["tried"] == []
     names.append("train")
     calls = [call for call in trace.read_text().splitlines() if "execve" not in call]
-    # Two directories are opened, one relative to the other; then it is the status of the manifest, and of the directory,
-    # twice, which an NFS client has just been told.
+    # Two directories are opened, one relative to the other; then it is the manifest's status, and twice that of the
+    # directory, which an NFS client has just been told.
     of_env = [call for call in calls if f'"{ID}"' in call or '".uvnas.json"' in call]
     of_env += [call for call in calls if any(f"{layout.root}/" in call and f"/{name}" in call for name in names)]
     assert len(of_env) <= FOR_EACH * len(names), "\n".join(of_env)
