@@ -173,13 +173,15 @@ def test_after_that_all_is_well(run):
 def test_an_environment_that_fails_hides_nothing(run, machines):
     """Whether it fails on its builder, or on the only host that sees its share."""
     worse = {**DRILL, "requirements": ["idna"], "checks": ["echo no luck >&2; exit 3"]}
-    module = "/mnt/nas-b/uv/envs/only-b/lib/python3*/site-packages/rich/__init__.py"
-    machines.root("node-b1", f"echo 'raise ImportError' >/run/broken.py && mount --bind /run/broken.py {module}")
+    package = "/mnt/nas-b/uv/envs/only-b/lib/python3*/site-packages/rich"
+    # The whole directory: bytecode is not compared with its source.
+    broken = "mkdir /run/broken && echo 'raise ImportError' >/run/broken/__init__.py"
+    machines.root("node-b1", f"{broken} && mount --bind /run/broken {package}")
     try:
         # Nothing on the share tells of that: it has run there before.
         done = run(drill=worse, uvnas_verify="always")
     finally:
-        machines.root("node-b1", f"umount {module}; rm /run/broken.py")
+        machines.root("node-b1", f"umount {package}; rm -r /run/broken")
     assert done.rc == 2, done.output
     assert done.errors == {
         "dev1": [
