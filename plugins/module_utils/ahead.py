@@ -12,24 +12,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import os
 import typing as t
 
 from .env import verified
 from .env.compare import compare
-from .env.inspect import Inspection
+from .env.look import MARKS, look
 from .env.spec import EnvironmentSpec
-from .env.verify import Verification
 from .errors import UvnasError
 from .host import memory
 from .host.convergence import Convergence
 from .host.process import SystemRunner
-from .host.users import nobody
 from .host.workers import Result, Work
 from .profile.converge import converge as profile
 from .python.converge import from_params as interpreters
 from .python.sources import Downloads
-from .share.place import check_mounted
 from .share.spec import Share
 from .uv.install import Installation, Place
 
@@ -120,28 +116,14 @@ class Ahead:
         share = dataclasses.replace(Share.from_params(params), glibc=params["glibc"])
         declared = [EnvironmentSpec.from_dict(item) for item in self.questions["uv_env"]["environments"]]
         specs = [spec for spec in declared if spec.present]
-        wanted = [spec.name for spec in specs]
-        check_mounted(share)
-        inspection = Inspection(share, [remembered.read for remembered in memories.values()], wanted)
-        identity = inspection.sight.identity
-        verification = Verification(inspection, identity.id, SystemRunner(), nobody() if os.geteuid() == 0 else None)
-        known = memories.get(identity.id, verified.Memory()).environments
-        if memories.keys() - {identity.id} or known.keys() != set(wanted):
+        names = {spec.name for spec in specs}
+        if [memory.environments.keys() for memory in memories.values()] != [names]:
             raise _SomethingToDoError("something to remember or to forget")
-        outcome = verification.of(specs, known)
-        untried = [*inspection.environments]
-        if outcome.tried or outcome.problems or verification.open_places(untried):
+        found = look(share, specs, memories, verify=True, again=False, sizes=False, details=False)
+        read = {name: dataclasses.asdict(each) for memory in memories.values() for name, each in memory.read.items()}
+        if found["tried"] or found["problems"] or {found["share_id"]} != {*memories}:
             raise _SomethingToDoError("something to try, or to say")
-        found = {
-            "changed": False,
-            "warnings": verification.warnings(),
-            "share_name": share.name,
-            "share_id": identity.id,
-            "environments": [inspection.facts(env, sizes=False, details=False) for env in inspection.environments],
-            "problems": [],
-            "tried": [],
-        }
-        if inspection.sight.to_remember() != memories[identity.id].read:
+        if found.pop(MARKS)["read"] != read:
             raise _SomethingToDoError("something to read anew, and to remember")
         return found
 

@@ -222,9 +222,7 @@ problems:
   elements: str
 """
 
-import dataclasses
 import functools
-import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -232,19 +230,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils import adapter
 from ..module_utils.env import verified
 from ..module_utils.env.declared import parse_environments
-from ..module_utils.env.inspect import Inspection
-from ..module_utils.env.spec import EnvironmentSpec
-from ..module_utils.env.verify import Verification
-from ..module_utils.errors import UvnasError, as_uvnas_error
+from ..module_utils.env.look import MARKS, look
 from ..module_utils.host import memory
-from ..module_utils.host.process import SystemRunner
-from ..module_utils.host.users import nobody
 from ..module_utils.host.workers import Result
-from ..module_utils.share.place import check_mounted
 from ..module_utils.share.spec import Share
-
-# Of a result: what to remember.
-_MARKS = "__marks"
 
 
 def work(params: t.Mapping[str, t.Any], memories: t.Optional[t.Mapping[str, verified.Memory]] = None) -> Result:
@@ -253,63 +242,8 @@ def work(params: t.Mapping[str, t.Any], memories: t.Optional[t.Mapping[str, veri
     share = Share.parse({**item, "mount": params["mount"], "glibc": params["glibc"]})
     declared = [spec for spec in parse_environments(params["environments"]) if spec.on_share(share.name)]
     specs = [spec for spec in declared if spec.present]
-    # With what is measured or listed of each, all of them are looked at.
-    wanted = None if params["details"] or params["sizes"] else [spec.name for spec in specs]
-    check_mounted(share)
-    memories = memories or {}
-    inspection = Inspection(share, [memory.read for memory in memories.values()], wanted)
-    identity = inspection.sight.identity
-    facts, problems = [], []
-    for name in inspection.environments:
-        try:
-            facts.append(inspection.facts(name, sizes=params["sizes"], details=params["details"]))
-        except (UvnasError, OSError) as error:
-            # Without its name, nobody would know whom an error of the filesystem concerns.
-            said = as_uvnas_error(error).explain()
-            problems.append(said if isinstance(error, UvnasError) else f"environment {name}: {said}")
-    result: Result = {
-        "changed": False,
-        "warnings": [],
-        "share_name": share.name,
-        "share_id": identity.id,
-        "environments": facts,
-        "problems": problems,
-    }
-    if params["verify"]:
-        known = memories.get(identity.id, verified.Memory())
-        _verify(inspection, specs, known.environments, result, again=params["verify_again"])
-    if params["sizes"]:
-        result.update(inspection.room(), unpublished=inspection.unpublished(), interpreters=[])
-        try:
-            result["interpreters"] = inspection.interpreters()
-        except (UvnasError, OSError) as error:
-            problems.append(as_uvnas_error(error).explain())
-    if params["verify"] and problems:
-        result.update(failed=True, msg="\n".join(problems))
-    return result
-
-
-def _verify(
-    inspection: Inspection,
-    specs: t.Sequence[EnvironmentSpec],
-    known: verified.Environments,
-    result: Result,
-    *,
-    again: bool,
-) -> None:
-    """Add to the result what a verification finds."""
-    # As root only where the share is root's. Nothing of it runs as that.
-    user = nobody() if os.geteuid() == 0 else None
-    verification = Verification(inspection, result["share_id"], SystemRunner(), user)
-    outcome = verification.of(specs, {} if again else known)
-    problems = result["problems"]
-    problems += [problem for problem in outcome.problems if problem not in problems]
-    untried = {fact["name"] for fact in result["environments"]} - set(outcome.tried)
-    problems += verification.open_places(None if again else untried)
-    result["warnings"] = verification.warnings()
-    result["tried"] = outcome.tried
-    read = {name: dataclasses.asdict(each) for name, each in inspection.sight.to_remember().items()}
-    result[_MARKS] = {"kept": outcome.kept, "ran": outcome.ran, "read": read}
+    wanted = {name: params[name] for name in ("verify", "sizes", "details")}
+    return look(share, specs, memories or {}, again=params["verify_again"], **wanted)
 
 
 def main() -> t.NoReturn:
@@ -337,7 +271,7 @@ def main() -> t.NoReturn:
     names = [item.get("name") for item in params["environments"]]
 
     def done(result: Result) -> None:
-        marks = result.pop(_MARKS, None)
+        marks = result.pop(MARKS, None)
         if marks and directory and not module.check_mode:
             verified.remember(directory, params["share"], result["share_id"], names, **marks)
 

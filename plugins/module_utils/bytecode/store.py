@@ -26,80 +26,29 @@ import errno
 import fcntl
 import functools
 import itertools
-import json
 import os
 import re
 import shutil
-import signal
-import tempfile
 import typing as t
 
-from ..errors import CommandError, UvnasError
+from ..errors import UvnasError
 from ..host import files, trust
 from ..host.checksum import of_text
-from ..host.process import Runner, check
-from ..host.workers import Result, call_many, processors
+from ..host.process import Runner
+from ..host.workers import Result, call_many, portions, processors
 from ..share.layout import Layout
 from ..uv.command import CONCURRENT_INSTALLS, Uv
 from ..uv.unsynced import is_in_doubt
+from .compiler import Compiler, Order, bad
 from .digests import Digests, Known, digest_of, package_of
 
-# Run with the generation's interpreter: compiles what it reads about on standard input, a JSON list in a line each, and
-# answers with a word in a line each. What it writes gets its name in one step. A source that has changed since it was
-# looked at is not compiled under the key of what it was.
-_COMPILER = """
-import gc, hashlib, importlib.util, json, marshal, os, signal, sys
-gc.disable()
-head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
-for line in sys.stdin:
-    signal.setitimer(signal.ITIMER_PROF, float(sys.argv[1]))
-    path, name, digest, target, scratch = map(os.fsencode, json.loads(line))
-    with open(path, "rb") as file:
-        source = file.read()
-    if hashlib.sha256(source).hexdigest().encode() != digest:
-        print("changed", flush=True)
-        continue
-    try:
-        code = compile(source, os.fsdecode(name), "exec", dont_inherit=True, optimize=0)
-        content = head + importlib.util.source_hash(source) + marshal.dumps(code)
-    except (SyntaxError, ValueError, OverflowError, RecursionError):
-        code = None
-    except MemoryError as error:
-        if not error.args:
-            print("failed", flush=True)
-            continue
-        code = None  # The parser's, of a source that is too deep.
-    try:
-        if code is None:
-            os.close(os.open(target[:-3] + b"bad", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        else:
-            descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "wb") as file:
-                file.write(content)
-                os.fchmod(descriptor, 0o644)
-            os.rename(scratch, target)
-    except OSError as error:
-        print("error " + str(error.errno), flush=True)
-        if os.path.lexists(scratch):
-            os.unlink(scratch)
-        sys.exit(0)
-    print("bad" if code is None else "compiled", flush=True)
-"""
-
-# Of compilers. They are run without -E and -I, which would ignore the hash seed.
-_VARIABLES = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}
-_TAG = re.compile(r"[a-z]+-[0-9]+[a-z]*")
 _CACHE = "__pycache__"
 # Who compiles holds it, so that builds that need the same do not compile it twice, and each has all processors.
 _TURN = ".turn"
-# Sources that one process is given: to link, and to compile. Processes are cheap, and the last one is waited for.
-_LINKED, _COMPILED = 2000, 400
+# Sources that one process is given to link.
+_PORTION = 2000
 # So few are linked sooner than a process starts.
 _FEW = 100
-# Seconds of a processor for one source, as many as with uv, and on the clock for a whole portion: a NAS may hang.
-_ONE, _PORTION = 60.0, 600.0
-# How sources end a compiler, every time: they take too long (see _ONE), or are too deep for it.
-_ENDS = frozenset((-signal.SIGPROF, -signal.SIGSEGV, -signal.SIGABRT))
 # What os.link() fails with where the filesystem has no hard links (or they are forbidden), or no more for this file.
 _NO_LINKS = frozenset((errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK))
 # What the limit on uv's processes may be. About anything else, uv says that it is wrong.
@@ -177,13 +126,12 @@ class Bytecode:
 
     @functools.cached_property
     def cache_tag(self) -> str:
-        """What its bytecode is called: ``cpython-312``. Asked, as versions differ on free-threaded ones."""
-        cmd = [self.interpreter.path, "-S", "-s", "-B", "-c", "import sys; print(sys.implementation.cache_tag)"]
-        done = self.runner.run(cmd, variables=_VARIABLES, cwd="/")
-        tag = check(done, cmd, "cannot compile bytecode").stdout.strip()
-        if not _TAG.fullmatch(tag):
-            raise UvnasError(f"cannot compile bytecode: {self.interpreter.path} has no cache tag, but {tag!r}")
-        return tag
+        """What its bytecode is called: ``cpython-312``."""
+        return self._compiler.cache_tag()
+
+    @property
+    def _compiler(self) -> Compiler:
+        return Compiler(self.interpreter.path, self.runner, self.layout.bytecode)
 
     def add(
         self,
@@ -234,7 +182,7 @@ class Bytecode:
     def _is_known(self, source: Source) -> bool:
         """Whether it has been compiled, or cannot be."""
         entry = self.entry(source)
-        return os.path.lexists(entry) or os.path.lexists(f"{entry[:-3]}bad")
+        return os.path.lexists(entry) or os.path.lexists(bad(entry))
 
     def _borrow_portion(self, sources: t.Sequence[Source]) -> Result:
         return {"missing": [(source.name, source.digest) for source in sources if not self._borrow(source)]}
@@ -251,6 +199,17 @@ class Bytecode:
             else:
                 return True
         return False
+
+    def _compile(self, site_packages: str, todo: t.Sequence[Source]) -> None:
+        orders = [
+            Order(f"{site_packages}/{source.name}", source.name, source.digest, self.entry(source)) for source in todo
+        ]
+        changed = self._compiler.compile(orders, min(self.limit or processors(), processors()))
+        for package in {package_of(order.name) for order in changed}:
+            # What was remembered of it may be wrong, and would be the next time.
+            Digests(self.layout).forget(package)
+        if changed:
+            raise UvnasError(f"{changed[0].path} was changed while it was compiled", hint="Run again.")
 
     @contextlib.contextmanager
     def _turn(self) -> t.Iterator[None]:
@@ -310,69 +269,10 @@ class Bytecode:
     def _call(self, work: t.Callable[[t.Sequence[_Each]], Result], each: t.Sequence[_Each]) -> list[Result]:
         """Do ``work`` for each, in as many processes as may link at once; a few here."""
         jobs = self.workers or processors()
-        portions = _portions(each, min(_LINKED, -(-len(each) // jobs) or 1))
+        parts = portions(each, min(_PORTION, -(-len(each) // jobs) or 1))
         if len(each) <= _FEW:
-            return [work(portion) for portion in portions]
-        return [answer() for answer in call_many([functools.partial(work, part) for part in portions], jobs=jobs)]
-
-    # Compiling
-
-    def _compile(self, site_packages: str, todo: t.Sequence[Source]) -> None:
-        jobs = min(self.limit or processors(), processors())
-        size = max(1, min(_COMPILED, -(-len(todo) // (4 * jobs))))
-        with tempfile.TemporaryDirectory(prefix="uvnas-") as empty:
-            works = [
-                functools.partial(self._compile_portion, site_packages, portion, empty)
-                for portion in _portions(todo, size)
-            ]
-            for answer in call_many(works, jobs=jobs):
-                answer()
-
-    def _compile_portion(self, site_packages: str, portion: t.Sequence[Source], empty: str) -> Result:
-        """Compile some. One that crashes the compiler, or keeps it busy for too long, is tried alone."""
-        orders = [
-            [
-                os.path.join(site_packages, source.name),
-                source.name,
-                source.digest,
-                self.entry(source),
-                files.temporary_name(os.path.join(self.layout.bytecode, "pyc")),
-            ]
-            for source in portion
-        ]
-        options = ["-S", "-s", "-B", "-W", "ignore", "-c", _COMPILER, str(_ONE)]
-        cmd = [self.interpreter.path, *options]
-        try:
-            done = self.runner.run(
-                cmd,
-                variables=_VARIABLES,
-                cwd=empty,
-                timeout=_PORTION,
-                stdin="".join(f"{json.dumps(order)}\n" for order in orders),
-            )
-            answers, ended = done.stdout.split(), done.rc
-        except CommandError as error:
-            if error.rc >= 0:  # It could not even be started.
-                raise
-            answers, ended = (error.stdout or "").split(), error.rc
-        if "error" in answers:
-            code = int(answers[answers.index("error") + 1])
-            raise OSError(code, os.strerror(code), self.directory)
-        if ended > 0:
-            raise CommandError("cannot compile bytecode", cmd=cmd[:1], rc=ended, stdout=done.stdout, stderr=done.stderr)
-        if "changed" in answers:
-            changed = answers.index("changed")
-            # Or what was remembered of it is wrong, and would be the next time.
-            Digests(self.layout).forget(package_of(portion[changed].name))
-            raise UvnasError(f"{orders[changed][0]} was changed while it was compiled", hint="Run again.")
-        rest = portion[len(answers) :]
-        if len(portion) == 1 and rest and ended in _ENDS:
-            _note_bad(self.entry(rest[0]))
-        elif ended < 0 and len(portion) > 1:
-            for part in (rest[:1], rest[1:]):
-                if part:
-                    self._compile_portion(site_packages, part, empty)
-        return {}
+            return [work(part) for part in parts]
+        return [answer() for answer in call_many([functools.partial(work, part) for part in parts], jobs=jobs)]
 
 
 def sweep(layout: Layout) -> None:
@@ -440,11 +340,6 @@ def _link_one(entry: str, target: str) -> bool:
     return True
 
 
-def _note_bad(entry: str) -> None:
-    """Remember that this source does not compile, as the compiler does of others."""
-    os.close(os.open(f"{entry[:-3]}bad", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-
-
 def _copy(entry: str, target: str, directory: str) -> None:
     """Write beside, in ``directory``, and rename: an interpreter may be in use. Not synced: who builds syncs it all."""
     scratch = files.temporary_name(os.path.join(directory, "pyc"))
@@ -457,7 +352,3 @@ def _copy(entry: str, target: str, directory: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(scratch)
         raise
-
-
-def _portions(each: t.Sequence[_Each], size: int) -> list[t.Sequence[_Each]]:
-    return [each[start : start + size] for start in range(0, len(each), size)]

@@ -31,6 +31,7 @@ MEANWHILE = 4.0
 # Plain data, which can cross a process boundary.
 Result = dict[str, t.Any]
 Work = t.Callable[[], Result]
+_Each = t.TypeVar("_Each")
 
 
 def call_as(user: t.Optional[User], work: Work) -> Result:
@@ -65,6 +66,11 @@ def call_many(
                 child.reap()
                 answers[index] = child.answer()
     return [_Answer(answers[index]) for index in range(len(works))]
+
+
+def portions(each: t.Sequence[_Each], size: int) -> list[t.Sequence[_Each]]:
+    """Parts of ``each`` with at most ``size`` items, in order: what one process is given."""
+    return [each[start : start + size] for start in range(0, len(each), size)]
 
 
 def _wait_for_output(running: t.Mapping[int, tuple[int, Child]], meanwhile: t.Callable[[], None]) -> list[int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.env import verify
+from ansible_collections.uvnas.cluster.plugins.module_utils.env import look, verify
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.compare import compare
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError, as_uvnas_error
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import Work
@@ -211,7 +211,7 @@ def test_verify_tells_of_all_others(share: Path, damage: Damage) -> None:
     """Their Python is none; that is said of each that is not damaged."""
     with damaged_share(share, damage) as root:
         # One process each is what others test, and as whom they run.
-        as_root = mock.patch.object(uv_env_info, "nobody", return_value=None)
+        as_root = mock.patch.object(look, "nobody", return_value=None)
         with as_root, mock.patch.object(verify, "call_many", _one_after_the_other):
             result = result_of(lambda: uv_env_info.work(params(root, verify=True, glibc=None)))
         assert any(problem.startswith("environment fine: ") for problem in result["problems"])

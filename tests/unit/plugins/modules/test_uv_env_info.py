@@ -343,7 +343,8 @@ def test_a_damaged_memory_of_what_was_read_is_none(run: Run, state: Path, damage
     assert (facts(again), again["tried"]) == (facts(first), ["train"] if "root" in damage else [])
 
 
-# Of an environment its two directories are opened, and the status of its manifest is looked at.
+# Of an environment two directories are opened, and the status of its manifest is looked at, and twice that of the
+# generation's directory, which an NFS client has just been told.
 FOR_EACH = 5
 DRIVER = """
 import json, sys
@@ -387,8 +388,7 @@ def test_each_environment_that_has_run_costs_five_file_operations(
     assert json.loads(done.stdout)["tried"] == []
     names.append("train")
     calls = [call for call in trace.read_text().splitlines() if "execve" not in call]
-    # Two directories are opened, one relative to the other; then it is the manifest's status, and twice that of the
-    # directory, which an NFS client has just been told.
+    # The second one and the third are relative to the first.
     of_env = [call for call in calls if f'"{ID}"' in call or '".uvnas.json"' in call]
     of_env += [call for call in calls if any(f"{layout.root}/" in call and f"/{name}" in call for name in names)]
     assert len(of_env) <= FOR_EACH * len(names), "\n".join(of_env)

@@ -16,7 +16,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.module_utils.bytecode import store as compiling
+from ansible_collections.uvnas.cluster.plugins.module_utils.bytecode import compiler, store
 from ansible_collections.uvnas.cluster.plugins.module_utils.bytecode.digests import Digests
 from ansible_collections.uvnas.cluster.plugins.module_utils.bytecode.store import (
     Bytecode,
@@ -279,9 +279,9 @@ def test_no_more_compilers_than_processors(packages: Make, monkeypatch: pytest.M
         jobs.append(how["jobs"])
         return call_many(works, **how)
 
-    monkeypatch.setattr(compiling, "call_many", count)
+    monkeypatch.setattr(compiler, "call_many", count)
     for limit, expected in ((1000, 3), (2, 2), (None, 3)):
-        monkeypatch.setattr(compiling, "processors", lambda: 3)
+        monkeypatch.setattr(store, "processors", lambda: 3)
         one = packages(f"limit{limit}")
         one.store = dataclasses.replace(one.store, limit=limit)
         one.write(**{f"mod{limit}_{number}": "" for number in range(5)})
@@ -380,7 +380,7 @@ def test_one_that_never_ends_does_not_use_up_the_time_of_the_others(
     packages: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each source has a time of its own: the whole portion's is ten times that."""
-    monkeypatch.setattr(compiling, "_ONE", 1.0)
+    monkeypatch.setattr(compiler, "_ONE", 1.0)
     one = packages("one")
     one.store = dataclasses.replace(one.store, limit=1)
     # The compiler doubles what is in a ``finally``.
