@@ -19,8 +19,8 @@ from ansible_collections.uvnas.cluster.tests.support.nfs import (
 )
 from ansible_collections.uvnas.cluster.tests.support.sites import Run
 
-# Limits of one host's RPCs in a no-op run of site.yml with one small environment, and in its role envs. Two or three times
-# the actual numbers: enough to notice when something begins to walk a share.
+# Limits of one host's RPCs in a no-op run of site.yml with one small environment, and in its role envs. A few times the
+# actual numbers: enough to notice when something begins to walk a share.
 NO_OP, NO_OP_OF_ENVS = 300, 400
 
 
