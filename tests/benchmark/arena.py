@@ -160,19 +160,33 @@ class Arena:
         """Remove the environments, but not locks, cache and interpreter, so that the next converge builds all, warm."""
         for path in (self.share / "envs", self.share / "generations"):
             for entry in path.iterdir():
-                remove(entry)
+                self.put_aside(entry)
+
+    def put_aside(self, path: Path) -> None:
+        """Have nothing at ``path``. Its files stay until the end, as deleting some slows down who makes others.
+
+        ext4 without a journal gives nobody the inode of a file that was deleted in the last minutes, and looks at all
+        of these again and again.
+        """
+        if not os.path.lexists(path):
+            return
+        aside = self.directory / "aside"
+        aside.mkdir(exist_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o700)
+        path.rename(aside / str(len(os.listdir(aside))))
 
     def forget_bytecode(self) -> None:
         """Have nothing compiled, as if nothing had ever been built."""
         for entry in (self.share / "bytecode").iterdir():
-            remove(entry)
+            self.put_aside(entry)
 
     def empty_second_share(self) -> dict[str, t.Any]:
         """Have a second share with uv and an interpreter, but no environments, nor anything for them.
 
         Returns the variables of a site with both.
         """
-        remove(self.second)
+        self.put_aside(self.second)
         owner = pwd.getpwuid(os.geteuid()).pw_name
         shares = [
             {"name": name, "root": str(root), "builder": BUILDER, "owner": owner}

@@ -94,7 +94,7 @@ def measure_big(arena: Arena, sizes: scale.Scale, table: Table) -> None:
 def measure_imports(arena: Arena, table: Table) -> None:
     """Imports from the environment big, whose bytecode is linked and not compared with its sources, and by hand."""
     target = arena.directory / "bare"
-    remove(target)
+    arena.put_aside(target)
     arena.bare_uv("big", target)
     linked: list[float] = []
     own: list[float] = []
@@ -105,7 +105,7 @@ def measure_imports(arena: Arena, table: Table) -> None:
             took = timed(functools.partial(subprocess.run, python, env={}, cwd=path, check=True))
             if turn:  # The first reads it from the disk.
                 seconds.append(took * 1000)
-    remove(target)
+    arena.put_aside(target)
     table.section(f"Import of {', '.join(IMPORTS)}, {IMPORTED} times")
     base = table.add("bytecode of its own, compared with the mtimes of sources", own, "ms")
     ratio = statistics.median(linked) / base
@@ -168,10 +168,10 @@ def added(arena: Arena, environments: list[dict[str, t.Any]], **variables: t.Any
 
 def bare_loop(arena: Arena, environments: list[dict[str, t.Any]], *, compiled: bool = True) -> Cost:
     target = arena.directory / "bare"
-    remove(target)
+    arena.put_aside(target)
     target.mkdir()
     costs = [arena.bare_uv(item["name"], target / item["name"], compiled=compiled) for item in environments]
-    remove(target)
+    arena.put_aside(target)
     return Cost(sum(cost.seconds for cost in costs), sum(cost.cpu_seconds for cost in costs))
 
 
