@@ -25,7 +25,7 @@ LOCK = "lock"
 
 # What a build adds by itself, as a number: to be raised when that becomes something else, so that it gets a new name.
 # What answers to ``pip`` does not count: see generation/no_pip.py.
-_RECIPE = 2
+_RECIPE = 3
 
 
 @dataclasses.dataclass(frozen=True)

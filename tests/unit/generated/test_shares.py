@@ -42,7 +42,7 @@ HEADER = json.dumps({"environment": "train", "format": 1, "python": "3.12", "spe
 LOCK = f"# uvnas.cluster lock: {HEADER}\nalpha==2.1 \\\n    --hash=sha256:{'2' * 64}\n"
 # Of what is locked, and of what goes into the generation.
 DIGEST = "d4ff71d6e89ccc386065ff3f0afc887edc8e4c5b2599f60f61b3808895634f05"
-ID = "63269c4c1aff"
+ID = "f45966c2a277"
 ENVS = ("fine", "train")
 RECORD = {
     "format": 1,

@@ -31,7 +31,7 @@ LOCK = "iniconfig==2.1 \\\n    --hash=sha256:" + "2" * 64 + "\n"
 PACKAGES = {"iniconfig": "2.1"}
 # Of what is locked, and of what goes into the generation: whatever changes them gives every environment another name.
 DIGEST = "abbdbd05a3325d86ec016d3cb4215e03da97ad95c7fc275d8e20e963044874b3"
-ID = "cd64840294a1"
+ID = "605394604926"
 ENV = EnvironmentSpec("analysis", python="3.12", requirements=("iniconfig",))
 OLD = "0123456789ab"
 

@@ -16,7 +16,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import Envi
 SPEC = EnvironmentSpec("analysis", python="3.12", requirements=("numpy",))
 INGREDIENTS = Ingredients("0" * 64, "cpython-3.12.11-linux-x86_64-gnu", "1" * 64, SPEC.build_options())
 # The name of a directory on every share. If this changes, every environment everywhere is built again: mean it.
-ID = "579e1aa7f112"
+ID = "ac944245fc6d"
 
 
 def wanted(ingredients: Ingredients | None = INGREDIENTS, name: str = "analysis") -> Wanted:
