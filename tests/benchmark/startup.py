@@ -53,4 +53,4 @@ def measure(arena: Arena, _sizes: scale.Scale, table: Table) -> None:
 def start(environment: Path) -> float:
     """Seconds until it has ended: the better of two starts, as the first one follows a change of its files."""
     command = [environment / "bin" / "python", "-c", "pass"]
-    return min(timed(lambda: subprocess.run(command, env={}, cwd=ROOT, check=True)) for _ in range(2))
+    return min(timed(lambda: subprocess.run(command, env={}, cwd=ROOT, check=True)) for _time in range(2))
