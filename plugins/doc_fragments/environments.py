@@ -145,4 +145,10 @@ options:
         description: Whether to compile what is installed to bytecode, since its users cannot.
         type: bool
         default: true
+      hold:
+        description:
+          - The generation that stays in force, by its id or the beginning of it, until this is removed. What the rest
+            of the declaration asks for is built beside it.
+          - V(uvnas.cluster.rollback) does the same without a change to the inventory.
+        type: str
 """

@@ -47,6 +47,7 @@ ENVIRONMENT_KEYS: Spec = {
     "seed": _FLAG,
     "system_site_packages": _FLAG,
     "compile_bytecode": {"type": "bool", "default": True},
+    "hold": _TEXT,
 }
 INDEX_KEYS: Spec = {
     "default": {"type": "str", "no_log": True},
@@ -70,6 +71,7 @@ EARLIER_SHARES: Spec = {
     "earlier_shares": {"type": "list", "elements": "dict", "default": [], "options": EARLIER_SHARE_KEYS},
 }
 PROGRESS: Spec = {"progress": {"type": "bool", "default": True}, "progress_to": _TEXT}
+AUTHOR: Spec = {"journal_user": _TEXT, "journal_controller": _TEXT}
 ENVIRONMENTS: Spec = {
     "share_name": _REQUIRED,
     "glibc": _VALUES,
@@ -101,6 +103,7 @@ _LOCKING: Spec = {
 UV_LOCK: Spec = {**_LOCKING, "inputs": _VALUES}
 UV_ENV: Spec = {
     **_LOCKING,
+    **AUTHOR,
     "lock": _FLAG,
     "locks": {"type": "dict"},
     "purge": _FLAG,
@@ -108,6 +111,24 @@ UV_ENV: Spec = {
     "min_free_bytes": {"type": "int", "default": 0},
     "min_free_inodes": {"type": "int", "default": 0},
     "smoke_timeout": {"type": "float", "default": 300.0},
+}
+UV_HOLD: Spec = {
+    **SHARE,
+    **INDEX,
+    **UV_VARIABLES,
+    **EARLIER_SHARES,
+    **PROGRESS,
+    **AUTHOR,
+    "share_name": _REQUIRED,
+    "environment": _REQUIRED,
+    "generation": _TEXT,
+    "reason": _TEXT,
+    "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
+}
+UV_ROLLBACK: Spec = {
+    "stage": {"type": "str", "choices": ["decide", "report"], "required": True},
+    "environment": _TEXT,
+    "hosts": {"type": "list", "elements": "str", "required": True},
 }
 UV_PYTHON: Spec = {
     **SHARE,

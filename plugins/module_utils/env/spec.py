@@ -44,6 +44,8 @@ class EnvironmentSpec:
     seed: bool = False
     system_site_packages: bool = False
     compile_bytecode: bool = True
+    # A generation that stays in force, whatever the rest of this says: its id, or the beginning of it.
+    hold: t.Optional[str] = None
     # The oldest glibc that it must run with: see declared.for_glibc().
     glibc: t.Optional[str] = None
 

@@ -71,6 +71,7 @@ def sweep(layout: Layout) -> list[Leftover]:
         layout.cache,
         layout.bytecode,
         layout.locks,
+        layout.lock_history,
         layout.envs,
         layout.logs,
     ):

@@ -1,0 +1,159 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A generation put back in force and held there, or released: on one share, in seconds.
+
+What is declared is left alone: later runs build it beside what is held. Without a generation's id, it is the one that
+was in force before, or, where one is held already, the one before that. A generation that the share no longer has is
+built again, see past. Interpreters and uv stay what they are: a generation names its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..errors import UvnasError
+from ..host import mutex
+from ..host.progress import SILENT, Progress
+from ..host.workers import Result
+from ..share import journal as journals
+from ..share import manifest as manifests
+from ..share import standing, store
+from ..share.convergence import ShareConvergence
+from ..share.journal import NOBODY, Author, Journal
+from ..share.spec import Share
+from ..share.standing import Hold, Standing
+from ..uv import unsynced
+from ..uv.command import Uv
+from . import past
+from .generation import build, intact, publish
+from .lock.file import changes as package_changes
+from .spec import EnvironmentSpec
+
+HELD, RELEASED = "held", "released"
+
+
+@dataclasses.dataclass(frozen=True)
+class HoldPlan:
+    """What is in force, what shall be, and what is held then."""
+
+    known: Standing
+    published: str
+    target: str
+    hold: t.Optional[Hold]
+    # Whether the target is on the share.
+    complete: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Holding(ShareConvergence[HoldPlan, bool]):
+    """One environment of one share, to be held or released."""
+
+    share: Share
+    uv: Uv
+    env: str
+    state: str = HELD
+    # The beginning of the id of a generation; None: the one before.
+    generation: t.Optional[str] = None
+    reason: str = ""
+    author: Author = NOBODY
+    earlier_shares: t.Sequence[Share] = ()
+    check_mode: bool = False
+    progress: Progress = SILENT
+
+    def plan(self) -> HoldPlan:
+        published = store.published(self.layout, self.env)
+        if published is None:
+            raise UvnasError(
+                f"environment {self.env} is not published on share {self.share.name}",
+                hint=f"It has {', '.join(store.environments(self.layout)) or 'no environments'}.",
+            )
+        known = standing.read(self.layout, self.env)
+        if known.hold is not None and known.hold.declared:
+            raise UvnasError(
+                f"environment {self.env} is {known.hold} on share {self.share.name}",
+                hint="Change or remove its hold in uvnas_envs, and run site.yml.",
+            )
+        if self.state == RELEASED:
+            return HoldPlan(known, published, published, None)
+        target = self._target(known, published)
+        complete = intact.look(self.layout, self.env, target) is not None
+        if not complete:
+            past.check(self.layout, self.env, target, known)
+        last = known.hold
+        same = last is not None and last.id == target and self.reason in ("", last.reason)
+        hold = last if same else Hold(target, standing.now(), str(self.author), self.reason)
+        return HoldPlan(known, published, target, hold, complete)
+
+    def _target(self, known: Standing, published: str) -> str:
+        if self.generation:
+            return past.find(self.layout, self.env, self.generation, known)
+        found = known.before(published)
+        if found is None:
+            raise UvnasError(
+                f"environment {self.env}: nothing on record was in force before {published} on share {self.share.name}",
+                hint="Name one: -e uvnas_generation=… (uvnas.cluster.history and uvnas.cluster.info show them).",
+            )
+        return found
+
+    def changes(self, plan: HoldPlan) -> bool:
+        return plan.target != plan.published or plan.hold != plan.known.hold
+
+    def obstacle(self, plan: HoldPlan) -> t.Optional[Result]:
+        return None
+
+    def do(self, plan: HoldPlan) -> bool:
+        journal = Journal(self.layout, self.author)
+        if plan.hold is None:
+            mutex.check(self.layout.mutex)
+            standing.write(self.layout, self.env, plan.known.held(None))
+            released = plan.known.hold
+            journal.tell(journals.RELEASE, self.env, generation=released and released.id, why=self.reason)
+            return True
+        if not plan.complete:
+            self._build(plan, journal)
+        manifest = manifests.of_generation(self.layout, self.env, plan.target)
+        if manifest is None:
+            raise UvnasError(f"environment {self.env}: its generation {plan.target} has gone meanwhile")
+        changed = self._packages_changed(plan)
+        publish.publish(
+            journal, manifest, hold=plan.hold, declared=False, why=self.reason or "rollback", packages_changed=changed
+        )
+        return True
+
+    def _build(self, plan: HoldPlan, journal: Journal) -> None:
+        found = past.again(self.layout, EnvironmentSpec(self.env), plan.target, plan.known)
+        earlier = tuple(share.layout for share in self.earlier_shares)
+        what = build.Build(
+            found.spec, found.ingredients, found.lock, found.interpreter, self.share.name, earlier=earlier
+        )
+        told = self.progress.of(self.env)
+        with told.failing(), unsynced.writing(self.layout):
+            build.build(self.layout, self.uv, what, told)
+        told.ends("built", plan.target)
+        journal.tell(journals.BUILD, self.env, generation=plan.target, why="rollback")
+
+    def _packages_changed(self, plan: HoldPlan) -> list[str]:
+        before, after = (past.versions(self.layout, self.env, each) for each in (plan.published, plan.target))
+        return package_changes(before or {}, after or {}) if plan.target != plan.published else []
+
+    def report(self, plan: HoldPlan, done: t.Optional[bool]) -> Result:
+        changed = self.changes(plan)
+        lines = self._packages_changed(plan)
+        result: Result = {
+            "changed": changed,
+            "environment": self.env,
+            "id": plan.target,
+            "previous_id": plan.published,
+            "complete": plan.complete,
+            "held": None if plan.hold is None else dataclasses.asdict(plan.hold),
+            "was_held": None if plan.known.hold is None else dataclasses.asdict(plan.known.hold),
+            "packages_changed": lines,
+        }
+        if changed:
+            head = f"environment {self.env}: "
+            head += "released" if plan.hold is None else str(plan.hold)
+            text = "".join(f"{line}\n" for line in (head, *(f"  {line}" for line in lines)))
+            result["diff"] = [{"prepared": text}]
+        return result
