@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from .report import Data
+from ..module_utils.share.standing import shown
+from .report import Data, held_text
 from .summary import LEGEND, amount, columns, count, named
 
 _STATES = {"in_force": "in force", "retired": "retired", "incomplete": "incomplete"}
@@ -43,7 +44,7 @@ def _share(share: Data) -> list[str]:
         ["interpreters", ", ".join(map(_interpreter, share["interpreters"])) or "none"],
     ]
     generations = [fact for environment in share["environments"] for fact in environment["generations"]]
-    told = iter(columns([_generation(fact) for fact in generations], "<<>>>"))
+    told = iter(columns([_generation(fact) for fact in generations], "<<><>>"))
     for environment in share["environments"]:
         rows.append([environment["name"], _environment(environment)])
         rows += [["", next(told)] for _generation_of_it in environment["generations"]]
@@ -68,6 +69,8 @@ def _environment(fact: Data) -> str:
         parts += [
             f"Python {fact['python'] or '?'}",
             "?" if fact["packages"] is None else count(fact["packages"], "package"),
+            *([f"since {shown(fact['since'])}"] if fact["since"] else []),
+            *([held_text(fact["held"])] if fact["held"] else []),
         ]
     return ", ".join(parts)
 
@@ -78,6 +81,7 @@ def _generation(fact: Data) -> list[str]:
         fact["id"] or "?",
         _STATES.get(fact["state"], "?"),
         "" if age is None else f"built {ago(age)} ago",
+        f"retired {shown(fact['retired_since'])}" if fact["retired_since"] else "",
         _amount(fact["bytes"]),
         "" if own is None else f"({amount(own)} not shared)",
     ]

@@ -9,6 +9,7 @@ import dataclasses
 import re
 import typing as t
 
+from ..module_utils.share.standing import Hold
 from . import answers
 from .answers import Answer
 
@@ -175,6 +176,8 @@ def _environment(share: Share, name: str, done: Answer, seen: Answer | None) -> 
         "id": answers.word(seen.get("id") if seen is not None else done.get("id")),
         "previous_id": answers.word(done.get("previous_id")),
         "waits_for": answers.word(done.get("waits_for")),
+        "held": held(done.get("held")),
+        "declared_id": answers.word(done.get("declared_id")),
         "packages_changed": answers.texts(done.get("packages_changed")),
         "seconds": answers.number(done.get("seconds")),
         "python": answers.word(answers.mapping(there.get("python")).get("version")),
@@ -182,6 +185,20 @@ def _environment(share: Share, name: str, done: Answer, seen: Answer | None) -> 
         "bytes": answers.whole(size.get("bytes")),
         "own_bytes": answers.whole(size.get("own_bytes")),
     }
+
+
+def held(value: t.Any) -> Data | None:
+    """What a host says is held, as far as that makes sense."""
+    found = answers.mapping(value)
+    words = {key: answers.word(found.get(key)) for key in ("id", "since")}
+    if None in words.values():
+        return None
+    texts = {key: answers.text(found.get(key)) or "" for key in ("by", "reason")}
+    return {**words, **texts, "declared": found.get("declared") is True}
+
+
+def held_text(hold: Data) -> str:
+    return str(Hold(**hold))
 
 
 def _of_look(share: Share, hosts: Hosts) -> Data:
@@ -220,6 +237,8 @@ def _looked_at(share: Share, name: str, fact: Answer) -> Data:
         "name": name,
         "declared": name in share.environments,
         "id": answers.word(fact.get("id")),
+        "since": answers.word(fact.get("since")),
+        "held": held(fact.get("held")),
         "python": answers.word(answers.mapping(fact.get("python")).get("version")),
         "packages": answers.whole(fact.get("package_count")),
         "generations": [
@@ -227,6 +246,7 @@ def _looked_at(share: Share, name: str, fact: Answer) -> Data:
                 "id": answers.word(generation.get("id")),
                 "state": answers.word(generation.get("state")),
                 "age_seconds": answers.whole(generation.get("age_seconds")),
+                "retired_since": answers.word(generation.get("retired_since")),
                 "bytes": answers.whole(generation.get("bytes")),
                 "own_bytes": answers.whole(generation.get("own_bytes")),
             }

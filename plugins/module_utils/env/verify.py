@@ -24,7 +24,7 @@ from ..host.process import Runner
 from ..host.users import User
 from ..host.workers import Result, call_as, call_many
 from ..python.version import Version
-from ..share import store
+from ..share import standing, store
 from ..share.layout import Layout, site_packages
 from ..share.manifest import Manifest
 from ..share.spec import Share
@@ -82,6 +82,7 @@ class Verification:
         if specs and is_noexec(self.layout.root):
             why = f"the filesystem of {self.layout.root} is mounted noexec on this host\n{_NOEXEC}"
             return Outcome([why], [], [spec.name for spec in specs], {})
+        specs = [dataclasses.replace(spec, imports=self._imports(spec)) for spec in specs]
         kept = [spec.name for spec in specs if self._is_known(spec, memory)]
         pending = [spec for spec in specs if spec.name not in kept]
         outcome = Outcome([], kept, [spec.name for spec in pending], {})
@@ -97,6 +98,19 @@ class Verification:
                 generation, mark = found["ran"]
                 outcome.ran[spec.name] = (generation, mark)
         return outcome
+
+    def _imports(self, spec: EnvironmentSpec) -> tuple[str, ...]:
+        """What an environment must import here: what is declared.
+
+        Of a generation that is held, what it was tested with: what is declared is about another one.
+        """
+        with contextlib.suppress(UvnasError, OSError):  # Trying it says why.
+            manifest = self.inspection.seen(spec.name).manifest
+            if not set(spec.imports) <= set(manifest.imports):
+                hold = standing.read(self.layout, spec.name).hold
+                if hold is not None and hold.id == manifest.id:
+                    return tuple(manifest.imports)
+        return spec.imports
 
     def _is_known(self, spec: EnvironmentSpec, memory: Environments) -> bool:
         """Whether an environment has run here before, just as it is."""

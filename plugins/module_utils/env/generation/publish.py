@@ -82,8 +82,8 @@ def withdraw(layout: Layout, env: str) -> None:
 
 
 def remove(journal: Journal, env: str) -> None:
-    """Remove an environment: its name first, so that nobody finds half of it, then its lock, its generations
-    and its logs, and last the record of what was in force. The journal and locks from before stay.
+    """Remove an environment: its name first, so that nobody finds half of it, then its lock and its record, its
+    generations and its logs. The journal and locks from before stay.
 
     If this is killed, a purge still finds the environment by its generations.
     What is in use stays, hidden, until a later sweep of the share.
@@ -96,8 +96,8 @@ def remove(journal: Journal, env: str) -> None:
     mutex.check(layout.mutex)  # Withdrawing may have taken long.
     with contextlib.suppress(FileNotFoundError):
         os.unlink(layout.lock(env))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(layout.standing(env))  # What it holds must not hold one of the same name that comes later.
     removal.remove_tree(layout.generations_of(env))
     removal.remove_tree(layout.logs_of(env))
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(layout.standing(env))
     journal.tell(journals.REMOVE, env, previous=before)

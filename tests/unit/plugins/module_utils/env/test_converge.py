@@ -424,8 +424,8 @@ def test_nor_is_what_is_there_already_published(layout: Layout) -> None:
     assert converge(layout, locks={"analysis": LockFact(DIGEST, PACKAGES)})["overtaken"] == ["analysis"]
 
 
-def test_a_converged_environment_costs_three_paths(layout: Layout) -> None:
-    """A link and a manifest that are read, packages that are listed; the kernel's own word for it."""
+def test_a_converged_environment_costs_four_paths(layout: Layout) -> None:
+    """A link, a manifest and a record that are read, packages that are listed; the kernel's own word for it."""
     names = [f"env-{number}" for number in range(20)]
     for name in names:
         converged(layout, name)
@@ -435,7 +435,7 @@ def test_a_converged_environment_costs_three_paths(layout: Layout) -> None:
     environment = {**os.environ, "PYTHONPATH": COLLECTIONS}
     subprocess.run([*strace, sys.executable, "-c", CONVERGED, given], env=environment, check=True)
     operations = [line for line in trace.read_text(encoding="utf-8").splitlines() if f'"{layout.root}/' in line]
-    assert sum("/env-" in line for line in operations) == 3 * len(names)
+    assert sum("/env-" in line for line in operations) == 4 * len(names)
     others = [line for line in operations if "/env-" not in line]
     assert [line for line in others if "/pythons.json" not in line and "/share.json" not in line] == []
     assert sum("/share.json" in line for line in others) == 1
