@@ -62,8 +62,11 @@ def _yaml(path: Path) -> t.Any:
 
 def unknown(names: t.Iterable[str], known: t.Collection[str]) -> list[str]:
     """A message for each of ``names`` that has the collection's prefix and is not ``known``."""
+    names = list(names)
+    cut = ["a value given with -e ends at its first space; quote it twice: -e \"uvnas_reason='too slow'\""]
     wrong = sorted(name for name in names if name.startswith(PREFIX) and name not in known)
-    return [
+    # What Ansible calls the rest.
+    return (cut if "_raw_params" in names else []) + [
         f"{name} is not a variable of uvnas.cluster; {_meant(name, known) or f'name your own without {PREFIX}'}"
         for name in wrong
     ]

@@ -12,6 +12,8 @@ import dataclasses
 import getpass
 import json
 import os
+import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -19,6 +21,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.uvnas.cluster.tests.support import transcripts
 from ansible_collections.uvnas.cluster.tests.support.pythons import owner
 from ansible_collections.uvnas.cluster.tests.support.sites import ROOT, Run, Site, finish, make_site
 
@@ -167,6 +170,7 @@ def test_check_mode_foretells_a_rollback(life: Life) -> None:
         ({"uvnas_env": "tolls"}, "did you mean tools?"),
         ({"uvnas_env": "tools", "uvnas_generation": "zzz"}, "has no generation 'zzz' on this share"),
         ({"uvnas_env": "tools", "uvnas_generaton": "zzz"}, "did you mean uvnas_generation?"),
+        ({"uvnas_env": "tools", "_raw_params": "slow"}, "a value given with -e ends at its first space"),
     ],
 )
 def test_bad_input_changes_nothing(life: Life, variables: dict[str, str], said: str) -> None:
@@ -269,3 +273,52 @@ def test_a_damaged_record_is_an_error_and_holds_are_not_lost(life: Life) -> None
         assert life.in_force() == life.new
     finally:
         state.write_text(kept)
+
+
+# What runs, people and times differ in.
+VARIES = {
+    "…": ".*",
+    "[0-9a-f]{12}": "[0-9a-f]{12}",
+    r"2026-\d\d-\d\d \d\d:\d\d UTC": r"\d{4}-\d\d-\d\d \d\d:\d\d UTC",
+    "alice on ctl1": r"\S+ on \S+",
+    "/mnt/nas-a/uv, seen by dev1": r"\S+, seen by builder",
+    r"Python 3\.13\.0": r"Python \d+\.\d+\.\d+",
+}
+
+
+def fits(shown: t.Sequence[str], said: str) -> bool:
+    return (
+        re.fullmatch("".join("(?:.*\n)*" if line == "…" else f"{pattern(line)}\n" for line in shown), said) is not None
+    )
+
+
+def pattern(line: str) -> str:
+    for part in re.split("(" + "|".join(VARIES) + ")", line)[1::2]:
+        before, _part, after = line.partition(part)
+        by = next(by for what, by in VARIES.items() if re.fullmatch(what, part))
+        return re.escape(before) + by + pattern(after)
+    return re.escape(line)
+
+
+def test_the_page_as_it_is(public: Path) -> None:
+    """Each command of *Roll back, and hold* and *See what was in force* is typed, and says what is shown."""
+    shares = {name: public / "page" / name / "uv" for name in ("nas_a", "nas_b")}
+    declared = [{"name": name, "root": str(r), "builder": "builder", "owner": owner()} for name, r in shares.items()]
+    site = make_site(public / "page", {"uvnas_shares": declared})
+    for root in shares.values():
+        root.parent.mkdir()
+    train: dict[str, t.Any] = {"name": "train", "requirements": ["numpy==2.2.6"], "imports": ["numpy"]}
+    well(site.run([train]))
+    train["requirements"] = ["numpy==2.3.5"]
+    well(site.run([train]))
+    text = (ROOT / "docs" / "docsite" / "rst" / "upgrading.rst").read_text()
+    part = text[text.index("Roll back, and hold\n") : text.index("Roll back with git\n")]
+    typed = [command for session in transcripts.sessions(part) for command in session]
+    assert [command.text.split()[3].partition("cluster.")[2] for command in typed] == [
+        "rollback", "site", "release", "site", "history",
+    ]  # fmt: skip
+    for command in typed:
+        words = shlex.split(command.text)
+        playbook = ROOT / "playbooks" / f"{words[3].partition('cluster.')[2]}.yml"
+        run = well(finish(site.start([train], *words[4:], playbook=playbook)))
+        assert not command.output or fits(command.output, run.output), run.output
