@@ -20,6 +20,10 @@ _PATH: Spec = {"type": "path"}
 _REQUIRED_PATH: Spec = {"type": "path", "required": True}
 _FLAG: Spec = {"type": "bool", "default": False}
 _VALUES: Spec = {"type": "dict", "default": {}}
+TRY_ON_KEYS: Spec = {
+    "hosts": {"type": "list", "elements": "str", "required": True},
+    "at_least": {"type": "int", "default": 1},
+}
 EARLIER_SHARE_KEYS: Spec = {"name": _REQUIRED, "root": _REQUIRED_PATH}
 ENVIRONMENT_KEYS: Spec = {
     "name": _REQUIRED,
@@ -47,6 +51,7 @@ ENVIRONMENT_KEYS: Spec = {
     "seed": _FLAG,
     "system_site_packages": _FLAG,
     "compile_bytecode": {"type": "bool", "default": True},
+    "try_on": {"type": "dict", "options": TRY_ON_KEYS},
     "hold": _TEXT,
 }
 INDEX_KEYS: Spec = {
@@ -123,7 +128,7 @@ UV_HOLD: Spec = {
     "environment": _REQUIRED,
     "generation": _TEXT,
     "reason": _TEXT,
-    "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
+    "state": {"type": "str", "choices": ["held", "released", "published"], "default": "held"},
 }
 UV_ROLLBACK: Spec = {
     "stage": {"type": "str", "choices": ["decide", "report"], "required": True},

@@ -44,9 +44,12 @@ options:
     description: Why it is held, for everybody who wonders.
     type: str
   state:
-    description: Whether to hold or to release.
+    description:
+      - Whether to hold or to release.
+      - V(published) publishes the generation O(generation), and holds nothing. For one that has been tried on hosts. It
+        must be what is declared, by the environment's lock, and nothing may be held.
     type: str
-    choices: [held, released]
+    choices: [held, released, published]
     default: held
 seealso:
   - module: uvnas.cluster.uv_history

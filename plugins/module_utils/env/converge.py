@@ -192,7 +192,7 @@ class Environments(ShareConvergence[Plan, Done]):
             told.ends("sealed", wanted_id)
         elif change.action == RECORD:
             told.ends("recorded", change.target or "")
-        elif change.hold is not None and change.target == change.published:
+        elif change.awaits or (change.hold is not None and change.target == change.published):
             told.ends("built", wanted_id, log=kept.get("log", ""))
         else:
             told.ends("published", change.target or "", log=kept.get("log", ""))
@@ -219,6 +219,9 @@ class Environments(ShareConvergence[Plan, Done]):
             manifest = self._built(what, told)
         if change.hold is not None and not change.held_complete:
             self._built(self._held_build(change, at_once, known), told)
+        if change.awaits:  # Whoever has tried it publishes it, see hold.
+            intact.seal(self.layout, change.name, [retired for retired in unsealed if retired != generation_id])
+            return manifest
         target = change.target or generation_id
         if manifest is None or target != generation_id:
             manifest = manifests.of_generation(self.layout, change.name, target)

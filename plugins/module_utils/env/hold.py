@@ -29,9 +29,11 @@ from ..uv.command import Uv
 from . import past
 from .generation import build, intact, publish
 from .lock.file import changes as package_changes
+from .plan import overtaken
 from .spec import EnvironmentSpec
+from .state import read_lock
 
-HELD, RELEASED = "held", "released"
+HELD, RELEASED, PUBLISHED = "held", "released", "published"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,7 @@ class HoldPlan:
     """What is in force, what shall be, and what is held then."""
 
     known: Standing
-    published: str
+    published: t.Optional[str]
     target: str
     hold: t.Optional[Hold]
     # Whether the target is on the share.
@@ -63,13 +65,14 @@ class Holding(ShareConvergence[HoldPlan, bool]):
     progress: Progress = SILENT
 
     def plan(self) -> HoldPlan:
-        published = store.published(self.layout, self.env)
+        published, known = store.published(self.layout, self.env), standing.read(self.layout, self.env)
+        if self.state == PUBLISHED:
+            return HoldPlan(known, published, self._tried(known), None)
         if published is None:
             raise UvnasError(
                 f"environment {self.env} is not published on share {self.share.name}",
                 hint=f"It has {', '.join(store.environments(self.layout)) or 'no environments'}.",
             )
-        known = standing.read(self.layout, self.env)
         if known.hold is not None and known.hold.declared:
             raise UvnasError(
                 f"environment {self.env} is {known.hold} on share {self.share.name}",
@@ -85,6 +88,20 @@ class Holding(ShareConvergence[HoldPlan, bool]):
         same = last is not None and last.id == target and self.reason in ("", last.reason)
         hold = last if same else Hold(target, standing.now(), str(self.author), self.reason)
         return HoldPlan(known, published, target, hold, complete)
+
+    def _tried(self, known: Standing) -> str:
+        """A generation that has been tried, and is still what is declared. Raises UvnasError if it is not."""
+        generation_id = self.generation or ""
+        found = intact.look(self.layout, self.env, generation_id) if generation_id else None
+        if found is None:
+            raise UvnasError(
+                f"environment {self.env}: its generation {generation_id} is not on share {self.share.name}"
+            )
+        if known.hold is not None:
+            raise UvnasError(f"environment {self.env} is {known.hold}, so what has been tried is not published")
+        if read_lock(self.layout, self.env).lock.digest != found.manifest.lock.digest:
+            raise overtaken(self.env)
+        return generation_id
 
     def _target(self, known: Standing, published: str) -> str:
         if self.generation:
@@ -105,7 +122,7 @@ class Holding(ShareConvergence[HoldPlan, bool]):
 
     def do(self, plan: HoldPlan) -> bool:
         journal = Journal(self.layout, self.author)
-        if plan.hold is None:
+        if plan.hold is None and self.state == RELEASED:
             mutex.check(self.layout.mutex)
             standing.write(self.layout, self.env, plan.known.held(None))
             released = plan.known.hold
@@ -117,8 +134,9 @@ class Holding(ShareConvergence[HoldPlan, bool]):
         if manifest is None:
             raise UvnasError(f"environment {self.env}: its generation {plan.target} has gone meanwhile")
         changed = self._packages_changed(plan)
+        declared, why = (True, "tried") if self.state == PUBLISHED else (False, "rollback")
         publish.publish(
-            journal, manifest, hold=plan.hold, declared=False, why=self.reason or "rollback", packages_changed=changed
+            journal, manifest, hold=plan.hold, declared=declared, why=self.reason or why, packages_changed=changed
         )
         return True
 
@@ -135,7 +153,8 @@ class Holding(ShareConvergence[HoldPlan, bool]):
         journal.tell(journals.BUILD, self.env, generation=plan.target, why="rollback")
 
     def _packages_changed(self, plan: HoldPlan) -> list[str]:
-        before, after = (past.versions(self.layout, self.env, each) for each in (plan.published, plan.target))
+        before = past.versions(self.layout, self.env, plan.published) if plan.published else None
+        after = past.versions(self.layout, self.env, plan.target)
         return package_changes(before or {}, after or {}) if plan.target != plan.published else []
 
     def report(self, plan: HoldPlan, done: t.Optional[bool]) -> Result:
@@ -153,7 +172,8 @@ class Holding(ShareConvergence[HoldPlan, bool]):
         }
         if changed:
             head = f"environment {self.env}: "
-            head += "released" if plan.hold is None else str(plan.hold)
+            moved = f"{plan.published or 'absent'} -> {plan.target}" if self.state == PUBLISHED else "released"
+            head += moved if plan.hold is None else str(plan.hold)
             text = "".join(f"{line}\n" for line in (head, *(f"  {line}" for line in lines)))
             result["diff"] = [{"prepared": text}]
         return result

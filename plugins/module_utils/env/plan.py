@@ -101,6 +101,8 @@ class Change:
     hold: t.Optional[Hold] = None
     # Whether the generation that is held is there.
     held_complete: bool = True
+    # Whether the generation that is wanted has to be tried on hosts before it is published.
+    awaits: bool = False
 
     @property
     def changes(self) -> bool:
@@ -111,19 +113,25 @@ class Change:
         """The generation that is in force afterwards; None if there is none, or a check cannot know it."""
         if self.hold is not None:
             return self.hold.id
+        if self.awaits:
+            return self.published
         return self.wanted.generation_id if self.wanted else None
 
     def as_dict(self) -> dict[str, t.Any]:
         """What uv_env returns of an environment, as far as it can be said without a look at packages."""
         declared = self.wanted.generation_id if self.wanted else None
-        held = {} if self.hold is None else {"held": {**dataclasses.asdict(self.hold)}, "declared_id": declared}
+        beside: dict[str, t.Any] = {} if self.target == declared else {"declared_id": declared}
+        held = {} if self.hold is None else {"held": dataclasses.asdict(self.hold), "declared_id": declared}
+        awaits = {"awaits": True} if self.awaits else {}
         return {
             "name": self.name,
             "action": self.action,
             "id": self.target,
             "previous_id": self.published,
             "packages_changed": [],
+            **beside,
             **held,
+            **awaits,
         }
 
 
@@ -141,9 +149,11 @@ def plan(wanted: t.Sequence[Wanted], found: t.Mapping[str, Found], absent: t.Ite
     for want in wanted:
         here = found.get(want.spec.name, Found())
         target = here.hold.id if here.hold is not None else want.generation_id
+        # One that is in force and has to be built again, as it was damaged, has been tried.
+        awaits = want.spec.try_on is not None and here.hold is None and (target is None or here.published != target)
         if want.generation_id is None or not here.complete:
             action = BUILD
-        elif here.published != target:
+        elif here.published != target and not awaits:
             action = PUBLISH
         elif not here.sealed:
             action = SEAL
@@ -151,7 +161,11 @@ def plan(wanted: t.Sequence[Wanted], found: t.Mapping[str, Found], absent: t.Ite
             action = RECORD
         else:
             action = KEEP
-        changes.append(Change(want.spec.name, action, want, here.published, here.sealed, here.hold, here.held_complete))
+        changes.append(
+            Change(
+                want.spec.name, action, want, here.published, here.sealed, here.hold, here.held_complete, awaits=awaits
+            )
+        )
     for name in absent:
         here = found.get(name, Found())
         changes.append(Change(name, REMOVE if here.exists else KEEP, None, here.published))

@@ -102,11 +102,14 @@ class Verification:
     def _imports(self, spec: EnvironmentSpec) -> tuple[str, ...]:
         """What an environment must import here: what is declared.
 
-        Of a generation that is held, what it was tested with: what is declared is about another one.
+        Of a generation that is in force in place of another one, what it was tested with, as what is declared is about
+        that.
         """
         with contextlib.suppress(UvnasError, OSError):  # Trying it says why.
             manifest = self.inspection.seen(spec.name).manifest
             if not set(spec.imports) <= set(manifest.imports):
+                if spec.try_on is not None:
+                    return tuple(manifest.imports)
                 hold = standing.read(self.layout, spec.name).hold
                 if hold is not None and hold.id == manifest.id:
                     return tuple(manifest.imports)
