@@ -15,6 +15,8 @@ from .answers import Answer
 
 FORMAT = 1
 # What hosts registered, by the kind of look.
+# And what was published once it had been tried.
+PUBLISHED = "__uvnas_published"
 DONE, VERIFIED, PYTHONS = "__uvnas_envs_done", "__uvnas_verify_seen", "__uvnas_pythons_done"
 # Of hosts that are asked what is on a share, and of others where those could not say.
 LOOKED, LOOKED_AGAIN = "__uvnas_info", "__uvnas_info_again"
@@ -122,6 +124,10 @@ def _of_run(share: Share, hosts: Hosts) -> Data:
     said = [answer for answer in hosts.answers(share.builder, DONE, share.name) if "environments" in answer]
     for answer in said:
         done.update(_by_name(answer["environments"]))
+    for answer in hosts.answers(share.builder, PUBLISHED, share.name):
+        name = answers.word(answer.get("environment"))
+        if name in done and not answer.get("failed"):
+            done[name] = _published(done[name], answer)
     found = _by_name(seen[0][1].get("environments")) if seen else {}
     ids: dict[str, list[str]] = {}
     for host, answer in seen:
@@ -145,6 +151,13 @@ def _of_run(share: Share, hosts: Hosts) -> Data:
             _environment(share, name, done.get(name, {}), found.get(name)) for name in sorted({*done, *found})
         ],
     }
+
+
+def _published(done: Answer, answer: Answer) -> Answer:
+    """What was done about an environment that was built, tried, and then published."""
+    kept = {key: answer.get(key) for key in ("id", "previous_id", "packages_changed")}
+    action = "publish" if done.get("action") == "keep" else done.get("action")
+    return {**done, **kept, "action": action, "awaits": False, "declared_id": None}
 
 
 def _head(share: Share, hosts: Hosts) -> Data:
@@ -178,6 +191,7 @@ def _environment(share: Share, name: str, done: Answer, seen: Answer | None) -> 
         "waits_for": answers.word(done.get("waits_for")),
         "held": held(done.get("held")),
         "declared_id": answers.word(done.get("declared_id")),
+        "awaits": done.get("awaits") is True,
         "packages_changed": answers.texts(done.get("packages_changed")),
         "seconds": answers.number(done.get("seconds")),
         "python": answers.word(answers.mapping(there.get("python")).get("version")),

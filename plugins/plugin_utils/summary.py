@@ -98,6 +98,8 @@ def _what(environment: Data, *, check_mode: bool) -> str:
 def _held(environment: Data) -> list[str]:
     """What stays in force, and what waits for that to end."""
     hold, declared = environment["held"], environment["declared_id"]
+    if environment["awaits"]:
+        return [f"{declared or 'what is built'} has to be tried before it is published (try_on)"]
     if hold is None:
         return []
     waiting = f"{declared} is what is declared" if declared not in (None, hold["id"]) else ""

@@ -240,13 +240,16 @@ class Verification:
             *(os.path.join(os.path.dirname(binaries), "lib", f"python{minor}", part) for part in ("", "lib-dynload")),
         ]
 
-    def problem(self, spec: EnvironmentSpec, *, start: bool = True) -> t.Optional[str]:
+    def problem(
+        self, spec: EnvironmentSpec, *, start: bool = True, generation: t.Optional[str] = None
+    ) -> t.Optional[str]:
         """Why a declared environment cannot be used on this host; None if it can.
 
         To find out, ``start`` runs it, as the user of this process. Without it, only what is known beforehand counts.
+        ``generation``: one that need not be published, by its final path.
         """
         try:
-            manifest = self._intact(spec.name)
+            manifest = self._intact(spec.name, generation)
         except (UvnasError, OSError) as error:
             text = as_uvnas_error(error).explain()
             return text if isinstance(error, UvnasError) else f"environment {spec.name}: {text}"
@@ -259,7 +262,8 @@ class Verification:
         if not start:
             return None
         other_libc = needs.other_libc(needed, host)
-        python = os.path.join(self.layout.env(spec.name), "bin", "python")
+        path = self.layout.generation(spec.name, generation) if generation else self.layout.env(spec.name)
+        python = os.path.join(path, "bin", "python")
         try:
             done = self.runner.run(
                 [python, "-I", "-B", "-c", IMPORTS, *spec.imports],
@@ -274,9 +278,9 @@ class Verification:
             return f"environment {spec.name}: {what} failed on this host:\n{done.stderr.strip()}{other_libc}"
         return None
 
-    def _intact(self, env: str) -> Manifest:
-        """The manifest of a published environment. Raises UvnasError if its generation is not what was built."""
-        current = published(self.share, env, store.published(self.layout, env))
+    def _intact(self, env: str, generation: t.Optional[str]) -> Manifest:
+        """The manifest of a generation, or else of the published one. Raises UvnasError if it is not what was built."""
+        current = generation or published(self.share, env, store.published(self.layout, env))
         found = intact.look(self.layout, env, current)
         if found is None:
             raise incomplete(env, current)
