@@ -24,9 +24,9 @@ Data = dict[str, t.Any]
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What came of the trials of one generation on one share."""
+    """What came of the trials of one generation, on all shares: it is published on all of them, or on none."""
 
-    share: str
+    shares: t.Sequence[str]
     environment: str
     id: str
     # Hosts on which it is well, the texts of those on which it is not, and hosts that have not answered.
@@ -99,24 +99,27 @@ def outcomes(known: Answer, hostvars: Hostvars) -> list[Outcome]:
     """What came of all trials. ``known`` is what uv_declaration returned."""
     work = {host: known["work"][number] for host, number in known["hosts"].items()}
     shares = {share["name"]: share for todo in work.values() for share in todo["shares"]}
-    found = []
+    waiting: dict[tuple[str, str], list[str]] = {}
     for share in shares.values():
-        for environment, generation in awaiting(known, share, hostvars).items():
-            trial = known["trials"][environment]
-            # Of a host that is not in this run, nobody knows whether it uses the share.
-            hosts = [
-                host for host in trial["hosts"] if host not in work or uses(work[host], share["name"], environment)
-            ]
-            well, failed, silent = [], {}, []
-            for host in hosts:
-                problem = _of_host(hostvars, host, share["name"], environment, generation)
-                if problem is None:
-                    silent.append(host)
-                elif problem:
-                    failed[host] = problem
-                else:
-                    well.append(host)
-            found.append(Outcome(share["name"], environment, generation, well, failed, silent, trial["at_least"]))
+        for each in awaiting(known, share, hostvars).items():
+            waiting.setdefault(each, []).append(share["name"])
+    found = []
+    for (environment, generation), names in waiting.items():
+        trial = known["trials"][environment]
+        well, failed, silent = [], {}, []
+        for host in trial["hosts"]:
+            # Of a host that is not in this run, nobody knows which shares it uses.
+            if host in work and not any(uses(work[host], name, environment) for name in names):
+                continue
+            said = [_of_host(hostvars, host, name, environment, generation) for name in names]
+            problems = [problem for problem in said if problem]
+            if problems:
+                failed[host] = problems[0]
+            elif "" in said:
+                well.append(host)
+            else:
+                silent.append(host)
+        found.append(Outcome(names, environment, generation, well, failed, silent, trial["at_least"]))
     return found
 
 
@@ -140,9 +143,10 @@ def to_publish(known: Answer, hostvars: Hostvars, host: str) -> list[Data]:
     """The shares that a host builds, once for each of their environments that has been tried and is well."""
     builds = {share["name"]: share for share in known["work"][known["hosts"][host]]["builds"]}
     return [
-        {**builds[each.share], "environment": each.environment, "generation": each.id, "reason": str(each)}
+        {**builds[share], "environment": each.environment, "generation": each.id, "reason": str(each)}
         for each in outcomes(known, hostvars)
-        if each.is_well and each.share in builds
+        for share in each.shares
+        if each.is_well and share in builds
     ]
 
 
@@ -151,7 +155,8 @@ def told(known: Answer, hostvars: Hostvars) -> list[str]:
     found = []
     for each in outcomes(known, hostvars):
         if not each.is_well:
-            head = f"share {each.share}: environment {each.environment}: its generation {each.id} is not published"
+            where = named(list(each.shares), "shares")
+            head = f"environment {each.environment}: its generation {each.id} is not published on {where}"
             found.append(f"{head}: {each}")
             found += [f"{host}: {text}" for host, text in each.failed.items()]
     return found

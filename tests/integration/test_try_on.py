@@ -58,7 +58,7 @@ def test_what_fails_stays_unpublished_and_is_tried_again(site: Site, flag: Path)
         assert run.rc != 0
         assert site.link("tools") == before
         assert run.environments["tools"]["action"] == action
-        assert "is not published: FAILED on node1, node2" in run.output
+        assert "is not published on nas_a: FAILED on node1, node2" in run.output
     # The builder alone says that it is not published, and fails at nothing.
     alone = site.envs(declared(flag, version="1.16.0"), "--limit", "builder")
     assert alone.rc == 0, alone.output
@@ -75,7 +75,7 @@ def test_hosts_that_do_not_answer_are_named(site: Site, flag: Path) -> None:
     before = site.link("tools")
     run = up(site, declared(flag, ["node1", "down"], version="1.17.0", at_least=2))
     assert run.rc != 0
-    assert "is not published: tried on node1, not tried on down, 2 have to answer" in run.output
+    assert "is not published on nas_a: tried on node1, not tried on down, 2 have to answer" in run.output
     assert site.link("tools") == before
     run = site.run(declared(flag, ["node1", "down"], version="1.17.0"))
     assert "UNREACHABLE" in run.output
