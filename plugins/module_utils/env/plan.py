@@ -143,7 +143,7 @@ def plan(wanted: t.Sequence[Wanted], found: t.Mapping[str, Found], absent: t.Ite
         target = here.hold.id if here.hold is not None else want.generation_id
         if want.generation_id is None or not here.complete:
             action = BUILD
-        elif here.published != target:
+        elif here.published != target or not here.held_complete:
             action = PUBLISH
         elif not here.sealed:
             action = SEAL
