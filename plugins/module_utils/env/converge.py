@@ -102,7 +102,7 @@ class Environments(ShareConvergence[Plan, Done]):
         at_once = [min(max(1, self.jobs), left) for left in range(len(acting), 0, -1)]
         works = [functools.partial(self._act, *each) for each in zip(acting, at_once)]
         errors: list[UvnasError] = []
-        builds = any(change.action == BUILD for change in acting)
+        builds = any(change.action == BUILD or not change.held_complete for change in acting)
         still_held = functools.partial(mutex.check, self.mutex)
         with unsynced.writing(self.layout) if builds else contextlib.nullcontext():
             answers = call_many(works, jobs=self.jobs, meanwhile=still_held)
@@ -218,7 +218,10 @@ class Environments(ShareConvergence[Plan, Done]):
                 publish.withdraw(self.layout, change.name)
             manifest = self._built(what, told)
         if change.hold is not None and not change.held_complete:
-            self._built(self._held_build(change, at_once, known), told)
+            held = self._held_build(change, at_once, known)
+            if change.published == held.id:
+                publish.withdraw(self.layout, change.name)
+            self._built(held, told)
         if change.awaits:  # Whoever has tried it publishes it, see hold.
             intact.seal(self.layout, change.name, [retired for retired in unsealed if retired != generation_id])
             return manifest

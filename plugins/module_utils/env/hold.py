@@ -13,9 +13,10 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ..errors import UvnasError
+from ..errors import SpecError, UvnasError
 from ..host import mutex
 from ..host.progress import SILENT, Progress
+from ..host.secrets import scrub
 from ..host.workers import Result
 from ..share import journal as journals
 from ..share import manifest as manifests
@@ -27,6 +28,7 @@ from ..share.standing import Hold, Standing
 from ..uv import unsynced
 from ..uv.command import Uv
 from . import past
+from .declared import check_name
 from .generation import build, intact, publish
 from .lock.file import changes as package_changes
 from .plan import overtaken
@@ -34,6 +36,8 @@ from .spec import EnvironmentSpec
 from .state import read_lock
 
 HELD, RELEASED, PUBLISHED = "held", "released", "published"
+# Of a reason, in characters. It is shown on one line.
+_LONGEST = 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +68,21 @@ class Holding(ShareConvergence[HoldPlan, bool]):
     check_mode: bool = False
     progress: Progress = SILENT
 
+    @property
+    def why(self) -> str:
+        """The reason as it is kept. Raises SpecError if it is too long."""
+        why = journals.clean(self.reason)
+        if self.state == PUBLISHED:  # Which site.yml makes up.
+            return why[:_LONGEST]
+        if len(why) > _LONGEST:
+            raise SpecError(f"reason: {len(why)} characters are too many", hint=f"Say it in {_LONGEST}.")
+        return why
+
     def plan(self) -> HoldPlan:
+        problem = check_name(self.env)
+        if problem is not None:
+            raise SpecError(f"environment {scrub(repr(self.env))}: {problem}")
+        why = self.why
         published, known = store.published(self.layout, self.env), standing.read(self.layout, self.env)
         if self.state == PUBLISHED:
             return HoldPlan(known, published, self._tried(known), None)
@@ -85,8 +103,8 @@ class Holding(ShareConvergence[HoldPlan, bool]):
         if not complete:
             past.check(self.layout, self.env, target, known)
         last = known.hold
-        same = last is not None and last.id == target and self.reason in ("", last.reason)
-        hold = last if same else Hold(target, standing.now(), str(self.author), self.reason)
+        same = last is not None and last.id == target and why in ("", last.reason)
+        hold = last if same else Hold(target, standing.now(), str(self.author), why)
         return HoldPlan(known, published, target, hold, complete)
 
     def _tried(self, known: Standing) -> str:
@@ -106,7 +124,11 @@ class Holding(ShareConvergence[HoldPlan, bool]):
     def _target(self, known: Standing, published: str) -> str:
         if self.generation:
             return past.find(self.layout, self.env, self.generation, known)
-        found = known.before(published)
+        held = known.hold is not None and known.hold.id == published
+        if held and known.in_force != published:
+            return published  # A rollback that was killed before it was on record: this is the same one.
+        # Where there is nothing before what is held, it stays. Another share may not have come as far.
+        found = known.before(published) or (published if held else None)
         if found is None:
             raise UvnasError(
                 f"environment {self.env}: nothing on record was in force before {published} on share {self.share.name}",
@@ -115,7 +137,9 @@ class Holding(ShareConvergence[HoldPlan, bool]):
         return found
 
     def changes(self, plan: HoldPlan) -> bool:
-        return plan.target != plan.published or plan.hold != plan.known.hold
+        if plan.target != plan.published or plan.hold != plan.known.hold:
+            return True
+        return plan.hold is not None and (not plan.complete or plan.known.in_force != plan.published)
 
     def obstacle(self, plan: HoldPlan) -> t.Optional[Result]:
         return None
@@ -126,7 +150,7 @@ class Holding(ShareConvergence[HoldPlan, bool]):
             mutex.check(self.layout.mutex)
             standing.write(self.layout, self.env, plan.known.held(None))
             released = plan.known.hold
-            journal.tell(journals.RELEASE, self.env, generation=released and released.id, why=self.reason)
+            journal.tell(journals.RELEASE, self.env, generation=released and released.id, why=self.why)
             return True
         if not plan.complete:
             self._build(plan, journal)
@@ -136,7 +160,7 @@ class Holding(ShareConvergence[HoldPlan, bool]):
         changed = self._packages_changed(plan)
         declared, why = (True, "tried") if self.state == PUBLISHED else (False, "rollback")
         publish.publish(
-            journal, manifest, hold=plan.hold, declared=declared, why=self.reason or why, packages_changed=changed
+            journal, manifest, hold=plan.hold, declared=declared, why=self.why or why, packages_changed=changed
         )
         return True
 
@@ -148,6 +172,8 @@ class Holding(ShareConvergence[HoldPlan, bool]):
         )
         told = self.progress.of(self.env)
         with told.failing(), unsynced.writing(self.layout):
+            if plan.published == plan.target:
+                publish.withdraw(self.layout, self.env)
             build.build(self.layout, self.uv, what, told)
         told.ends("built", plan.target)
         journal.tell(journals.BUILD, self.env, generation=plan.target, why="rollback")

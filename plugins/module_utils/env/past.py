@@ -15,6 +15,7 @@ import typing as t
 
 from ..errors import UvnasError
 from ..host import files
+from ..host.secrets import scrub
 from ..python.record import Interpreter, load_record
 from ..share import manifest as manifests
 from ..share import standing, store
@@ -37,22 +38,25 @@ class Again:
     interpreter: Interpreter
 
 
-def find(layout: Layout, env: str, beginning: str, known: Standing) -> str:
-    """The id of the generation that begins with this, on the share or on record. Raises UvnasError unless it is one."""
+def find(layout: Layout, env: str, beginning: str, known: Standing, *, to_be_built: t.Optional[str] = None) -> str:
+    """The id of the generation that begins with this, on the share or on record. Raises UvnasError unless it is one.
+
+    ``to_be_built`` is one that is about to be there.
+    """
     complete = {each for each in store.generations(layout, env) if store.is_complete(layout, env, each)}
-    candidates = complete | set(known.generations)
+    candidates = complete | set(known.generations) | ({to_be_built} if to_be_built else set())
     found = sorted(each for each in candidates if beginning and each.startswith(beginning))
     if len(found) == 1:
         return found[0]
     if found:
         raise UvnasError(
-            f"environment {env}: several generations begin with {beginning!r}: {', '.join(found[:_SHOWN])}",
+            f"environment {env}: several generations begin with {scrub(repr(beginning))}: {', '.join(found[:_SHOWN])}",
             hint="Give more of its id.",
         )
     newest = sorted(candidates, key=lambda each: _when(known, each), reverse=True)
     there = f"It has {', '.join(newest[:_SHOWN])}" if newest else "It has none"
     raise UvnasError(
-        f"environment {env} has no generation {beginning!r} on this share",
+        f"environment {env} has no generation {scrub(repr(beginning))} on this share",
         hint=f"{there}{', and earlier ones' * (len(newest) > _SHOWN)}. See uvnas.cluster.history.",
     )
 

@@ -153,7 +153,7 @@ def plan(wanted: t.Sequence[Wanted], found: t.Mapping[str, Found], absent: t.Ite
         awaits = want.spec.try_on is not None and here.hold is None and (target is None or here.published != target)
         if want.generation_id is None or not here.complete:
             action = BUILD
-        elif here.published != target and not awaits:
+        elif (here.published != target and not awaits) or not here.held_complete:
             action = PUBLISH
         elif not here.sealed:
             action = SEAL

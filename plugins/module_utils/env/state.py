@@ -110,7 +110,7 @@ class Comparison:
         env = spec.name
         published = store.published(self.layout, env)
         known = standing.read(self.layout, env)
-        hold = _hold(self.layout, spec, known)
+        hold = _hold(self.layout, spec, known, generation_id)
         here = None if generation_id is None else intact.look(self.layout, env, generation_id)
         held_complete = True
         if hold is not None and hold.id != generation_id:
@@ -135,12 +135,15 @@ class Comparison:
         return names
 
 
-def _hold(layout: Layout, spec: EnvironmentSpec, known: Standing) -> t.Optional[Hold]:
-    """What is held: by the declaration, else by a rollback. One by a declaration ends with that."""
+def _hold(layout: Layout, spec: EnvironmentSpec, known: Standing, generation_id: t.Optional[str]) -> t.Optional[Hold]:
+    """What is held: by the declaration, else by a rollback. One by a declaration ends with that.
+
+    ``generation_id``: that of what is declared, which may be what is held, and not be built yet.
+    """
     last = known.hold
     if spec.hold is None:
         return None if last is None or last.declared else last
-    held = past.find(layout, spec.name, spec.hold, known)
+    held = past.find(layout, spec.name, spec.hold, known, to_be_built=generation_id)
     same = last is not None and last.declared and last.id == held
     return last if same else Hold(held, standing.now(), declared=True)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import typing as t
@@ -43,10 +42,19 @@ class Author:
     @classmethod
     def from_params(cls, params: t.Mapping[str, t.Any]) -> Author:
         """From the options ``journal_user`` and ``journal_controller`` of a module."""
-        return cls(params["journal_user"] or "", params["journal_controller"] or "")
+        return cls(clean(params["journal_user"] or ""), clean(params["journal_controller"] or ""))
 
 
 NOBODY = Author()
+
+
+def clean(text: str) -> str:
+    """What somebody has written, on one line, as it can be kept and shown: without credentials of URLs.
+
+    What cannot be printed, and what is no text at all, becomes a question mark.
+    """
+    line = " ".join(scrub(text).split())
+    return "".join(character if character.isprintable() else "?" for character in line)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,15 +89,20 @@ class Journal:
     author: Author = NOBODY
 
     def tell(self, action: str, environment: str, **details: t.Any) -> None:
-        """Add a line. Hold the share's mutex; several processes of its holder may tell at once."""
+        """Add a line. Hold the share's mutex; several processes of its holder may tell at once.
+
+        Without a lock on the file: everybody may read it, and whoever may read it may keep others from locking it. The
+        kernel does not mix what several processes of one host append.
+        """
         about = {"user": self.author.user, "controller": self.author.controller, "uv": _uv(self.layout), **details}
+        about["why"] = clean(about.get("why", ""))
+        about["packages_changed"] = tuple(map(scrub, about.get("packages_changed", ())))
         entry = Entry(standing.now(), action, environment, **about)
         line = json.dumps(entry.as_dict()).encode() + b"\n"
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with contextlib.suppress(OSError):
             descriptor = os.open(self.layout.journal, flags, 0o644)
             try:
-                fcntl.lockf(descriptor, fcntl.LOCK_EX)
                 size = os.fstat(descriptor).st_size
                 # A power cut, or a full disk, has left a part of the last one.
                 torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
@@ -100,7 +113,7 @@ class Journal:
 
 
 def read(layout: Layout) -> list[Entry]:
-    """The lines that can be read, the oldest first. Raises OSError."""
+    """The lines that can be read, the oldest first. Raises OSError, and UvnasError if it is no file."""
     content = files.read_bytes(layout.journal) or b""
     return [entry for entry in map(_entry, content.split(b"\n")) if entry is not None]
 
@@ -121,8 +134,8 @@ def _entry(line: bytes) -> t.Optional[Entry]:
         return None
     if not isinstance(changed, list) or not all(map(is_text, changed)):
         return None
-    clean = {name: scrub(str(text)) for name, text in texts.items()}
-    return Entry(**clean, packages_changed=tuple(changed))
+    shown = {name: scrub(str(text)) for name, text in texts.items()}
+    return Entry(**shown, packages_changed=tuple(map(scrub, changed)))
 
 
 def _uv(layout: Layout) -> str:

@@ -23,12 +23,14 @@ from ..errors import UvnasError
 from ..host import files
 from ..host.data import made_of
 from .layout import Layout
-from .manifest import Manifest, Python
+from .manifest import Manifest, Python, anew
 
 FORMAT = 1
 # Of generations that are no longer in force. Their locks stay.
 _MOST = 100
+# Both become paths.
 _DIGEST = re.compile("[0-9a-f]{8,128}")
+_ID = re.compile("[0-9a-f]{8,128}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,27 +118,30 @@ class Standing:
 def read(layout: Layout, env: str) -> Standing:
     """What is recorded of an environment; nothing at all if there is no record. Raises UvnasError if it is damaged."""
     path = layout.standing(env)
-    data = files.read_json(path)
-    if data is None:
-        return Standing()
     hint = (
         "Was it written by a newer version of uvnas.cluster? Then use that version. Otherwise move it away: the next "
         "run writes it anew, but holds nothing."
     )
+    try:
+        data = files.read_json(path)
+    except UvnasError as error:
+        raise UvnasError(str(error), hint=error.hint or hint) from error
+    if data is None:
+        return Standing()
     if data.get("format") != FORMAT:
         raise UvnasError(f"{path} has format {data.get('format')!r}, not {FORMAT}", hint=hint)
     hold = made_of(data.get("hold"), Hold)
     given = data.get("generations")
     known = {name: _past(each) for name, each in given.items()} if isinstance(given, dict) else {}
     found = {name: past for name, past in known.items() if past is not None}
-    parts = [data.get("in_force"), data.get("since"), *(past.retired for past in found.values())]
+    ids = [data.get("in_force"), hold and hold.id, *found]
     times = [data.get("since"), hold and hold.since, *(past.published for past in found.values())]
     times += [past.retired for past in found.values()]
     if (
         not isinstance(given, dict)
         or len(found) != len(known)
         or (hold is None and data.get("hold") is not None)
-        or not all(part is None or isinstance(part, str) for part in parts)
+        or not all(each is None or (isinstance(each, str) and _ID.fullmatch(each)) for each in ids)
         or not all(time is None or is_time(time) for time in times)
     ):
         raise UvnasError(f"{path} is damaged", hint=hint)
@@ -151,8 +156,11 @@ def write(layout: Layout, env: str, standing: Standing) -> None:
 def keep_lock(layout: Layout, manifest: Manifest) -> None:
     """Keep the lock of a generation, so that it can be read, and built again, when the generation is gone.
 
-    Hold the share's mutex. Raises OSError.
+    Hold the share's mutex. Raises OSError, and UvnasError if the manifest is damaged.
     """
+    if not _DIGEST.fullmatch(manifest.lock.digest):
+        path = layout.manifest(manifest.environment, manifest.id)
+        raise UvnasError(f"{path} is damaged: invalid lock", hint=anew(path))
     path = layout.kept_lock(manifest.lock.digest)
     text = files.read_bytes(layout.generation_lock(manifest.environment, manifest.id))
     if text is None or files.read_bytes(path) is not None:
@@ -167,7 +175,7 @@ def now() -> str:
 
 def shown(time: str) -> str:
     """A time as people read it, to the minute."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, OverflowError):  # Of the latter, a host may say what it wants.
         moment = datetime.datetime.fromisoformat(time).astimezone(datetime.timezone.utc)
         return f"{moment:%Y-%m-%d %H:%M} UTC"
     return time
@@ -185,4 +193,4 @@ def _past(data: t.Any) -> t.Optional[Past]:
     if not isinstance(data, dict):
         return None
     past = made_of({**data, "python": made_of(data.get("python"), Python)}, Past)
-    return past if past is not None and _DIGEST.fullmatch(past.lock) else None  # It becomes a path.
+    return past if past is not None and _DIGEST.fullmatch(past.lock) else None

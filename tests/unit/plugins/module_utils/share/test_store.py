@@ -75,7 +75,7 @@ def test_generations(root: Path, layout: Layout) -> None:
     ]
 
 
-@pytest.mark.parametrize("what", ["link", "lock", "generations"])
+@pytest.mark.parametrize("what", ["link", "lock", "record", "generations"])
 def test_whether_anything_is_there(root: Path, layout: Layout, what: str) -> None:
     assert store.exists(layout, "train")
     assert not store.exists(layout, "other")
@@ -83,6 +83,8 @@ def test_whether_anything_is_there(root: Path, layout: Layout, what: str) -> Non
         (root / "envs" / "other").symlink_to("nowhere")
     elif what == "lock":
         add_lock(root, "other", "")
+    elif what == "record":
+        (root / "locks" / "other.state.json").touch()
     else:
         (root / "generations" / "other").mkdir()
     assert store.exists(layout, "other")
