@@ -49,7 +49,7 @@ def _share(share: Data) -> list[str]:
         ["interpreters", ", ".join(map(_interpreter, share["interpreters"])) or "none"],
     ]
     generations = [fact for environment in share["environments"] for fact in environment["generations"]]
-    told = iter(columns([_generation(fact) for fact in generations], "<<><>>"))
+    told = iter(columns([_generation(fact) for fact in generations], "<<>>>"))
     newest = _newest(share["interpreters"])
     for environment in share["environments"]:
         rows.append([environment["name"], _environment(environment, newest)])
@@ -109,9 +109,8 @@ def _generation(fact: Data) -> list[str]:
     age, own = fact["age_seconds"], fact["own_bytes"]
     return [
         fact["id"] or "?",
-        _STATES.get(fact["state"], "?"),
+        _STATES.get(fact["state"], "?") + (f" since {shown(fact['retired_since'])}" if fact["retired_since"] else ""),
         "" if age is None else f"built {ago(age)} ago",
-        f"retired {shown(fact['retired_since'])}" if fact["retired_since"] else "",
         _amount(fact["bytes"]),
         "" if own is None else f"({amount(own)} not shared)",
     ]

@@ -59,6 +59,7 @@ def declared(
         if not given or environment.get("state") == "absent" or name in found:
             continue
         hosts: dict[str, None] = {}
+        unknown = len(problems)
         for each in given.get("hosts") or ():
             members = [each] if each in groups["all"] else groups.get(each)
             if members is None:
@@ -67,7 +68,7 @@ def declared(
                 problems.append(f"environment {name}: try_on: {each} is no host or group of this inventory{meant}")
             hosts.update(dict.fromkeys(members or ()))
         at_least = given.get("at_least") or 1
-        if hosts and at_least > len(hosts):
+        if len(problems) == unknown and at_least > len(hosts):
             problems.append(f"environment {name}: try_on: at_least is {at_least}, and its hosts are {len(hosts)}")
         found[str(name)] = {"hosts": list(hosts), "at_least": at_least}
     return found, problems

@@ -96,6 +96,7 @@ def test_a_run() -> None:
     assert first["environments"][0] == {
         "name": "analysis", "declared": True, "seen": True, "action": "build", "id": "3f9a0c2b71de",
         "previous_id": "91be02cc7a1f", "waits_for": None, "held": None, "declared_id": None,
+        "awaits": False,
         "packages_changed": GENERATED, "seconds": 24.4,
         "python": "3.12.11", "packages": 128, "bytes": 5_312_400_000, "own_bytes": 90_100_000,
     }  # fmt: skip
@@ -356,7 +357,7 @@ def look(hosts: dict[str, dict[str, t.Any]]) -> dict[str, t.Any]:
 
 
 def test_what_is_on_a_share() -> None:
-    held = HELD_TEXT.replace("91be02cc7a1f", "3f9a0c2b71de")
+    held, below = HELD_TEXT.replace("91be02cc7a1f", "3f9a0c2b71de"), " " * 16
     found = look({"node1": {}, "dev1": {"__uvnas_info": loop("nas_a", **LOOKED)}})
     assert info.lines(found) == [
         "share nas_a: /mnt/nas-a/uv, seen by dev1",
@@ -366,12 +367,12 @@ def test_what_is_on_a_share() -> None:
         "  bytecode      61 MB",
         "  interpreters  3.12.4 (98 MB)",
         "  left          not declared, no generation is in force",
-        "                a             retired     built 1 minute ago                                     5 B     (5 B not shared)",
+        f"{below}a             retired                             built 1 minute ago        5 B     (5 B not shared)",
         "  old           not declared, Python 3.9.1, 1 package",
         f"  train         Python 3.12.4, 27 packages, since 2026-11-27 14:02 UTC, {held}",
-        "                3f9a0c2b71de  in force      built 3 days ago                                  312 MB  (1.2 MB not shared)",
-        "                91be02cc7a1f  retired        built 1 day ago  retired 2026-11-27 14:02 UTC    2.0 MB",
-        "                0123456789ab  incomplete                                                    not known",
+        f"{below}3f9a0c2b71de  in force                              built 3 days ago     312 MB  (1.2 MB not shared)",
+        f"{below}91be02cc7a1f  retired since 2026-11-27 14:02 UTC     built 1 day ago     2.0 MB",
+        f"{below}0123456789ab  incomplete                                              not known",
         "  problem       environment bad: its generation x is not complete",
         summary.LEGEND,
     ]
