@@ -35,7 +35,7 @@ class ActionModule(ControllerAction):
                 todo = declared["work"][declared["hosts"][host]]
                 known.update(name for share in todo["shares"] for name in share["environments"])
                 builds[host] = [share["name"] for share in rollback.declaring(todo, env)]
-        if args["stage"] == "decide":
+        if args["stage"] == "decide" or not any(builds.values()):
             decision = rollback.decide(rollback.by_share(registered, rollback.SEEN, builds), known, env)
             if decision.problems:
                 raise UvnasError("\n".join([*decision.problems, "Nothing was changed."]))

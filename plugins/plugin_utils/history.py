@@ -37,7 +37,7 @@ def _share(share: Share, hosts: Hosts) -> Data:
     good = [(host, answer) for host, answer in said if not answer.get("failed") and "environments" in answer]
     head = {"name": share.name, "root": share.root}
     if not good:
-        why = [answers.text(answer.get("msg")) or "it does not answer" for _host, answer in said]
+        why = [answers.message(answer.get("msg")) or "it does not answer" for _host, answer in said]
         return {**head, "asked": None, "problems": why or ["none of its hosts is in this run"]}
     host, answer = good[0]
     difference = answers.mapping(answer.get("difference"))
@@ -109,7 +109,9 @@ def wrong(found: Data) -> list[str]:
 
 def _lines_of(environment: Data) -> list[str]:
     hold = environment["held"]
-    head = f"  {environment['name']}" + (f"  {held_text(hold)}" if hold else "")
+    head = f"  {environment['name'] or '?'}" + (f"  {held_text(hold)}" if hold else "")
+    if not environment["generations"]:
+        return [f"{head}  not on this share"]
     rows = []
     for number, each in enumerate(reversed(environment["generations"])):
         oldest = number == len(environment["generations"]) - 1
@@ -145,7 +147,8 @@ def _lines_of_journal(journal: t.Sequence[Data]) -> list[str]:
         by = " on ".join(entry[key] for key in ("user", "controller") if entry.get(key))
         why = entry.get("why") or ""
         texts = [text for text in (f"by {by}" if by else "", why) if text]
-        rows.append([shown(entry.get("time") or ""), entry["action"], entry["environment"], ids, ": ".join(texts)])
+        what = [entry.get(key) or "?" for key in ("action", "environment")]
+        rows.append([shown(entry.get("time") or ""), *what, ids, ": ".join(texts)])
     more = len(journal) - len(rows)
     head = "  journal" + (f" (the last {len(rows)} of {len(journal)} lines)" if more else "")
     return [head, *(f"    {line}" for line in columns(rows, "<<<<<"))]

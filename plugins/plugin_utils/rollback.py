@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import typing as t
 
 from . import answers
@@ -43,7 +44,7 @@ def decide(found: t.Mapping[str, Answer], known: t.Iterable[str], environment: s
         return Decision("", (), [f"{asked or 'name an environment with -e uvnas_env='}{meant}"])
     there = {share: answer for share, answer in found.items() if not is_silent(answer)}
     problems = [
-        f"share {share}: {answers.text(answer.get('msg')) or 'failed'}"
+        f"share {share}: {answers.message(answer.get('msg')) or 'failed'}"
         for share, answer in there.items()
         if answer.get("failed")
     ]
@@ -54,14 +55,21 @@ def decide(found: t.Mapping[str, Answer], known: t.Iterable[str], environment: s
     # Where an earlier rollback has not come to all of them, this one brings them together.
     held = {answers.word(answers.mapping(answer.get("was_held")).get("id")) for answer in there.values()}
     target = {answers.word(answer.get("id")) for answer in there.values()}
-    if len(held) == 2 and None in held:
+    if len(target) != 1 and len(held) == 2 and None in held:
         target = held - {None}
-    if len(target) != 1 or None in target:
+    if len(target) == 1 and not all(map(_is_id, target)):
+        return Decision("", (), ["a share's answer makes no sense"])
+    if len(target) != 1:
         each = "; ".join(f"{answers.word(answer.get('id'))} on {share}" for share, answer in there.items())
         return Decision(
             "", (), [f"the generation before is not the same on all shares: {each}. Name one: -e uvnas_generation="]
         )
     return Decision(str(target.pop()), list(there), [])
+
+
+def _is_id(text: str | None) -> bool:
+    """Whether this is one generation: what one host says goes to others, and a part of an id may be any."""
+    return text is not None and re.fullmatch("[0-9a-f]{12}", text) is not None
 
 
 def is_silent(answer: Answer) -> bool:
@@ -87,10 +95,10 @@ def lines(found: t.Mapping[str, Answer], environment: str) -> tuple[list[str], l
         held = answers.mapping(answer.get("held"))
         head = f"{share}: {environment}"
         if is_silent(answer):
-            why = answers.text(answer.get("msg")) or "its builder does not answer"
+            why = answers.message(answer.get("msg")) or "its builder does not answer"
             left.append(f"{head}  NOT DONE: {why}. Run this again when it does.")
         elif answer.get("failed"):
-            left.append(f"{head}  NOT DONE: {answers.text(answer.get('msg'))}")
+            left.append(f"{head}  NOT DONE: {answers.message(answer.get('msg')) or 'failed'}")
         elif not held:
             was = answers.word(answers.mapping(answer.get("was_held")).get("id"))
             done.append(f"{head}  released {was}; site.yml publishes what is declared" if was else f"{head}  not held")
