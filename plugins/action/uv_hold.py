@@ -9,6 +9,7 @@ import typing as t
 
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_HOLD
+from ..module_utils.share.journal import clean
 from ..plugin_utils.author import author
 from ..plugin_utils.controller_action import ControllerAction, TaskVars
 
@@ -19,7 +20,8 @@ class ActionModule(ControllerAction):
     ARGUMENTS: t.ClassVar[dict[str, t.Any]] = UV_HOLD
 
     def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
-        told = {**self._task.args, **author()}
+        # What a host is not told stays out of its system log.
+        told = {**self._task.args, "reason": clean(args["reason"] or ""), **author()}
         if self._task.check_mode or args["state"] == "released":
             return self.on_host("uv_hold", told, task_vars)
         return self.on_host_watched("uv_hold", told, task_vars, args)

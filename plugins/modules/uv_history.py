@@ -163,8 +163,10 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import adapter
+from ..module_utils.env.declared import check_name
 from ..module_utils.env.history import History
 from ..module_utils.errors import SpecError
+from ..module_utils.host.secrets import scrub
 from ..module_utils.host.workers import Result
 from ..module_utils.share.identity import identify
 from ..module_utils.share.place import check_mounted
@@ -178,6 +180,9 @@ def work(params: t.Mapping[str, t.Any]) -> Result:
     check_mounted(share)
     identify(share)
     env = params["environment"] or None
+    problem = None if env is None else check_name(env)
+    if problem is not None:
+        raise SpecError(f"environment {scrub(repr(env))}: {problem}")
     if env is None and (params["from"] or params["to"]):
         raise SpecError("from and to compare generations of one environment, which is not named")
     if params["to"] and not params["from"]:

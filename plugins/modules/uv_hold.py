@@ -146,7 +146,8 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool, progress: Progress 
 def main() -> t.NoReturn:
     module = AnsibleModule(argument_spec=UV_HOLD, supports_check_mode=True)
     adapter.hide_variables(module, module.params["uv_variables"])
-    adapter.hide_secrets(module, Index.from_params(module.params["index"]).urls())
+    urls = Index.from_params(module.params["index"]).urls()
+    adapter.hide_secrets(module, [*urls, *filter(None, (module.params["reason"], module.params["generation"]))])
     with to(module.params["progress_to"]) as progress:
         adapter.run(
             module,

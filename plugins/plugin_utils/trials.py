@@ -53,7 +53,7 @@ def declared(
 ) -> tuple[dict[str, Data], list[str]]:
     """Where environments are tried, by name, and what is wrong with what is declared of that."""
     found: dict[str, Data] = {}
-    problems = []
+    problems: list[str] = []
     for environment in environments:
         given, name = environment.get("try_on"), environment.get("name")
         if not given or environment.get("state") == "absent" or name in found:

@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import typing as t
 
-from ..errors import UvnasError
+from ..errors import UvnasError, as_uvnas_error
 from ..host.workers import Result
 from ..share import journal as journals
 from ..share import manifest as manifests
@@ -40,15 +40,19 @@ class History:
     env: t.Optional[str] = None
 
     def facts(self) -> Result:
-        """``environments``, ``journal``, and ``problems``: what cannot be read. Raises UvnasError, OSError."""
+        """``environments``, ``journal``, and ``problems``: what cannot be read. Raises OSError."""
         names = store.known_environments(self.layout) if self.env is None else [self.env]
         found, problems = [], []
         for name in names:
             try:
                 found.append(self._environment(name))
-            except UvnasError as error:
-                problems.append(str(error))
-        entries = [entry for entry in journals.read(self.layout) if self.env in (None, entry.environment)]
+            except (UvnasError, OSError) as error:
+                problems.append(str(as_uvnas_error(error)))
+        entries: list[journals.Entry] = []
+        try:
+            entries = [entry for entry in journals.read(self.layout) if self.env in (None, entry.environment)]
+        except (UvnasError, OSError) as error:  # It tells less than the records do.
+            problems.append(str(as_uvnas_error(error)))
         return {"environments": found, "journal": [entry.as_dict() for entry in entries], "problems": problems}
 
     def difference(self, one: str, other: t.Optional[str]) -> Result:
