@@ -112,6 +112,6 @@ def test_what_one_host_refuses_is_published_nowhere(machines, site, life):
         assert {partition: generation(machines, partition) for partition in ROOT_OF} == new
     # A check may go through Slurm: from the devserver, to the nodes that people get.
     through = 'srun -p b "$VIRTUAL_ENV/bin/python" -c "import six"'
-    run = well(site(uvnas_envs=[env("1.17.0", checks=[through], try_on={"hosts": ["dev1"]})]))
-    assert "published" in run.output
-    assert six(machines, "a") == six(machines, "b") == "1.17.0"
+    slurm = env("1.17.0", name="through", shares=["nas_b"], checks=[through], try_on={"hosts": ["dev1"]})
+    well(site(uvnas_envs=[slurm]))
+    assert machines.root("dev1", "test -e /mnt/nas-b/uv/envs/through/bin/python && echo there").strip() == "there"

@@ -223,6 +223,9 @@ class Environments(ShareConvergence[Plan, Done]):
                 publish.withdraw(self.layout, change.name)
             self._built(held, told)
         if change.awaits:  # Whoever has tried it publishes it, see hold.
+            before = self._manifest(change)
+            if before is not None:
+                publish.record(self.journal, before, known, hold=None)
             intact.seal(self.layout, change.name, [retired for retired in unsealed if retired != generation_id])
             return manifest
         target = change.target or generation_id

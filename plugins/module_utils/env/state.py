@@ -143,9 +143,10 @@ def _hold(layout: Layout, spec: EnvironmentSpec, known: Standing, generation_id:
     last = known.hold
     if spec.hold is None:
         return None if last is None or last.declared else last
+    if last is not None and last.declared and spec.hold and last.id.startswith(spec.hold):
+        return last  # Whatever has been built since, whose id may begin in the same way.
     held = past.find(layout, spec.name, spec.hold, known, to_be_built=generation_id)
-    same = last is not None and last.declared and last.id == held
-    return last if same else Hold(held, standing.now(), declared=True)
+    return Hold(held, standing.now(), declared=True)
 
 
 def read_lock(layout: Layout, env: str) -> LockText:

@@ -656,6 +656,18 @@ def test_a_declaration_wins_over_a_rollback(layout: Layout) -> None:
     assert (in_force(layout), hold.id, hold.declared) == (ID, ID, True)
 
 
+def test_a_declaration_goes_on_to_hold_what_it_held(layout: Layout) -> None:
+    """Though by now the id of another one begins in the same way."""
+    converged(layout)
+    built(layout, OLD, version="2.0")
+    spec = dataclasses.replace(ENV, hold=OLD[:4])
+    converge(layout, [spec])
+    built(layout, f"{OLD[:4]}ffffffff", version="2.2")
+    assert (converge(layout, [spec])["changed"], in_force(layout)) == (False, OLD)
+    other = converge(layout, [dataclasses.replace(ENV, hold=f"{OLD[:4]}f")])
+    assert (other["changed"], in_force(layout)) == (True, f"{OLD[:4]}ffffffff")
+
+
 @pytest.mark.parametrize("check_mode", [True, False])
 def test_a_declaration_may_hold_what_is_not_built_yet(layout: Layout, check_mode: bool) -> None:
     """On a new share there is nothing else."""
