@@ -42,7 +42,7 @@ class Author:
     @classmethod
     def from_params(cls, params: t.Mapping[str, t.Any]) -> Author:
         """From the options ``journal_user`` and ``journal_controller`` of a module."""
-        return cls(clean(params["journal_user"] or ""), clean(params["journal_controller"] or ""))
+        return cls(clean(params.get("journal_user") or ""), clean(params.get("journal_controller") or ""))
 
 
 NOBODY = Author()
