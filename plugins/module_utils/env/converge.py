@@ -210,37 +210,49 @@ class Environments(ShareConvergence[Plan, Done]):
         if generation_id in unsealed:
             intact.seal(self.layout, change.name, [generation_id])
         known = standing.read(self.layout, change.name)
-        manifest: t.Optional[Manifest] = None
+        beside = change.hold is not None and change.hold.id != generation_id
+        manifest = self._held(change, at_once, known, told) if beside else None
         if change.action == BUILD:
             self._check_room(change)
             what = self._build_of(change, at_once)
-            if change.published == generation_id:
+            if change.published == generation_id and not beside:
                 publish.withdraw(self.layout, change.name)
-            manifest = self._built(what, told)
-        if change.hold is not None and not change.held_complete:
-            held = self._held_build(change, at_once, known)
-            if change.published == held.id:
-                publish.withdraw(self.layout, change.name)
-            self._built(held, told)
+            built = self._built(what, told)
+            manifest = manifest or built
         if change.awaits:  # Whoever has tried it publishes it, see hold.
             before = self._manifest(change)
             if before is not None:
                 publish.record(self.journal, before, known, hold=None)
-            intact.seal(self.layout, change.name, [retired for retired in unsealed if retired != generation_id])
-            return manifest
-        target = change.target or generation_id
-        if manifest is None or target != generation_id:
-            manifest = manifests.of_generation(self.layout, change.name, target)
-        if manifest is None:
-            raise UvnasError(f"environment {change.name}: its generation {target} has gone meanwhile")
-        why = str(change.hold) if change.hold is not None else "declared"
-        changed = self._changes(change, manifest.packages)
-        publish.publish(
-            self.journal, manifest, hold=change.hold, declared=change.hold is None, why=why, packages_changed=changed
-        )
+        elif not beside:
+            manifest = manifest or manifests.of_generation(self.layout, change.name, generation_id)
+            self._publish(change, manifest, generation_id)
         # Last: what is wrong with one that is retired stands in nobody's way.
         intact.seal(self.layout, change.name, [retired for retired in unsealed if retired != generation_id])
         return manifest
+
+    def _held(self, change: Change, at_once: int, known: standing.Standing, told: Teller) -> t.Optional[Manifest]:
+        """Have the held generation in force; whatever becomes of the build of what is declared."""
+        held_id = change.target or ""
+        if not change.held_complete:
+            held = self._held_build(change, at_once, known)
+            if change.published == held.id:
+                publish.withdraw(self.layout, change.name)
+            self._built(held, told)
+        manifest = manifests.of_generation(self.layout, change.name, held_id)
+        self._publish(change, manifest, held_id)
+        return manifest
+
+    def _publish(self, change: Change, manifest: t.Optional[Manifest], generation_id: str) -> None:
+        if manifest is None:
+            raise UvnasError(f"environment {change.name}: its generation {generation_id} has gone meanwhile")
+        publish.publish(
+            self.journal,
+            manifest,
+            hold=change.hold,
+            declared=change.hold is None,
+            why=str(change.hold) if change.hold is not None else "declared",
+            packages_changed=self._changes(change, manifest.packages),
+        )
 
     def _built(self, what: build.Build, told: Teller) -> Manifest:
         manifest = build.build(self.layout, self.uv, what, told)

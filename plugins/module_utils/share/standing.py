@@ -80,7 +80,7 @@ class Standing:
 
         ``declared``: it is what the inventory asks for, rather than one from before, which keeps its place among them.
         """
-        if self.in_force == manifest.id in self.generations:
+        if self.in_force == manifest.id and manifest.id in self.generations:
             return self
         at = at or now()
         known = dict(self.generations)

@@ -813,3 +813,32 @@ def test_a_rollback_during_a_run_is_seen(layout: Layout, monkeypatch: pytest.Mon
     monkeypatch.setattr(mutex, "hold", waited)
     result = converge(layout)
     assert (actions(result), in_force(layout), kept(layout).hold) == ({"analysis": "keep"}, OLD, hold)
+
+
+def test_a_hold_does_not_wait_for_a_build_that_fails(layout: Layout) -> None:
+    lock(layout, "bad")
+    for generation_id, version in ((OLD, "1.9"), ("ba9876543210", "2.0")):
+        built(layout, generation_id, name="bad", version=version)
+    published(layout, "ba9876543210", name="bad")
+    (spec,) = named("bad")
+    result = converge(layout, [dataclasses.replace(spec, hold=OLD)])
+    assert actions(result) == {"bad": "failed"}
+    assert os.readlink(layout.env("bad")) == f"../generations/bad/{OLD}"
+
+
+def test_what_has_to_be_tried_is_built_and_left_alone(layout: Layout) -> None:
+    lock(layout)
+    built(layout, OLD, version="1.9")
+    published(layout, OLD)
+    os.unlink(layout.standing("analysis"))
+    spec = dataclasses.replace(ENV, try_on={"hosts": ["gpu1"], "at_least": 1})
+    for action in ("build", "keep"):
+        (fact,) = converge(layout, [spec])["environments"]
+        assert (fact["action"], fact["id"], fact["declared_id"], fact["awaits"]) == (action, OLD, ID, True)
+        assert os.readlink(layout.env("analysis")) == f"../generations/analysis/{OLD}"
+    os.unlink(layout.standing("analysis"))
+    assert actions(converge(layout, [spec])) == {"analysis": "record"}
+    assert actions(converge(layout, [spec])) == {"analysis": "keep"}
+    # One that is in force has been tried.
+    published(layout, ID)
+    assert actions(converge(layout, [spec])) == {"analysis": "keep"}
