@@ -155,11 +155,12 @@ class Site:
         self.checkout = checkout
         self.environment = environment
 
-    def __call__(self, *options: str, **variables: t.Any) -> Run:
-        """Run site.yml as converge does."""
-        return self.finish(self.start(*options, **variables))
+    def __call__(self, *options: str, playbook: str = "site", **variables: t.Any) -> Run:
+        """Run site.yml as converge does, or another ``playbook``."""
+        return self.finish(self.start(*options, playbook=playbook, **variables))
 
-    def start(self, *options: str, **variables: t.Any) -> subprocess.Popen[str]:
+    def start(self, *options: str, playbook: str = "site", **variables: t.Any) -> subprocess.Popen[str]:
+        """Start it, or another ``playbook``."""
         environment = {
             # Without molecule's settings for Ansible, such as colours.
             **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
@@ -170,10 +171,10 @@ class Site:
             "ANSIBLE_PIPELINING": "1",
             **self.environment,
         }
-        playbook = self.checkout / "playbooks" / "site.yml"
+        path = self.checkout / "playbooks" / f"{playbook}.yml"
         inventory = self.checkout / "molecule" / "inventory" / "hosts.yml"
         return subprocess.Popen(
-            [BIN / "ansible-playbook", "-i", inventory, *options, "-e", json.dumps(variables), playbook],
+            [BIN / "ansible-playbook", "-i", inventory, *options, "-e", json.dumps(variables), path],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -10,7 +10,7 @@ import typing as t
 
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_DECLARATION
-from ..plugin_utils import inventory, report_file, variables
+from ..plugin_utils import inventory, report_file, trials, variables
 from ..plugin_utils.controller_action import ControllerAction, TaskVars
 from ..plugin_utils.hosts import Hosts, ManyHosts, OneHost
 from ..plugin_utils.work import Declarations, Declared, Work, paths
@@ -37,6 +37,9 @@ class ActionModule(ControllerAction):
         problems.of_all += _builders(declared, everybody, known["inventory_hostname"])
         sources = known.get("ansible_inventory_sources") or ()
         problems.of_all += _files(declared, known["inventory_hostname"], sources)
+        items = [item for about in declared.values() for item in about.values["uvnas_envs"] or ()]
+        tries, wrong = trials.declared(items, known["groups"])
+        problems.of_all += wrong
         path, wrong = _report_file(declared)
         problems.of_all += wrong
         # Of site.yml, whose roles run together.
@@ -50,9 +53,11 @@ class ActionModule(ControllerAction):
         if problems:
             return self._failed(problems.lines())
         asking = _asking(work)
-        result = {**_result(asking), "report_file": path}
+        result = {**_result(asking), "report_file": path, "trials": tries}
         if args["hosts"] is not None:
-            result.update(groups=_groups(asking, declared), warnings=_left_out(declared) if args["writes"] else [])
+            result.update(
+                groups=_groups(asking, declared, tries), warnings=_left_out(declared) if args["writes"] else []
+            )
         return result
 
     def _failed(self, lines: t.Sequence[str]) -> Result:
@@ -186,7 +191,9 @@ def _result(work: t.Mapping[str, Work]) -> Result:
     return {"changed": False, "work": [todo for _number, todo in different.values()], "hosts": hosts}
 
 
-def _groups(work: t.Mapping[str, Work], declared: t.Mapping[str, Declared]) -> list[dict[str, t.Any]]:
+def _groups(
+    work: t.Mapping[str, Work], declared: t.Mapping[str, Declared], tries: t.Mapping[str, trials.Data]
+) -> list[dict[str, t.Any]]:
     """The groups of hosts by what they have to do, for the plays of the playbooks: each has a host in it."""
     builders = list(dict.fromkeys(builder for builders in _shares(declared).values() for builder in builders))
     found: dict[str, list[str]] = {host: ["uvnas_building"] for host in builders}
@@ -199,4 +206,13 @@ def _groups(work: t.Mapping[str, Work], declared: t.Mapping[str, Declared]) -> l
     # Another play of info.yml begins with one of them, too.
     for host in [host for host, todo in work.items() if todo["asks"]] or list(work)[:1]:
         found.setdefault(host, []).append("uvnas_asked")
+    # Those that try environments, and those that publish them then.
+    for host, todo in work.items():
+        for environment, trial in tries.items():
+            shares = [share for share in todo["shares"] if environment in share["environments"]]
+            builds = any(share["builder"] == host for share in shares)
+            tried = host in trial["hosts"] and any(trials.uses(todo, share["name"], environment) for share in shares)
+            if builds or tried:
+                found.setdefault(host, []).append("uvnas_trying")
+                break
     return [{"name": host, "groups": groups} for host, groups in found.items()]

@@ -17,6 +17,7 @@ from ..module_utils.env.spec import EnvironmentSpec
 from ..module_utils.host.workers import Result
 from ..module_utils.options import EARLIER_SHARES, LOCKS, SHARE, UV_ENV, UV_LOCK
 from ..plugin_utils import ahead
+from ..plugin_utils.author import author
 from ..plugin_utils.controller_action import TaskVars, malformed
 from ..plugin_utils.lock_action import Inputs, LockAction, for_host, told
 
@@ -96,6 +97,7 @@ class ActionModule(LockAction):
         return _merged(locked, self._build({**build, "locks": locked["locks"]}, task_vars, args))
 
     def _build(self, given: t.Mapping[str, t.Any], task_vars: TaskVars, args: dict[str, t.Any]) -> Result:
+        given = {**given, **author()}
         if self._task.check_mode:  # It builds nothing.
             return self.on_host("uv_env", given, task_vars)
         return self.on_host_watched("uv_env", given, task_vars, args)

@@ -11,11 +11,11 @@ import typing as t
 from ..module_utils.errors import from_os_error
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_REPORT
-from ..plugin_utils import info, report, report_file, summary
+from ..plugin_utils import history, info, report, report_file, summary, trials
 from ..plugin_utils.controller_action import ControllerAction, TaskVars
-from ..plugin_utils.report import DONE, LOOKED, LOOKED_AGAIN, PYTHONS, VERIFIED, Hosts
+from ..plugin_utils.report import DONE, LOOKED, LOOKED_AGAIN, PUBLISHED, PYTHONS, VERIFIED, Hosts
 
-_KINDS = (DONE, VERIFIED, PYTHONS, LOOKED, LOOKED_AGAIN)
+_KINDS = (DONE, PUBLISHED, VERIFIED, PYTHONS, LOOKED, LOOKED_AGAIN, history.TOLD, trials.TRIED)
 _DECLARED = "__uvnas_declared"
 
 
@@ -28,6 +28,7 @@ class ActionModule(ControllerAction):
         registered, todo = {}, []
         hostvars = (task_vars or {})["hostvars"]
         path: str | None = None
+        trying: dict[str, t.Any] = {}
         for host in args["hosts"]:
             known = hostvars.raw_get(host)  # There is nothing to render in what hosts registered, nor should there be.
             registered[host] = {name: known[name] for name in _KINDS if name in known}
@@ -35,12 +36,19 @@ class ActionModule(ControllerAction):
             if host in declared.get("hosts", {}):
                 todo.append(declared["work"][declared["hosts"][host]])
                 path = path or declared.get("report_file")
+                trying = declared if declared.get("trials") else trying
         hosts = Hosts(registered, frozenset(args["well"]))
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        make = report.of_look if args["kind"] == "info" else report.of_run
-        found = make(report.shares(todo), hosts, check_mode=self._task.check_mode, time=now)
-        lines = info.lines(found) if args["kind"] == "info" else summary.lines(found)
-        wrong = [*summary.different(found), *info.missing(found)]
+        if args["kind"] == "history":
+            found = history.report(report.shares(todo), hosts, time=now)
+            lines, wrong = history.lines(found), history.wrong(found)
+        else:
+            make = report.of_look if args["kind"] == "info" else report.of_run
+            found = make(report.shares(todo), hosts, check_mode=self._task.check_mode, time=now)
+            lines = info.lines(found) if args["kind"] == "info" else summary.lines(found)
+            wrong = [*summary.different(found), *info.missing(found)]
+            if args["kind"] == "run" and trying and not self._task.check_mode:
+                wrong += trials.told(trying, registered)
         if path:
             try:
                 report_file.write(path, found)

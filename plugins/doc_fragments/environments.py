@@ -145,4 +145,27 @@ options:
         description: Whether to compile what is installed to bytecode, since its users cannot.
         type: bool
         default: true
+      try_on:
+        description:
+          - Hosts on which a generation is tried before it is published; by its final path, with
+            O(environments[].imports) and O(environments[].checks), which are not run on the builder then. For what
+            needs a GPU, an older libc, or another processor.
+          - C(site.yml) does that. A role or a module alone builds the generation, and leaves it unpublished.
+        type: dict
+        suboptions:
+          hosts:
+            description: Hosts and groups of the inventory, or V(all). Of those, the ones that use the share count.
+            type: list
+            elements: str
+            required: true
+          at_least:
+            description: How many of them have to answer. All that answer have to be well.
+            type: int
+            default: 1
+      hold:
+        description:
+          - The generation that stays in force, by its id or the beginning of it, until this is removed. What the rest
+            of the declaration asks for is built beside it.
+          - V(uvnas.cluster.rollback) does the same without a change to the inventory.
+        type: str
 """

@@ -39,18 +39,26 @@ _value:
 import typing as t
 
 from ..plugin_utils.answers import Hostvars, mappings, of_loop
-from ..plugin_utils.report import DONE
+from ..plugin_utils.report import DONE, PUBLISHED
 
 
 def unbuilt(hostvars: Hostvars, share: t.Mapping[str, t.Any]) -> list[str]:
-    """The names of environments of ``share`` that are not there, because its builder has failed to build them."""
+    """The names of environments of ``share`` that are not there, because its builder has failed to build them.
+
+    Or because they have to be tried first, and are not well.
+    """
     builder = share["builder"]
     done = hostvars[builder].get(DONE) if builder in hostvars else None
+    published = hostvars[builder].get(PUBLISHED) if builder in hostvars else None
+    there = {result.get("environment") for result in of_loop(published, share["name"]) if not result.get("failed")}
     return [
         fact["name"]
         for result in of_loop(done, share["name"])
         for fact in mappings(result.get("environments"))
-        if fact.get("action") == "failed" and not fact.get("previous_id") and isinstance(fact.get("name"), str)
+        if (fact.get("action") == "failed" or fact.get("awaits") is True)
+        and not fact.get("previous_id")
+        and isinstance(fact.get("name"), str)
+        and fact["name"] not in there
     ]
 
 

@@ -20,6 +20,10 @@ _PATH: Spec = {"type": "path"}
 _REQUIRED_PATH: Spec = {"type": "path", "required": True}
 _FLAG: Spec = {"type": "bool", "default": False}
 _VALUES: Spec = {"type": "dict", "default": {}}
+TRY_ON_KEYS: Spec = {
+    "hosts": {"type": "list", "elements": "str", "required": True},
+    "at_least": {"type": "int", "default": 1},
+}
 EARLIER_SHARE_KEYS: Spec = {"name": _REQUIRED, "root": _REQUIRED_PATH}
 ENVIRONMENT_KEYS: Spec = {
     "name": _REQUIRED,
@@ -47,6 +51,8 @@ ENVIRONMENT_KEYS: Spec = {
     "seed": _FLAG,
     "system_site_packages": _FLAG,
     "compile_bytecode": {"type": "bool", "default": True},
+    "try_on": {"type": "dict", "options": TRY_ON_KEYS},
+    "hold": _TEXT,
 }
 INDEX_KEYS: Spec = {
     "default": {"type": "str", "no_log": True},
@@ -70,6 +76,7 @@ EARLIER_SHARES: Spec = {
     "earlier_shares": {"type": "list", "elements": "dict", "default": [], "options": EARLIER_SHARE_KEYS},
 }
 PROGRESS: Spec = {"progress": {"type": "bool", "default": True}, "progress_to": _TEXT}
+AUTHOR: Spec = {"journal_user": _TEXT, "journal_controller": _TEXT}
 ENVIRONMENTS: Spec = {
     "share_name": _REQUIRED,
     "glibc": _VALUES,
@@ -101,6 +108,7 @@ _LOCKING: Spec = {
 UV_LOCK: Spec = {**_LOCKING, "inputs": _VALUES}
 UV_ENV: Spec = {
     **_LOCKING,
+    **AUTHOR,
     "lock": _FLAG,
     "locks": {"type": "dict"},
     "purge": _FLAG,
@@ -108,6 +116,24 @@ UV_ENV: Spec = {
     "min_free_bytes": {"type": "int", "default": 0},
     "min_free_inodes": {"type": "int", "default": 0},
     "smoke_timeout": {"type": "float", "default": 300.0},
+}
+UV_HOLD: Spec = {
+    **SHARE,
+    **INDEX,
+    **UV_VARIABLES,
+    **EARLIER_SHARES,
+    **PROGRESS,
+    **AUTHOR,
+    "share_name": _REQUIRED,
+    "environment": _REQUIRED,
+    "generation": _TEXT,
+    "reason": _TEXT,
+    "state": {"type": "str", "choices": ["held", "released", "published"], "default": "held"},
+}
+UV_ROLLBACK: Spec = {
+    "stage": {"type": "str", "choices": ["decide", "report"], "required": True},
+    "environment": _TEXT,
+    "hosts": {"type": "list", "elements": "str", "required": True},
 }
 UV_PYTHON: Spec = {
     **SHARE,
@@ -161,7 +187,7 @@ UV_DECLARATION: Spec = {"hosts": {"type": "list", "elements": "str"}, "writes": 
 UV_REPORT: Spec = {
     "hosts": {"type": "list", "elements": "str", "required": True},
     "well": {"type": "list", "elements": "str", "required": True},
-    "kind": {"type": "str", "choices": ["run", "info"], "default": "run"},
+    "kind": {"type": "str", "choices": ["run", "info", "history"], "default": "run"},
 }
 
 UV_BINARY_RULES: Spec = {

@@ -34,6 +34,7 @@ extends_documentation_fragment:
   - uvnas.cluster.locks
   - uvnas.cluster.earlier_shares
   - uvnas.cluster.progress
+  - uvnas.cluster.author
 options:
   lock:
     description:
@@ -110,11 +111,11 @@ environments:
     action:
       description:
         - "What was done: V(keep), V(build), V(publish) of an existing generation, V(seal) of the one in force,
-          V(remove), or V(failed)."
+          V(record) of what is in force and held, V(remove), or V(failed)."
       returned: always
       type: str
     id:
-      description: The wanted generation. Null if check mode cannot know it.
+      description: The generation in force afterwards. Null if check mode cannot know it.
       returned: always
       type: str
     previous_id:
@@ -126,6 +127,14 @@ environments:
       returned: always
       type: list
       elements: str
+    held:
+      description: The generation that stays in force, since when, by whom, and why.
+      returned: when one is held
+      type: dict
+    declared_id:
+      description: The generation that is declared, which is built, but not in force. Null if check mode cannot know it.
+      returned: when one is held
+      type: str
     waits_for:
       description:
         - What has to be there before RV(environments[].id) is known; V(share), V(interpreter) or V(lock).
@@ -216,6 +225,7 @@ from ..module_utils.host.process import SystemRunner
 from ..module_utils.host.progress import SILENT, Progress, to
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_ENV
+from ..module_utils.share.journal import Author
 from ..module_utils.share.place import earlier_shares
 from ..module_utils.share.spec import Share
 from ..module_utils.uv.command import Index, Uv
@@ -240,6 +250,7 @@ def work(params: t.Mapping[str, t.Any], *, check_mode: bool, progress: Progress 
         check_mode,
         params["smoke_timeout"],
         progress,
+        Author.from_params(params),
     )
     return environments.converge(purpose="building environments", busy_timeout=params["busy_timeout"])
 

@@ -28,9 +28,9 @@ options:
     elements: str
     required: true
   kind:
-    description: What to report; what a V(run) did and verified, or V(info) about shares.
+    description: What to report; what a V(run) did and verified, V(info) about shares, or their V(history).
     type: str
-    choices: [run, info]
+    choices: [run, info, history]
     default: run
 attributes:
   check_mode:

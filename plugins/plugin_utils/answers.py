@@ -28,6 +28,13 @@ def text(value: t.Any) -> str | None:
     return "".join(character if character.isprintable() else "?" for character in str(value[:_LONGEST]))
 
 
+def message(value: t.Any) -> str | None:
+    """What a module says of a failure, on one line: what happened, and what to do."""
+    if not isinstance(value, str):
+        return None
+    return text(". ".join(line.strip() for line in value.splitlines() if line.strip()))
+
+
 def word(value: t.Any) -> str | None:
     """The same of what has no spaces in it, such as a name: nobody takes a part of it for the next column."""
     found = text(value)

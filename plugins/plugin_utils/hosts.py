@@ -12,7 +12,7 @@ import jinja2
 from ansible.errors import AnsibleError
 from ansible.template import trust_as_template
 
-from .variables import PREFIX
+from .variables import CUT_OFF, PREFIX
 
 Variables = t.Mapping[str, t.Any]
 _HINT = (
@@ -47,8 +47,8 @@ class OneHost:
         self._task_vars = task_vars
 
     def names(self, _host: str) -> set[str]:
-        """The names of variables that look like the collection's."""
-        return {name for name in self._task_vars if name.startswith(PREFIX)}
+        """The names of variables that look like the collection's, or like a part of one that was cut off."""
+        return _ours(self._task_vars)
 
     def value(self, _host: str, name: str) -> t.Any:
         """The value of a variable. Raises UndefinedValueError."""
@@ -103,8 +103,8 @@ class ManyHosts:
         return {**known, "hostvars": self._hostvars}
 
     def names(self, host: str) -> set[str]:
-        """The names of variables that look like the collection's."""
-        return {name for name in self.context(host) if name.startswith(PREFIX)} | self._of_play
+        """The names of variables that look like the collection's, or like a part of one that was cut off."""
+        return _ours(self.context(host)) | self._of_play
 
     def value(self, host: str, name: str) -> t.Any:
         """The value of a variable. Raises UndefinedValueError."""
@@ -138,6 +138,10 @@ class ManyHosts:
 
 
 Hosts = OneHost | ManyHosts
+
+
+def _ours(names: t.Iterable[str]) -> set[str]:
+    return {name for name in names if name.startswith(PREFIX) or name == CUT_OFF}
 
 
 def _rendered(render: t.Callable[[], t.Any], name: str) -> t.Any:

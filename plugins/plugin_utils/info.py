@@ -5,7 +5,13 @@
 
 from __future__ import annotations
 
-from .report import Data
+import contextlib
+import typing as t
+
+from ..module_utils.errors import UvnasError
+from ..module_utils.python.version import Version
+from ..module_utils.share.standing import shown
+from .report import Data, held_text
 from .summary import LEGEND, amount, columns, count, named
 
 _STATES = {"in_force": "in force", "retired": "retired", "incomplete": "incomplete"}
@@ -44,8 +50,9 @@ def _share(share: Data) -> list[str]:
     ]
     generations = [fact for environment in share["environments"] for fact in environment["generations"]]
     told = iter(columns([_generation(fact) for fact in generations], "<<>>>"))
+    newest = _newest(share["interpreters"])
     for environment in share["environments"]:
-        rows.append([environment["name"], _environment(environment)])
+        rows.append([environment["name"], _environment(environment, newest)])
         rows += [["", next(told)] for _generation_of_it in environment["generations"]]
     rows += [["problem", text] for text in share["problems"]]
     return [f"{head}, seen by {share['asked']}", *(f"  {line}" for line in columns(rows, "<<"))]
@@ -60,14 +67,40 @@ def _interpreter(fact: Data) -> str:
     return f"{fact['version'] or '?'} ({_amount(fact['bytes'])})"
 
 
-def _environment(fact: Data) -> str:
+def _newest(interpreters: t.Iterable[Data]) -> dict[str, Version]:
+    """The newest version of each series on the share."""
+    found: dict[str, Version] = {}
+    for fact in interpreters:
+        version = _version(fact["version"])
+        if version is not None and (version.minor not in found or version > found[version.minor]):
+            found[version.minor] = version
+    return found
+
+
+def _version(text: str | None) -> Version | None:
+    with contextlib.suppress(UvnasError):
+        version = Version.parse(text or "")
+        return version if version.exact else None
+    return None
+
+
+def _python(text: str | None, newest: t.Mapping[str, Version]) -> str:
+    """The version of an environment's interpreter; marked if the share has a newer one of its series."""
+    version = _version(text)
+    behind = version is not None and version.minor in newest and version < newest[version.minor]
+    return f"Python {text or '?'}" + (f" (the share has {newest[version.minor]})" if version and behind else "")
+
+
+def _environment(fact: Data, newest: t.Mapping[str, Version]) -> str:
     parts = [] if fact["declared"] else ["not declared"]
     if fact["id"] is None:
         parts.append("no generation is in force")
     else:
         parts += [
-            f"Python {fact['python'] or '?'}",
+            _python(fact["python"], newest),
             "?" if fact["packages"] is None else count(fact["packages"], "package"),
+            *([f"since {shown(fact['since'])}"] if fact["since"] else []),
+            *([held_text(fact["held"])] if fact["held"] else []),
         ]
     return ", ".join(parts)
 
@@ -76,7 +109,7 @@ def _generation(fact: Data) -> list[str]:
     age, own = fact["age_seconds"], fact["own_bytes"]
     return [
         fact["id"] or "?",
-        _STATES.get(fact["state"], "?"),
+        _STATES.get(fact["state"], "?") + (f" since {shown(fact['retired_since'])}" if fact["retired_since"] else ""),
         "" if age is None else f"built {ago(age)} ago",
         _amount(fact["bytes"]),
         "" if own is None else f"({amount(own)} not shared)",

@@ -9,11 +9,14 @@ import dataclasses
 import re
 import typing as t
 
+from ..module_utils.share.standing import Hold
 from . import answers
 from .answers import Answer
 
 FORMAT = 1
 # What hosts registered, by the kind of look.
+# And what was published once it had been tried.
+PUBLISHED = "__uvnas_published"
 DONE, VERIFIED, PYTHONS = "__uvnas_envs_done", "__uvnas_verify_seen", "__uvnas_pythons_done"
 # Of hosts that are asked what is on a share, and of others where those could not say.
 LOOKED, LOOKED_AGAIN = "__uvnas_info", "__uvnas_info_again"
@@ -121,6 +124,10 @@ def _of_run(share: Share, hosts: Hosts) -> Data:
     said = [answer for answer in hosts.answers(share.builder, DONE, share.name) if "environments" in answer]
     for answer in said:
         done.update(_by_name(answer["environments"]))
+    for answer in hosts.answers(share.builder, PUBLISHED, share.name):
+        name = answers.word(answer.get("environment"))
+        if name in done and not answer.get("failed"):
+            done[name] = _published(done[name], answer)
     found = _by_name(seen[0][1].get("environments")) if seen else {}
     ids: dict[str, list[str]] = {}
     for host, answer in seen:
@@ -144,6 +151,13 @@ def _of_run(share: Share, hosts: Hosts) -> Data:
             _environment(share, name, done.get(name, {}), found.get(name)) for name in sorted({*done, *found})
         ],
     }
+
+
+def _published(done: Answer, answer: Answer) -> Answer:
+    """What was done about an environment that was built, tried, and then published."""
+    kept = {key: answer.get(key) for key in ("id", "previous_id", "packages_changed")}
+    action = "publish" if done.get("action") == "keep" else done.get("action")
+    return {**done, **kept, "action": action, "awaits": False, "declared_id": None}
 
 
 def _head(share: Share, hosts: Hosts) -> Data:
@@ -175,6 +189,9 @@ def _environment(share: Share, name: str, done: Answer, seen: Answer | None) -> 
         "id": answers.word(seen.get("id") if seen is not None else done.get("id")),
         "previous_id": answers.word(done.get("previous_id")),
         "waits_for": answers.word(done.get("waits_for")),
+        "held": held(done.get("held")),
+        "declared_id": answers.word(done.get("declared_id")),
+        "awaits": done.get("awaits") is True,
         "packages_changed": answers.texts(done.get("packages_changed")),
         "seconds": answers.number(done.get("seconds")),
         "python": answers.word(answers.mapping(there.get("python")).get("version")),
@@ -182,6 +199,20 @@ def _environment(share: Share, name: str, done: Answer, seen: Answer | None) -> 
         "bytes": answers.whole(size.get("bytes")),
         "own_bytes": answers.whole(size.get("own_bytes")),
     }
+
+
+def held(value: t.Any) -> Data | None:
+    """What a host says is held, as far as that makes sense."""
+    found = answers.mapping(value)
+    words = {key: answers.word(found.get(key)) for key in ("id", "since")}
+    if None in words.values():
+        return None
+    texts = {key: answers.text(found.get(key)) or "" for key in ("by", "reason")}
+    return {**words, **texts, "declared": found.get("declared") is True}
+
+
+def held_text(hold: Data) -> str:
+    return str(Hold(**hold))
 
 
 def _of_look(share: Share, hosts: Hosts) -> Data:
@@ -220,6 +251,8 @@ def _looked_at(share: Share, name: str, fact: Answer) -> Data:
         "name": name,
         "declared": name in share.environments,
         "id": answers.word(fact.get("id")),
+        "since": answers.word(fact.get("since")),
+        "held": held(fact.get("held")),
         "python": answers.word(answers.mapping(fact.get("python")).get("version")),
         "packages": answers.whole(fact.get("package_count")),
         "generations": [
@@ -227,6 +260,7 @@ def _looked_at(share: Share, name: str, fact: Answer) -> Data:
                 "id": answers.word(generation.get("id")),
                 "state": answers.word(generation.get("state")),
                 "age_seconds": answers.whole(generation.get("age_seconds")),
+                "retired_since": answers.word(generation.get("retired_since")),
                 "bytes": answers.whole(generation.get("bytes")),
                 "own_bytes": answers.whole(generation.get("own_bytes")),
             }

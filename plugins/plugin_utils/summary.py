@@ -8,17 +8,21 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .report import Data
+from .report import Data, held_text
 
 _DONE = {
     "build": "built",
     "publish": "published",
     "seal": "sealed",
+    "record": "recorded",
     "keep": "unchanged",
     "remove": "removed",
     "failed": "FAILED",
 }
-_WOULD = {**_DONE, **{action: f"would be {_DONE[action]}" for action in ("build", "publish", "seal", "remove")}}
+_WOULD = {
+    **_DONE,
+    **{action: f"would be {_DONE[action]}" for action in ("build", "publish", "seal", "record", "remove")},
+}
 _NONSENSE = "its host's answer makes no sense"
 # Why a check cannot say what an environment will contain, and why it cannot say which generation that will be.
 _UNKNOWN = {
@@ -41,7 +45,8 @@ def lines(report: Data) -> list[str]:
     rows = []
     for (share, environment), facts in zip(each, have, strict=True):
         head = [f"{share}: {environment['name']}", _what(environment, check_mode=check_mode)]
-        texts = [text for text in (_changes(environment, check_mode=check_mode), facts) if text]
+        texts = [_changes(environment, check_mode=check_mode), facts, *_held(environment)]
+        texts = [text for text in texts if text]
         rows.append([*head, texts[0] if texts else ""])
         rows += [["", "", text] for text in texts[1:]]
     found = columns(rows, "<<<")
@@ -88,6 +93,17 @@ def _what(environment: Data, *, check_mode: bool) -> str:
     if action is None:
         return "present" if environment["declared"] else "not declared"
     return (_WOULD if check_mode else _DONE).get(action, "?")
+
+
+def _held(environment: Data) -> list[str]:
+    """What stays in force, and what waits for that to end."""
+    hold, declared = environment["held"], environment["declared_id"]
+    if environment["awaits"]:
+        return [f"{declared or 'what is built'} has to be tried before it is published (try_on)"]
+    if hold is None:
+        return []
+    waiting = f"{declared} is what is declared" if declared not in (None, hold["id"]) else ""
+    return [held_text(hold), waiting]
 
 
 def _changes(environment: Data, *, check_mode: bool) -> str:

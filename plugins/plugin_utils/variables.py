@@ -22,6 +22,8 @@ Option = t.Mapping[str, t.Any]
 Options = t.Mapping[str, Option]
 
 PREFIX = "uvnas_"
+# What Ansible calls the rest of a value of -e after a space.
+CUT_OFF = "_raw_params"
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
 # What to call one item of a list of dictionaries.
 _NOUNS = {"uvnas_shares": "share", "uvnas_envs": "environment", "uvnas_site_pythons": "interpreter"}
@@ -62,8 +64,10 @@ def _yaml(path: Path) -> t.Any:
 
 def unknown(names: t.Iterable[str], known: t.Collection[str]) -> list[str]:
     """A message for each of ``names`` that has the collection's prefix and is not ``known``."""
+    names = list(names)
+    cut = ["a value given with -e ends at its first space; quote it twice: -e \"uvnas_reason='too slow'\""]
     wrong = sorted(name for name in names if name.startswith(PREFIX) and name not in known)
-    return [
+    return (cut if CUT_OFF in names else []) + [
         f"{name} is not a variable of uvnas.cluster; {_meant(name, known) or f'name your own without {PREFIX}'}"
         for name in wrong
     ]

@@ -78,10 +78,28 @@ def add_generation(root: Path, env: str, generation_id: str, **more: t.Any) -> P
     return path
 
 
-def publish(root: Path, env: str, generation_id: str) -> None:
+def publish(root: Path, env: str, generation_id: str, **more: t.Any) -> None:
+    """Put a generation in force, and on record; ``more`` is for the record."""
     link = root / "envs" / env
     link.unlink(missing_ok=True)
     os.symlink(f"../generations/{env}/{generation_id}", link)
+    write_json(root / "locks" / f"{env}.state.json", standing(env, generation_id, **more))
+
+
+def standing(env: str, generation_id: str, **more: t.Any) -> dict[str, t.Any]:
+    """A full record of what is in force."""
+    known = manifest(env, generation_id)
+    since = "2026-01-31T12:01:00+00:00"
+    made_of = {"lock": known["lock"]["digest"], "python": known["python"], "options": known["options"]}
+    generations = {generation_id: {"published": since, **made_of, "retired": None}}
+    return {
+        "format": 1,
+        "in_force": generation_id,
+        "since": since,
+        "hold": None,
+        "generations": generations,
+        **more,
+    }
 
 
 def write_json(path: Path, data: t.Mapping[str, t.Any]) -> None:

@@ -183,6 +183,7 @@ def argument_specs(schema: Schema) -> str:
     """The constants of options.py."""
     groups = {name: said["options"] for name, said in schema.fragments.items()}
     in_use = {option["keys"] for options in groups.values() for option in options.values() if "keys" in option}
+    in_use |= {option["keys"] for name in in_use for option in schema.types[name].values() if "keys" in option}
     types = {f"{name}_keys": keys for name, keys in schema.types.items() if name in in_use}
     constants = {name: literal(option) for name, option in COMMON.items()}
     for name, options in {**types, **groups}.items():
@@ -311,7 +312,12 @@ def variables_page(schema: Schema) -> str:
     for name, option in schema.variables.items():
         if "keys" in option:
             title = f"Keys of {'each of ' if option['type'] == 'list' else ''}``{name}``"
-            parts.append(f".. _{_LABEL}.keys_of_{name}:\n\n" + part(title, schema.types[option["keys"]], f"{name}."))
+            keys = schema.types[option["keys"]]
+            parts.append(f".. _{_LABEL}.keys_of_{name}:\n\n" + part(title, keys, f"{name}."))
+            for key, below in keys.items():
+                if "keys" in below:
+                    head, above = f"Keys of ``{key}`` in ``{name}``", f"{name}.{key}."
+                    parts.append(f".. _{_LABEL}.keys_of_{key}:\n\n" + part(head, schema.types[below["keys"]], above))
     return _PAGE.format(note=NOTE, label=_LABEL, parts="\n".join(parts).rstrip() + "\n")
 
 

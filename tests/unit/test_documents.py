@@ -91,9 +91,13 @@ def site(tmp_path: Path) -> declarations.Site:
     return site
 
 
+# Those that examples name, as well as one of each kind.
+HOSTS = ("dev1", "node001", "gpu1", "node-b1")
+
+
 @pytest.mark.parametrize("block", [*blocks()])
 def test_an_example_is_accepted(block: documents.Block, site: declarations.Site) -> None:
-    site.write({"uvnas_shares": SHARES, "vault_index_password": "geheim/%"}, {"dev1": {}, "node001": {}})
+    site.write({"uvnas_shares": SHARES, "vault_index_password": "geheim/%"}, {name: {} for name in HOSTS})
     shown = block.text if isinstance(block.data, dict) else yaml.safe_dump(block.variables)
     (site.inventory / "group_vars" / "all" / "shown.yml").write_text(shown, encoding="utf-8")
     result, errors = site.run(["dev1", "node001"])

@@ -19,20 +19,23 @@ from ..host.mounts import space
 from ..host.progress import SILENT, Progress, Teller
 from ..host.workers import Result, call_many, processors
 from ..python.record import load_record, resolve
+from ..share import journal as journals
 from ..share import manifest as manifests
-from ..share import store
+from ..share import standing, store
 from ..share.convergence import ShareConvergence
+from ..share.journal import NOBODY, Author, Journal
 from ..share.manifest import Manifest
 from ..share.spec import Share
 from ..uv import unsynced
 from ..uv.command import Uv
+from . import past
 from .generation import build, intact, publish
 from .lock.file import changes as package_changes
-from .plan import BUILD, INTERPRETER, LOCK, PUBLISH, REMOVE, SEAL, SHARE, Change, Plan, overtaken
+from .plan import BUILD, INTERPRETER, LOCK, PUBLISH, RECORD, REMOVE, SEAL, SHARE, Change, Plan, overtaken
 from .spec import EnvironmentSpec
 from .state import Comparison, LockFact, read_lock
 
-_CHANGING = (BUILD, PUBLISH, SEAL, REMOVE)
+_CHANGING = (BUILD, PUBLISH, SEAL, RECORD, REMOVE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +71,12 @@ class Environments(ShareConvergence[Plan, Done]):
     # How long a smoke test may take, in seconds.
     smoke_timeout: float = 300.0
     progress: Progress = SILENT
+    # Whoever runs this, for the journal.
+    author: Author = NOBODY
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.layout, self.author)
 
     def plan(self) -> Plan:
         return Comparison(self.layout, self.specs, self.locks, self.purge, self.check_mode).plan()
@@ -93,7 +102,7 @@ class Environments(ShareConvergence[Plan, Done]):
         at_once = [min(max(1, self.jobs), left) for left in range(len(acting), 0, -1)]
         works = [functools.partial(self._act, *each) for each in zip(acting, at_once)]
         errors: list[UvnasError] = []
-        builds = any(change.action == BUILD for change in acting)
+        builds = any(change.action == BUILD or not change.held_complete for change in acting)
         still_held = functools.partial(mutex.check, self.mutex)
         with unsynced.writing(self.layout) if builds else contextlib.nullcontext():
             answers = call_many(works, jobs=self.jobs, meanwhile=still_held)
@@ -168,7 +177,7 @@ class Environments(ShareConvergence[Plan, Done]):
         if change.action == REMOVE:
             told("removing")
             with naming(doing, self.layout.generations_of(change.name)):
-                publish.remove(self.layout, change.name)
+                publish.remove(self.journal, change.name)
             told.ends("removed")
             return {}
         wanted_id = (change.wanted.generation_id if change.wanted else None) or ""
@@ -176,36 +185,96 @@ class Environments(ShareConvergence[Plan, Done]):
             manifest = self._have(change, at_once, told)
         facts = manifest.as_dict() if manifest is not None else {}
         kept: Result = {key: facts[key] for key in ("python", "packages", "size") if key in facts}
+        log = self.layout.build_log(change.name) if change.action == BUILD else ""
+        if log and os.path.exists(log):  # There may have been no room for one.
+            kept["log"] = log
         if change.action == SEAL:
             told.ends("sealed", wanted_id)
+        elif change.action == RECORD:
+            told.ends("recorded", change.target or "")
+        elif change.awaits or (change.hold is not None and change.target == change.published):
+            told.ends("built", wanted_id, log=kept.get("log", ""))
         else:
-            log = self.layout.build_log(change.name) if change.action == BUILD else ""
-            if log and os.path.exists(log):  # There may have been no room for one.
-                kept["log"] = log
-            told.ends("published", wanted_id, log=kept.get("log", ""))
+            told.ends("published", change.target or "", log=kept.get("log", ""))
         return kept
 
     def _have(self, change: Change, at_once: int, told: Teller) -> t.Optional[Manifest]:
-        """Have the wanted generation in force, and all of them sealed; its manifest, if that is to be had."""
+        """Have the wanted generation on the share, that or the held one in force, and all of them sealed.
+
+        Returns the manifest of the one in force, if that is to be had.
+        """
         generation_id = change.wanted.generation_id if change.wanted else None
         if change.wanted is None or generation_id is None:
             raise UvnasError(f"environment {change.name}: its lock or its interpreter is not on the share")
         unsealed = self._to_seal(change)
         if generation_id in unsealed:
             intact.seal(self.layout, change.name, [generation_id])
+        known = standing.read(self.layout, change.name)
+        beside = change.hold is not None and change.hold.id != generation_id
+        manifest = self._held(change, at_once, known, told) if beside else None
         if change.action == BUILD:
             self._check_room(change)
             what = self._build_of(change, at_once)
-            if change.published == generation_id:
+            if change.published == generation_id and not beside:
                 publish.withdraw(self.layout, change.name)
-            manifest: t.Optional[Manifest] = build.build(self.layout, self.uv, what, told)
-        else:
-            manifest = manifests.of_generation(self.layout, change.name, generation_id)
-        if change.action != SEAL:
-            publish.publish(self.layout, change.name, generation_id)
+            built = self._built(what, told)
+            manifest = manifest or built
+        if change.awaits:  # Whoever has tried it publishes it, see hold.
+            before = self._manifest(change)
+            if before is not None:
+                publish.record(self.journal, before, known, hold=None)
+        elif not beside:
+            manifest = manifest or manifests.of_generation(self.layout, change.name, generation_id)
+            self._publish(change, manifest, generation_id)
         # Last: what is wrong with one that is retired stands in nobody's way.
         intact.seal(self.layout, change.name, [retired for retired in unsealed if retired != generation_id])
         return manifest
+
+    def _held(self, change: Change, at_once: int, known: standing.Standing, told: Teller) -> t.Optional[Manifest]:
+        """Have the held generation in force; whatever becomes of the build of what is declared."""
+        held_id = change.target or ""
+        if not change.held_complete:
+            held = self._held_build(change, at_once, known)
+            if change.published == held.id:
+                publish.withdraw(self.layout, change.name)
+            self._built(held, told)
+        manifest = manifests.of_generation(self.layout, change.name, held_id)
+        self._publish(change, manifest, held_id)
+        return manifest
+
+    def _publish(self, change: Change, manifest: t.Optional[Manifest], generation_id: str) -> None:
+        if manifest is None:
+            raise UvnasError(f"environment {change.name}: its generation {generation_id} has gone meanwhile")
+        publish.publish(
+            self.journal,
+            manifest,
+            hold=change.hold,
+            declared=change.hold is None,
+            why=str(change.hold) if change.hold is not None else "declared",
+            packages_changed=self._changes(change, manifest.packages),
+        )
+
+    def _built(self, what: build.Build, told: Teller) -> Manifest:
+        manifest = build.build(self.layout, self.uv, what, told)
+        self.journal.tell(journals.BUILD, what.spec.name, generation=what.id)
+        return manifest
+
+    def _held_build(self, change: Change, at_once: int, known: standing.Standing) -> build.Build:
+        """The held generation, to be built again."""
+        if change.wanted is None or change.hold is None:
+            raise UvnasError(f"environment {change.name}: nothing is held")
+        found = past.again(self.layout, change.wanted.spec, change.hold.id, known)
+        return dataclasses.replace(
+            self._build_of(change, at_once),
+            spec=found.spec,
+            ingredients=found.ingredients,
+            lock=found.lock,
+            interpreter=found.interpreter,
+        )
+
+    def _changes(self, change: Change, packages: t.Mapping[str, str]) -> list[str]:
+        before = self._manifest(change)
+        return package_changes(before.packages if before else {}, packages)
 
     def _build_of(self, change: Change, at_once: int) -> build.Build:
         """What is to be built for a change, as it is on the share by now."""
@@ -252,7 +321,7 @@ class Environments(ShareConvergence[Plan, Done]):
     def _describe(self, change: Change) -> Result:
         """What the module returns about one environment, as far as it can be said beforehand."""
         fact = change.as_dict()
-        if change.changes and change.action != SEAL:
+        if change.changes and change.action not in (SEAL, RECORD):
             before = self._manifest(change)
             versions = self._versions(change)
             if versions is not None:
@@ -279,6 +348,8 @@ class Environments(ShareConvergence[Plan, Done]):
         """The packages after ``change``; None where a check cannot know them yet."""
         if change.wanted is None:
             return {}
+        if change.hold is not None:
+            return past.versions(self.layout, change.name, change.hold.id)
         if self.locks is not None:
             versions = self.locks[change.name].versions
             if versions is not None:
@@ -296,6 +367,10 @@ def _diff_text(fact: t.Mapping[str, t.Any]) -> str:
         head = f"environment {fact['name']}: removed"
     elif fact["action"] == SEAL:
         head = f"environment {fact['name']}: {fact['id']} sealed"
+    elif fact["action"] == RECORD:
+        head = f"environment {fact['name']}: what is in force, and since when, is put on record"
+    elif "held" in fact and fact["id"] == fact["previous_id"]:
+        head = f"environment {fact['name']}: {fact['id']} stays in force; {fact['declared_id']} beside it"
     else:
         head = f"environment {fact['name']}: {fact['previous_id'] or 'absent'} -> {fact['id'] or 'not known yet'}"
     return "".join(f"{line}\n" for line in (head, *(f"  {line}" for line in fact["packages_changed"])))

@@ -105,6 +105,9 @@ def _type_problems(item: t.Mapping[str, t.Any]) -> t.Iterator[str]:
         kind = ENVIRONMENT_KEYS[key]["type"]
         if value is None:
             continue
+        if kind == "dict":
+            yield from _try_on_problems(value)
+            continue
         if kind == "bool" and not isinstance(_converted(key, value), bool):
             yield f"{key} must be true or false, not {secrets.scrub(repr(value))}"
         if key == "python" and not isinstance(value, str):
@@ -115,6 +118,21 @@ def _type_problems(item: t.Mapping[str, t.Any]) -> t.Iterator[str]:
             yield f"{key} must be a list of strings, not {secrets.scrub(repr(value))}"
         elif kind != "bool" and not all(map(is_text, [value] if kind == "str" else value)):
             yield f"{key} is {secrets.scrub(repr(value))}, which has a character that no file can contain"
+
+
+def _try_on_problems(value: t.Any) -> t.Iterator[str]:
+    """What is wrong with the value of ``try_on``."""
+    if not isinstance(value, dict):
+        yield f"try_on must have the keys hosts and at_least, not be {secrets.scrub(repr(value))}"
+        return
+    unknown = sorted(secrets.scrub(str(key)) for key in set(value) - {"hosts", "at_least"})
+    if unknown:
+        yield f"try_on: unknown key {', '.join(unknown)}"
+    hosts, number = value.get("hosts"), value.get("at_least", 1)
+    if not (isinstance(hosts, (list, tuple)) and hosts and all(isinstance(host, str) and host for host in hosts)):
+        yield f"try_on: hosts must be a list of hosts and groups, not {secrets.scrub(repr(hosts))}"
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        yield f"try_on: at_least must be a number of hosts, not {secrets.scrub(repr(number))}"
 
 
 def _converted(key: str, value: t.Any) -> t.Any:

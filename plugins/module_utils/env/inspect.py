@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import functools
@@ -16,11 +17,12 @@ from ..host.mounts import space
 from ..host.workers import Result
 from ..python.record import load_record
 from ..share import manifest as manifests
-from ..share import store
+from ..share import standing, store
 from ..share.layout import Layout
 from ..share.manifest import Manifest
 from ..share.sight import Memory, Sight
 from ..share.spec import Share
+from ..share.standing import Standing
 from .generation.size import true_size
 
 # Of generations. What is incomplete was never in force.
@@ -101,6 +103,10 @@ class Inspection:
             each = {generation: self._size_of(env, generation, manifest.id) for generation in generations}
             facts["generation_sizes"] = [{**about, "id": generation} for generation, about in each.items()]
             facts["true_size"] = {key: each[manifest.id][key] for key in ("bytes", "own_bytes", "shared_bytes")}
+        if sizes or details:
+            known = self._standing(env)
+            facts["since"] = known.since if known.in_force == manifest.id else None
+            facts["held"] = None if known.hold is None else dataclasses.asdict(known.hold)
         return {key: value for key, value in facts.items() if details or key not in _DETAILS}
 
     def unpublished(self) -> list[Result]:
@@ -117,6 +123,12 @@ class Inspection:
             if env not in self.environments
         ]
 
+    def _standing(self, env: str) -> Standing:
+        """What is on record of an environment; nothing where that cannot be read."""
+        with contextlib.suppress(UvnasError, OSError):
+            return standing.read(self.layout, env)
+        return Standing()
+
     def _size_of(self, env: str, generation: str, in_force: t.Optional[str]) -> Result:
         """What one generation is and takes; without sizes where that cannot be measured."""
         state = IN_FORCE if generation == in_force else RETIRED
@@ -127,7 +139,14 @@ class Inspection:
             state = state if manifest is not None else INCOMPLETE
         except (UvnasError, OSError, ValueError):
             state = INCOMPLETE
-        return {"state": state, "age_seconds": age, **_measured(self.layout.generation(env, generation))}
+        past = self._standing(env).generations.get(generation)
+        retired = past.retired if past is not None and state == RETIRED else None
+        return {
+            "state": state,
+            "age_seconds": age,
+            "retired_since": retired,
+            **_measured(self.layout.generation(env, generation)),
+        }
 
     def room(self) -> Result:
         """What is left on the share's filesystem, and what cache and bytecode take. Looks at all their files."""

@@ -10,11 +10,14 @@ import typing as t
 
 from ..errors import UvnasError
 from ..host.checksum import of_data
+from ..share.standing import Hold
 from .spec import EnvironmentSpec
 
 BUILD = "build"
 PUBLISH = "publish"
 SEAL = "seal"
+# Only the record of what is in force since when, and held, see share/standing.
+RECORD = "record"
 KEEP = "keep"
 REMOVE = "remove"
 
@@ -25,7 +28,7 @@ LOCK = "lock"
 
 # What a build adds by itself, as a number: to be raised when that becomes something else, so that it gets a new name.
 # What answers to ``pip`` does not count: see generation/no_pip.py.
-_RECIPE = 2
+_RECIPE = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +80,11 @@ class Found:
     sealed: bool = True
     # Whether anything of the environment is there: link, lock or generations. Looked for only where it may go.
     exists: bool = False
+    # What keeps a generation in force, and whether that one is there.
+    hold: t.Optional[Hold] = None
+    held_complete: bool = True
+    # Whether all of this is on record.
+    recorded: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,19 +97,41 @@ class Change:
     published: t.Optional[str] = None
     # Whether the generation that is wanted, where it is there, is sealed.
     sealed: bool = True
+    # What is in force in place of what is wanted.
+    hold: t.Optional[Hold] = None
+    # Whether the generation that is held is there.
+    held_complete: bool = True
+    # Whether the generation that is wanted has to be tried on hosts before it is published.
+    awaits: bool = False
 
     @property
     def changes(self) -> bool:
         return self.action != KEEP
 
+    @property
+    def target(self) -> t.Optional[str]:
+        """The generation that is in force afterwards; None if there is none, or a check cannot know it."""
+        if self.hold is not None:
+            return self.hold.id
+        if self.awaits:
+            return self.published
+        return self.wanted.generation_id if self.wanted else None
+
     def as_dict(self) -> dict[str, t.Any]:
         """What uv_env returns of an environment, as far as it can be said without a look at packages."""
+        declared = self.wanted.generation_id if self.wanted else None
+        beside: dict[str, t.Any] = {} if self.target == declared else {"declared_id": declared}
+        held = {} if self.hold is None else {"held": dataclasses.asdict(self.hold), "declared_id": declared}
+        awaits = {"awaits": True} if self.awaits else {}
         return {
             "name": self.name,
             "action": self.action,
-            "id": self.wanted.generation_id if self.wanted else None,
+            "id": self.target,
             "previous_id": self.published,
             "packages_changed": [],
+            **beside,
+            **held,
+            **awaits,
         }
 
 
@@ -118,15 +148,24 @@ def plan(wanted: t.Sequence[Wanted], found: t.Mapping[str, Found], absent: t.Ite
     changes = []
     for want in wanted:
         here = found.get(want.spec.name, Found())
+        target = here.hold.id if here.hold is not None else want.generation_id
+        # One that is in force and has to be built again, as it was damaged, has been tried.
+        awaits = want.spec.try_on is not None and here.hold is None and (target is None or here.published != target)
         if want.generation_id is None or not here.complete:
             action = BUILD
-        elif here.published != want.generation_id:
+        elif (here.published != target and not awaits) or not here.held_complete:
             action = PUBLISH
         elif not here.sealed:
             action = SEAL
+        elif not here.recorded:
+            action = RECORD
         else:
             action = KEEP
-        changes.append(Change(want.spec.name, action, want, here.published, here.sealed))
+        changes.append(
+            Change(
+                want.spec.name, action, want, here.published, here.sealed, here.hold, here.held_complete, awaits=awaits
+            )
+        )
     for name in absent:
         here = found.get(name, Found())
         changes.append(Change(name, REMOVE if here.exists else KEEP, None, here.published))

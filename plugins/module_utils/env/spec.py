@@ -44,6 +44,10 @@ class EnvironmentSpec:
     seed: bool = False
     system_site_packages: bool = False
     compile_bytecode: bool = True
+    # Where its generations are tried before they are published: ``hosts`` and ``at_least``.
+    try_on: t.Optional[t.Mapping[str, t.Any]] = None
+    # A generation that stays in force, whatever the rest of this says: its id, or the beginning of it.
+    hold: t.Optional[str] = None
     # The oldest glibc that it must run with: see declared.for_glibc().
     glibc: t.Optional[str] = None
 

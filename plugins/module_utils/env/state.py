@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compares a share's environments with what is wanted, and makes a plan.
 
-For a converged environment that reads one link, one file and one directory. It starts no process and writes nothing.
+For a converged environment that reads one link, two files and one directory. It starts no process and writes nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import typing as t
 from ..errors import SpecError, UvnasError, as_uvnas_error
 from ..host.data import made_of
 from ..python.record import Interpreter, Record, load_record, resolve
-from ..share import store
+from ..share import standing, store
 from ..share.layout import Layout
+from ..share.standing import Hold, Standing
+from . import past
 from . import plan as planning
 from .generation import intact
 from .lock.file import LockText
@@ -65,7 +67,7 @@ class Comparison:
                 continue
             try:
                 want = planning.Wanted(spec, self._ingredients(spec, record))
-                found[spec.name] = self._find(spec.name, want.generation_id)
+                found[spec.name] = self._find(spec, want.generation_id)
             except (UvnasError, OSError) as error:
                 errors.append(as_uvnas_error(error))
                 continue
@@ -100,11 +102,29 @@ class Comparison:
             return None  # A run installs it first. The lock is from the controller, or was made for another one.
         return resolve(record, spec.python, check_mode=self.check_mode)
 
-    def _find(self, env: str, generation_id: t.Optional[str]) -> planning.Found:
-        """The state of a wanted environment. Raises UvnasError if its generation is not what was built."""
+    def _find(self, spec: EnvironmentSpec, generation_id: t.Optional[str]) -> planning.Found:
+        """The state of a wanted environment.
+
+        Raises UvnasError if its generation is not what was built, or if the one that is held cannot be had.
+        """
+        env = spec.name
         published = store.published(self.layout, env)
+        known = standing.read(self.layout, env)
+        hold = _hold(self.layout, spec, known, generation_id)
         here = None if generation_id is None else intact.look(self.layout, env, generation_id)
-        return planning.Found(published, here is not None, here is None or here.sealed)
+        held_complete = True
+        if hold is not None and hold.id != generation_id:
+            held_complete = intact.look(self.layout, env, hold.id) is not None
+            if not held_complete:
+                past.check(self.layout, env, hold.id, known)
+        return planning.Found(
+            published,
+            here is not None,
+            here is None or here.sealed,
+            hold=hold,
+            held_complete=held_complete,
+            recorded=known.in_force == published and known.hold == hold,
+        )
 
     def _absent(self) -> list[str]:
         """Environments that must not be there."""
@@ -113,6 +133,20 @@ class Comparison:
             declared = {spec.name for spec in self.specs}
             names += [name for name in store.known_environments(self.layout) if name not in declared]
         return names
+
+
+def _hold(layout: Layout, spec: EnvironmentSpec, known: Standing, generation_id: t.Optional[str]) -> t.Optional[Hold]:
+    """What is held: by the declaration, else by a rollback. One by a declaration ends with that.
+
+    ``generation_id``: that of what is declared, which may be what is held, and not be built yet.
+    """
+    last = known.hold
+    if spec.hold is None:
+        return None if last is None or last.declared else last
+    if last is not None and last.declared and spec.hold and last.id.startswith(spec.hold):
+        return last  # Whatever has been built since, whose id may begin in the same way.
+    held = past.find(layout, spec.name, spec.hold, known, to_be_built=generation_id)
+    return Hold(held, standing.now(), declared=True)
 
 
 def read_lock(layout: Layout, env: str) -> LockText:

@@ -24,7 +24,7 @@ from ..host.process import Runner
 from ..host.users import User
 from ..host.workers import Result, call_as, call_many
 from ..python.version import Version
-from ..share import store
+from ..share import standing, store
 from ..share.layout import Layout, site_packages
 from ..share.manifest import Manifest
 from ..share.spec import Share
@@ -82,6 +82,7 @@ class Verification:
         if specs and is_noexec(self.layout.root):
             why = f"the filesystem of {self.layout.root} is mounted noexec on this host\n{_NOEXEC}"
             return Outcome([why], [], [spec.name for spec in specs], {})
+        specs = [dataclasses.replace(spec, imports=self._imports(spec)) for spec in specs]
         kept = [spec.name for spec in specs if self._is_known(spec, memory)]
         pending = [spec for spec in specs if spec.name not in kept]
         outcome = Outcome([], kept, [spec.name for spec in pending], {})
@@ -97,6 +98,22 @@ class Verification:
                 generation, mark = found["ran"]
                 outcome.ran[spec.name] = (generation, mark)
         return outcome
+
+    def _imports(self, spec: EnvironmentSpec) -> tuple[str, ...]:
+        """What an environment must import here: what is declared.
+
+        Of a generation that is in force in place of another one, what it was tested with, as what is declared is about
+        that.
+        """
+        with contextlib.suppress(UvnasError, OSError):  # Trying it says why.
+            manifest = self.inspection.seen(spec.name).manifest
+            if not set(spec.imports) <= set(manifest.imports):
+                if spec.try_on is not None:
+                    return tuple(manifest.imports)
+                hold = standing.read(self.layout, spec.name).hold
+                if hold is not None and hold.id == manifest.id:
+                    return tuple(manifest.imports)
+        return spec.imports
 
     def _is_known(self, spec: EnvironmentSpec, memory: Environments) -> bool:
         """Whether an environment has run here before, just as it is."""
@@ -223,13 +240,16 @@ class Verification:
             *(os.path.join(os.path.dirname(binaries), "lib", f"python{minor}", part) for part in ("", "lib-dynload")),
         ]
 
-    def problem(self, spec: EnvironmentSpec, *, start: bool = True) -> t.Optional[str]:
+    def problem(
+        self, spec: EnvironmentSpec, *, start: bool = True, generation: t.Optional[str] = None
+    ) -> t.Optional[str]:
         """Why a declared environment cannot be used on this host; None if it can.
 
         To find out, ``start`` runs it, as the user of this process. Without it, only what is known beforehand counts.
+        ``generation``: one that need not be published, by its final path.
         """
         try:
-            manifest = self._intact(spec.name)
+            manifest = self._intact(spec.name, generation)
         except (UvnasError, OSError) as error:
             text = as_uvnas_error(error).explain()
             return text if isinstance(error, UvnasError) else f"environment {spec.name}: {text}"
@@ -242,7 +262,8 @@ class Verification:
         if not start:
             return None
         other_libc = needs.other_libc(needed, host)
-        python = os.path.join(self.layout.env(spec.name), "bin", "python")
+        path = self.layout.generation(spec.name, generation) if generation else self.layout.env(spec.name)
+        python = os.path.join(path, "bin", "python")
         try:
             done = self.runner.run(
                 [python, "-I", "-B", "-c", IMPORTS, *spec.imports],
@@ -257,9 +278,9 @@ class Verification:
             return f"environment {spec.name}: {what} failed on this host:\n{done.stderr.strip()}{other_libc}"
         return None
 
-    def _intact(self, env: str) -> Manifest:
-        """The manifest of a published environment. Raises UvnasError if its generation is not what was built."""
-        current = published(self.share, env, store.published(self.layout, env))
+    def _intact(self, env: str, generation: t.Optional[str]) -> Manifest:
+        """The manifest of a generation, or else of the published one. Raises UvnasError if it is not what was built."""
+        current = generation or published(self.share, env, store.published(self.layout, env))
         found = intact.look(self.layout, env, current)
         if found is None:
             raise incomplete(env, current)

@@ -74,6 +74,7 @@ _KINDS: dict[str, t.Callable[[t.Any], bool]] = {
     "float": _is_number,
     "t.Mapping[str, str]": _is_mapping_of_texts,
     "t.Optional[t.Mapping[str, str]]": lambda value: value is None or _is_mapping_of_texts(value),
+    "t.Optional[t.Mapping[str, t.Any]]": lambda value: value is None or isinstance(value, dict),
     "t.Sequence[str]": _is_list_of_texts,
     "tuple[str, ...]": _is_list_of_texts,
     "t.Optional[tuple[str, ...]]": lambda value: value is None or _is_list_of_texts(value),

@@ -146,9 +146,16 @@ def _keep_probing(roots: t.Sequence[str], probe: Probe, pause: float, writer: in
     return {}
 
 
+class NotAnsweringError(UvnasError):
+    """A filesystem does not answer. So what was to be done there may be done later, unlike what has failed."""
+
+    def as_dict(self) -> dict[str, t.Any]:
+        return {**super().as_dict(), "not_answering": True}
+
+
 def _not_answering(path: str, name: str, timeout: float) -> UvnasError:
     whose = f"share {name}: " if name else ""
-    return UvnasError(
+    return NotAnsweringError(
         f"{whose}{path} has not answered for {timeout:g} s on this host; is the NAS or the network down?",
         hint=(
             "Unfinished work is abandoned, and the next run repairs it. "

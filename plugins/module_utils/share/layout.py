@@ -124,6 +124,23 @@ class Layout:
         """Records what each interpreter request was resolved to, and where each interpreter came from."""
         return self._path("locks", "pythons.json")
 
+    def standing(self, env: str) -> str:
+        """Which generation is in force, since when, whether it is held, and which were before: see share/standing."""
+        return self._path("locks", f"{env}.state.json")
+
+    @property
+    def lock_history(self) -> str:
+        """Locks that are or were in force, by their digests. Made when there is a first one."""
+        return self._path("locks", "history")
+
+    def kept_lock(self, digest: str) -> str:
+        return self._path("locks", "history", f"{digest}.txt")
+
+    @property
+    def journal(self) -> str:
+        """What was done on the share, a line each. It tells; nothing reads it to decide."""
+        return self._path("journal.jsonl")
+
     @property
     def envs(self) -> str:
         return self._path("envs")

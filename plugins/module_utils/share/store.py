@@ -50,8 +50,9 @@ def is_complete(layout: Layout, env: str, generation_id: str) -> bool:
 
 
 def exists(layout: Layout, env: str) -> bool:
-    """Whether anything of an environment is there: link, lock or generations."""
-    return any(map(os.path.lexists, (layout.env(env), layout.generations_of(env), layout.lock(env))))
+    """Whether anything of an environment is there: link, lock, record or generations."""
+    paths = (layout.env(env), layout.generations_of(env), layout.lock(env), layout.standing(env))
+    return any(map(os.path.lexists, paths))
 
 
 def sweep(layout: Layout) -> list[Leftover]:
@@ -71,6 +72,7 @@ def sweep(layout: Layout) -> list[Leftover]:
         layout.cache,
         layout.bytecode,
         layout.locks,
+        layout.lock_history,
         layout.envs,
         layout.logs,
     ):

@@ -23,7 +23,14 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import 
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.converge import from_params
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.record import Record, load_record
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
-from ansible_collections.uvnas.cluster.plugins.modules import uv_binary, uv_env, uv_env_info, uv_lock
+from ansible_collections.uvnas.cluster.plugins.modules import (
+    uv_binary,
+    uv_env,
+    uv_env_info,
+    uv_history,
+    uv_hold,
+    uv_lock,
+)
 from ansible_collections.uvnas.cluster.tests.support import shares
 from ansible_collections.uvnas.cluster.tests.support.generated import (
     JSON,
@@ -42,7 +49,7 @@ HEADER = json.dumps({"environment": "train", "format": 1, "python": "3.12", "spe
 LOCK = f"# uvnas.cluster lock: {HEADER}\nalpha==2.1 \\\n    --hash=sha256:{'2' * 64}\n"
 # Of what is locked, and of what goes into the generation.
 DIGEST = "d4ff71d6e89ccc386065ff3f0afc887edc8e4c5b2599f60f61b3808895634f05"
-ID = "63269c4c1aff"
+ID = "f45966c2a277"
 ENVS = ("fine", "train")
 RECORD = {
     "format": 1,
@@ -100,6 +107,12 @@ LOCKS = _damage(OF_TRAIN["lock"], damaged_text(LOCK).map(lambda text: text.encod
 IDENTITIES = _damage(OF_ALL["share"], _json({"layout": 1, "name": "nas_a", "id": shares.SHARE_ID}))
 RECORDS = _damage(OF_ALL["record"], _json(RECORD))
 DAMAGES = st.one_of(MANIFESTS, LOCKS, IDENTITIES, RECORDS)
+# What may be damaged in such a way that there is something else to do.
+SINCE = "2026-11-27T14:02:31.000001+00:00"
+HOLD = {"id": ID, "since": SINCE, "by": "alice on ctl1", "reason": "too slow", "declared": False}
+STANDINGS = _damage("locks/train.state.json", _json(shares.standing("train", ID, hold=HOLD)))
+TOLD = {"time": SINCE, "action": "publish", "environment": "train", "generation": ID, "packages_changed": ["a 1 -> 2"]}
+JOURNALS = _damage("journal.jsonl", _json(TOLD))
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +124,7 @@ def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shares.add_lock(root, env, LOCK)
         shares.add_generation(root, env, ID, packages={"alpha": "2.1"})
         shares.publish(root, env, ID)
+    shares.write_json(root / "journal.jsonl", TOLD)
     (root / "bin" / "uv").write_text("#!/bin/sh\nexit 1\n")
     (root / "bin" / "uv").chmod(0o755)
     return root
@@ -152,6 +166,8 @@ def params(root: Path, **more: t.Any) -> dict[str, t.Any]:
         "earlier_shares": [],
         "smoke_timeout": 10.0,
         "busy_timeout": 0.0,
+        "journal_user": "alice",
+        "journal_controller": "ctl1",
         "upgrade": [],
         "upgrade_packages": [],
         "verify": False,
@@ -321,3 +337,42 @@ def test_installing_uv(share: Path, damage: Damage) -> None:
         assert result.get("failed")  # The share's uv is no link.
         assert str(root) in result["msg"]
         assert tree(root) == before
+
+
+@given(st.one_of(STANDINGS, JOURNALS), st.booleans())
+def test_a_converge_whatever_is_on_record(share: Path, damage: Damage, check: bool) -> None:
+    with damaged_share(share, damage) as root:
+        before, link = tree(root), os.readlink(root / "envs" / "train")
+        result = result_of(lambda: uv_env.work(params(root), check_mode=check))
+        json.dumps(result)
+        assert {fact["name"]: fact["action"] for fact in result["environments"]}["fine"] == "keep", result
+        # There is no other generation.
+        assert os.readlink(root / "envs" / "train") == link
+        if check or result.get("failed"):
+            assert tree(root, without=MADE) == before
+
+
+@given(st.one_of(DAMAGES, STANDINGS, JOURNALS))
+def test_a_history_tells_of_all_others(share: Path, damage: Damage) -> None:
+    with damaged_share(share, damage) as root:
+        before = tree(root)
+        given = {"environment": None, "from": None, "to": None}
+        result = result_of(lambda: uv_history.work({**params(root), **given}))
+        json.dumps(result)
+        assert tree(root) == before
+        if damage.name != OF_ALL["share"]:
+            assert "fine" in [environment["name"] for environment in result["environments"]], result
+
+
+@given(st.one_of(DAMAGES, STANDINGS, JOURNALS), st.booleans(), st.sampled_from(["held", "released"]))
+def test_a_rollback_is_done_or_says_why(share: Path, damage: Damage, check: bool, state: str) -> None:
+    with damaged_share(share, damage) as root:
+        before, link = tree(root), os.readlink(root / "envs" / "train")
+        given = {"environment": "train", "generation": ID[:4], "reason": "too slow", "state": state}
+        result = result_of(lambda: uv_hold.work({**params(root), **given}, check_mode=check))
+        json.dumps(result)
+        assert os.readlink(root / "envs" / "train") == link
+        if check or result.get("failed"):
+            assert tree(root, without=MADE) == before
+        if result.get("failed"):
+            assert any(name in result["msg"] for name in (str(root), "environment train"))

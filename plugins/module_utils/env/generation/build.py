@@ -118,9 +118,9 @@ def _build(layout: Layout, uv: Uv, bytecode: t.Optional[Bytecode], what: Build, 
         pin.write(path, site_packages(path, what.interpreter.minor))
         no_pip.write(layout, what.spec.name, path, what.interpreter.minor)
         needed = _check_needs(layout, what, path, packages)
-        if what.spec.imports or what.spec.checks:
+        if what.spec.try_on is None and (what.spec.imports or what.spec.checks):
             told("testing")
-        _smoke_test(uv, what, path)
+            _smoke_test(uv, what, path)
         told("syncing")
         mutex.check(layout.mutex)
         size = seal(path, recorder.see)

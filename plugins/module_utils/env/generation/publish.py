@@ -10,19 +10,67 @@ from __future__ import annotations
 
 import contextlib
 import os
+import typing as t
 
 from ...errors import UvnasError
 from ...host import files, mutex, removal
-from ...share import store
+from ...share import journal as journals
+from ...share import standing, store
+from ...share.journal import Journal
 from ...share.layout import Layout
+from ...share.manifest import Manifest
+from ...share.standing import Hold, Standing
 
 
-def publish(layout: Layout, env: str, generation_id: str) -> None:
-    """Point ``envs/<env>`` to this generation, in one step. Raises UvnasError if the generation is not complete."""
-    if not store.is_complete(layout, env, generation_id):
-        raise UvnasError(f"environment {env}: generation {generation_id} is not complete, so it cannot be published")
+def publish(
+    journal: Journal,
+    manifest: Manifest,
+    *,
+    hold: t.Optional[Hold] = None,
+    declared: bool = True,
+    why: str = "",
+    packages_changed: t.Sequence[str] = (),
+) -> None:
+    """Point ``envs/<env>`` to the generation of ``manifest``, in one step, and put that on record.
+
+    ``declared``: see Standing.published(). Raises UvnasError if the generation is not complete.
+    """
+    layout, env = journal.layout, manifest.environment
+    if not store.is_complete(layout, env, manifest.id):
+        raise UvnasError(f"environment {env}: generation {manifest.id} is not complete, so it cannot be published")
+    known = standing.read(layout, env)
     mutex.check(layout.mutex)
-    files.replace_symlink(layout.env_link_target(env, generation_id), layout.env(env))
+    standing.keep_lock(layout, manifest)
+    before = store.published(layout, env)
+    if hold is not None and known.hold != hold:
+        # First: whoever is killed after that has not lost it, and the next run goes on.
+        mutex.check(layout.mutex)
+        standing.write(layout, env, known.held(hold))
+    if before != manifest.id:
+        mutex.check(layout.mutex)
+        files.replace_symlink(layout.env_link_target(env, manifest.id), layout.env(env))
+    record(journal, manifest, known, hold=hold, declared=declared)
+    if before != manifest.id:
+        about = {"why": why, "packages_changed": tuple(packages_changed)}
+        journal.tell(journals.PUBLISH, env, generation=manifest.id, previous=before, **about)
+        if before is not None:
+            journal.tell(journals.RETIRE, env, generation=before, why=why)
+
+
+def record(
+    journal: Journal, manifest: Manifest, known: Standing, *, hold: t.Optional[Hold], declared: bool = True
+) -> None:
+    """Put on record that the generation of ``manifest`` is in force, and held or not."""
+    layout, env = journal.layout, manifest.environment
+    after = known.published(manifest, declared=declared).held(hold)
+    if after != standing.read(layout, env):
+        mutex.check(layout.mutex)
+        standing.keep_lock(layout, manifest)
+        standing.write(layout, env, after)
+    if hold is not None and known.hold != hold:
+        journal.tell(journals.HOLD, env, generation=hold.id, why=hold.reason)
+    elif hold is None and known.hold is not None:
+        journal.tell(journals.RELEASE, env, generation=known.hold.id)
 
 
 def withdraw(layout: Layout, env: str) -> None:
@@ -33,16 +81,23 @@ def withdraw(layout: Layout, env: str) -> None:
     files.sync_directory(layout.envs)
 
 
-def remove(layout: Layout, env: str) -> None:
-    """Remove an environment: its name first, so that nobody finds half of it, then its lock, its generations
-    and its logs.
+def remove(journal: Journal, env: str) -> None:
+    """Remove an environment: its name first, so that nobody finds half of it, then its lock and its record, its
+    generations and its logs. The journal and locks from before stay.
 
     If this is killed, a purge still finds the environment by its generations.
     What is in use stays, hidden, until a later sweep of the share.
     """
+    layout = journal.layout
+    before = None
+    with contextlib.suppress(UvnasError):
+        before = store.published(layout, env)
     withdraw(layout, env)
     mutex.check(layout.mutex)  # Withdrawing may have taken long.
     with contextlib.suppress(FileNotFoundError):
         os.unlink(layout.lock(env))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(layout.standing(env))  # What it holds must not hold one of the same name that comes later.
     removal.remove_tree(layout.generations_of(env))
     removal.remove_tree(layout.logs_of(env))
+    journal.tell(journals.REMOVE, env, previous=before)

@@ -31,8 +31,11 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import 
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.install import Installer
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.record import Interpreter
 from ansible_collections.uvnas.cluster.plugins.module_utils.python.sources import SiteArchives
+from ansible_collections.uvnas.cluster.plugins.module_utils.share import manifest as manifests
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import store
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.journal import Journal
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.manifest import Manifest
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Uv
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.install import Installation, Place, Plan
@@ -75,6 +78,10 @@ class FakeUv:
             program.write_text("ours")
         self.meanwhile(what)
         return Completed(0, "", "")
+
+
+def parsed(generation_id: str) -> Manifest:
+    return manifests.parse(shares.manifest("analysis", generation_id), "the manifest")
 
 
 @pytest.fixture
@@ -135,9 +142,9 @@ def link_uv(layout: Layout) -> None:
 
 
 ACTS: dict[str, t.Callable[[Layout], object]] = {
-    "publish": lambda layout: publish.publish(layout, "analysis", TWO),
+    "publish": lambda layout: publish.publish(Journal(layout), parsed(TWO)),
     "withdraw": lambda layout: publish.withdraw(layout, "analysis"),
-    "remove an environment": lambda layout: publish.remove(layout, "analysis"),
+    "remove an environment": lambda layout: publish.remove(Journal(layout), "analysis"),
     "seal": lambda layout: intact.seal(layout, "analysis", [ONE, TWO]),
     "sweep": store.sweep,
     "build": lambda layout: build.build(layout, Uv(layout, FakeUv()), what()),

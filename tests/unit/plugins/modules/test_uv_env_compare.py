@@ -24,7 +24,7 @@ HEADER = json.dumps({"environment": "train", "format": 1, "python": "3.12", "spe
 LOCK = f"# uvnas.cluster lock: {HEADER}\nalpha==2.1 --hash=sha256:{'2' * 64}\n"
 # Of what is locked, and of what goes into the generation.
 DIGEST = "d4ff71d6e89ccc386065ff3f0afc887edc8e4c5b2599f60f61b3808895634f05"
-ID = "c66b3e93342b"
+ID = "f428426ed773"
 KEPT = {"name": "train", "action": "keep", "id": ID, "previous_id": ID, "packages_changed": []}
 
 

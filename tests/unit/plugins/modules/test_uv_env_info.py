@@ -34,7 +34,7 @@ def layout(public: Path, python: Path) -> t.Iterator[Layout]:
     with tempfile.TemporaryDirectory(dir=public) as directory:
         os.chmod(directory, 0o755)
         root = shares.make_share(Path(directory) / "uv")
-        generation = shares.add_generation(root, "train", ID)
+        generation = shares.add_generation(root, "train", ID, imports=TRAIN["imports"])
         (generation / "bin").mkdir()
         (generation / "bin" / "python").symlink_to(python)
         shares.publish(root, "train", ID)
@@ -361,7 +361,7 @@ def test_each_environment_that_has_run_costs_five_file_operations(
 ) -> None:
     names = [f"env{number}" for number in range(10)]
     for name in names:
-        generation = shares.add_generation(Path(layout.root), name, ID)
+        generation = shares.add_generation(Path(layout.root), name, ID, imports=TRAIN["imports"])
         (generation / "bin").mkdir()
         (generation / "bin" / "python").symlink_to(python)
         shares.publish(Path(layout.root), name, ID)

@@ -95,9 +95,60 @@ def test_a_run() -> None:
     assert (found["check_mode"], found["failed_hosts"], found["time"]) == (False, [], TIME)
     assert first["environments"][0] == {
         "name": "analysis", "declared": True, "seen": True, "action": "build", "id": "3f9a0c2b71de",
-        "previous_id": "91be02cc7a1f", "waits_for": None, "packages_changed": GENERATED, "seconds": 24.4,
+        "previous_id": "91be02cc7a1f", "waits_for": None, "held": None, "declared_id": None,
+        "awaits": False,
+        "packages_changed": GENERATED, "seconds": 24.4,
         "python": "3.12.11", "packages": 128, "bytes": 5_312_400_000, "own_bytes": 90_100_000,
     }  # fmt: skip
+
+
+HELD: dict[str, t.Any] = {
+    "id": "91be02cc7a1f", "since": "2026-11-27T14:02:31.000001+00:00", "by": "alice on ctl1", "reason": "too slow",
+    "declared": False,
+}  # fmt: skip
+HELD_TEXT = "held at 91be02cc7a1f since 2026-11-27 14:02 UTC by alice on ctl1: too slow"
+
+
+def holding(name: str, action: str, **more: t.Any) -> dict[str, t.Any]:
+    return done(name, action, **{"id": HELD["id"], "declared_id": "3f9a0c2b71de", "held": HELD, **more})
+
+
+def test_what_is_held() -> None:
+    declared = {**HELD, "by": "", "reason": "", "declared": True}
+    facts = [
+        holding("analysis", "build", seconds=24.4),
+        holding("docs", "keep", declared_id=HELD["id"], held=declared),
+        holding("gone", "record"),
+        holding("train", "publish", before="0123456789ab", packages_changed=["numpy 2.1 -> 2.0"], seconds=1),
+    ]
+    known = {"dev1": {"__uvnas_envs_done": loop("nas_a", environments=facts)}}
+    known["dev2"] = {"__uvnas_envs_done": loop("nas_b", environments=[])}
+    found = run(known)
+    assert summary.lines(found) == [
+        "nas_a: analysis  built      same packages  24 s",
+        f"                            {HELD_TEXT}",
+        "                            3f9a0c2b71de is what is declared",
+        "nas_a: docs      unchanged  held at 91be02cc7a1f since 2026-11-27 14:02 UTC by its declaration",
+        f"nas_a: gone      recorded   {HELD_TEXT}",
+        "                            3f9a0c2b71de is what is declared",
+        "nas_a: train     published  numpy 2.1 -> 2.0  1.0 s",
+        f"                            {HELD_TEXT}",
+        "                            3f9a0c2b71de is what is declared",
+    ]
+    (share, _other) = found["shares"]
+    assert [environment["held"] for environment in share["environments"]] == [HELD, declared, HELD, HELD]
+    planned = [line for line in summary.lines(run(known, check=True)) if "recorded" in line]
+    assert planned == [f"nas_a: gone      would be recorded   {HELD_TEXT}"]
+
+
+@pytest.mark.parametrize("damage", [{"id": None}, {"id": 5}, {"since": None}, {"since": []}, {"id": ""}])
+def test_a_hold_that_makes_no_sense_is_none(damage: dict[str, t.Any]) -> None:
+    assert report.held({**HELD, **damage}) is None
+
+
+def test_a_hold_is_made_of_texts() -> None:
+    found = report.held({**HELD, "by": ["x"], "reason": "a\nnas_b: forged", "declared": "yes", "since": "a b"})
+    assert found == {**HELD, "by": "", "reason": "a?nas_b: forged", "since": "a?b"}
 
 
 def test_a_plan() -> None:
@@ -213,14 +264,19 @@ def test_packages(changed: list[str], said: str) -> None:
 
 NONSENSE: list[t.Any] = [
     None, 5, -1, 1e308, float("nan"), float("inf"), True, "", "x", "a\nnas_b: forged  built", "\x1b[2J", "\u2028x",
-    "\u202e",
+    "\u202e", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59",
     "\ud800", [], ["x"], [None], {}, {"a": 1}, {"bytes": "big"}, {"version": ["3"]}, 10**400,
 ]  # fmt: skip
 
 
 def _spoilt(fact: dict[str, t.Any]) -> t.Iterator[dict[str, t.Any]]:
-    for key, value in itertools.product([*fact, "waits_for", "seconds", "packages_changed"], NONSENSE):
+    for key, value in itertools.product(
+        [*fact, "waits_for", "seconds", "packages_changed", "held", "declared_id"], NONSENSE
+    ):
         yield {**fact, key: value}
+    for key, value in itertools.product(HELD, NONSENSE):
+        yield {**fact, "held": {**HELD, key: value}, "declared_id": value}
+    for key, value in itertools.product([*fact, "packages_changed"], NONSENSE):
         if isinstance(value, str):
             yield {**fact, key: [value, f"{value} 1 -> 2", f"{value} 1 (new)"]}
 
@@ -263,6 +319,8 @@ LOOKED: dict[str, t.Any] = {
     "environments": [
         {
             **seen("train", "3.12.4", 27, 1, 1),
+            "since": "2026-11-27T14:02:31.000001+00:00",
+            "held": {**HELD, "id": "3f9a0c2b71de"},
             "generation_sizes": [
                 {
                     "id": "3f9a0c2b71de",
@@ -274,6 +332,7 @@ LOOKED: dict[str, t.Any] = {
                 {
                     "id": "91be02cc7a1f",
                     "state": "retired",
+                    "retired_since": "2026-11-27T14:02:31.000001+00:00",
                     "age_seconds": 86_400,
                     "bytes": 2_000_000,
                     "own_bytes": None,
@@ -298,6 +357,7 @@ def look(hosts: dict[str, dict[str, t.Any]]) -> dict[str, t.Any]:
 
 
 def test_what_is_on_a_share() -> None:
+    held, below = HELD_TEXT.replace("91be02cc7a1f", "3f9a0c2b71de"), " " * 16
     found = look({"node1": {}, "dev1": {"__uvnas_info": loop("nas_a", **LOOKED)}})
     assert info.lines(found) == [
         "share nas_a: /mnt/nas-a/uv, seen by dev1",
@@ -307,12 +367,12 @@ def test_what_is_on_a_share() -> None:
         "  bytecode      61 MB",
         "  interpreters  3.12.4 (98 MB)",
         "  left          not declared, no generation is in force",
-        "                a             retired     built 1 minute ago        5 B     (5 B not shared)",
+        f"{below}a             retired                             built 1 minute ago        5 B     (5 B not shared)",
         "  old           not declared, Python 3.9.1, 1 package",
-        "  train         Python 3.12.4, 27 packages",
-        "                3f9a0c2b71de  in force      built 3 days ago     312 MB  (1.2 MB not shared)",
-        "                91be02cc7a1f  retired        built 1 day ago     2.0 MB",
-        "                0123456789ab  incomplete                      not known",
+        f"  train         Python 3.12.4, 27 packages, since 2026-11-27 14:02 UTC, {held}",
+        f"{below}3f9a0c2b71de  in force                              built 3 days ago     312 MB  (1.2 MB not shared)",
+        f"{below}91be02cc7a1f  retired since 2026-11-27 14:02 UTC     built 1 day ago     2.0 MB",
+        f"{below}0123456789ab  incomplete                                              not known",
         "  problem       environment bad: its generation x is not complete",
         summary.LEGEND,
     ]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -14,24 +15,31 @@ import subprocess
 import sys
 import typing as t
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env import converge as converging
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.converge import Environments
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import build as building
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.state import LockFact
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import mutex
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed
+from ansible_collections.uvnas.cluster.plugins.module_utils.share import journal as journals
+from ansible_collections.uvnas.cluster.plugins.module_utils.share import standing, store
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
+from ansible_collections.uvnas.cluster.plugins.module_utils.uv import unsynced
 from ansible_collections.uvnas.cluster.plugins.module_utils.uv.command import Uv
 from ansible_collections.uvnas.cluster.tests.support import acls, shares, unprivileged
 from ansible_collections.uvnas.cluster.tests.support.shares import KEY
+from ansible_collections.uvnas.cluster.tests.unit.fake_uv import FakeUv
 
 LOCK = "iniconfig==2.1 \\\n    --hash=sha256:" + "2" * 64 + "\n"
 PACKAGES = {"iniconfig": "2.1"}
 # Of what is locked, and of what goes into the generation: whatever changes them gives every environment another name.
 DIGEST = "abbdbd05a3325d86ec016d3cb4215e03da97ad95c7fc275d8e20e963044874b3"
-ID = "cd64840294a1"
+ID = "605394604926"
 ENV = EnvironmentSpec("analysis", python="3.12", requirements=("iniconfig",))
 OLD = "0123456789ab"
 
@@ -54,31 +62,6 @@ environments = Environments(share, Uv(share.layout, SystemRunner()), specs, fact
 result = environments.converge(purpose="test", busy_timeout=5.0)
 sys.exit(result["changed"] or "failed" in result)
 """
-
-
-class FakeUv:
-    """Makes environments that look like those of uv; those called bad cannot be installed."""
-
-    def run(
-        self,
-        cmd: t.Sequence[str],
-        *,
-        variables: t.Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        timeout: float | None = None,
-        stdin: str | None = None,
-    ) -> Completed:
-        if cmd[3] == "venv":
-            path, interpreter = Path(cmd[-1]), cmd[cmd.index("--python") + 1]
-            (path / "bin").mkdir(parents=True)
-            (path / "bin" / "python").symlink_to(interpreter)
-            (path / "pyvenv.cfg").write_text(f"home = {os.path.dirname(interpreter)}\n", encoding="utf-8")
-            info = path / "lib" / "python3.12" / "site-packages" / "iniconfig-2.1.dist-info"
-            info.mkdir(parents=True)
-            (info / "RECORD").write_text("iniconfig-2.1.dist-info/RECORD,,\n")
-        elif "/bad/" in cmd[-1]:
-            return Completed(2, "", "error: there is no such wheel\n")
-        return Completed(0, "", "")
 
 
 @pytest.fixture
@@ -424,8 +407,8 @@ def test_nor_is_what_is_there_already_published(layout: Layout) -> None:
     assert converge(layout, locks={"analysis": LockFact(DIGEST, PACKAGES)})["overtaken"] == ["analysis"]
 
 
-def test_a_converged_environment_costs_three_paths(layout: Layout) -> None:
-    """A link and a manifest that are read, packages that are listed; the kernel's own word for it."""
+def test_a_converged_environment_costs_four_paths(layout: Layout) -> None:
+    """A link, a manifest and a record that are read, packages that are listed; the kernel's own word for it."""
     names = [f"env-{number}" for number in range(20)]
     for name in names:
         converged(layout, name)
@@ -435,7 +418,7 @@ def test_a_converged_environment_costs_three_paths(layout: Layout) -> None:
     environment = {**os.environ, "PYTHONPATH": COLLECTIONS}
     subprocess.run([*strace, sys.executable, "-c", CONVERGED, given], env=environment, check=True)
     operations = [line for line in trace.read_text(encoding="utf-8").splitlines() if f'"{layout.root}/' in line]
-    assert sum("/env-" in line for line in operations) == 3 * len(names)
+    assert sum("/env-" in line for line in operations) == 4 * len(names)
     others = [line for line in operations if "/env-" not in line]
     assert [line for line in others if "/pythons.json" not in line and "/share.json" not in line] == []
     assert sum("/share.json" in line for line in others) == 1
@@ -589,3 +572,273 @@ def test_its_owner_can_have_a_sealed_environment_removed(layout: Layout) -> None
     gone = [dataclasses.replace(ENV, state="absent")]
     assert actions(unprivileged.done(lambda: converge(layout, gone))) == {"analysis": "remove"}
     assert os.listdir(layout.generations) == []
+
+
+# What is held
+
+
+SINCE = "2026-11-27T14:02:31.000001+00:00"
+HOLD: dict[str, t.Any] = {"id": OLD, "since": SINCE, "by": "alice on ctl1", "reason": "slow", "declared": False}
+# The same packages in another file.
+OTHER_LOCK = LOCK.replace("2" * 64, "4" * 64)
+
+
+def held(layout: Layout, **more: t.Any) -> None:
+    """OLD in force, and held. What is declared is neither locked nor built."""
+    built(layout, OLD, version="2.0")
+    shares.publish(Path(layout.root), "analysis", OLD, hold={**HOLD, **more})
+
+
+def kept(layout: Layout, name: str = "analysis") -> standing.Standing:
+    return standing.read(layout, name)
+
+
+def in_force(layout: Layout, name: str = "analysis") -> str | None:
+    return store.published(layout, name)
+
+
+def told(layout: Layout) -> list[tuple[str, str | None]]:
+    return [(entry.action, entry.generation) for entry in journals.read(layout)]
+
+
+def test_what_is_declared_is_built_beside_what_is_held(layout: Layout) -> None:
+    held(layout)
+    lock(layout)
+    predicted, done = converge(layout, check_mode=True), converge(layout)
+    assert predicted["diff"] == done["diff"]
+    assert done["diff"] == [{"prepared": f"environment analysis: {OLD} stays in force; {ID} beside it\n"}]
+    (fact,) = done["environments"]
+    assert (fact["action"], fact["id"], fact["previous_id"], fact["declared_id"]) == ("build", OLD, OLD, ID)
+    assert (fact["held"], fact["packages"]) == (HOLD, {"iniconfig": "2.0"})
+    assert os.path.exists(layout.manifest("analysis", ID))
+    assert (in_force(layout), kept(layout).hold) == (OLD, standing.Hold(**HOLD))
+    assert told(layout) == [("build", ID)]
+    again = converge(layout)
+    assert (again["changed"], actions(again)) == (False, {"analysis": "keep"})
+
+
+def test_what_is_released_is_left_by_the_next_run(layout: Layout) -> None:
+    converged(layout)
+    held(layout)
+    assert not converge(layout)["changed"]
+    standing.write(layout, "analysis", kept(layout).held(None))
+    assert actions(converge(layout)) == {"analysis": "publish"}
+    assert (in_force(layout), kept(layout).in_force, kept(layout).before(ID)) == (ID, ID, OLD)
+    assert told(layout) == [("publish", ID), ("retire", OLD)]
+
+
+def test_a_declaration_holds_until_it_does_not(layout: Layout) -> None:
+    converged(layout)
+    built(layout, OLD, version="2.0")
+    spec = dataclasses.replace(ENV, hold=OLD[:4])
+    predicted = converge(layout, [spec], check_mode=True)
+    done = converge(layout, [spec])
+    assert predicted["diff"] == done["diff"]
+    assert done["diff"] == [{"prepared": f"environment analysis: {ID} -> {OLD}\n  iniconfig 2.1 -> 2.0\n"}]
+    hold = kept(layout).hold
+    assert hold is not None
+    assert (in_force(layout), hold.id, hold.declared, hold.by) == (OLD, OLD, True, "")
+    assert not converge(layout, [spec])["changed"]
+    assert kept(layout).hold == hold  # Since the first run.
+    assert actions(converge(layout)) == {"analysis": "publish"}
+    assert (in_force(layout), kept(layout).hold) == (ID, None)
+    assert told(layout) == [
+        ("hold", OLD), ("publish", OLD), ("retire", ID), ("release", OLD), ("publish", ID), ("retire", OLD)
+    ]  # fmt: skip
+
+
+def test_a_declaration_wins_over_a_rollback(layout: Layout) -> None:
+    converged(layout)
+    held(layout)
+    converge(layout, [dataclasses.replace(ENV, hold=ID)])
+    hold = kept(layout).hold
+    assert hold is not None
+    assert (in_force(layout), hold.id, hold.declared) == (ID, ID, True)
+
+
+def test_a_declaration_goes_on_to_hold_what_it_held(layout: Layout) -> None:
+    """Though by now the id of another one begins in the same way."""
+    converged(layout)
+    built(layout, OLD, version="2.0")
+    spec = dataclasses.replace(ENV, hold=OLD[:4])
+    converge(layout, [spec])
+    built(layout, f"{OLD[:4]}ffffffff", version="2.2")
+    assert (converge(layout, [spec])["changed"], in_force(layout)) == (False, OLD)
+    other = converge(layout, [dataclasses.replace(ENV, hold=f"{OLD[:4]}f")])
+    assert (other["changed"], in_force(layout)) == (True, f"{OLD[:4]}ffffffff")
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_declaration_may_hold_what_is_not_built_yet(layout: Layout, check_mode: bool) -> None:
+    """On a new share there is nothing else."""
+    lock(layout)
+    spec = dataclasses.replace(ENV, hold=ID[:6])
+    result = converge(layout, [spec], check_mode=check_mode)
+    assert (actions(result), result["environments"][0]["id"]) == ({"analysis": "build"}, ID)
+    assert in_force(layout) == (None if check_mode else ID)
+    if not check_mode:
+        assert not converge(layout, [spec])["changed"]
+
+
+@pytest.mark.parametrize("beginning", ["ffff", "", "../other"])
+def test_a_declaration_that_holds_what_nobody_knows(layout: Layout, beginning: str) -> None:
+    converged(layout)
+    before = tree(layout)
+    result = converge(layout, [dataclasses.replace(ENV, hold=beginning)])
+    assert f"environment analysis has no generation {beginning!r} on this share" in result["msg"]
+    assert (in_force(layout), tree(layout)) == (ID, before)
+
+
+def gone(layout: Layout, generation_id: str) -> None:
+    path = layout.generation("analysis", generation_id)
+    subprocess.run(["chmod", "-R", "u+w", path], check=True)
+    shutil.rmtree(path)
+
+
+def removed_while_held(layout: Layout) -> str:
+    """A generation that is held and in force, and that somebody has removed. Its id."""
+    lock(layout, text=OTHER_LOCK)
+    old = str(converge(layout)["environments"][0]["id"])
+    standing.write(layout, "analysis", kept(layout).held(standing.Hold(old, standing.now(), "alice")))
+    lock(layout)
+    converge(layout)
+    assert (in_force(layout), os.path.exists(layout.manifest("analysis", ID))) == (old, True)
+    gone(layout, old)
+    return old
+
+
+def test_what_is_held_and_gone_is_built_again(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = removed_while_held(layout)
+    seen = Path(layout.root) / "seen"  # Builds have processes of their own.
+    build = building.build
+
+    def watched(layout: Layout, *given: t.Any) -> t.Any:
+        marker = os.path.join(layout.cache, unsynced.MARKER)
+        seen.write_text(f"{os.path.lexists(layout.env('analysis'))} {os.path.exists(marker)}", encoding="utf-8")
+        return build(layout, *given)
+
+    monkeypatch.setattr(building, "build", watched)
+    predicted, done = converge(layout, check_mode=True), converge(layout)
+    assert (actions(predicted), predicted["diff"]) == (actions(done), done["diff"]) == ({"analysis": "publish"}, ANY)
+    # Absent rather than broken, and in doubt until it is on the disk.
+    assert seen.read_text(encoding="utf-8") == "False True"
+    assert (in_force(layout), os.path.exists(layout.manifest("analysis", old))) == (old, True)
+    assert not converge(layout)["changed"]
+
+
+def test_what_is_held_and_gone_and_cannot_be_built_again_is_named(layout: Layout) -> None:
+    old = removed_while_held(layout)
+    shutil.rmtree(layout.lock_history)
+    before = tree(layout)
+    result = converge(layout)
+    assert f"its generation {old} is not on this share, and cannot be built again: its lock is gone" in result["msg"]
+    assert (in_force(layout), tree(layout)) == (old, before)
+
+
+def test_a_generation_in_force_that_somebody_has_removed_is_built_again(layout: Layout) -> None:
+    lock(layout)
+    converge(layout)
+    gone(layout, ID)
+    assert actions(converge(layout)) == {"analysis": "build"}
+    assert (in_force(layout), converge(layout)["changed"]) == (ID, False)
+
+
+def test_a_declared_build_that_fails_leaves_what_is_held(layout: Layout) -> None:
+    shares.add_generation(Path(layout.root), "bad", OLD)
+    shares.publish(Path(layout.root), "bad", OLD, hold=HOLD)
+    lock(layout, "bad")
+    result = converge(layout, named("bad"))
+    assert "there is no such wheel" in result["msg"]
+    assert (in_force(layout, "bad"), kept(layout, "bad").hold) == (OLD, standing.Hold(**HOLD))
+
+
+@pytest.mark.parametrize("purge", [True, False])
+def test_what_is_held_goes_with_its_environment_and_holds_no_later_one(layout: Layout, purge: bool) -> None:
+    held(layout)
+    absent = [] if purge else [dataclasses.replace(ENV, state="absent")]
+    assert actions(converge(layout, absent, purge=purge)) == {"analysis": "remove"}
+    assert not os.path.exists(layout.standing("analysis"))
+    assert not converge(layout, absent, purge=purge)["changed"]
+    lock(layout)
+    assert actions(converge(layout)) == {"analysis": "build"}
+    assert (in_force(layout), kept(layout).hold) == (ID, None)
+
+
+def test_a_record_alone_is_removed_too(layout: Layout) -> None:
+    """Somebody has removed the rest."""
+    shares.write_json(Path(layout.standing("analysis")), shares.standing("analysis", OLD, hold=HOLD))
+    absent = [dataclasses.replace(ENV, state="absent")]
+    assert actions(converge(layout, absent)) == {"analysis": "remove"}
+    assert not os.path.exists(layout.standing("analysis"))
+
+
+def test_without_a_record_one_is_made(layout: Layout) -> None:
+    """Of a share that is older than records, or after a kill between link and record."""
+    converged(layout)
+    os.unlink(layout.standing("analysis"))
+    predicted, done = converge(layout, check_mode=True), converge(layout)
+    assert (actions(done), predicted["diff"]) == ({"analysis": "record"}, done["diff"])
+    assert done["diff"] == [{"prepared": "environment analysis: what is in force, and since when, is put on record\n"}]
+    assert (kept(layout).in_force, told(layout)) == (ID, [])
+    assert not converge(layout)["changed"]
+
+
+@pytest.mark.parametrize("content", ["{}", "", '{"format": 2}'])
+def test_a_record_that_cannot_be_read_changes_nothing(layout: Layout, content: str) -> None:
+    converged(layout)
+    converged(layout, "other")
+    held(layout)
+    Path(layout.standing("analysis")).write_text(content, encoding="utf-8")
+    before = tree(layout)
+    result = converge(layout, named("analysis", "other"))
+    assert (result["failed"], "analysis.state.json" in result["msg"]) == (True, True)
+    assert (actions(result), tree(layout)) == ({"analysis": "failed", "other": "keep"}, before)
+    assert Path(layout.standing("analysis")).read_text(encoding="utf-8") == content
+
+
+def test_a_rollback_during_a_run_is_seen(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes while the run waits for the mutex."""
+    converged(layout)
+    held(layout)
+    standing.write(layout, "analysis", kept(layout).held(None))
+    hold = standing.Hold(OLD, standing.now(), "alice")
+    take = mutex.hold
+
+    @contextlib.contextmanager
+    def waited(*given: t.Any, **more: t.Any) -> t.Iterator[None]:
+        standing.write(layout, "analysis", kept(layout).held(hold))
+        with take(*given, **more):
+            yield
+
+    monkeypatch.setattr(mutex, "hold", waited)
+    result = converge(layout)
+    assert (actions(result), in_force(layout), kept(layout).hold) == ({"analysis": "keep"}, OLD, hold)
+
+
+def test_a_hold_does_not_wait_for_a_build_that_fails(layout: Layout) -> None:
+    lock(layout, "bad")
+    for generation_id, version in ((OLD, "1.9"), ("ba9876543210", "2.0")):
+        built(layout, generation_id, name="bad", version=version)
+    published(layout, "ba9876543210", name="bad")
+    (spec,) = named("bad")
+    result = converge(layout, [dataclasses.replace(spec, hold=OLD)])
+    assert actions(result) == {"bad": "failed"}
+    assert os.readlink(layout.env("bad")) == f"../generations/bad/{OLD}"
+
+
+def test_what_has_to_be_tried_is_built_and_left_alone(layout: Layout) -> None:
+    lock(layout)
+    built(layout, OLD, version="1.9")
+    published(layout, OLD)
+    os.unlink(layout.standing("analysis"))
+    spec = dataclasses.replace(ENV, try_on={"hosts": ["gpu1"], "at_least": 1})
+    for action in ("build", "keep"):
+        (fact,) = converge(layout, [spec])["environments"]
+        assert (fact["action"], fact["id"], fact["declared_id"], fact["awaits"]) == (action, OLD, ID, True)
+        assert os.readlink(layout.env("analysis")) == f"../generations/analysis/{OLD}"
+    os.unlink(layout.standing("analysis"))
+    assert actions(converge(layout, [spec])) == {"analysis": "record"}
+    assert actions(converge(layout, [spec])) == {"analysis": "keep"}
+    # One that is in force has been tried.
+    published(layout, ID)
+    assert actions(converge(layout, [spec])) == {"analysis": "keep"}

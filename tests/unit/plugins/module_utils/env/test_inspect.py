@@ -46,6 +46,8 @@ def test_facts(inspection: Inspection, layout: Layout) -> None:
         "path": layout.env("analysis"),
         "package_count": 1,
         "generations": [ID, "aaaaaaaaaaaa"],
+        "since": "2026-01-31T12:01:00+00:00",
+        "held": None,
     }
     assert inspection.facts("analysis", sizes=True)["true_size"]["bytes"] > 0
 

@@ -12,11 +12,12 @@ import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env import plan
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.plan import Found, Ingredients, Wanted
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.standing import Hold
 
 SPEC = EnvironmentSpec("analysis", python="3.12", requirements=("numpy",))
 INGREDIENTS = Ingredients("0" * 64, "cpython-3.12.11-linux-x86_64-gnu", "1" * 64, SPEC.build_options())
 # The name of a directory on every share. If this changes, every environment everywhere is built again: mean it.
-ID = "579e1aa7f112"
+ID = "ac944245fc6d"
 
 
 def wanted(ingredients: Ingredients | None = INGREDIENTS, name: str = "analysis") -> Wanted:
@@ -91,3 +92,46 @@ def test_the_order_is_the_inventorys_and_removals_come_last() -> None:
     names = ["b", "a", "c"]
     changes = plan.plan([wanted(name=name) for name in names], {"x": Found(exists=True)}, ["z", "x"])
     assert [change.name for change in changes] == [*names, "z", "x"]
+
+
+OTHER = "f" * 12
+HELD = Found(published=OTHER, complete=True, hold=Hold(OTHER, "2026-11-27T14:02:31+00:00", reason="slow"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "action"),
+    [
+        ({}, plan.KEEP),
+        ({"complete": False}, plan.BUILD),  # Beside it.
+        ({"published": ID}, plan.PUBLISH),
+        ({"published": None}, plan.PUBLISH),
+        ({"held_complete": False}, plan.PUBLISH),  # Somebody has removed it: the link leads nowhere.
+        ({"recorded": False}, plan.RECORD),
+        ({"sealed": False, "recorded": False}, plan.SEAL),
+        ({"hold": None}, plan.PUBLISH),  # Released.
+        ({"hold": Hold(ID, "2026-11-27T14:02:31+00:00")}, plan.PUBLISH),
+        ({"hold": Hold(ID, "2026-11-27T14:02:31+00:00"), "published": ID}, plan.KEEP),
+    ],
+)
+def test_what_is_held_stays_in_force(changed: dict[str, t.Any], action: str) -> None:
+    found = dataclasses.replace(HELD, **changed)
+    [change] = plan.plan([wanted()], {"analysis": found}, [])
+    assert change.action == action
+    assert change.target == (found.hold.id if found.hold else ID)
+    assert change.as_dict()["id"] == change.target
+
+
+def test_what_is_said_of_what_is_held() -> None:
+    [change] = plan.plan([wanted()], {"analysis": HELD}, [])
+    fact = change.as_dict()
+    assert (fact["id"], fact["previous_id"], fact["declared_id"]) == (OTHER, OTHER, ID)
+    assert fact["held"] == {
+        "id": OTHER, "since": "2026-11-27T14:02:31+00:00", "by": "", "reason": "slow", "declared": False
+    }  # fmt: skip
+    [change] = plan.plan([wanted()], {"analysis": dataclasses.replace(HELD, hold=None)}, [])
+    assert not {"held", "declared_id"} & set(change.as_dict())
+
+
+def test_what_is_held_is_removed_where_it_is_absent() -> None:
+    [change] = plan.plan([], {"analysis": dataclasses.replace(HELD, exists=True)}, ["analysis"])
+    assert (change.action, change.hold, change.target) == (plan.REMOVE, None, None)

@@ -75,7 +75,7 @@ def test_generations(root: Path, layout: Layout) -> None:
     ]
 
 
-@pytest.mark.parametrize("what", ["link", "lock", "generations"])
+@pytest.mark.parametrize("what", ["link", "lock", "record", "generations"])
 def test_whether_anything_is_there(root: Path, layout: Layout, what: str) -> None:
     assert store.exists(layout, "train")
     assert not store.exists(layout, "other")
@@ -83,6 +83,8 @@ def test_whether_anything_is_there(root: Path, layout: Layout, what: str) -> Non
         (root / "envs" / "other").symlink_to("nowhere")
     elif what == "lock":
         add_lock(root, "other", "")
+    elif what == "record":
+        (root / "locks" / "other.state.json").touch()
     else:
         (root / "generations" / "other").mkdir()
     assert store.exists(layout, "other")
@@ -178,6 +180,7 @@ LEFT = [
     "python-archives/none-cpython-3.12.4.tar.gz",
     "locks/.train.txt.uvnas-0000000000001267.tmp",
     "locks/.pythons.json.uvnas-0000000000001267.tmp",
+    "locks/history/.0123.txt.uvnas-0000000000001267.tmp",
     "envs/.new.uvnas-0000000000001267.tmp",
     "generations/.old.uvnas-0000000000001267.tmp/",
     "generations/train/.1.uvnas-0000000000001267.tmp/",
@@ -206,7 +209,8 @@ KEPT = [
     "python/cpython-3.12.4-linux-x86_64-gnu/lib/.x.uvnas-0000000000000001.tmp",
     "python-archives/0123-cpython-3.12.4.tar.gz",
     "locks/train.txt",
-    "locks/history/.x.uvnas-0000000000000001.tmp",
+    "locks/train.state.json",
+    "locks/history/0123456789abcdef.txt",
     f"generations/train/{ONE}/lib/.x.uvnas-0000000000000001.tmp",
     "generations/new/.hidden",
     "notes.tmp",

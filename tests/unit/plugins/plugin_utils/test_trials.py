@@ -1,0 +1,147 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where environments are tried, what came of it, and what follows: hosts answer what they want."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.uvnas.cluster.plugins.plugin_utils import trials
+
+GROUPS = {"all": ["dev1", "gpu1", "gpu2", "old1"], "gpu": ["gpu1", "gpu2"], "empty": []}
+ID = "0123456789ab"
+
+
+def item(**try_on: t.Any) -> dict[str, t.Any]:
+    return {"name": "torch", "try_on": try_on}
+
+
+def test_hosts_and_groups_are_resolved_once_each() -> None:
+    found, problems = trials.declared([item(hosts=["gpu2", "gpu", "all"], at_least=2)], GROUPS)
+    assert (found, problems) == ({"torch": {"hosts": ["gpu2", "gpu1", "dev1", "old1"], "at_least": 2}}, [])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"hosts": ["gpu3"]}, "try_on: gpu3 is no host or group of this inventory; did you mean"),
+        ({"hosts": ["gpu"], "at_least": 3}, "try_on: at_least is 3, and its hosts are 2"),
+        ({"hosts": ["empty"]}, "try_on: at_least is 1, and its hosts are 0"),
+    ],
+)
+def test_what_makes_no_sense_is_a_problem(given: dict[str, t.Any], said: str) -> None:
+    _found, problems = trials.declared([item(**given)], GROUPS)
+    assert len(problems) == 1
+    assert said in problems[0]
+
+
+def test_what_is_to_go_is_not_tried() -> None:
+    assert trials.declared([{**item(hosts=["nowhere"]), "state": "absent"}, {"name": "plain"}], GROUPS) == ({}, [])
+
+
+# Outcomes
+
+
+def known(*hosts: str, at_least: int = 1, try_hosts: t.Sequence[str] = ("gpu1", "gpu2", "old1")) -> dict[str, t.Any]:
+    """What uv_declaration returns for two shares: dev1 builds both, gpu nodes use nas_a, old1 uses nas_b."""
+    shares = [
+        {"name": name, "root": "/mnt", "builder": "dev1", "environments": ["torch"]} for name in ("nas_a", "nas_b")
+    ]
+    work = {
+        "dev1": {"builds": [{"name": "nas_a"}, {"name": "nas_b"}], "uses": shares, "shares": shares},
+        "gpu1": {"builds": [], "uses": shares[:1], "shares": shares[:1]},
+        "old1": {"builds": [], "uses": shares[1:], "shares": shares[1:]},
+    }
+    work["gpu2"] = work["gpu1"]
+    numbers = {host: number for number, host in enumerate(hosts)}
+    return {
+        "work": [work[host] for host in hosts],
+        "hosts": numbers,
+        "trials": {"torch": {"hosts": list(try_hosts), "at_least": at_least}},
+    }
+
+
+def built(generation: t.Any = ID, awaits: t.Any = True) -> dict[str, t.Any]:
+    fact = {"name": "torch", "action": "build", "awaits": awaits, "declared_id": generation}
+    results = [{"__uvnas_share": {"name": name}, "environments": [fact]} for name in ("nas_a", "nas_b")]
+    return {"__uvnas_envs_done": {"results": results}}
+
+
+def said(share: str, problem: t.Any = None, generation: str = ID) -> dict[str, t.Any]:
+    facts = [{"name": "torch", "id": generation, "problem": problem}]
+    return {"__uvnas_tried": {"results": [{"__uvnas_share": {"name": share}, "environments": facts}]}}
+
+
+ALL = ("dev1", "gpu1", "gpu2", "old1")
+
+
+def outcome(hostvars: dict[str, t.Any], *hosts: str, **more: t.Any) -> trials.Outcome:
+    everybody = {host: {} for host in ALL}
+    (found,) = trials.outcomes(known(*(hosts or ALL), **more), {**everybody, **hostvars})
+    return found
+
+
+def test_all_that_answer_are_well() -> None:
+    found = outcome({"dev1": built(), "gpu1": said("nas_a"), "gpu2": said("nas_a"), "old1": said("nas_b")})
+    assert found.is_well
+    assert str(found) == "tried on gpu1, gpu2, old1"
+    assert list(found.shares) == ["nas_a", "nas_b"]
+
+
+def test_one_that_is_not_well_is_enough() -> None:
+    hostvars = {"dev1": built(), "gpu1": said("nas_a"), "gpu2": {}, "old1": said("nas_b", "no glibc\nat all")}
+    found = outcome(hostvars)
+    assert not found.is_well
+    assert str(found) == "tried on gpu1, FAILED on old1, not tried on gpu2"
+    assert trials.to_publish(known(*ALL), hostvars, "dev1") == []
+    assert trials.told(known(*ALL), hostvars) == [
+        f"environment torch: its generation {ID} is not published on nas_a, nas_b: {found}",
+        "old1: no glibc\nat all",
+    ]
+
+
+def test_too_few_have_answered() -> None:
+    found = outcome({"dev1": built(), "gpu1": said("nas_a")}, "dev1", "gpu1", at_least=2)
+    assert not found.is_well
+    assert str(found) == "tried on gpu1, not tried on gpu2, old1, 2 have to answer"
+
+
+def test_hosts_outside_of_the_run_are_not_tried_and_do_not_matter() -> None:
+    hostvars = {"dev1": built(), "gpu1": said("nas_a")}
+    assert outcome(hostvars, "dev1", "gpu1").is_well
+    assert [each["name"] for each in trials.to_publish(known("dev1", "gpu1"), hostvars, "dev1")] == ["nas_a", "nas_b"]
+
+
+def test_an_answer_about_another_generation_is_none() -> None:
+    assert not outcome({"dev1": built(), "gpu1": said("nas_a", generation="f" * 12)}).is_well
+
+
+@pytest.mark.parametrize("generation", [None, 5, "../../../etc", "0123456789abc", "0123456789AB", ["x"]])
+def test_a_builder_cannot_name_a_path(generation: t.Any) -> None:
+    assert trials.outcomes(known("dev1", "gpu1"), {"dev1": built(generation), "gpu1": {}}) == []
+    share = {"name": "nas_a"}
+    hostvars = {"dev1": built(generation), "gpu1": {}}
+    assert trials.to_try(known("dev1", "gpu1"), hostvars, share, "gpu1", [item()]) == []
+
+
+def test_what_does_not_wait_is_not_tried() -> None:
+    for awaits in (False, None, "yes", 1):
+        assert trials.outcomes(known("dev1", "gpu1"), {"dev1": built(awaits=awaits), "gpu1": {}}) == []
+
+
+def test_what_a_host_has_to_try() -> None:
+    environments = [{"name": "torch", "imports": ["torch"], "checks": None}, {"name": "other"}]
+    hostvars: dict[str, t.Any] = {"dev1": built(), "gpu1": {}}
+    expected = [{"name": "torch", "generation": ID, "imports": ["torch"], "checks": []}]
+    share = {"name": "nas_a"}
+    assert trials.to_try(known("dev1", "gpu1"), hostvars, share, "gpu1", environments) == expected
+    assert trials.to_try(known("dev1", "gpu1"), hostvars, share, "dev1", environments) == []
+
+
+@pytest.mark.parametrize("problem", [5, ["x"], {"a": "b"}, "", "\x1b[2J"])
+def test_a_problem_is_one_whatever_it_is(problem: t.Any) -> None:
+    found = outcome({"dev1": built(), "gpu1": said("nas_a", problem)})
+    assert list(found.failed) == ["gpu1"]
+    assert "\x1b" not in "".join(found.failed.values())
