@@ -16,7 +16,7 @@ from ..module_utils.env.plan import overtaken
 from ..module_utils.env.spec import EnvironmentSpec
 from ..module_utils.host.workers import Result
 from ..module_utils.options import EARLIER_SHARES, LOCKS, SHARE, UV_ENV, UV_LOCK
-from ..plugin_utils import ahead
+from ..plugin_utils import ahead, answers
 from ..plugin_utils.author import author
 from ..plugin_utils.controller_action import TaskVars, malformed
 from ..plugin_utils.lock_action import Inputs, LockAction, for_host, told
@@ -26,7 +26,7 @@ _ROUNDS = 12
 # In seconds.
 _LONGEST_PAUSE = 3.0
 # What the module uv_env is not told, as it is about locks, which are done then.
-_ONLY_FOR_LOCKS = {*LOCKS, "lock"}
+_ONLY_FOR_LOCKS = {*LOCKS, "lock", "tries"}
 _FOR_COMPARING = {*SHARE, *EARLIER_SHARES, "share_name", "purge", "upgrade", "upgrade_packages"}
 # What locks say of packages that are to be upgraded, in results.
 _ASKED = "upgrade_packages"
@@ -38,6 +38,13 @@ class ActionModule(LockAction):
     ARGUMENTS: t.ClassVar[dict[str, t.Any]] = UV_ENV
 
     def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
+        result = self._worked(args, task_vars)
+        untried = [] if args["tries"] else [fact for fact in _facts(result) if fact.get("awaits") is True]
+        if untried:
+            result["warnings"] = [*(result.get("warnings") or ()), *map(_untried, untried)]
+        return result
+
+    def _worked(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
         here = self.here(args)
         if not args["lock"]:
             return told(self._build(self._task.args, task_vars, args), here, args)
@@ -151,6 +158,15 @@ def _continued(before: Result, after: Result, late: t.Collection[str]) -> Result
     if _ASKED in before:  # Of all environments.
         result[_ASKED] = before[_ASKED]
     return {**result, "failed": True} if before.get("errors") else result
+
+
+def _untried(fact: t.Mapping[str, t.Any]) -> str:
+    what = answers.word(fact.get("declared_id"))
+    generation = f"its generation {what}" if what else "what is built of it"
+    return (
+        f"environment {answers.word(fact['name'])}: {generation} is not published, as it has to be tried first "
+        "(try_on); site.yml does that"
+    )
 
 
 def _facts(result: Result) -> list[dict[str, t.Any]]:

@@ -110,6 +110,7 @@ UV_ENV: Spec = {
     **_LOCKING,
     **AUTHOR,
     "lock": _FLAG,
+    "tries": _FLAG,
     "locks": {"type": "dict"},
     "purge": _FLAG,
     "link_mode": {"type": "str", "choices": ["clone", "hardlink", "copy"]},

@@ -48,6 +48,12 @@ options:
         contain stay as they are.
       - By default, the locks on the share. Not used with O(lock=true).
     type: dict
+  tries:
+    description:
+      - Whether the caller has what is built tried on hosts, and publishes it, for environments with C(try_on).
+      - Otherwise a warning names what is not published.
+    type: bool
+    default: false
   purge:
     description: Whether to remove environments from the share that O(environments) does not declare for it.
     type: bool
@@ -135,6 +141,10 @@ environments:
       description: The generation that is declared, which is built, but not in force. Null if check mode cannot know it.
       returned: when one is held
       type: str
+    awaits:
+      description: Whether RV(environments[].declared_id) has to be tried on hosts before it is published.
+      returned: when it has to
+      type: bool
     waits_for:
       description:
         - What has to be there before RV(environments[].id) is known; V(share), V(interpreter) or V(lock).

@@ -178,8 +178,9 @@ environments:
       type: dict
     generation_sizes:
       description:
-        - All generations with their C(id), C(state) (V(in_force), V(retired) or V(incomplete)), C(age_seconds), and
-          C(bytes), C(own_bytes) and C(shared_bytes) as in RV(environments[].true_size).
+        - All generations with their C(id), C(state) (V(in_force), V(retired), V(built) but never in force, or
+          V(incomplete)), C(age_seconds), C(retired_since), and C(bytes), C(own_bytes) and C(shared_bytes) as in
+          RV(environments[].true_size).
         - What cannot be known or measured is null.
       returned: with O(sizes=true)
       type: list

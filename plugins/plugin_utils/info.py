@@ -14,7 +14,7 @@ from ..module_utils.share.standing import shown
 from .report import Data, held_text
 from .summary import LEGEND, amount, columns, count, named
 
-_STATES = {"in_force": "in force", "retired": "retired", "incomplete": "incomplete"}
+_STATES = {"in_force": "in force", "retired": "retired", "built": "never in force", "incomplete": "incomplete"}
 _UNKNOWN = "not known"
 
 

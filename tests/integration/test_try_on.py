@@ -62,6 +62,8 @@ def test_what_fails_stays_unpublished_and_is_tried_again(site: Site, flag: Path)
     # The builder alone says that it is not published, and fails at nothing.
     alone = site.envs(declared(flag, version="1.16.0"), "--limit", "builder")
     assert alone.rc == 0, alone.output
+    assert "is not published, as it has to be tried first" in " ".join(alone.output.split())
+    assert "as it has to be tried first" not in run.output
     assert site.link("tools") == before
     flag.unlink()
     run = up(site, declared(flag, version="1.16.0"))

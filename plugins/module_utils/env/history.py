@@ -115,7 +115,7 @@ class History:
         elif generation_id not in complete:
             state = REMOVED
         else:
-            state = RETIRED if recorded is not None else BUILT
+            state = BUILT if known.never_in_force(generation_id, created) else RETIRED
         return {
             "id": generation_id,
             "state": state,

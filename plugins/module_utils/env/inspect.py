@@ -28,6 +28,8 @@ from .generation.size import true_size
 # Of generations. What is incomplete was never in force.
 IN_FORCE = "in_force"
 RETIRED = "retired"
+# Complete, and never in force: another one is held, or it has to be tried first.
+BUILT = "built"
 INCOMPLETE = "incomplete"
 # What grows with packages and generations.
 _DETAILS = frozenset({"generations", "packages", "source"})
@@ -136,7 +138,10 @@ class Inspection:
         try:
             manifest = manifests.of_generation(self.layout, env, generation)
             age = None if manifest is None else _age(manifest.created)
-            state = state if manifest is not None else INCOMPLETE
+            if manifest is None:
+                state = INCOMPLETE
+            elif state == RETIRED and self._standing(env).never_in_force(generation, manifest.created):
+                state = BUILT
         except (UvnasError, OSError, ValueError):
             state = INCOMPLETE
         past = self._standing(env).generations.get(generation)

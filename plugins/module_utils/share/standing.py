@@ -111,6 +111,16 @@ class Standing:
         ]
         return max(earlier)[1] if earlier else None
 
+    def never_in_force(self, generation_id: str, created: t.Optional[str]) -> bool:
+        """Whether a generation that was built at ``created`` has waited ever since, as far as is on record.
+
+        What is older than the record may have been in force before there was one.
+        """
+        if created is None or generation_id in self.generations or not self.generations:
+            return False
+        first = min(datetime.datetime.fromisoformat(past.published) for past in self.generations.values())
+        return datetime.datetime.fromisoformat(created) >= first.replace(microsecond=0)
+
     def as_dict(self) -> dict[str, t.Any]:
         return {"format": FORMAT, **dataclasses.asdict(self)}
 

@@ -53,7 +53,7 @@ def test_what_is_there_and_nothing_is_written(run: Run, layout: Layout, check: b
     result = run(check=check)
     assert (result["changed"], result["problems"]) == (False, [])
     (train,) = result["environments"]
-    assert [(fact["id"], fact["state"]) for fact in train["generations"]] == [(OLD, "built"), (NEW, "in force")]
+    assert [(fact["id"], fact["state"]) for fact in train["generations"]] == [(OLD, "retired"), (NEW, "in force")]
     assert [entry["action"] for entry in result["journal"]] == ["publish"]
     assert "difference" not in result
     assert sorted((str(path), path.lstat().st_mtime_ns) for path in Path(layout.root).rglob("*")) == before

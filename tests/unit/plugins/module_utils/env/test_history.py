@@ -107,7 +107,7 @@ def test_a_damaged_manifest_costs_what_it_says(layout: Layout) -> None:
     manifest.write_text("{}", encoding="utf-8")
     facts = History(layout).facts()["environments"][0]["generations"]
     (fact,) = [fact for fact in facts if fact["id"] == NEXT]
-    assert (fact["state"], fact["created"], fact["python"], fact["packages"]) == ("built", None, None, None)
+    assert (fact["state"], fact["created"], fact["python"], fact["packages"]) == ("retired", None, None, None)
 
 
 def test_a_generation_in_force_that_somebody_has_removed(layout: Layout) -> None:

@@ -16,7 +16,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasE
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import manifest as manifests
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import standing
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.manifest import Manifest
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.manifest import Manifest, Python
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.standing import Hold, Standing
 from ansible_collections.uvnas.cluster.tests.support import shares
 
@@ -204,3 +204,15 @@ def test_a_digest_is_no_path(layout: Layout) -> None:
     with pytest.raises(UvnasError, match="is damaged: invalid lock"):
         standing.keep_lock(layout, damaged)
     assert os.listdir(layout.locks) == []
+
+
+def test_what_has_waited_ever_since_it_was_built() -> None:
+    """What is older than the record may have been in force before there was one."""
+    past = standing.Past("2026-01-31T12:01:00.500000+00:00", "2" * 64, Python("key", "3.12.4", "1" * 64), {})
+    known = standing.Standing("a" * 12, past.published, None, {"a" * 12: past})
+    assert known.never_in_force("b" * 12, "2026-01-31T12:01:00+00:00")
+    assert known.never_in_force("b" * 12, "2026-01-31T14:00:00+01:00")
+    assert not known.never_in_force("b" * 12, "2026-01-31T12:30:00+01:00")
+    assert not known.never_in_force("a" * 12, "2026-01-31T14:00:00+00:00")
+    assert not known.never_in_force("b" * 12, None)
+    assert not standing.Standing().never_in_force("b" * 12, "2026-01-31T14:00:00+00:00")
