@@ -152,3 +152,27 @@ def test_bare_uv(site: NfsSite, stack: Run, clients: dict[str, Client], counts: 
                 sync.append("--compile-bytecode")
             sync += ["--no-index", "--find-links=/state/wheels", site.share / "locks" / "stack.txt"]
             clients["c1"].run(*sync, user=OWNER)
+
+
+# The mark: a file that Python has just read is opened once more, and mapped. Where mmap is no part of the program, it is
+# one more module of the standard library.
+MARK = 6
+
+
+def test_a_start_of_python(site: NfsSite, stack: Run, clients: dict[str, Client], counts: Counts) -> None:
+    """Beside an environment of uv's with the same packages, from the test before: it has neither mark nor pin."""
+    starts = {
+        "an environment of uv's": NAS / "bare-True" / "warm",
+        "by path": site.share / "generations" / "stack" / (site.exported / "envs" / "stack").readlink().name,
+        "by link": site.share / "envs" / "stack",
+    }
+    rows: dict[tuple[str, str], dict[str, int]] = {}
+    client = clients["c2"]
+    for name, path in starts.items():
+        for when in ("just mounted", "again"):
+            if when == "just mounted":
+                client.mount()
+            with counts.of(f"start of a Python, {name}, {when}") as rows[name, when]:
+                client.run(path / "bin" / "python", "-I", "-B", "-c", "pass")
+    plain = rows["an environment of uv's", "again"]["c2"]
+    assert rows["by path", "again"]["c2"] <= plain + MARK, rows
