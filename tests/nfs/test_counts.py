@@ -154,8 +154,8 @@ def test_bare_uv(site: NfsSite, stack: Run, clients: dict[str, Client], counts: 
             clients["c1"].run(*sync, user=OWNER)
 
 
-# The mark: a file that Python has just read is opened once more, and mapped. Where mmap is no part of the program, it is
-# one more module of the standard library.
+# The mark: a file that Python has just read is opened once more, and mapped. Where mmap is no part of the program, it
+# is one more module of the standard library.
 MARK = 6
 
 
