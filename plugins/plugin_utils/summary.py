@@ -70,7 +70,26 @@ def lines(report: Data) -> list[str]:
             for text in share["upgraded_pythons"]
             if check_mode
         ]
-    return found or ["No environments."]
+    return [*found, *_uneven(report)] or ["No environments."]
+
+
+def _uneven(report: Data) -> list[str]:
+    """A line for each environment that a rollback holds on some of its shares, and on others not."""
+    by_name: dict[str, dict[str, Data | None]] = {}
+    for share in report["shares"]:
+        for environment in share["environments"]:
+            if environment["action"] not in (None, "failed", "remove"):
+                by_name.setdefault(environment["name"], {})[share["name"]] = environment["held"]
+    found = []
+    for name, holds in by_name.items():
+        held = [share for share, hold in holds.items() if hold is not None and not hold["declared"]]
+        free = [share for share, hold in holds.items() if hold is None]
+        if held and free:
+            found.append(
+                f"environment {name}: a rollback holds it on {', '.join(held)}, but not on {', '.join(free)}; "
+                "run it again for all of them, or release it"
+            )
+    return found
 
 
 def different(report: Data) -> list[str]:

@@ -141,6 +141,27 @@ def test_what_is_held() -> None:
     assert planned == [f"nas_a: gone      would be recorded   {HELD_TEXT}"]
 
 
+def test_a_rollback_that_has_not_come_to_all_shares() -> None:
+    """The share did not answer then. One that its declaration holds has no part in that."""
+    declared = {**HELD, "declared": True}
+    found = run(
+        {
+            "dev1": {
+                "__uvnas_envs_done": loop("nas_a", environments=[holding("train", "keep"), holding("docs", "keep")])
+            },
+            "dev2": {
+                "__uvnas_envs_done": loop(
+                    "nas_b", environments=[done("train", "keep", None), holding("docs", "keep", held=declared)]
+                )
+            },
+        }
+    )
+    assert summary.lines(found)[-1] == (
+        "environment train: a rollback holds it on nas_a, but not on nas_b; run it again for all of them, or release it"
+    )
+    assert sum("a rollback holds it" in line for line in summary.lines(found)) == 1
+
+
 @pytest.mark.parametrize("damage", [{"id": None}, {"id": 5}, {"since": None}, {"since": []}, {"id": ""}])
 def test_a_hold_that_makes_no_sense_is_none(damage: dict[str, t.Any]) -> None:
     assert report.held({**HELD, **damage}) is None
