@@ -180,5 +180,5 @@ def test_a_start_of_python(site: NfsSite, stack: Run, clients: dict[str, Client]
             if when == "just mounted":
                 client.mount()
             with counts.of(f"start of a Python, {name}, {when}") as rows[name, when]:
-                client.run(path / "bin" / "python", "-I", "-B", "-c", "pass")
+                client.run(path / "bin" / "python", "-I", "-B", "-c", "pass", user=OWNER)
     assert rows["by path", "again"]["c2"] <= rows["an environment of uv's", "again"]["c2"] + MARK, rows
