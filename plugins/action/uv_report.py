@@ -11,11 +11,11 @@ import typing as t
 from ..module_utils.errors import from_os_error
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_REPORT
-from ..plugin_utils import history, info, report, report_file, summary, trials
+from ..plugin_utils import history, info, report, report_file, summary, trials, usage
 from ..plugin_utils.controller_action import ControllerAction, TaskVars
 from ..plugin_utils.report import DONE, LOOKED, LOOKED_AGAIN, PUBLISHED, PYTHONS, VERIFIED, Hosts
 
-_KINDS = (DONE, PUBLISHED, VERIFIED, PYTHONS, LOOKED, LOOKED_AGAIN, history.TOLD, trials.TRIED)
+_KINDS = (DONE, PUBLISHED, VERIFIED, PYTHONS, LOOKED, LOOKED_AGAIN, history.TOLD, trials.TRIED, usage.SEEN)
 _DECLARED = "__uvnas_declared"
 
 
@@ -39,7 +39,10 @@ class ActionModule(ControllerAction):
                 trying = declared if declared.get("trials") else trying
         hosts = Hosts(registered, frozenset(args["well"]))
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        if args["kind"] == "history":
+        if args["kind"] == "usage":
+            found = usage.report(hosts, time=now)
+            lines, wrong = usage.lines(found), usage.wrong(found)
+        elif args["kind"] == "history":
             found = history.report(report.shares(todo), hosts, time=now)
             lines, wrong = history.lines(found), history.wrong(found)
         else:

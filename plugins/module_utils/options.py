@@ -188,7 +188,7 @@ UV_DECLARATION: Spec = {"hosts": {"type": "list", "elements": "str"}, "writes": 
 UV_REPORT: Spec = {
     "hosts": {"type": "list", "elements": "str", "required": True},
     "well": {"type": "list", "elements": "str", "required": True},
-    "kind": {"type": "str", "choices": ["run", "info", "history"], "default": "run"},
+    "kind": {"type": "str", "choices": ["run", "info", "history", "usage"], "default": "run"},
 }
 
 UV_BINARY_RULES: Spec = {

@@ -28,9 +28,11 @@ options:
     elements: str
     required: true
   kind:
-    description: What to report; what a V(run) did and verified, V(info) about shares, or their V(history).
+    description:
+      - What to report; what a V(run) did and verified, V(info) about shares, their V(history), or the V(usage) of what
+        is on them.
     type: str
-    choices: [run, info, history]
+    choices: [run, info, history, usage]
     default: run
 attributes:
   check_mode:

@@ -1,0 +1,79 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which generations and interpreters the processes of a host use, on whatever share, wherever that is mounted.
+
+Evidence is a text, ``/generations/<env>/<id>`` or ``/python/<key>``, anywhere in what the kernel says of a process (see
+host/evidence). It is the same in containers, on other mount points, and for deleted files. A Python of a generation
+shows it by its mark, see generation/pin.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+import re
+import socket
+
+from ..host import evidence
+from ..host.evidence import Process
+from ..host.users import user_name
+from ..host.workers import Result
+
+# Also under the hidden names of what is being removed.
+_HIDDEN = r"(?:\.uvnas-[0-9a-f]{16}\.tmp)?"
+_END = r"(?![^/\s:;,'\"\0()\\])"
+_GENERATION = re.compile(rf"/generations/([A-Za-z0-9][A-Za-z0-9._+-]{{0,63}})/\.?([0-9a-f]{{12}}){_HIDDEN}{_END}")
+_KEY = r"cpython-3\.[0-9]+\.[0-9]+[A-Za-z0-9+_.-]*?-linux-[a-z0-9_]+-[a-z]+"
+_INTERPRETER = re.compile(rf"/python/\.?({_KEY}){_HIDDEN}{_END}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """A process that uses a generation of an environment, or an interpreter."""
+
+    pid: int
+    user: str
+    command: str
+    # ISO 8601, UTC; empty where nobody knows.
+    since: str
+    # The number of its Slurm job; empty if it has none.
+    job: str
+    environment: str = ""
+    generation: str = ""
+    interpreter: str = ""
+
+
+def find(text: str) -> set[str]:
+    """What of generations and interpreters a text mentions: ``train/3f0c…``, and uv's keys."""
+    generations = {f"{env}/{generation}" for env, generation in _GENERATION.findall(text)}
+    return generations | set(_INTERPRETER.findall(text))
+
+
+def look(*, proc: str = "/proc", patience: float = evidence.PATIENCE) -> Result:
+    """What uv_in_use returns. ``patience`` is for what the kernel says of one process, in seconds."""
+    uses, unread = [], []
+    for process in evidence.processes(find, proc=proc, patience=patience):
+        who = user_name(process.uid) if process.uid is not None else ""
+        if process.unread:
+            about = {"pid": process.pid, "user": who, "command": process.command}
+            unread.append({**about, "why": process.unread})
+        uses += [dataclasses.asdict(_use(process, who, what)) for what in process.found]
+    return {
+        "changed": False,
+        "host": socket.gethostname(),
+        "is_root": os.geteuid() == 0,
+        "uses": uses,
+        "unread": unread,
+    }
+
+
+def _use(process: Process, who: str, what: str) -> Use:
+    since = ""
+    if process.started is not None:
+        moment = datetime.datetime.fromtimestamp(process.started, datetime.timezone.utc)
+        since = moment.isoformat(timespec="seconds")
+    env, slash, generation = what.partition("/")
+    named = {"environment": env, "generation": generation} if slash else {"interpreter": what}
+    return Use(process.pid, who, process.command, since, process.job, **named)

@@ -1,0 +1,141 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What processes mention, by a /proc made for that, and by real ones: hidden, ended, unreadable, and stuck."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import evidence
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def find(text: str) -> list[str]:
+    return re.findall("needle-[a-z]+", text)
+
+
+class Proc:
+    """A directory that looks like /proc."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        (path / "stat").write_text("cpu 1 2 3\nbtime 1700000000\n")
+        (path / "self").mkdir()
+
+    def add(self, pid: int, *, name: str = "python", fds: t.Sequence[str] = (), **more: t.Any) -> Path:
+        directory = self.path / str(pid)
+        (directory / "fd").mkdir(parents=True)
+        (directory / "status").write_text(f"Name:\t{name}\nUid:\t1000\t1000\t1000\t1000\n")
+        (directory / "stat").write_text(f"{pid} (a) b) S {' '.join('0' * 18)} {5 * TICKS} 0\n")
+        for link in ("exe", "cwd"):
+            (directory / link).symlink_to(more.get(link, "/usr/bin/python"))
+        for number, target in enumerate(fds):
+            (directory / "fd" / str(number)).symlink_to(target)
+        for file in ("maps", "environ", "cmdline"):
+            (directory / file).write_bytes(more.get(file, b""))
+        return directory
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Proc:
+    return Proc(tmp_path)
+
+
+def look(proc: Proc, patience: float = 5.0) -> list[evidence.Process]:
+    return evidence.processes(find, proc=str(proc.path), patience=patience)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"exe": "/x/needle-a/python"},
+        {"cwd": "/x/needle-a (deleted)"},
+        {"fds": ["/dev/null", "/x/needle-a/lib.so"]},
+        {"maps": b"7f00-7f01 r--p 0000 00:2f 7 /x/needle-a/\xff.so\n"},
+        {"environ": b"HOME=/\0VIRTUAL_ENV=/x/needle-a\0"},
+        {"cmdline": b"sh\0-c\0/x/needle-a/bin/python x\0"},
+    ],
+)
+def test_where_it_is_mentioned(proc: Proc, given: dict[str, t.Any]) -> None:
+    proc.add(7, **given)
+    proc.add(8)
+    (process,) = look(proc)
+    assert (process.pid, process.uid, process.command, process.found) == (7, 1000, "python", ["needle-a"])
+    assert (process.started, process.job, process.unread) == (1700000005.0, "", "")
+
+
+def test_a_job_of_slurm(proc: Proc) -> None:
+    proc.add(7, environ=b"A=needle-a\0SLURM_JOB_ID=4711\0X_SLURM_JOB_ID=1\0")
+    proc.add(8, environ=b"A=needle-a\0SLURM_JOB_ID=\x1b[2J" + b"9" * 500 + b"\0")
+    first, second = look(proc)
+    assert first.job == "4711"
+    assert second.job == "?[2J" + "9" * 36
+
+
+def test_names_that_are_not_fit_to_be_shown(proc: Proc) -> None:
+    proc.add(7, name="a) S 1\x1b[31m", cwd="/needle-b")
+    assert look(proc)[0].command == "a) S 1?[31m"
+
+
+def test_one_that_has_ended_and_one_of_the_kernel_use_nothing(proc: Proc) -> None:
+    (proc.add(7, cmdline=b"needle-a") / "maps").unlink()
+    (proc.add(8, cmdline=b"needle-a") / "exe").unlink()
+    (proc.path / "9").mkdir()
+    assert look(proc) == []
+
+
+def test_one_that_cannot_be_read_is_named(proc: Proc) -> None:
+    (proc.add(7) / "stat").write_text("nonsense")
+    directory = proc.add(8, cwd="/needle-a")
+    (directory / "environ").unlink()
+    (directory / "environ").mkdir()
+    first, second = look(proc)
+    assert first.unread
+    assert (second.found, second.unread) == (["needle-a"], "Is a directory")
+
+
+def test_one_that_keeps_the_kernel_waiting_is_given_up_and_the_others_are_not(proc: Proc) -> None:
+    for pid in (5, 7, 9):
+        proc.add(pid, cwd="/needle-a")
+    for pid in (6, 8):  # Whoever opens a pipe waits for somebody to write to it.
+        directory = proc.add(pid)
+        (directory / "maps").unlink()
+        os.mkfifo(directory / "maps")
+    found = look(proc, patience=0.3)
+    assert [each.pid for each in found if each.found] == [5, 7, 9]
+    stuck = [each for each in found if each.unread]
+    assert [each.pid for each in stuck] == [6, 8]
+    assert stuck[0].unread == "the kernel has said nothing of it for 0.3 s"
+
+
+def test_a_real_one(tmp_path: Path) -> None:
+    directory = tmp_path / "needle-real"
+    directory.mkdir()
+    code = "import os, sys; print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        found = {each.pid: each for each in evidence.processes(find)}
+        assert found[child.pid].found == ["needle-real"]
+        assert found[child.pid].uid == os.getuid()
+        assert child.stdin is not None
+        child.stdin.close()
+    # This process mentions it too, and is the one that asks.
+    assert os.getpid() not in found
+
+
+def test_a_target_is_never_looked_at(proc: Proc, tmp_path: Path) -> None:
+    """It may be on a NAS that hangs: a link to a pipe says nothing until it is read."""
+    os.mkfifo(tmp_path / "needle-pipe")
+    proc.add(7, cwd=str(tmp_path / "needle-pipe"), fds=[str(tmp_path / "needle-pipe")])
+    assert [each.found for each in look(proc)] == [["needle-pipe"]]
