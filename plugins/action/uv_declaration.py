@@ -50,6 +50,8 @@ class ActionModule(ControllerAction):
             if not declared[host].problems:
                 work[host], wrong = declarations.work(host, declared[host], run_tags)
                 problems.add(host, wrong)
+        if not problems:
+            problems.of_all += trials.too_few(tries, work, hosts.hosts)
         if problems:
             return self._failed(problems.lines())
         asking = _asking(work)
@@ -215,4 +217,8 @@ def _groups(
             if builds or tried:
                 found.setdefault(host, []).append("uvnas_trying")
                 break
+    # And the one that goes on where all builders have failed.
+    if any("uvnas_trying" in groups for groups in found.values()):
+        for host in others[:1]:
+            found[host] = list(dict.fromkeys([*found[host], "uvnas_trying"]))
     return [{"name": host, "groups": groups} for host, groups in found.items()]
