@@ -230,4 +230,7 @@ def _of_host(hostvars: Hostvars, host: str, share: str, environment: str, genera
                 first, *lines = str(problem).splitlines() or [""]
                 # The end of a traceback says what happened.
                 return "\n".join(answers.texts([first, *lines[-_LINES:]])) or "it failed"
+        # Its share is not mounted there, or what it tried has ended the module: nobody knows.
+        if answer.get("failed") is True and answer.get("unreachable") is not True:
+            return answers.message(answer.get("msg")) or "it failed"
     return None

@@ -97,10 +97,10 @@ def test_hosts_that_do_not_answer_are_named(site: Site, flag: Path) -> None:
 def test_what_is_in_force_is_said_after_it_has_been_published(site: Site, flag: Path, tmp_path: Path) -> None:
     """The builder was asked ahead what is in force, when that was another one."""
     flag.touch()
-    assert up(site, declared(flag, version="1.14.0")).rc != 0
+    assert up(site, declared(flag, version="1.13.0")).rc != 0
     flag.unlink()
     report = tmp_path / "report.json"
-    run = up(site, declared(flag, version="1.14.0"), uvnas_report_file=str(report))
+    run = up(site, declared(flag, version="1.13.0"), uvnas_report_file=str(report))
     assert run.rc == 0, run.output
     (environment,) = json.loads(report.read_text())["shares"][0]["environments"]
     assert os.path.basename(str(site.link("tools"))) == environment["id"]

@@ -225,6 +225,17 @@ def test_what_a_host_says_in_the_end_is_what_happened() -> None:
     assert len(shown) < 50
 
 
+def test_a_host_that_answers_and_cannot_try_it_has_failed() -> None:
+    """Nobody knows whether that was due to what it tried. One that is down has not answered."""
+    result = {"__uvnas_share": {"name": "nas_a"}, "failed": True, "msg": "share nas_a is not mounted\nMount it."}
+    hostvars = {"dev1": built(), "gpu1": said("nas_a"), "gpu2": {"__uvnas_tried": {"results": [result]}}}
+    found = outcome(hostvars)
+    assert (found.is_well, found.failed) == (False, {"gpu2": "share nas_a is not mounted. Mount it."})
+    result["unreachable"] = True
+    found = outcome(hostvars)
+    assert (found.is_well, found.silent) == (True, ["gpu2", "old1"])
+
+
 @pytest.mark.parametrize(
     ("hosts", "at_least", "count"),
     [(["gpu1", "gpu2"], 2, None), (["gpu1", "dev1"], 2, None), (["gpu1", "plain"], 2, 1), (["plain"], 1, 0)],
