@@ -224,8 +224,9 @@ class Environments(ShareConvergence[Plan, Done]):
             if before is not None:
                 publish.record(self.journal, before, known, hold=None)
         elif not beside:
-            if change.action == PUBLISH and generation_id not in known.generations:
-                # It may have been built to be tried on hosts, which nobody asks for any more.
+            is_tested = change.action == BUILD and change.wanted.spec.try_on is None
+            if not is_tested and change.published != generation_id and generation_id not in known.generations:
+                # It was built to be tried on hosts, which nobody asks for any more.
                 told("testing")
                 path = self.layout.generation(change.name, generation_id)
                 build.smoke_test(self.uv, self._build_of(change, at_once), path)

@@ -867,6 +867,25 @@ def test_what_was_built_to_be_tried_is_tested_where_it_need_not_be_tried_any_mor
     assert (actions(converge(layout, [spec])), in_force(layout)) == ({"analysis": "publish"}, ID)
 
 
+def test_what_a_declaration_holds_before_it_was_tried_is_tested(layout: Layout) -> None:
+    lock(layout)
+    spec = dataclasses.replace(ENV, checks=("exit 3",), try_on={"hosts": ["gpu1"]}, hold=ID)
+    result = run(Environments(Share("nas_a", layout), Uv(layout, Refusing()), [spec]))
+    assert (actions(result), in_force(layout)) == ({"analysis": "failed"}, None)
+    assert actions(converge(layout, [spec])) == {"analysis": "publish"}
+    assert in_force(layout) == ID
+
+
+@pytest.mark.parametrize("purge", [True, False])
+def test_what_waits_goes_with_its_environment(layout: Layout, purge: bool) -> None:
+    lock(layout)
+    spec = dataclasses.replace(ENV, try_on={"hosts": ["gpu1"]})
+    assert actions(converge(layout, [spec])) == {"analysis": "build"}
+    specs = [] if purge else [dataclasses.replace(spec, state="absent")]
+    assert actions(converge(layout, specs, purge=purge)) == {"analysis": "remove"}
+    assert not os.path.exists(layout.generations_of("analysis"))
+
+
 def test_diff_mode_of_what_waits_names_what_is_built_and_what_stays(layout: Layout) -> None:
     lock(layout)
     spec = dataclasses.replace(ENV, try_on={"hosts": ["gpu1"]})
