@@ -209,11 +209,12 @@ def _groups(
     for host in [host for host, todo in work.items() if todo["asks"]] or list(work)[:1]:
         found.setdefault(host, []).append("uvnas_asked")
     # Those that try environments, and those that publish them then.
+    trying = {environment: frozenset(trial["hosts"]) for environment, trial in tries.items()}
     for host, todo in work.items():
-        for environment, trial in tries.items():
+        for environment, those in trying.items():
             shares = [share for share in todo["shares"] if environment in share["environments"]]
             builds = any(share["builder"] == host for share in shares)
-            tried = host in trial["hosts"] and any(trials.uses(todo, share["name"], environment) for share in shares)
+            tried = host in those and any(trials.uses(todo, share["name"], environment) for share in shares)
             if builds or tried:
                 found.setdefault(host, []).append("uvnas_trying")
                 break

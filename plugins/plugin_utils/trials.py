@@ -112,14 +112,18 @@ def outcomes(known: Answer, hostvars: Hostvars) -> list[Outcome]:
     """What came of all trials. ``known`` is what uv_declaration returned."""
     work = {host: known["work"][number] for host, number in known["hosts"].items()}
     found = []
-    for (environment, generation), shares in generations(known, hostvars).items():
+    waiting = generations(known, hostvars)
+    trying = {host for environment, _generation in waiting for host in known["trials"][environment]["hosts"]}
+    # Once: to look at a host takes Ansible milliseconds.
+    registered = {host: hostvars[host].get(TRIED) for host in trying if host in work and host in hostvars}
+    for (environment, generation), shares in waiting.items():
         trial = known["trials"][environment]
         well, failed, silent = [], {}, []
         for host in trial["hosts"]:
             # Of a host that is not in this run, nobody knows which shares it uses.
             if host in work and not any(uses(work[host], name, environment) for name in shares):
                 continue
-            said = [_of_host(hostvars, host, name, environment, generation) for name in shares]
+            said = [_said(registered.get(host), name, environment, generation) for name in shares]
             problems = [problem for problem in said if problem]
             if problems:
                 failed[host] = problems[0]
@@ -127,8 +131,8 @@ def outcomes(known: Answer, hostvars: Hostvars) -> list[Outcome]:
                 well.append(host)
             else:
                 silent.append(host)
-        waiting = [name for name, awaits in shares.items() if awaits]
-        found.append(Outcome(waiting, environment, generation, well, failed, silent, trial["at_least"]))
+        names = [name for name, awaits in shares.items() if awaits]
+        found.append(Outcome(names, environment, generation, well, failed, silent, trial["at_least"]))
     return found
 
 
@@ -199,15 +203,16 @@ def _divided(found: t.Sequence[Outcome]) -> tuple[list[Outcome], list[Outcome]]:
 def too_few(tries: t.Mapping[str, Data], work: t.Mapping[str, Answer], hosts: t.Collection[str]) -> list[str]:
     """What is wrong with trials for which too few hosts use a share with the environment. ``hosts``: of this run."""
     problems = []
+    here = frozenset(hosts)
     for environment, trial in tries.items():
-        declaring = [
+        declaring = {
             share["name"] for todo in work.values() for share in todo["shares"] if environment in share["environments"]
-        ]
+        }
         # Of others nobody knows.
         able = [
             host
             for host in trial["hosts"]
-            if host not in hosts or (host in work and any(uses(work[host], name, environment) for name in declaring))
+            if host not in here or (host in work and any(uses(work[host], name, environment) for name in declaring))
         ]
         if declaring and len(able) < trial["at_least"]:
             which = f" ({named(able)})" if able else ""
@@ -218,9 +223,8 @@ def too_few(tries: t.Mapping[str, Data], work: t.Mapping[str, Answer], hosts: t.
     return problems
 
 
-def _of_host(hostvars: Hostvars, host: str, share: str, environment: str, generation: str) -> str | None:
-    """What went wrong on a host, empty if nothing did; None if it has not answered."""
-    registered = hostvars[host].get(TRIED) if host in hostvars else None
+def _said(registered: t.Any, share: str, environment: str, generation: str) -> str | None:
+    """What went wrong on a host, by what it has ``registered``; empty if nothing did, None if it has not answered."""
     for answer in answers.of_loop(registered, share):
         for fact in answers.mappings(answer.get("environments")):
             if (fact.get("name"), fact.get("id")) == (environment, generation):

@@ -122,6 +122,30 @@ def test_hosts_that_were_not_tried_are_named_where_it_is_published_too(site: Sit
     assert "tried on node1, not tried on node2" in run.output
 
 
+def test_parts_of_site_yml(site: Site, flag: Path) -> None:
+    run = up(site, declared(flag, version="1.16.0"), "--tags", "envs")
+    assert run.rc == 0, run.output
+    before = site.link("tools")
+    run = up(site, declared(flag, version="1.15.0"), "--skip-tags", "envs")
+    assert (run.rc, site.link("tools")) == (0, before), run.output
+    assert "Try what has been built" not in run.output
+    run = up(site, declared(flag, version="1.15.0"), "--tags", "envs")
+    assert run.rc == 0, run.output
+    assert site.link("tools") != before
+
+
+def test_what_failed_is_not_published_because_nobody_asks_for_a_trial_any_more(site: Site, flag: Path) -> None:
+    flag.touch()
+    envs = declared(flag, version="1.12.0")
+    assert up(site, envs).rc != 0
+    before = site.link("tools")
+    plain = [{key: value for key, value in envs[0].items() if key != "try_on"}]
+    run = up(site, plain)
+    assert run.rc != 0
+    assert "environment tools: smoke test failed" in run.output
+    assert site.link("tools") == before
+
+
 def test_check_mode_tries_nothing(site: Site, flag: Path) -> None:
     before = site.link("tools")
     run = up(site, declared(flag, version="1.14.0"), "--check")

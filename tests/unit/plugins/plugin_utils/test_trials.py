@@ -216,6 +216,34 @@ def test_a_cluster_that_says_the_same_is_told_once() -> None:
     assert wrong[-1].endswith("and 490 more hosts: failed, too")
 
 
+class Counted(dict[str, t.Any]):
+    """As Ansible's hostvars, which take milliseconds for each look."""
+
+    looks = 0
+
+    def __getitem__(self, name: str) -> t.Any:
+        self.looks += 1
+        return super().__getitem__(name)
+
+
+def test_each_host_is_looked_at_once() -> None:
+    facts = [{"name": name, "action": "build", "awaits": True, "declared_id": ID} for name in ("torch", "jax")]
+    done = {"__uvnas_envs_done": {"results": [{"__uvnas_share": {"name": "nas_a"}, "environments": facts}]}}
+    declared = known("dev1", "gpu1", "gpu2", try_hosts=["gpu1", "gpu2"])
+    declared["trials"]["jax"] = declared["trials"]["torch"]
+    for todo in declared["work"]:
+        todo["shares"][0]["environments"] = ["torch", "jax"]
+    hostvars = Counted({"dev1": done, "gpu1": said("nas_a"), "gpu2": said("nas_a")})
+    assert len(trials.outcomes(declared, hostvars)) == 2
+    assert hostvars.looks <= 4
+
+
+def test_what_a_host_outside_of_the_run_has_left_does_not_count() -> None:
+    """Such as in a cache of facts."""
+    found = outcome({"dev1": built(), "gpu1": said("nas_a"), "gpu2": said("nas_a")}, "dev1", "gpu1", at_least=2)
+    assert (found.is_well, found.silent) == (False, ["gpu2", "old1"])
+
+
 def test_what_a_host_says_in_the_end_is_what_happened() -> None:
     lines = [f"line {number}" for number in range(1000)]
     found = outcome({"dev1": built(), "gpu1": said("nas_a", "\n".join(["it failed:", *lines, "ImportError"]))})
