@@ -50,6 +50,8 @@ class ActionModule(ControllerAction):
             if not declared[host].problems:
                 work[host], wrong = declarations.work(host, declared[host], run_tags)
                 problems.add(host, wrong)
+        if not problems:
+            problems.of_all += trials.too_few(tries, work, hosts.hosts)
         if problems:
             return self._failed(problems.lines())
         asking = _asking(work)
@@ -207,12 +209,17 @@ def _groups(
     for host in [host for host, todo in work.items() if todo["asks"]] or list(work)[:1]:
         found.setdefault(host, []).append("uvnas_asked")
     # Those that try environments, and those that publish them then.
+    trying = {environment: frozenset(trial["hosts"]) for environment, trial in tries.items()}
     for host, todo in work.items():
-        for environment, trial in tries.items():
+        for environment, those in trying.items():
             shares = [share for share in todo["shares"] if environment in share["environments"]]
             builds = any(share["builder"] == host for share in shares)
-            tried = host in trial["hosts"] and any(trials.uses(todo, share["name"], environment) for share in shares)
+            tried = host in those and any(trials.uses(todo, share["name"], environment) for share in shares)
             if builds or tried:
                 found.setdefault(host, []).append("uvnas_trying")
                 break
+    # And the one that goes on where all builders have failed.
+    if any("uvnas_trying" in groups for groups in found.values()):
+        for host in others[:1]:
+            found[host] = list(dict.fromkeys([*found[host], "uvnas_trying"]))
     return [{"name": host, "groups": groups} for host, groups in found.items()]

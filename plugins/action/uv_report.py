@@ -51,7 +51,8 @@ class ActionModule(ControllerAction):
             lines = info.lines(found) if args["kind"] == "info" else summary.lines(found)
             wrong = [*summary.different(found), *info.missing(found)]
             if args["kind"] == "run" and trying and not self._task.check_mode:
-                wrong += trials.told(trying, registered)
+                tried, untried = trials.told(trying, registered)
+                lines, wrong = [*lines, *tried], [*wrong, *untried]
         if path:
             try:
                 report_file.write(path, found)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import typing as t
 from pathlib import Path
 
@@ -90,6 +92,58 @@ def test_hosts_that_do_not_answer_are_named(site: Site, flag: Path) -> None:
     assert site.link("new") is None
     assert "new is not published on share" not in run.output
     assert "environment new: its generation" in run.output
+
+
+def test_what_is_in_force_is_said_after_it_has_been_published(site: Site, flag: Path, tmp_path: Path) -> None:
+    """The builder was asked ahead what is in force, when that was another one."""
+    flag.touch()
+    assert up(site, declared(flag, version="1.13.0")).rc != 0
+    flag.unlink()
+    report = tmp_path / "report.json"
+    run = up(site, declared(flag, version="1.13.0"), uvnas_report_file=str(report))
+    assert run.rc == 0, run.output
+    (environment,) = json.loads(report.read_text())["shares"][0]["environments"]
+    assert os.path.basename(str(site.link("tools"))) == environment["id"]
+
+
+def test_one_that_cannot_be_built_does_not_keep_what_is_well_from_being_published(site: Site, flag: Path) -> None:
+    before = site.link("tools")
+    envs = [*declared(flag, version="1.16.0"), {"name": "broken", "requirements": ["no-such-package-anywhere==1"]}]
+    run = up(site, envs)
+    assert run.rc != 0
+    assert "broken" in run.output
+    assert site.link("tools") != before, run.output
+    assert "nas_a: tools   published" in run.output or "nas_a: tools   built" in run.output
+
+
+def test_hosts_that_were_not_tried_are_named_where_it_is_published_too(site: Site, flag: Path) -> None:
+    run = site.run(declared(flag, ["node1", "node2"], version="1.15.0"), "--limit", "builder,node1")
+    assert run.rc == 0, run.output
+    assert "tried on node1, not tried on node2" in run.output
+
+
+def test_parts_of_site_yml(site: Site, flag: Path) -> None:
+    run = up(site, declared(flag, version="1.16.0"), "--tags", "envs")
+    assert run.rc == 0, run.output
+    before = site.link("tools")
+    run = up(site, declared(flag, version="1.15.0"), "--skip-tags", "envs")
+    assert (run.rc, site.link("tools")) == (0, before), run.output
+    assert "Try what has been built" not in run.output
+    run = up(site, declared(flag, version="1.15.0"), "--tags", "envs")
+    assert run.rc == 0, run.output
+    assert site.link("tools") != before
+
+
+def test_what_failed_is_not_published_because_nobody_asks_for_a_trial_any_more(site: Site, flag: Path) -> None:
+    flag.touch()
+    envs = declared(flag, version="1.12.0")
+    assert up(site, envs).rc != 0
+    before = site.link("tools")
+    plain = [{key: value for key, value in envs[0].items() if key != "try_on"}]
+    run = up(site, plain)
+    assert run.rc != 0
+    assert "environment tools: smoke test failed" in run.output
+    assert site.link("tools") == before
 
 
 def test_check_mode_tries_nothing(site: Site, flag: Path) -> None:

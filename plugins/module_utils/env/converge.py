@@ -224,6 +224,12 @@ class Environments(ShareConvergence[Plan, Done]):
             if before is not None:
                 publish.record(self.journal, before, known, hold=None)
         elif not beside:
+            is_tested = change.action == BUILD and change.wanted.spec.try_on is None
+            if not is_tested and change.published != generation_id and generation_id not in known.generations:
+                # It was built to be tried on hosts, which nobody asks for any more.
+                told("testing")
+                path = self.layout.generation(change.name, generation_id)
+                build.smoke_test(self.uv, self._build_of(change, at_once), path)
             manifest = manifest or manifests.of_generation(self.layout, change.name, generation_id)
             self._publish(change, manifest, generation_id)
         # Last: what is wrong with one that is retired stands in nobody's way.
@@ -326,7 +332,7 @@ class Environments(ShareConvergence[Plan, Done]):
             versions = self._versions(change)
             if versions is not None:
                 fact["packages_changed"] = package_changes(before.packages if before else {}, versions)
-            if change.action == BUILD and fact["id"] is None:
+            if change.action == BUILD and fact["id"] is None and fact.get("declared_id") is None:
                 fact["waits_for"] = self._waits_for(change)
         return fact
 
@@ -369,6 +375,11 @@ def _diff_text(fact: t.Mapping[str, t.Any]) -> str:
         head = f"environment {fact['name']}: {fact['id']} sealed"
     elif fact["action"] == RECORD:
         head = f"environment {fact['name']}: what is in force, and since when, is put on record"
+    elif fact.get("awaits"):
+        what = fact.get("declared_id") or "not known yet"
+        if fact["previous_id"]:
+            what = f"{fact['previous_id']} stays in force; {what} beside it"
+        head = f"environment {fact['name']}: {what}, to be tried before it is published"
     elif "held" in fact and fact["id"] == fact["previous_id"]:
         head = f"environment {fact['name']}: {fact['id']} stays in force; {fact['declared_id']} beside it"
     else:

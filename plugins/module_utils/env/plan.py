@@ -157,7 +157,7 @@ def plan(wanted: t.Sequence[Wanted], found: t.Mapping[str, Found], absent: t.Ite
             action = PUBLISH
         elif not here.sealed:
             action = SEAL
-        elif not here.recorded:
+        elif not here.recorded and here.published is not None:
             action = RECORD
         else:
             action = KEEP

@@ -12,9 +12,13 @@ import tempfile
 import typing as t
 
 from ..errors import CommandError, UvnasError
+from ..host.secrets import scrub
 from ..host.workers import Result, call_many
 from .spec import EnvironmentSpec
 from .verify import JOBS, Verification
+
+# Of the first line of a problem, and of the end of the rest, in characters: the controller hears it from many hosts.
+_LINE, _REST = 1000, 4000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +42,8 @@ def try_all(verification: Verification, trials: t.Sequence[Trial], timeout: floa
             problem = answer()["problem"]
         except UvnasError as error:
             problem = f"environment {trial.spec.name}: {error.explain()}"
-        found.append({"name": trial.spec.name, "id": trial.generation, "problem": problem})
+        about = {"name": trial.spec.name, "id": trial.generation}
+        found.append({**about, "problem": None if problem is None else _short(problem)})
     return found
 
 
@@ -62,7 +67,7 @@ def _checked(verification: Verification, trial: Trial, timeout: float) -> t.Opti
     }
     with tempfile.TemporaryDirectory(prefix="uvnas-") as scratch:
         for check in trial.spec.checks:
-            what = f"environment {trial.spec.name}: check {check!r}"
+            what = f"environment {trial.spec.name}: check {scrub(repr(check))}"
             try:
                 done = verification.runner.run(
                     ["/bin/sh", "-c", check], variables=variables, cwd=scratch, timeout=timeout
@@ -73,3 +78,9 @@ def _checked(verification: Verification, trial: Trial, timeout: float) -> t.Opti
                 said = (done.stderr or done.stdout).strip()
                 return f"{what} failed on this host" + (f":\n{said}" if said else f" with exit code {done.rc}")
     return None
+
+
+def _short(text: str) -> str:
+    """What went wrong, and the end of what was said: the end of a traceback says what happened."""
+    first, newline, rest = text.partition("\n")
+    return first[:_LINE] + newline + (f"…\n{rest[-_REST:]}" if len(rest) > _REST else rest)

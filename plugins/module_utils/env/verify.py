@@ -32,6 +32,7 @@ from .generation import intact, needs
 from .imports import IMPORTS
 from .inspect import Inspection, incomplete, published
 from .spec import EnvironmentSpec
+from .state import read_lock
 from .verified import Environments, fingerprint
 
 # How many environments to start at once. Many members do so at the same time, from the same NAS.
@@ -108,7 +109,8 @@ class Verification:
         with contextlib.suppress(UvnasError, OSError):  # Trying it says why.
             manifest = self.inspection.seen(spec.name).manifest
             if not set(spec.imports) <= set(manifest.imports):
-                if spec.try_on is not None:
+                # It may be in force until another one has been tried.
+                if spec.try_on is not None and read_lock(self.layout, spec.name).lock.digest != manifest.lock.digest:
                     return tuple(manifest.imports)
                 hold = standing.read(self.layout, spec.name).hold
                 if hold is not None and hold.id == manifest.id:

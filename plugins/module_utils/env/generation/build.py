@@ -120,7 +120,7 @@ def _build(layout: Layout, uv: Uv, bytecode: t.Optional[Bytecode], what: Build, 
         needed = _check_needs(layout, what, path, packages)
         if what.spec.try_on is None and (what.spec.imports or what.spec.checks):
             told("testing")
-            _smoke_test(uv, what, path)
+            smoke_test(uv, what, path)
         told("syncing")
         mutex.check(layout.mutex)
         size = seal(path, recorder.see)
@@ -250,8 +250,11 @@ def _same_version(locked: str, installed: str) -> bool:
     return re.sub(r"[-_.]", ".", locked).lower() == re.sub(r"[-_.]", ".", installed).lower()
 
 
-def _smoke_test(uv: Uv, what: Build, path: str) -> None:
-    """Import what the spec says, run its checks; nothing of that writes into the generation, or learns a secret."""
+def smoke_test(uv: Uv, what: Build, path: str) -> None:
+    """Import what the spec says, run its checks; nothing of that writes into the generation, or learns a secret.
+
+    Raises CommandError.
+    """
     spec = what.spec
     python = os.path.join(path, "bin", "python")
     variables = uv.public_variables()

@@ -99,6 +99,36 @@ def test_one_host_is_asked_about_a_share(site: Site) -> None:
     assert asked(["node1", "node2", "node3"]) == {"node1": ["nas_b"], "node2": ["nas_a"]}
 
 
+def tried_on(*hosts: str, at_least: int = 1) -> Host:
+    try_on = {"hosts": list(hosts), "at_least": at_least}
+    return {"uvnas_shares": SHARES, "uvnas_envs": [{**ENVS[0], "shares": ["nas_b"], "try_on": try_on}]}
+
+
+def test_who_tries_environments_and_who_publishes_them(site: Site) -> None:
+    only_a = {"uvnas_host_shares": ["nas_a"]}
+    site.write(tried_on("node2", "node3"), {"dev1": {}, "node1": only_a, "node2": {}, "node3": only_a})
+    result, errors = site.run(["dev1", "node1", "node2", "node3"])
+    assert errors == []
+    assert result["trials"] == {"train": {"hosts": ["node2", "node3"], "at_least": 1}}
+    # The first node goes on where all builders have failed.
+    assert [host["name"] for host in result["groups"] if "uvnas_trying" in host["groups"]] == ["dev1", "node1", "node2"]
+    site.write(SITE, {"dev1": {}, "node1": only_a})
+    result, _errors = site.run(["dev1", "node1"])
+    assert not [host for host in result["groups"] if "uvnas_trying" in host["groups"]]
+
+
+def test_a_trial_that_too_few_hosts_can_take_part_in(site: Site) -> None:
+    hosts = {"dev1": {}, "node1": {"uvnas_host_shares": ["nas_a"]}, "node2": {}}
+    assert problems(site, tried_on("node1", "node2", at_least=2), hosts) == [
+        "environment train: try_on: at_least is 2, and of its hosts 1 (node2) uses a share that it is declared for"
+    ]
+    assert problems(site, tried_on("node1", "node2"), hosts) == []
+    # Of hosts outside of the run nobody knows.
+    site.write(tried_on("node1", at_least=1), hosts)
+    _result, errors = site.run(["dev1", "node2"])
+    assert errors == []
+
+
 def test_the_environments_of_a_share(site: Site) -> None:
     envs = [*ENVS, {"name": "old", "state": "absent"}, {**ENVS[0], "name": "other", "shares": ["nas_b"]}]
     site.write({**SITE, "uvnas_envs": envs}, {"dev1": {}, "node1": {"uvnas_host_shares": ["nas_b"]}})

@@ -74,6 +74,36 @@ def test_what_is_not_is_said_and_is_no_failure(given: dict[str, t.Any], said: st
     assert said in result["environments"][0]["problem"]
 
 
+def test_nothing_that_a_check_starts_outlives_it(tried: Try) -> None:
+    seconds = str(10_000_000 + os.getpid())
+    left = f"setsid sleep {seconds} >/dev/null 2>&1 &"
+    assert tried(checks=[left])["environments"][0]["problem"] is None
+    names = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not [name for name in names if seconds.encode() in name]
+
+
+def test_a_check_that_kills_what_runs_it_has_failed(tried: Try) -> None:
+    assert "killed by SIGKILL" in tried(checks=["kill -9 $PPID"])["environments"][0]["problem"]
+
+
+@pytest.mark.parametrize("then", ["exit 1", "sleep 60"])
+def test_what_is_said_at_length_is_told_in_short(tried: Try, then: str) -> None:
+    check = f"seq 1 500000 >&2; echo the end >&2; {then}"
+    problem = tried(checks=[check])["environments"][0]["problem"]
+    assert problem.startswith(f"environment train: check {check!r}")
+    assert problem.endswith("\nthe end")
+    assert len(problem) < 10_000
+    problem = tried(imports=["no_such_module", *["x" * 100_000] * 5])["environments"][0]["problem"]
+    assert len(problem) < 10_000
+
+
+@pytest.mark.parametrize("then", ["exit 3", "echo no >&2; exit 3", "sleep 60"])
+def test_credentials_in_a_check_are_not_told(tried: Try, then: str) -> None:
+    result = tried(checks=[f"true https://alice:s3cr3t@mirror/simple; {then}"])
+    assert result["environments"][0]["problem"]
+    assert "s3cr3t" not in json.dumps(result["environments"])
+
+
 @pytest.mark.parametrize("given", [{"generation": "../train"}, {"generation": ""}, {"name": "../x"}, {"name": ""}])
 def test_a_name_leads_nowhere_else(given: dict[str, str], tried: Try) -> None:
     assert tried(**given)["failed"]

@@ -18,6 +18,13 @@ def item(**try_on: t.Any) -> dict[str, t.Any]:
     return {"name": "torch", "try_on": try_on}
 
 
+def test_hosts_declare_one_trial() -> None:
+    items = [item(hosts=["gpu1"]), item(hosts=["gpu1"], at_least=1), item(hosts=["gpu2"])]
+    _found, problems = trials.declared(items, GROUPS)
+    assert problems == ["environment torch: hosts declare different try_on of it, and there is one trial for all"]
+    assert trials.declared(items[:2], GROUPS)[1] == []
+
+
 def test_hosts_and_groups_are_resolved_once_each() -> None:
     found, problems = trials.declared([item(hosts=["gpu2", "gpu", "all"], at_least=2)], GROUPS)
     assert (found, problems) == ({"torch": {"hosts": ["gpu2", "gpu1", "dev1", "old1"], "at_least": 2}}, [])
@@ -63,9 +70,10 @@ def known(*hosts: str, at_least: int = 1, try_hosts: t.Sequence[str] = ("gpu1", 
     }
 
 
-def built(generation: t.Any = ID, awaits: t.Any = True) -> dict[str, t.Any]:
+def built(generation: t.Any = ID, awaits: t.Any = True, *, on_b: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
     fact = {"name": "torch", "action": "build", "awaits": awaits, "declared_id": generation}
-    results = [{"__uvnas_share": {"name": name}, "environments": [fact]} for name in ("nas_a", "nas_b")]
+    facts = {"nas_a": fact, "nas_b": {**fact, **(on_b or {})}}
+    results = [{"__uvnas_share": {"name": name}, "environments": [about]} for name, about in facts.items()]
     return {"__uvnas_envs_done": {"results": results}}
 
 
@@ -96,10 +104,13 @@ def test_one_that_is_not_well_is_enough() -> None:
     assert not found.is_well
     assert str(found) == "tried on gpu1, FAILED on old1, not tried on gpu2"
     assert trials.to_publish(known(*ALL), hostvars, "dev1") == []
-    assert trials.told(known(*ALL), hostvars) == [
-        f"environment torch: its generation {ID} is not published on nas_a, nas_b: {found}",
-        "old1: no glibc\nat all",
-    ]
+    assert trials.told(known(*ALL), hostvars) == (
+        [],
+        [
+            f"environment torch: its generation {ID} is not published on nas_a, nas_b: {found}",
+            "old1: no glibc\nat all",
+        ],
+    )
 
 
 def test_too_few_have_answered() -> None:
@@ -145,3 +156,125 @@ def test_a_problem_is_one_whatever_it_is(problem: t.Any) -> None:
     found = outcome({"dev1": built(), "gpu1": said("nas_a", problem)})
     assert list(found.failed) == ["gpu1"]
     assert "\x1b" not in "".join(found.failed.values())
+
+
+def test_where_it_is_in_force_it_can_be_tried_for_a_share_that_came_later() -> None:
+    """No host that shall try it uses that share."""
+    declared = known("dev1", "gpu1", "old1", try_hosts=["old1"])
+    in_force = {"awaits": None, "declared_id": None, "action": "keep", "id": ID}
+    hostvars: dict[str, t.Any] = {"dev1": built(on_b=in_force), "gpu1": {}, "old1": {}}
+    environments = [{"name": "torch", "imports": ["torch"]}]
+    assert trials.to_try(declared, hostvars, {"name": "nas_b"}, "old1", environments)
+    assert trials.to_publish(declared, hostvars, "dev1") == []
+    hostvars["old1"] = said("nas_b")
+    assert [each["name"] for each in trials.to_publish(declared, hostvars, "dev1")] == ["nas_a"]
+    # What is in force everywhere is not tried.
+    hostvars["dev1"] = built(ID, None, on_b=in_force)
+    assert trials.to_try(declared, hostvars, {"name": "nas_b"}, "old1", environments) == []
+
+
+def test_an_environment_is_published_on_all_shares_or_on_none() -> None:
+    """Although shares with different interpreters have different generations."""
+    other = "f" * 12
+    hostvars = {
+        "dev1": built(on_b={"declared_id": other}),
+        "gpu1": said("nas_a"),
+        "gpu2": {},
+        "old1": said("nas_b", "oh", other),
+    }
+    assert trials.to_publish(known(*ALL), hostvars, "dev1") == []
+    lines, wrong = trials.told(known(*ALL), hostvars)
+    assert lines == []
+    why = "tried on gpu1, not tried on gpu2, but another generation of it is not well"
+    assert wrong == [
+        f"environment torch: its generation {ID} is not published on nas_a: {why}",
+        f"environment torch: its generation {other} is not published on nas_b: FAILED on old1",
+        "old1: oh",
+    ]
+    hostvars["old1"] = said("nas_b", None, other)
+    assert len(trials.to_publish(known(*ALL), hostvars, "dev1")) == 2
+
+
+def test_where_it_was_tried_is_told() -> None:
+    hostvars = {"dev1": built(), "gpu1": said("nas_a"), "gpu2": {}, "old1": {}}
+    assert trials.told(known(*ALL), hostvars) == (
+        [f"environment torch: its generation {ID} was tried on gpu1, not tried on gpu2, old1"],
+        [],
+    )
+
+
+def test_a_cluster_that_says_the_same_is_told_once() -> None:
+    nodes = [f"node{number}" for number in range(500)]
+    declared = known("dev1", *["gpu1"] * len(nodes), try_hosts=nodes)
+    declared["hosts"] = {"dev1": 0, **{node: number for number, node in enumerate(nodes, 1)}}
+    hostvars = {"dev1": built(), **{node: said("nas_a", "no CUDA") for node in nodes}}
+    _lines, wrong = trials.told(declared, hostvars)
+    assert wrong[1:] == ["node0, node1, node2, node3, node4 and 495 more hosts: no CUDA"]
+    hostvars.update({node: said("nas_a", f"no CUDA on {node}") for node in nodes})
+    _lines, wrong = trials.told(declared, hostvars)
+    assert len(wrong) == 7
+    assert wrong[-1].endswith("and 490 more hosts: failed, too")
+
+
+class Counted(dict[str, t.Any]):
+    """As Ansible's hostvars, which take milliseconds for each look."""
+
+    looks = 0
+
+    def __getitem__(self, name: str) -> t.Any:
+        self.looks += 1
+        return super().__getitem__(name)
+
+
+def test_each_host_is_looked_at_once() -> None:
+    facts = [{"name": name, "action": "build", "awaits": True, "declared_id": ID} for name in ("torch", "jax")]
+    done = {"__uvnas_envs_done": {"results": [{"__uvnas_share": {"name": "nas_a"}, "environments": facts}]}}
+    declared = known("dev1", "gpu1", "gpu2", try_hosts=["gpu1", "gpu2"])
+    declared["trials"]["jax"] = declared["trials"]["torch"]
+    for todo in declared["work"]:
+        todo["shares"][0]["environments"] = ["torch", "jax"]
+    hostvars = Counted({"dev1": done, "gpu1": said("nas_a"), "gpu2": said("nas_a")})
+    assert len(trials.outcomes(declared, hostvars)) == 2
+    assert hostvars.looks <= 4
+
+
+def test_what_a_host_outside_of_the_run_has_left_does_not_count() -> None:
+    """Such as in a cache of facts."""
+    found = outcome({"dev1": built(), "gpu1": said("nas_a"), "gpu2": said("nas_a")}, "dev1", "gpu1", at_least=2)
+    assert (found.is_well, found.silent) == (False, ["gpu2", "old1"])
+
+
+def test_what_a_host_says_in_the_end_is_what_happened() -> None:
+    lines = [f"line {number}" for number in range(1000)]
+    found = outcome({"dev1": built(), "gpu1": said("nas_a", "\n".join(["it failed:", *lines, "ImportError"]))})
+    shown = found.failed["gpu1"].splitlines()
+    assert shown[0] == "it failed:"
+    assert shown[-1] == "ImportError"
+    assert len(shown) < 50
+
+
+def test_a_host_that_answers_and_cannot_try_it_has_failed() -> None:
+    """Nobody knows whether that was due to what it tried. One that is down has not answered."""
+    result = {"__uvnas_share": {"name": "nas_a"}, "failed": True, "msg": "share nas_a is not mounted\nMount it."}
+    hostvars = {"dev1": built(), "gpu1": said("nas_a"), "gpu2": {"__uvnas_tried": {"results": [result]}}}
+    found = outcome(hostvars)
+    assert (found.is_well, found.failed) == (False, {"gpu2": "share nas_a is not mounted. Mount it."})
+    result["unreachable"] = True
+    found = outcome(hostvars)
+    assert (found.is_well, found.silent) == (True, ["gpu2", "old1"])
+
+
+@pytest.mark.parametrize(
+    ("hosts", "at_least", "count"),
+    [(["gpu1", "gpu2"], 2, None), (["gpu1", "dev1"], 2, None), (["gpu1", "plain"], 2, 1), (["plain"], 1, 0)],
+)
+def test_too_few_hosts_use_a_share_that_has_it(hosts: list[str], at_least: int, count: int | None) -> None:
+    declared = known(*ALL, at_least=at_least, try_hosts=hosts)
+    work = {host: declared["work"][number] for host, number in declared["hosts"].items()}
+    work["plain"] = {"builds": [], "uses": [], "shares": []}
+    problems = trials.too_few(declared["trials"], work, [*ALL, "plain"])
+    assert len(problems) == (count is not None)
+    if count is not None:
+        assert f"at_least is {at_least}, and of its hosts {count}" in problems[0]
+    # Nobody knows which shares hosts outside of the run use.
+    assert trials.too_few(declared["trials"], work, ["dev1"]) == []

@@ -842,3 +842,78 @@ def test_what_has_to_be_tried_is_built_and_left_alone(layout: Layout) -> None:
     # One that is in force has been tried.
     published(layout, ID)
     assert actions(converge(layout, [spec])) == {"analysis": "keep"}
+
+
+class Refusing(FakeUv):
+    """No check succeeds."""
+
+    def run(self, cmd: t.Sequence[str], **more: t.Any) -> Completed:
+        return Completed(3, "", "no luck") if cmd[0] == "/bin/sh" else super().run(cmd, **more)
+
+
+def test_what_was_built_to_be_tried_is_tested_where_it_need_not_be_tried_any_more(layout: Layout) -> None:
+    """Nobody has tested it, or it has failed wherever it was tried."""
+    lock(layout)
+    built(layout, OLD, version="1.9")
+    published(layout, OLD)
+    spec = dataclasses.replace(ENV, checks=("exit 3",))
+    uv = Uv(layout, Refusing())
+    tried = dataclasses.replace(spec, try_on={"hosts": ["gpu1"]})
+    assert actions(run(Environments(Share("nas_a", layout), uv, [tried]))) == {"analysis": "build"}
+    result = run(Environments(Share("nas_a", layout), uv, [spec]))
+    assert (actions(result), in_force(layout)) == ({"analysis": "failed"}, OLD)
+    assert "environment analysis: smoke test failed: check 'exit 3'" in result["msg"]
+    assert "no luck" in result["msg"]
+    assert (actions(converge(layout, [spec])), in_force(layout)) == ({"analysis": "publish"}, ID)
+
+
+def test_what_a_declaration_holds_before_it_was_tried_is_tested(layout: Layout) -> None:
+    lock(layout)
+    spec = dataclasses.replace(ENV, checks=("exit 3",), try_on={"hosts": ["gpu1"]}, hold=ID)
+    result = run(Environments(Share("nas_a", layout), Uv(layout, Refusing()), [spec]))
+    assert (actions(result), in_force(layout)) == ({"analysis": "failed"}, None)
+    assert actions(converge(layout, [spec])) == {"analysis": "publish"}
+    assert in_force(layout) == ID
+
+
+@pytest.mark.parametrize("purge", [True, False])
+def test_what_waits_goes_with_its_environment(layout: Layout, purge: bool) -> None:
+    lock(layout)
+    spec = dataclasses.replace(ENV, try_on={"hosts": ["gpu1"]})
+    assert actions(converge(layout, [spec])) == {"analysis": "build"}
+    specs = [] if purge else [dataclasses.replace(spec, state="absent")]
+    assert actions(converge(layout, specs, purge=purge)) == {"analysis": "remove"}
+    assert not os.path.exists(layout.generations_of("analysis"))
+
+
+def test_diff_mode_of_what_waits_names_what_is_built_and_what_stays(layout: Layout) -> None:
+    lock(layout)
+    spec = dataclasses.replace(ENV, try_on={"hosts": ["gpu1"]})
+    said = f"environment analysis: {ID}, to be tried before it is published\n  iniconfig 2.1 (new)\n"
+    for check_mode in (True, False):
+        result = converge(layout, [spec], check_mode=check_mode)
+        assert result["diff"] == [{"prepared": said}]
+        assert "waits_for" not in result["environments"][0]
+    gone(layout, ID)
+    built(layout, OLD, version="1.9")
+    published(layout, OLD)
+    (shown,) = converge(layout, [spec])["diff"]
+    assert shown["prepared"].startswith(
+        f"environment analysis: {OLD} stays in force; {ID} beside it, to be tried before it is published\n"
+    )
+
+
+def test_diff_mode_of_what_waits_before_anybody_can_know_what_that_is(tmp_path: Path) -> None:
+    spec = dataclasses.replace(ENV, try_on={"hosts": ["gpu1"]})
+    facts = {"analysis": LockFact(None)}
+    (shown,) = converge(Layout(str(tmp_path / "uv")), [spec], check_mode=True, locks=facts)["diff"]
+    assert shown["prepared"] == "environment analysis: not known yet, to be tried before it is published\n"
+
+
+def test_where_nothing_is_in_force_there_is_nothing_to_put_on_record(layout: Layout) -> None:
+    """A run that built it anew in its place was killed."""
+    converged(layout)
+    os.unlink(layout.env("analysis"))
+    spec = dataclasses.replace(ENV, try_on={"hosts": ["gpu1"]})
+    result = converge(layout, [spec])
+    assert (actions(result), result["environments"][0]["awaits"]) == ({"analysis": "keep"}, True)

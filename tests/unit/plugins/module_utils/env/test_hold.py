@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env import past
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.converge import Environments
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import publish
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.hold import RELEASED, Holding
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.hold import PUBLISHED, RELEASED, Holding
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import ShareBusyError, SpecError, UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import mutex
@@ -364,3 +364,61 @@ def test_packages_that_change(life: Life) -> None:
     assert done["packages_changed"] == ["iniconfig 2.1 -> 2.0", "six 1 (new)"]
     assert done["diff"][0]["prepared"].endswith("\n  iniconfig 2.1 -> 2.0\n  six 1 (new)\n")
     assert list(journals.read(life.layout)[1].packages_changed) == done["packages_changed"]
+
+
+# What has been tried on hosts
+
+
+def built_to_be_tried(life: Life) -> str:
+    """A generation beside what is in force. Its id."""
+    lock = f"iniconfig==2.1 \\\n    --hash=sha256:{'7' * 64}\n"
+    shares.add_lock(Path(life.layout.root), "train", lock)
+    spec = dataclasses.replace(ENV, try_on={"hosts": ["gpu1"]})
+    environments = Environments(Share("nas_a", life.layout), Uv(life.layout, FakeUv()), [spec])
+    (fact,) = environments.converge(purpose="test", busy_timeout=5.0)["environments"]
+    assert (fact["awaits"], life.in_force) == (True, life.ids[2])
+    return str(fact["declared_id"])
+
+
+def test_what_has_been_tried_is_published_and_not_held(life: Life) -> None:
+    tried = built_to_be_tried(life)
+    os.unlink(life.layout.journal)
+    for changed in (True, False):
+        done = life.hold(state=PUBLISHED, generation=tried, reason="tried on gpu1")
+        assert (done["changed"], done["id"], done["held"], life.in_force) == (changed, tried, None, tried)
+    assert life.told() == [("publish", tried, "tried on gpu1"), ("retire", life.ids[2], "tried on gpu1")]
+    assert (life.known.in_force, life.known.hold) == (tried, None)
+    assert not life.site()["changed"]
+
+
+def test_what_was_tried_meanwhile_is_not_published_where_something_else_counts_by_now(life: Life) -> None:
+    tried = built_to_be_tried(life)
+
+    def refused(why: str) -> None:
+        before = life.files()
+        with pytest.raises(UvnasError, match=why):
+            life.hold(state=PUBLISHED, generation=tried)
+        assert (life.in_force, life.files()) == (life.ids[2], before)
+
+    # A generation that was declared before is not what is declared.
+    with pytest.raises(UvnasError, match="a different declaration"):
+        life.hold(state=PUBLISHED, generation=life.ids[1])
+    standing.write(life.layout, "train", life.known.held(Hold(life.ids[2], standing.now(), "alice")))
+    refused("so what has been tried is not published")
+    standing.write(life.layout, "train", life.known.held(None))
+    shares.add_lock(Path(life.layout.root), "train", f"iniconfig==2.1 \\\n    --hash=sha256:{'8' * 64}\n")
+    refused("a different declaration")
+    life.remove(tried)
+    refused("is not on share nas_a")
+
+
+def test_what_has_been_removed_meanwhile_does_not_come_back(life: Life) -> None:
+    tried = built_to_be_tried(life)
+    spec = dataclasses.replace(ENV, state="absent")
+    Environments(Share("nas_a", life.layout), Uv(life.layout, FakeUv()), [spec]).converge(
+        purpose="test", busy_timeout=5.0
+    )
+    with pytest.raises(UvnasError, match="is not on share nas_a"):
+        life.hold(state=PUBLISHED, generation=tried)
+    assert life.in_force is None
+    assert not os.path.exists(life.layout.standing("train"))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 import shutil
@@ -17,6 +18,7 @@ import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env import verified, verify
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.inspect import Inspection
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.state import read_lock
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.verified import Verified
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.verify import Outcome, Verification
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import platform
@@ -412,3 +414,16 @@ def test_what_is_installed_and_was_not_built_is_a_problem(verification: Verifica
         f"environment analysis: its generation {ID} is not what was built: six 1.17.0 (new)\nSomebody changed it,"
     )
     assert verification.inspection.facts("analysis", sizes=False)["packages"] == {"iniconfig": "2.1"}
+
+
+def test_of_what_was_in_force_before_what_is_tried_the_imports_of_that_time_count(layout: Layout) -> None:
+    lock = "iniconfig==2.1 \\\n    --hash=sha256:" + "2" * 64 + "\n"
+    shares.add_lock(Path(layout.root), "analysis", lock)
+    other = dataclasses.replace(spec("json", "no_such_module"), try_on={"hosts": ["gpu1"]})
+    publish(layout, imports=["json"])
+    assert on(layout).of([other], {}).problems == []
+    # What is in force is what is declared: so are the imports.
+    shutil.rmtree(layout.generations_of("analysis"))
+    digest = read_lock(layout, "analysis").lock.digest
+    publish(layout, imports=["json"], lock={"digest": digest, "spec": "3" * 64, "text": "4" * 64})
+    assert "no_such_module" in "".join(on(layout).of([other], {}).problems)
