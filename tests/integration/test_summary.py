@@ -173,7 +173,8 @@ def test_info_says_it_once_for_a_share(site: Site) -> None:
     assert said[0] == f"share nas_a: {site.share}, seen by builder"
     assert len([line for line in said if re.search(r" in force +built ", line)]) == 2
     assert len([line for line in said if re.search(r" retired since [0-9: -]+ UTC +built ", line)]) == 1
-    assert any(re.fullmatch(r"  extra +not declared, Python [0-9.]+, 1 package, since [0-9: -]+ UTC", line) for line in said)
+    extra = r"  extra +not declared, Python [0-9.]+, 1 package, since [0-9: -]+ UTC"
+    assert any(re.fullmatch(extra, line) for line in said)
     assert any(re.match(r"  free +[0-9.]+ [GT]B", line) for line in said)
     between = run.output.partition("TASK [Measure")[2].partition("PLAY RECAP")[0]
     assert "node1" not in between
