@@ -31,8 +31,8 @@ from ..share.spec import Share
 from .generation import intact, needs
 from .imports import IMPORTS
 from .inspect import Inspection, incomplete, published
+from .lock.file import LockText
 from .spec import EnvironmentSpec
-from .state import read_lock
 from .verified import Environments, fingerprint
 
 # How many environments to start at once. Many members do so at the same time, from the same NAS.
@@ -110,8 +110,10 @@ class Verification:
             manifest = self.inspection.seen(spec.name).manifest
             if not set(spec.imports) <= set(manifest.imports):
                 # It may be in force until another one has been tried.
-                if spec.try_on is not None and read_lock(self.layout, spec.name).lock.digest != manifest.lock.digest:
-                    return tuple(manifest.imports)
+                if spec.try_on is not None:
+                    text = files.read_bytes(self.layout.lock(spec.name)) or b""
+                    if LockText(text.decode(errors="replace")).lock.digest != manifest.lock.digest:
+                        return tuple(manifest.imports)
                 hold = standing.read(self.layout, spec.name).hold
                 if hold is not None and hold.id == manifest.id:
                     return tuple(manifest.imports)
