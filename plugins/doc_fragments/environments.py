@@ -166,6 +166,6 @@ options:
         description:
           - The generation that stays in force, by its id or the beginning of it, until this is removed. What the rest
             of the declaration asks for is built beside it.
-          - V(uvnas.cluster.rollback) does the same without a change to the inventory.
+          - C(rollback.yml) does the same without a change to the inventory.
         type: str
 """

@@ -126,10 +126,16 @@ class Inspection:
         ]
 
     def _standing(self, env: str) -> Standing:
-        """What is on record of an environment; nothing where that cannot be read."""
-        with contextlib.suppress(UvnasError, OSError):
-            return standing.read(self.layout, env)
-        return Standing()
+        """What is on record of an environment, read once; nothing where that cannot be read."""
+        if env not in self._on_record:
+            self._on_record[env] = Standing()
+            with contextlib.suppress(UvnasError, OSError):
+                self._on_record[env] = standing.read(self.layout, env)
+        return self._on_record[env]
+
+    @functools.cached_property
+    def _on_record(self) -> dict[str, Standing]:
+        return {}
 
     def _size_of(self, env: str, generation: str, in_force: t.Optional[str]) -> Result:
         """What one generation is and takes; without sizes where that cannot be measured."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import json
 import math
 import re
@@ -33,6 +34,19 @@ def parse_json(text: t.Union[str, bytes], what: str, *, hint: str = "") -> t.Any
 def is_text(value: t.Any) -> bool:
     """Whether ``value`` is text that files and programs accept: no NUL, no lone surrogate."""
     return isinstance(value, str) and not _NO_TEXT.search(value)
+
+
+def is_time(value: t.Any) -> bool:
+    """Whether ``value`` is a time with its zone, ISO 8601."""
+    try:
+        return datetime.datetime.fromisoformat(value).tzinfo is not None
+    except (TypeError, ValueError):
+        return False
+
+
+def plain(text: str) -> str:
+    """A text that is safe for terminals and JSON: people may give processes and files any name."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def wrong_version(value: t.Any) -> t.Optional[str]:

@@ -18,7 +18,8 @@ import os
 import time
 import typing as t
 
-from .proc import read
+from .data import plain
+from .proc import owner_and_name, read
 from .workers import Child, Result, readable
 
 # Seconds for what the kernel says of one process.
@@ -110,9 +111,10 @@ def _look(pid: int, find: Find, directory: str, booted: t.Optional[float]) -> Pr
     found: set[str] = set()
     uid, command, started, job, unread = None, "", None, "", ""
     try:
-        uid, command = _status(directory)
+        uid, name = owner_and_name(directory)
+        command = plain(name)
         started = _started(directory, booted)
-        if not os.path.lexists(os.path.join(directory, "exe")) or _is_kernel(directory):
+        if _is_kernel(directory):
             return Process(pid)
         for link in _links(directory):
             with contextlib.suppress(FileNotFoundError):
@@ -130,8 +132,7 @@ def _look(pid: int, find: Find, directory: str, booted: t.Optional[float]) -> Pr
         unread = str(error.strerror)
     except (OSError, ValueError, KeyError, IndexError) as error:
         unread = str(getattr(error, "strerror", None) or error)
-    plain = "".join(letter if letter.isprintable() else "?" for letter in job[:40])
-    return Process(pid, uid, command, started, plain, sorted(found), unread)
+    return Process(pid, uid, command, started, plain(job[:40]), sorted(found), unread)
 
 
 def _links(directory: str) -> list[str]:
@@ -147,13 +148,6 @@ def _is_kernel(directory: str) -> bool:
     except OSError:
         return False
     return False
-
-
-def _status(directory: str) -> tuple[int, str]:
-    lines = read(os.path.join(directory, "status")).split("\n")
-    said = {key: value.strip() for key, _colon, value in (line.partition(":") for line in lines)}
-    name = "".join(letter if letter.isprintable() else "?" for letter in said["Name"])
-    return int(said["Uid"].split()[0]), name
 
 
 def _started(directory: str, booted: t.Optional[float]) -> t.Optional[float]:

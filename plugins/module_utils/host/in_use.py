@@ -17,6 +17,8 @@ import time
 import typing as t
 
 from ..errors import UvnasError
+from .data import plain
+from .proc import owner_and_name
 from .proc import read as read_proc
 from .removal import FOREIGN, IN_USE, MOUNTED, Leftover, Obstacle
 from .users import user_name
@@ -64,15 +66,10 @@ def warnings(data: t.Sequence[Result], *, proc: str = "/proc") -> list[str]:
 def _warning(leftover: Leftover, using: t.Sequence[Process]) -> str:
     reasons = [_reason(obstacle, leftover.path, using) for obstacle in leftover.obstacles]
     what = f"{leftover.what}: " if leftover.what else ""
-    return _plain(
+    return plain(
         f"{what}{leftover.path} cannot be removed yet: {'; '.join(reasons)}. It is hidden and in nobody's way; "
         "later changes to the share will try again."
     )
-
-
-def _plain(text: str) -> str:
-    """A text that is safe for terminals and JSON: people may give processes and files any name."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _reason(obstacle: Obstacle, top: str, using: t.Sequence[Process]) -> str:
@@ -130,9 +127,8 @@ def users(paths: t.Sequence[str], proc: str = "/proc") -> list[tuple[str, list[P
 
 
 def _process(pid: int, directory: str) -> Process:
-    lines = read_proc(os.path.join(directory, "status")).split("\n")
-    said = {key: value.strip() for key, _colon, value in (line.partition(":") for line in lines)}
-    return Process(pid, user_name(int(said["Uid"].split()[0])), _plain(said["Name"]))
+    uid, name = owner_and_name(directory)
+    return Process(pid, user_name(uid), plain(name))
 
 
 def _paths_of(directory: str) -> set[str]:

@@ -18,3 +18,13 @@ def read(path: str) -> str:
         return os.fsdecode(b"".join(iter(lambda: os.read(descriptor, 1 << 20), b"")))
     finally:
         os.close(descriptor)
+
+
+def owner_and_name(directory: str) -> tuple[int, str]:
+    """The uid of a process, by its directory, and the name of its program, which may be any text.
+
+    Raises OSError, and KeyError, ValueError or IndexError if it has ended meanwhile.
+    """
+    lines = read(os.path.join(directory, "status")).split("\n")
+    said = {key: value.strip() for key, _colon, value in (line.partition(":") for line in lines)}
+    return int(said["Uid"].split()[0]), said["Name"]

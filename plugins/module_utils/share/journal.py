@@ -16,9 +16,9 @@ import os
 import typing as t
 
 from ..host import files
-from ..host.data import is_text
+from ..host.data import is_text, is_time
 from ..host.secrets import scrub
-from . import standing
+from . import standing, store
 from .layout import Layout
 
 BUILD = "build"
@@ -94,7 +94,12 @@ class Journal:
         Without a lock on the file: everybody may read it, and whoever may read it may keep others from locking it. The
         kernel does not mix what several processes of one host append.
         """
-        about = {"user": self.author.user, "controller": self.author.controller, "uv": _uv(self.layout), **details}
+        about = {
+            "user": self.author.user,
+            "controller": self.author.controller,
+            "uv": store.uv_version(self.layout),
+            **details,
+        }
         about["why"] = clean(about.get("why", ""))
         about["packages_changed"] = tuple(map(scrub, about.get("packages_changed", ())))
         entry = Entry(standing.now(), action, environment, **about)
@@ -130,16 +135,9 @@ def _entry(line: bytes) -> t.Optional[Entry]:
     texts = {field.name: data.get(field.name) for field in dataclasses.fields(Entry) if field.name in data}
     texts.pop("packages_changed", None)
     required = all(isinstance(texts.get(name), str) for name in ("time", "action", "environment"))
-    if not required or not all(map(is_text, texts.values())) or not standing.is_time(texts["time"]):
+    if not required or not all(map(is_text, texts.values())) or not is_time(texts["time"]):
         return None
     if not isinstance(changed, list) or not all(map(is_text, changed)):
         return None
     shown = {name: scrub(str(text)) for name, text in texts.items()}
     return Entry(**shown, packages_changed=tuple(map(scrub, changed)))
-
-
-def _uv(layout: Layout) -> str:
-    """The version of the share's uv, which the name of its directory says."""
-    with contextlib.suppress(OSError):
-        return os.path.basename(os.path.dirname(os.readlink(layout.uv)))
-    return ""

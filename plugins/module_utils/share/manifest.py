@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import os
 import re
 import typing as t
 
 from ..errors import UvnasError
 from ..host import files, sealing
-from ..host.data import made_of, wrong_fields
+from ..host.data import is_time, made_of, wrong_fields
 from ..host.platform import GNU, MUSL
 from . import store
 from .layout import Layout
@@ -204,7 +203,7 @@ def parse(data: t.Mapping[str, t.Any], what: str) -> Manifest:
         platform=_needs(given["platform"]),
         size=made_of(given["size"], Size),
     )
-    wrong = [*wrong_fields(Manifest, given), *([] if _is_time(given["created"]) else ["created"])]
+    wrong = [*wrong_fields(Manifest, given), *([] if is_time(given["created"]) else ["created"])]
     if given["python"] is not None and not _PYTHON.fullmatch(given["python"].version):
         wrong.append("python")
     if wrong:
@@ -234,11 +233,3 @@ def _needs(data: t.Any) -> t.Optional[Needs]:
     if len(found) != len(packages) or not all(map(_VERSION.fullmatch, versions)):
         return None
     return dataclasses.replace(needs, packages=found)
-
-
-def _is_time(text: t.Any) -> bool:
-    """Whether ``text`` is a time with its zone, ISO 8601."""
-    try:
-        return datetime.datetime.fromisoformat(text).tzinfo is not None
-    except (TypeError, ValueError):
-        return False

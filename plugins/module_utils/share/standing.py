@@ -21,16 +21,15 @@ import typing as t
 
 from ..errors import UvnasError
 from ..host import files
-from ..host.data import made_of
+from ..host.data import is_time, made_of
 from .layout import Layout
 from .manifest import Manifest, Python, anew
 
 FORMAT = 1
 # Of generations that are no longer in force. Their locks stay.
 _MOST = 100
-# Both become paths.
-_DIGEST = re.compile("[0-9a-f]{8,128}")
-_ID = re.compile("[0-9a-f]{8,128}")
+# Ids and digests, which become paths.
+_HEX = re.compile("[0-9a-f]{8,128}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +150,7 @@ def read(layout: Layout, env: str) -> Standing:
         not isinstance(given, dict)
         or len(found) != len(known)
         or (hold is None and data.get("hold") is not None)
-        or not all(each is None or (isinstance(each, str) and _ID.fullmatch(each)) for each in ids)
+        or not all(each is None or (isinstance(each, str) and _HEX.fullmatch(each)) for each in ids)
         or not all(time is None or is_time(time) for time in times)
     ):
         raise UvnasError(f"{path} is damaged", hint=hint)
@@ -168,7 +167,7 @@ def keep_lock(layout: Layout, manifest: Manifest) -> None:
 
     Hold the share's mutex. Raises OSError, and UvnasError if the manifest is damaged.
     """
-    if not _DIGEST.fullmatch(manifest.lock.digest):
+    if not _HEX.fullmatch(manifest.lock.digest):
         path = layout.manifest(manifest.environment, manifest.id)
         raise UvnasError(f"{path} is damaged: invalid lock", hint=anew(path))
     path = layout.kept_lock(manifest.lock.digest)
@@ -191,16 +190,8 @@ def shown(time: str) -> str:
     return time
 
 
-def is_time(text: t.Any) -> bool:
-    """Whether ``text`` is a time with its zone, ISO 8601."""
-    try:
-        return datetime.datetime.fromisoformat(text).tzinfo is not None
-    except (TypeError, ValueError):
-        return False
-
-
 def _past(data: t.Any) -> t.Optional[Past]:
     if not isinstance(data, dict):
         return None
     past = made_of({**data, "python": made_of(data.get("python"), Python)}, Past)
-    return past if past is not None and _DIGEST.fullmatch(past.lock) else None
+    return past if past is not None and _HEX.fullmatch(past.lock) else None

@@ -45,6 +45,13 @@ def published(layout: Layout, env: str) -> t.Optional[str]:
     return generation_id
 
 
+def uv_version(layout: Layout) -> str:
+    """The version of the share's uv, which the name of its directory says; empty without one."""
+    with contextlib.suppress(OSError):
+        return os.path.basename(os.path.dirname(os.readlink(layout.uv)))
+    return ""
+
+
 def is_complete(layout: Layout, env: str, generation_id: str) -> bool:
     return os.path.exists(layout.manifest(env, generation_id))
 

@@ -28,7 +28,7 @@ from ...host.mounts import space
 from ...host.process import Completed
 from ...host.progress import SILENT, Teller
 from ...python.record import Interpreter
-from ...share import contents
+from ...share import contents, store
 from ...share import manifest as manifests
 from ...share.layout import Layout, site_packages
 from ...share.manifest import LockFact, Manifest, Needs, Python
@@ -134,7 +134,7 @@ def _build(layout: Layout, uv: Uv, bytecode: t.Optional[Bytecode], what: Build, 
             size=size,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - started, 2),
-            uv=_uv_version(layout),
+            uv=store.uv_version(layout),
             python=Python(
                 key=what.ingredients.interpreter_key,
                 version=what.interpreter.version,
@@ -299,11 +299,6 @@ def _room(layout: Layout) -> str:
     if found.free_bytes < 16 << 20 or (found.free_inodes is not None and found.free_inodes < 1000):
         return f"The share is full: {found.free_bytes} bytes and {found.free_inodes} inodes are free. {_AS_IT_WAS}"
     return ""
-
-
-def _uv_version(layout: Layout) -> str:
-    """The version of the share's uv, which the name of its directory says."""
-    return os.path.basename(os.path.dirname(os.path.realpath(layout.uv)))
 
 
 def _source(spec: EnvironmentSpec) -> dict[str, t.Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.data import is_time
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import manifest as manifests
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import standing
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
@@ -137,7 +138,7 @@ def test_a_hold_as_people_read_it(hold: Hold, said: str) -> None:
 
 
 def test_times_are_those_that_the_oldest_python_reads() -> None:
-    assert standing.is_time(standing.now())
+    assert is_time(standing.now())
     assert standing.now().endswith("+00:00")
     assert len(standing.now()) == len(at(0))  # They are compared as texts.
 
