@@ -10,7 +10,7 @@ import typing as t
 
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_DECLARATION
-from ..plugin_utils import inventory, report_file, trials, variables
+from ..plugin_utils import inventory, pruning, report_file, trials, variables
 from ..plugin_utils.controller_action import ControllerAction, TaskVars
 from ..plugin_utils.hosts import Hosts, ManyHosts, OneHost
 from ..plugin_utils.work import Declarations, Declared, Work, paths
@@ -50,12 +50,22 @@ class ActionModule(ControllerAction):
             if not declared[host].problems:
                 work[host], wrong = declarations.work(host, declared[host], run_tags)
                 problems.add(host, wrong)
+        prunes = args["prunes"] or any(about.values["uvnas_prune"] for about in declared.values())
+        without = sorted({each for about in declared.values() for each in about.values["uvnas_prune_without"] or ()})
+        problems.of_all += pruning.problems(without, everybody)
+        # Hosts that are not in this run use shares all the same.
+        everyone = declared
+        if prunes:
+            others = Declarations(ManyHosts(self._templar, known, everybody), options)
+            everyone = {host: declared.get(host) or others.of(host) for host in everybody}
         if not problems:
             problems.of_all += trials.too_few(tries, work, hosts.hosts)
         if problems:
             return self._failed(problems.lines())
         asking = _asking(work)
         result = {**_result(asking), "report_file": path, "trials": tries}
+        if prunes:
+            result["pruning"] = {"members": _members(everyone, everybody, declared), "without": without}
         if args["hosts"] is not None:
             result.update(
                 groups=_groups(asking, declared, tries), warnings=_left_out(declared) if args["writes"] else []
@@ -125,6 +135,24 @@ def _builders(declared: t.Mapping[str, Declared], everybody: t.Sequence[str], he
                     f"share {share}: its builder {builder} does not have it in its own uvnas_shares, but {have}"
                 )
     return problems
+
+
+def _members(
+    everyone: t.Mapping[str, Declared], everybody: t.Sequence[str], declared: t.Mapping[str, Declared]
+) -> dict[str, list[str]]:
+    """The hosts of the inventory that use each declared share, its builder among them.
+
+    A host whose declaration makes no sense may use any of them.
+    """
+    all_shares = list(_shares(declared))
+    used = {
+        host: all_shares if about.problems else about.values["uvnas_host_shares"] or ()
+        for host, about in everyone.items()
+    }
+    return {
+        share: [host for host in everybody if host in builders or share in used[host]]
+        for share, builders in _shares(declared).items()
+    }
 
 
 def _left_out(declared: t.Mapping[str, Declared]) -> list[str]:
@@ -218,6 +246,9 @@ def _groups(
             if builds or tried:
                 found.setdefault(host, []).append("uvnas_trying")
                 break
+    if any(declared[host].values["uvnas_prune"] for host in declared):
+        for host in declared:
+            found.setdefault(host, []).append("uvnas_pruning")
     # And the one that goes on where all builders have failed.
     if any("uvnas_trying" in groups for groups in found.values()):
         for host in others[:1]:

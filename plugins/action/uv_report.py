@@ -11,11 +11,14 @@ import typing as t
 from ..module_utils.errors import from_os_error
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_REPORT
-from ..plugin_utils import history, info, report, report_file, summary, trials, usage
+from ..plugin_utils import history, info, pruned, pruning, report, report_file, summary, trials, usage
 from ..plugin_utils.controller_action import ControllerAction, TaskVars
 from ..plugin_utils.report import DONE, LOOKED, LOOKED_AGAIN, PUBLISHED, PYTHONS, VERIFIED, Hosts
 
-_KINDS = (DONE, PUBLISHED, VERIFIED, PYTHONS, LOOKED, LOOKED_AGAIN, history.TOLD, trials.TRIED, usage.SEEN)
+_KINDS = (
+    DONE, PUBLISHED, VERIFIED, PYTHONS, LOOKED, LOOKED_AGAIN, history.TOLD, trials.TRIED, usage.SEEN,
+    pruning.SEEN, pruned.DONE, pruned.DECISION,
+)  # fmt: skip
 _DECLARED = "__uvnas_declared"
 
 
@@ -42,6 +45,9 @@ class ActionModule(ControllerAction):
         if args["kind"] == "usage":
             found = usage.report(hosts, time=now)
             lines, wrong = usage.lines(found), usage.wrong(found)
+        elif args["kind"] == "prune":
+            found = pruned.report(report.shares(todo), hosts, check_mode=self._task.check_mode, time=now)
+            lines, wrong = pruned.lines(found), pruned.wrong(found)
         elif args["kind"] == "history":
             found = history.report(report.shares(todo), hosts, time=now)
             lines, wrong = history.lines(found), history.wrong(found)

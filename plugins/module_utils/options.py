@@ -24,6 +24,7 @@ TRY_ON_KEYS: Spec = {
     "hosts": {"type": "list", "elements": "str", "required": True},
     "at_least": {"type": "int", "default": 1},
 }
+KEEP_KEYS: Spec = {"generations": {"type": "int", "default": 2}, "days": {"type": "float", "default": 30}}
 EARLIER_SHARE_KEYS: Spec = {"name": _REQUIRED, "root": _REQUIRED_PATH}
 ENVIRONMENT_KEYS: Spec = {
     "name": _REQUIRED,
@@ -64,6 +65,7 @@ INDEX_KEYS: Spec = {
     "torch_backend": _TEXT,
 }
 SITE_PYTHON_KEYS: Spec = {"name": _REQUIRED, "version": _REQUIRED, "archive": _TEXT, "prefix": _PATH, "sha256": _TEXT}
+KEEP: Spec = {"keep": {"type": "dict", "default": {}, "options": KEEP_KEYS}}
 SHARE: Spec = {
     "share": _REQUIRED_PATH,
     "share_id": _TEXT,
@@ -136,6 +138,29 @@ UV_ROLLBACK: Spec = {
     "environment": _TEXT,
     "hosts": {"type": "list", "elements": "str", "required": True},
 }
+_ITEM: Spec = {
+    "kind": {"type": "str", "choices": ["generation", "interpreter", "uv"], "required": True},
+    "name": _REQUIRED,
+}
+UV_PRUNE: Spec = {
+    **SHARE,
+    **INDEX,
+    **UV_VARIABLES,
+    **ENVIRONMENTS,
+    **SITE_PYTHONS,
+    **PROGRESS,
+    **AUTHOR,
+    **KEEP,
+    "pythons": _TEXTS,
+    "stage": {"type": "str", "choices": ["look", "aside", "remove"], "required": True},
+    "items": {"type": "list", "elements": "dict", "default": [], "options": _ITEM},
+    "measure": _FLAG,
+    "jobs": {"type": "int", "default": 4},
+}
+UV_PRUNING: Spec = {
+    "stage": {"type": "str", "choices": ["candidates", "clusters", "decide"], "required": True},
+    "hosts": {"type": "list", "elements": "str", "required": True},
+}
 UV_PYTHON: Spec = {
     **SHARE,
     **EARLIER_SHARES,
@@ -183,12 +208,16 @@ UV_PROFILE: Spec = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 # This one has only an action plugin.
-UV_DECLARATION: Spec = {"hosts": {"type": "list", "elements": "str"}, "writes": {"type": "bool", "default": True}}
+UV_DECLARATION: Spec = {
+    "hosts": {"type": "list", "elements": "str"},
+    "writes": {"type": "bool", "default": True},
+    "prunes": _FLAG,
+}
 
 UV_REPORT: Spec = {
     "hosts": {"type": "list", "elements": "str", "required": True},
     "well": {"type": "list", "elements": "str", "required": True},
-    "kind": {"type": "str", "choices": ["run", "info", "history", "usage"], "default": "run"},
+    "kind": {"type": "str", "choices": ["run", "info", "history", "usage", "prune"], "default": "run"},
 }
 
 UV_BINARY_RULES: Spec = {

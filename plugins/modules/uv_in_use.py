@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: uv_in_use
-short_description: Tell which generations and interpreters the processes of a host use
+short_description: Tell which generations, interpreters and versions of uv the processes of a host use
 version_added: 0.1.0
 author: [uvnas.cluster contributors (@uvnas)]
 description:
-  - Looks for paths of generations and interpreters in what the kernel says of each process; its program, its working
-    directory, what it has open and mapped, its variables and its command line.
+  - Looks for paths of generations, interpreters and uv in what the kernel says of each process; its program, its
+    working directory, what it has open and mapped, its variables and its command line.
   - It looks at the text of a path only. So it is the same in a container, on another mount point, and for what has been
     deleted, and a NAS that hangs does not hang it.
   - A Python of a generation shows that from its start to its end, whatever it has open; but not one started with C(-S),
@@ -76,7 +76,7 @@ uses:
       returned: always
       type: str
     environment:
-      description: The environment whose generation it uses. Empty if it is an interpreter.
+      description: The environment whose generation it uses. Empty if it is something else.
       returned: always
       type: str
     generation:
@@ -84,7 +84,11 @@ uses:
       returned: always
       type: str
     interpreter:
-      description: uv's key of the interpreter that it uses. Empty if it is a generation.
+      description: uv's key of the interpreter that it uses. Empty if it is something else.
+      returned: always
+      type: str
+    uv:
+      description: The version of uv that it runs. Empty if it is something else.
       returned: always
       type: str
 unread:

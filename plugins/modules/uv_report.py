@@ -29,10 +29,10 @@ options:
     required: true
   kind:
     description:
-      - What to report; what a V(run) did and verified, V(info) about shares, their V(history), or the V(usage) of what
-        is on them.
+      - What to report; what a V(run) did and verified, V(info) about shares, their V(history), the V(usage)
+        of what is on them, or what a V(prune) removed.
     type: str
-    choices: [run, info, history, usage]
+    choices: [run, info, history, usage, prune]
     default: run
 attributes:
   check_mode:

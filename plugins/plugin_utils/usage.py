@@ -44,7 +44,7 @@ def _host(host: str, registered: t.Any) -> Data:
 
 
 def _use(fact: Answer) -> Data:
-    words = ("environment", "generation", "interpreter", "since", "job")
+    words = ("environment", "generation", "interpreter", "uv", "since", "job")
     return {
         "pid": answers.whole(fact.get("pid")),
         **{key: answers.text(fact.get(key)) or "" for key in ("user", "command")},
@@ -63,6 +63,7 @@ def lines(found: Data) -> list[str]:
     for host in found["hosts"]:
         for use in host["uses"]:
             what = f"{use['environment']} {use['generation']}" if use["environment"] else use["interpreter"]
+            what = what or f"uv {use['uv']}"
             job = f"job {use['job']}" if use["job"] else ""
             since = f"since {shown(use['since'])}" if use["since"] else ""
             pid = "?" if use["pid"] is None else str(use["pid"])
@@ -74,7 +75,7 @@ def lines(found: Data) -> list[str]:
         if len(rows) > _SHOWN:
             told.append(f"  and {len(rows) - _SHOWN} more processes")
     asked = [host["name"] for host in found["hosts"] if host["answered"]]
-    told = told or ["Nobody uses a generation or an interpreter."]
+    told = told or ["Nobody uses a generation, an interpreter or uv."]
     told += [
         f"{host['name']}: pid {each['pid']} ({each['command'] or '?'}) may use anything: {each['why']}"
         for host in found["hosts"]

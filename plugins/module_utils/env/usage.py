@@ -1,11 +1,11 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which generations and interpreters the processes of a host use, on whatever share, wherever that is mounted.
+"""Which generations, interpreters and versions of uv the processes of a host use, wherever a share is mounted.
 
-Evidence is a text, ``/generations/<env>/<id>`` or ``/python/<key>``, anywhere in what the kernel says of a process (see
-host/evidence). It is the same in containers, on other mount points, and for deleted files. A Python of a generation
-shows it by its mark, see generation/pin.
+Evidence is a text, ``/generations/<env>/<id>``, ``/python/<key>`` or ``/lib/uv/<version>``, anywhere in what the kernel
+says of a process (see host/evidence). It is the same in containers, on other mount points, and for deleted files. A
+Python of a generation shows it by its mark, see generation/pin.
 """
 
 from __future__ import annotations
@@ -21,17 +21,21 @@ from ..host.evidence import Process
 from ..host.users import user_name
 from ..host.workers import Result
 
-# Also under the hidden names of what is being removed.
-_HIDDEN = r"(?:\.uvnas-[0-9a-f]{16}\.tmp)?"
+# Also under the hidden names of what is being removed, or is aside (see share/aside).
+_HIDDEN = r"(?:\.uvnas-(?:[0-9a-f]{16}\.tmp|aside))?"
 _END = r"(?![^/\s:;,'\"\0()\\])"
 _GENERATION = re.compile(rf"/generations/([A-Za-z0-9][A-Za-z0-9._+-]{{0,63}})/\.?([0-9a-f]{{12}}){_HIDDEN}{_END}")
 _KEY = r"cpython-3\.[0-9]+\.[0-9]+[A-Za-z0-9+_.-]*?-linux-[a-z0-9_]+-[a-z]+"
 _INTERPRETER = re.compile(rf"/python/\.?({_KEY}){_HIDDEN}{_END}")
 
+_UV = re.compile(rf"/lib/uv/\.?([0-9]+\.[0-9]+\.[0-9]+){_HIDDEN}{_END}")
+# What find() says before the version of one.
+_OF_UV = "uv "
+
 
 @dataclasses.dataclass(frozen=True)
 class Use:
-    """A process that uses a generation of an environment, or an interpreter."""
+    """A process that uses a generation of an environment, an interpreter, or a version of uv."""
 
     pid: int
     user: str
@@ -43,12 +47,14 @@ class Use:
     environment: str = ""
     generation: str = ""
     interpreter: str = ""
+    # A version of uv.
+    uv: str = ""
 
 
 def find(text: str) -> set[str]:
-    """What of generations and interpreters a text mentions: ``train/3f0c…``, and uv's keys."""
+    """What a text mentions: generations (``train/3f0c…``), interpreters (uv's keys), versions of uv (``uv 0.13.9``)."""
     generations = {f"{env}/{generation}" for env, generation in _GENERATION.findall(text)}
-    return generations | set(_INTERPRETER.findall(text))
+    return generations | set(_INTERPRETER.findall(text)) | {_OF_UV + version for version in _UV.findall(text)}
 
 
 def look(*, proc: str = "/proc", patience: float = evidence.PATIENCE) -> Result:
@@ -75,5 +81,8 @@ def _use(process: Process, who: str, what: str) -> Use:
         moment = datetime.datetime.fromtimestamp(process.started, datetime.timezone.utc)
         since = moment.isoformat(timespec="seconds")
     env, slash, generation = what.partition("/")
-    named = {"environment": env, "generation": generation} if slash else {"interpreter": what}
+    if what.startswith(_OF_UV):
+        named = {"uv": what[len(_OF_UV) :]}
+    else:
+        named = {"environment": env, "generation": generation} if slash else {"interpreter": what}
     return Use(process.pid, who, process.command, since, process.job, **named)

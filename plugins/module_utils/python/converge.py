@@ -24,7 +24,7 @@ from ..share.place import earlier_shares
 from ..share.spec import Share
 from ..uv import unsynced
 from ..uv.command import Uv
-from .install import Installer
+from .install import Installer, unlink_minor_links
 from .plan import OTHER_CONTENT, Install, Plan, plan
 from .record import DOWNLOAD, Interpreter, Record, load_record
 from .sources import Downloads, SiteArchives
@@ -106,7 +106,7 @@ class Interpreters(ShareConvergence[Plan, Record]):
         self.warnings.extend(self._open(plan))
         # uv makes them, and a killed run leaves those to unfinished interpreters.
         finished = record.interpreters.keys() - {install.key for install in plan.installs}
-        self.installer.unlink_minor_links(lambda key: key not in finished)
+        unlink_minor_links(self.layout, lambda key: key not in finished)
         compiles = plan.compiles or (plan.installs and self.installer.compile_bytecode)
         with unsynced.writing(self.layout) if compiles else contextlib.nullcontext():
             record = self._make(plan)

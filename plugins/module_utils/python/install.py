@@ -138,7 +138,7 @@ class Installer:
         """
         aside = files.temporary_name(self.directory(key))
         disks = self._disks()
-        links = self._minor_links()
+        links = _minor_links(self.layout)
         mutex.check(self.layout.mutex)
         with contextlib.suppress(FileNotFoundError):
             os.rename(self.directory(key), aside)
@@ -205,7 +205,7 @@ class Installer:
     def remove(self, key: str) -> None:
         """Remove an interpreter, and the links to it. What is in use stays hidden, for a later sweep."""
         mutex.check(self.layout.mutex)
-        self.unlink_minor_links(lambda linked: linked == key)
+        unlink_minor_links(self.layout, lambda linked: linked == key)
         removal.remove_tree(self.directory(key))
 
     def _run_uv(self, key: str, uv: Uv, message: str, hint: str) -> None:
@@ -221,23 +221,9 @@ class Installer:
             cwd="/",
         )  # fmt: skip
 
-    def _minor_links(self) -> dict[str, str]:
-        """The links that uv made: target by path."""
-        with contextlib.suppress(FileNotFoundError), os.scandir(self.layout.python) as entries:
-            links = [entry.path for entry in entries if entry.is_symlink() and _MINOR_LINK.fullmatch(entry.name)]
-            return {path: os.readlink(path) for path in links}
-        return {}
-
-    def unlink_minor_links(self, gone: t.Callable[[str], bool]) -> None:
-        """Remove the links that uv made to interpreters whose keys are ``gone``."""
-        for link, target in self._minor_links().items():
-            if gone(os.path.basename(target.rstrip("/"))):
-                mutex.check(self.layout.mutex)
-                os.unlink(link)
-
     def _restore_minor_links(self, links: t.Mapping[str, str]) -> None:
         """Undo what uv did to these links: remove new ones, restore the targets of old ones."""
-        for path, target in self._minor_links().items():
+        for path, target in _minor_links(self.layout).items():
             if path not in links:
                 os.unlink(path)
             elif target != links[path]:
@@ -271,3 +257,19 @@ class Installer:
         if not found.headers:
             warnings.append(f"{key} has no header files, so packages cannot be compiled for it")
         return warnings
+
+
+def unlink_minor_links(layout: Layout, gone: t.Callable[[str], bool]) -> None:
+    """Remove the links that uv made to interpreters whose keys are ``gone``. Hold the share's mutex."""
+    for link, target in _minor_links(layout).items():
+        if gone(os.path.basename(target.rstrip("/"))):
+            mutex.check(layout.mutex)
+            os.unlink(link)
+
+
+def _minor_links(layout: Layout) -> dict[str, str]:
+    """The links that uv made: target by path."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(layout.python) as entries:
+        links = [entry.path for entry in entries if entry.is_symlink() and _MINOR_LINK.fullmatch(entry.name)]
+        return {path: os.readlink(path) for path in links}
+    return {}

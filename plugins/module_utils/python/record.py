@@ -15,7 +15,7 @@ import typing as t
 
 from ..errors import SpecError, UvnasError
 from ..host import files
-from ..host.data import made_of
+from ..host.data import is_time, made_of
 from ..share.layout import Layout
 from .version import Version
 
@@ -45,6 +45,8 @@ class Interpreter:
     archive_sha256: t.Optional[str] = None
     # Whether it is being reinstalled in place: until that is done, anything may be there.
     unfinished: bool = False
+    # Since when nothing needs it, as far as prunes have looked: ISO 8601, UTC.
+    unneeded: t.Optional[str] = None
 
     @property
     def minor(self) -> str:
@@ -88,6 +90,10 @@ class Record:
             {request: found for request, found in self.requests.items() if found != key},
             {name: interpreter for name, interpreter in self.interpreters.items() if name != key},
         )
+
+    def noting(self, key: str, unneeded: t.Optional[str]) -> Record:
+        """The record with since when nothing needs an interpreter; None: something does."""
+        return self.adding(dataclasses.replace(self.interpreters[key], unneeded=unneeded))
 
     def beginning(self, key: str) -> Record:
         """The record while one of its interpreters is being reinstalled."""
@@ -143,6 +149,8 @@ def _interpreter(key: str, fields: t.Any) -> Interpreter:
     """The interpreter of a record under ``key``. Raises SpecError."""
     found = made_of({**fields, "key": key} if isinstance(fields, dict) else None, Interpreter)
     if found is None or found.version != str(Version.of_key(key)) or found.source not in (DOWNLOAD, SITE):
+        raise SpecError(f"invalid entry for {key}")
+    if found.unneeded is not None and not is_time(found.unneeded):
         raise SpecError(f"invalid entry for {key}")
     if found.archive is not None and not _FILE_NAME.fullmatch(found.archive):
         raise SpecError(f"the archive of {key} is {found.archive!r}, which is not a file name")

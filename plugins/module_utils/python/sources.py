@@ -33,9 +33,13 @@ from ..uv.command import Uv
 from .archive import Contents, archive_name, inspect
 from .pack import ask, pack
 from .plan import OTHER_CONTENT, Install
-from .record import SITE, Interpreter
+from .record import SITE, Interpreter, Record
 from .spec import SitePython
 from .version import Version, platform_of_key
+
+# Names in ``python-archives``.
+_KEPT_BY_UV = re.compile(r"([0-9a-f]{9})-cpython-3\..+")
+_KEPT_BY_US = re.compile(r"cpython-3\..+-[0-9a-f]{9}\.tar\.gz")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,14 +214,8 @@ class SiteArchives:
         return Interpreter(install.key, str(site.version), digest, SITE, False, site.name, name, sha256)
 
     def publish(self, interpreters: t.Iterable[Interpreter]) -> None:
-        """Write uv's list of those of ``interpreters`` that have an archive here."""
-        entries = {
-            found.key: site_entry(found.key, self._path(found.archive), found.archive_sha256)
-            for found in interpreters
-            if found.archive and found.archive_sha256
-        }
-        mutex.check(self.uv.layout.mutex)
-        files.write_json(_site_json(self.uv.layout), entries)
+        """See publish()."""
+        publish(self.uv.layout, interpreters)
 
     def discard(self, interpreter: t.Optional[Interpreter]) -> None:
         """Remove the archive of an interpreter that is gone, or now has another one."""
@@ -281,6 +279,31 @@ def site_entry(key: str, path: str, sha256: str) -> dict[str, t.Any]:
         "variant": "freethreaded" if version.freethreaded else None,
         "build": None,
     }
+
+
+def publish(layout: Layout, interpreters: t.Iterable[Interpreter]) -> None:
+    """Write uv's list of those of ``interpreters`` that have an archive here. Hold the share's mutex."""
+    entries = {
+        found.key: site_entry(found.key, os.path.join(layout.python_archives, found.archive), found.archive_sha256)
+        for found in interpreters
+        if found.archive and found.archive_sha256
+    }
+    mutex.check(layout.mutex)
+    files.write_json(_site_json(layout), entries)
+
+
+def leftover_archives(layout: Layout, record: Record) -> list[str]:
+    """The paths of kept archives that no interpreter of the record was installed from, uv's and ours."""
+    known = record.interpreters.values()
+    digests = {found.digest[:9] for found in known}
+    ours = {found.archive for found in known}
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for name in sorted(os.listdir(layout.python_archives)):
+            is_uvs, is_ours = _KEPT_BY_UV.fullmatch(name), _KEPT_BY_US.fullmatch(name)
+            if (is_uvs and is_uvs[1] not in digests) or (is_ours and name not in ours):
+                found.append(os.path.join(layout.python_archives, name))
+    return found
 
 
 def _declared(install: Install) -> SitePython:

@@ -13,6 +13,7 @@ import typing as t
 from ..errors import UvnasError
 from ..host import files, mutex, removal
 from ..host.removal import Leftover
+from . import aside
 from .layout import Layout
 
 
@@ -29,6 +30,11 @@ def known_environments(layout: Layout) -> list[str]:
 def generations(layout: Layout, env: str) -> list[str]:
     """The ids of all generations of an environment, sorted, complete or not."""
     return files.directories_in(layout.generations_of(env))
+
+
+def generations_aside(layout: Layout, env: str) -> list[str]:
+    """The ids of those that a prune has put aside, see share/aside."""
+    return aside.names_in(layout.generations_of(env))
 
 
 def published(layout: Layout, env: str) -> t.Optional[str]:

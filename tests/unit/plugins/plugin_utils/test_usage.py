@@ -47,7 +47,7 @@ def test_who_uses_what() -> None:
 
 
 def test_nobody() -> None:
-    assert usage.lines(report(dev1=said())) == ["Nobody uses a generation or an interpreter.", "1 host answered."]
+    assert usage.lines(report(dev1=said())) == ["Nobody uses a generation, an interpreter or uv.", "1 host answered."]
 
 
 def test_many() -> None:
@@ -67,7 +67,7 @@ def test_what_may_be_in_use_besides() -> None:
     found = report(**hosts)
     assert usage.wrong(found) == ["not answered: down, broken, away"]
     assert usage.lines(found) == [
-        "Nobody uses a generation or an interpreter.",
+        "Nobody uses a generation, an interpreter or uv.",
         "node2: pid 7 (?) may use anything: the kernel has said nothing of it for 5 s",
         "not as root, so only some processes were seen: node1",
         "2 hosts answered.",

@@ -1,0 +1,136 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What prune.yml says: what was removed from each share, what stays and why, as lines and for JSON. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..module_utils.share.standing import shown
+from . import answers
+from .answers import Answer
+from .pruning import SEEN
+from .report import Data, Hosts, Share
+from .summary import amount, columns, count
+
+FORMAT = 1
+# What hosts registered.
+DONE, DECISION = "__uvnas_prune_done", "__uvnas_prune_decision"
+# Reasons that are said of one thing, and things that stay; JSON has all of them.
+_REASONS, _SHOWN = 3, 20
+
+
+def report(shares: t.Iterable[Share], hosts: Hosts, *, check_mode: bool, time: str) -> Data:
+    """What was done on each share, or would be."""
+    return {
+        "format": FORMAT,
+        "kind": "prune",
+        "time": time,
+        "check_mode": check_mode,
+        "shares": [_share(share, hosts, check_mode=check_mode) for share in shares],
+    }
+
+
+def _share(share: Share, hosts: Hosts, *, check_mode: bool) -> Data:
+    registered = hosts.registered.get(share.builder, {})
+    seen = _answer(registered.get(SEEN), share.name)
+    done = _answer(registered.get(DONE), share.name)
+    decision = answers.mapping(
+        next((known[DECISION] for known in hosts.registered.values() if DECISION in known), None)
+    )
+    judged = answers.mappings(answers.mapping(decision.get("verdicts")).get(share.name))
+    going = [fact for fact in judged if not fact["why"]]
+    problem = _problem(seen) or ("" if check_mode else _problem(done))
+    gone = {(_name(fact), fact.get("kind")) for fact in answers.mappings(done.get("removed"))}
+    removed = going if check_mode else [fact for fact in going if (fact["name"], fact["kind"]) in gone]
+    stays = [fact for fact in judged if fact not in removed]
+    freed = answers.mapping((seen if check_mode else done).get("freed"))
+    return {
+        "name": share.name,
+        "builder": share.builder,
+        "problem": problem,
+        "removed": [_of(fact) for fact in removed],
+        "in_use": [{**_of(fact), "why": list(fact["why"]) or ["it was needed again meanwhile"]} for fact in stays],
+        "kept": [
+            {"kind": answers.word(fact.get("kind")), "name": _name(fact), "why": answers.text(fact.get("why"))}
+            for fact in answers.mappings(seen.get("kept"))
+        ],
+        "freed": {key: _number(freed.get(key)) for key in ("bytes", "inodes")},
+    }
+
+
+def _of(fact: Answer) -> Data:
+    """Something of a decision, which is the controller's own."""
+    return {key: fact[key] for key in ("kind", "name", "retired")}
+
+
+def _name(fact: Answer) -> str:
+    return answers.word(fact.get("name")) or "?"
+
+
+def _number(value: t.Any) -> int | None:
+    """What came free may be less than nothing: others write, too."""
+    whole = answers.whole(-value if isinstance(value, int) and value < 0 else value)
+    return whole if whole is None or value >= 0 else -whole
+
+
+def _answer(registered: t.Any, share: str) -> Answer:
+    said = answers.of_loop(registered, share)
+    return said[-1] if said else {}
+
+
+def _problem(answer: Answer) -> str:
+    if not answer or answer.get("unreachable"):
+        return "its builder does not answer"
+    return (answers.message(answer.get("msg")) or "failed") if answer.get("failed") else ""
+
+
+def lines(found: Data) -> list[str]:
+    """The same for people."""
+    told: list[str] = []
+    for share in found["shares"]:
+        told.append(f"share {share['name']}")
+        rows = [[_what(fact), _verb(found), _since(fact)] for fact in share["removed"]]
+        rows += [[_what(fact), "stays", _few(fact["why"])] for fact in share["in_use"]]
+        rows += [[_what(fact), "stays", fact["why"] or "?"] for fact in share["kept"][:_SHOWN]]
+        told += [f"  {line}" for line in columns(rows, "<<<")]
+        if len(share["kept"]) > _SHOWN:
+            told.append(f"  and {len(share['kept']) - _SHOWN} more stay, retired not long ago")
+        told += [f"  {line}" for line in _freed(found, share)]
+    return told or ["No shares."]
+
+
+def _verb(found: Data) -> str:
+    return "would go" if found["check_mode"] else "removed"
+
+
+def _what(fact: Answer) -> str:
+    name = str(fact["name"])
+    return name.replace("/", " ") if fact["kind"] == "generation" else f"uv {name}" if fact["kind"] == "uv" else name
+
+
+def _since(fact: Answer) -> str:
+    return f"retired since {shown(fact['retired'])}" if fact["retired"] else ""
+
+
+def _few(why: t.Sequence[str]) -> str:
+    return "; ".join(why[:_REASONS]) + (f"; and {len(why) - _REASONS} more" if len(why) > _REASONS else "")
+
+
+def _freed(found: Data, share: Data) -> list[str]:
+    if not share["removed"]:
+        return [] if share["problem"] else ["nothing to remove"]
+    size, inodes = share["freed"]["bytes"], share["freed"]["inodes"]
+    if size is None:
+        return []
+    parts = [
+        amount(size) if size >= 0 else f"-{amount(-size)}",
+        *([count(inodes, "inode")] if inodes is not None else []),
+    ]
+    return [f"{', '.join(parts)} {'would come' if found['check_mode'] else 'came'} free"]
+
+
+def wrong(found: Data) -> list[str]:
+    """What was not done."""
+    return [f"share {share['name']}: NOT DONE: {share['problem']}" for share in found["shares"] if share["problem"]]

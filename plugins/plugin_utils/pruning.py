@@ -1,0 +1,332 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether what may go from shares is in use anywhere, by what members and Slurm have answered. Pure.
+
+Whoever has not answered may use anything. A host that was booted after something had been retired does not; nor does
+one that the admin leaves out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import difflib
+import re
+import typing as t
+
+from . import answers
+from .answers import Answer, Hostvars
+from .usage import SEEN as USAGE
+
+# What hosts registered: what may go from the shares that they build, and the jobs of their cluster.
+SEEN, JOBS = "__uvnas_prune_seen", "__uvnas_prune_jobs"
+# How far clocks of hosts may be apart, in seconds.
+_CLOCKS = 300
+# Reasons that are said of one thing; the report has all of them.
+_JOB = re.compile(r"job:([^/\s]+)/([0-9]+)")
+
+Data = dict[str, t.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """Something that may go, by what its builder says; names as there."""
+
+    kind: str
+    name: str
+    retired: str | None
+    aside: bool
+    wanted: str
+
+    @classmethod
+    def of(cls, fact: Answer) -> Item | None:
+        """What a builder says of one; None if that is nothing that the module would say."""
+        kind, name = answers.word(fact.get("kind")), answers.word(fact.get("name"))
+        if not kind or not name or name != fact.get("name"):
+            return None
+        retired = answers.word(fact.get("retired"))
+        return cls(
+            kind,
+            name,
+            retired if _moment(retired) is not None else None,
+            fact.get("aside") is True,
+            answers.text(fact.get("wanted")) or "",
+        )
+
+    @property
+    def named(self) -> Data:
+        """As uv_prune wants it."""
+        return {"kind": self.kind, "name": self.name}
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What the builder of a share said of it."""
+
+    items: t.Sequence[Item]
+    # Generations of environments that are in force or held there.
+    in_force: t.Mapping[str, t.Collection[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """The inventory, as far as it matters here."""
+
+    # The members of each share, builders among them; and the environments that are declared for it.
+    members: t.Mapping[str, t.Sequence[str]]
+    environments: t.Mapping[str, t.Collection[str]]
+    builders: t.Mapping[str, str]
+    # The hosts of this run.
+    hosts: t.Collection[str]
+    # Hosts and jobs that the admin leaves out.
+    without: t.Collection[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """Whether something goes, or who keeps it."""
+
+    item: Item
+    why: t.Sequence[str]
+
+
+def site(declared: Answer, hosts: t.Iterable[str]) -> Site:
+    """The inventory by what uv_declaration returned; ``hosts`` are those of this run."""
+    known = declared.get("pruning") or {}
+    environments: dict[str, set[str]] = {}
+    builders: dict[str, str] = {}
+    for todo in declared.get("work", ()):
+        for share in todo["shares"]:
+            builders[share["name"]] = share["builder"]
+            environments.setdefault(share["name"], set()).update(share["environments"])
+    return Site(known.get("members", {}), environments, builders, frozenset(hosts), frozenset(known.get("without", ())))
+
+
+def problems(without: t.Iterable[str], hosts: t.Collection[str]) -> list[str]:
+    """What is wrong with ``uvnas_prune_without``."""
+    found = []
+    for each in without:
+        if each.startswith("job:"):
+            if not _JOB.fullmatch(each):
+                found.append(f"uvnas_prune_without: {each} is no job; write job:<cluster>/<number>")
+        elif each not in hosts:
+            like = difflib.get_close_matches(each, list(hosts), 1, 0.6)
+            meant = f"; did you mean {like[0]}?" if like else ""
+            found.append(f"uvnas_prune_without: {each} is no host of this inventory{meant}")
+    return found
+
+
+def found(site: Site, hostvars: Hostvars) -> dict[str, Found | None]:
+    """What the builder of each share said; None if it did not."""
+    told: dict[str, Found | None] = {}
+    for share, builder in site.builders.items():
+        said = answers.of_loop(hostvars[builder].get(SEEN), share) if builder in hostvars else []
+        answer = said[-1] if said else {}
+        if answer.get("failed") or answer.get("unreachable") or not answers.is_list(answer.get("items")):
+            told[share] = None
+            continue
+        items = [item for item in map(Item.of, answers.mappings(answer.get("items"))) if item is not None]
+        in_force = answers.mapping(answer.get("in_force"))
+        told[share] = Found(items, {str(env): frozenset(answers.words(ids)) for env, ids in in_force.items()})
+    return told
+
+
+class Members:
+    """What members have answered."""
+
+    def __init__(self, site: Site, hostvars: Hostvars) -> None:
+        self._site = site
+        hosts = {host for members in site.members.values() for host in members}
+        # Once: to look at a host takes Ansible milliseconds.
+        self._said = {host: self._of(hostvars[host].get(USAGE)) for host in hosts if host in hostvars}
+        self._jobs = {host: answers.mapping(hostvars[host].get(JOBS)) for host in hosts if host in hostvars}
+
+    @staticmethod
+    def _of(registered: t.Any) -> Answer:
+        answer = answers.mapping(registered)
+        well = not answer.get("failed") and not answer.get("unreachable") and answers.is_list(answer.get("uses"))
+        return answer if well else {}
+
+    def silence(self, host: str) -> str:
+        """Why what a member uses is not known; empty if it is."""
+        if host not in self._site.hosts:
+            return f"{host} is not among the hosts of this run (--limit?)"
+        answer = self._said.get(host, {})
+        if not answer:
+            return f"{host} did not answer"
+        return "" if answer.get("is_root") is True else f"{host} was not asked as root"
+
+    def clusters(self) -> dict[str, list[str]]:
+        """The members of each Slurm cluster that say so; under no name those that do not know theirs."""
+        told: dict[str, list[str]] = {}
+        for host, answer in self._said.items():
+            if answer.get("cluster") is not None:
+                told.setdefault(answers.word(answer.get("cluster")) or "", []).append(host)
+        return told
+
+    def to_ask(self) -> dict[str, str]:
+        """The member of each cluster that is asked for its jobs: a builder rather than a node."""
+        builders = set(self._site.builders.values())
+        return {
+            cluster: min(hosts, key=lambda host: (bool(self.silence(host)), host not in builders, host))
+            for cluster, hosts in self.clusters().items()
+            if cluster
+        }
+
+    def silent(self) -> list[str]:
+        """Members of which it is not known what they use: Slurm may know when they were booted."""
+        hosts = {host for members in self._site.members.values() for host in members}
+        return sorted(host for host in hosts if self.silence(host))
+
+    def booted(self, host: str) -> datetime.datetime | None:
+        """When a member was booted, by itself or by Slurm."""
+        told = [_moment(answers.word(self._said.get(host, {}).get("booted")))]
+        for answer in self._jobs.values():
+            told.append(_moment(answers.word(answers.mapping(answer.get("nodes")).get(host))))
+        known = [moment for moment in told if moment is not None]
+        return min(known) if known else None
+
+    def uses(self, host: str, item: Item) -> list[str]:
+        """The processes of a member that use something, a text each."""
+        return [
+            f"{host}: {_process(use)}"
+            for use in answers.mappings(self._said.get(host, {}).get("uses"))
+            if _used(use) == (item.kind, item.name)
+        ]
+
+    def unread(self, host: str) -> list[str]:
+        return [
+            f"{host}: {_process(fact)} may use anything: {answers.text(fact.get('why')) or '?'}"
+            for fact in answers.mappings(self._said.get(host, {}).get("unread"))
+        ]
+
+    def jobs(self, cluster: str, asked: str) -> list[Answer] | str:
+        """The jobs of a cluster, as the member said that was ``asked``; or why they are not known."""
+        answer = self._jobs.get(asked, {})
+        if not answer or answer.get("failed") or answer.get("unreachable") or not answers.is_list(answer.get("jobs")):
+            return f"{cluster}: {asked} cannot list its jobs: {answers.message(answer.get('msg')) or 'no answer'}"
+        if answer.get("is_root") is not True:
+            return f"{cluster}: {asked} was not asked as root, so it may not see all jobs"
+        return answers.mappings(answer.get("jobs"))
+
+
+def verdicts(site: Site, hostvars: Hostvars) -> dict[str, list[Verdict]]:
+    """Of all that may go, by shares: whether it goes."""
+    told = found(site, hostvars)
+    members = Members(site, hostvars)
+    asked = members.to_ask()
+    jobs = {cluster: members.jobs(cluster, host) for cluster, host in asked.items()}
+    clusters = members.clusters()
+    judged = {}
+    for share, here in told.items():
+        mine = [cluster for cluster, hosts in clusters.items() if set(hosts) & set(site.members.get(share, ()))]
+        judged[share] = [
+            Verdict(
+                item,
+                [
+                    *([f"needed: {item.wanted}"] if item.wanted else []),
+                    *_elsewhere(site, told, share, item),
+                    *_on_members(site, members, share, item),
+                    *(why for cluster in mine for why in _in_jobs(site, cluster, jobs.get(cluster), clusters, item)),
+                ],
+            )
+            for item in (here.items if here is not None else ())
+        ]
+    return judged
+
+
+def _elsewhere(site: Site, told: t.Mapping[str, Found | None], share: str, item: Item) -> list[str]:
+    """The other shares that a generation is in force on, or may be."""
+    env, slash, generation = item.name.partition("/")
+    if not slash:
+        return []
+    others = {other: found for other, found in told.items() if other != share}
+    why = [
+        f"in force or held on {o}" for o, f in others.items() if f is not None and generation in f.in_force.get(env, ())
+    ]
+    why += [
+        f"the builder of {other} did not answer, and it may be in force there"
+        for other, found in others.items()
+        if found is None and env in site.environments.get(other, ())
+    ]
+    return why
+
+
+def _on_members(site: Site, members: Members, share: str, item: Item) -> list[str]:
+    why = []
+    for host in site.members.get(share, ()):
+        why += members.uses(host, item)
+        if host in site.without or _later(members.booted(host), item.retired):
+            continue
+        silence = members.silence(host)
+        why += [silence] if silence else members.unread(host)
+    return why
+
+
+def _in_jobs(
+    site: Site,
+    cluster: str,
+    jobs: list[Answer] | str | None,
+    clusters: t.Mapping[str, t.Sequence[str]],
+    item: Item,
+) -> list[str]:
+    """The jobs of a cluster that may have the path of something in their variables: those submitted before it went."""
+    if not cluster:
+        hosts = [host for host in clusters[cluster] if host not in site.without]
+        return [f"{hosts[0]} has Slurm, but the name of its cluster is not to be found"] if hosts else []
+    if jobs is None or isinstance(jobs, str):
+        return [jobs or f"{cluster}: nobody was asked for its jobs"]
+    why = []
+    for job in jobs:
+        number = answers.word(job.get("id")) or "?"
+        submitted = answers.word(job.get("submitted"))
+        restarted = job.get("restarted") is not False
+        left_out = f"job:{cluster}/{re.split('[_+]', number)[0]}" in site.without
+        if left_out or (not restarted and _later(_moment(submitted), item.retired)):
+            continue
+        how = "restarted" if restarted else "submitted before it was retired"
+        who, state = answers.word(job.get("user")) or "?", (answers.word(job.get("state")) or "?").lower()
+        why.append(f"{cluster}: job {number} of {who} ({state}), {how}")
+    return why
+
+
+def newest(site: Site, hostvars: Hostvars) -> str:
+    """The time before which jobs matter: ISO 8601, UTC. Empty if all of them do."""
+    retired = [_moment(item.retired) for here in found(site, hostvars).values() if here for item in here.items]
+    known = [moment for moment in retired if moment is not None]
+    if not known or len(known) != len(retired):
+        return ""
+    return (max(known) + datetime.timedelta(seconds=_CLOCKS)).isoformat()
+
+
+def _later(moment: datetime.datetime | None, retired: str | None) -> bool:
+    """Whether something was certainly after the time at which something was retired."""
+    since = _moment(retired)
+    return moment is not None and since is not None and moment > since + datetime.timedelta(seconds=_CLOCKS)
+
+
+def _moment(text: str | None) -> datetime.datetime | None:
+    try:
+        moment = datetime.datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else None
+
+
+def _used(use: Answer) -> tuple[str, str] | None:
+    env, generation = answers.word(use.get("environment")), answers.word(use.get("generation"))
+    if env and generation:
+        return "generation", f"{env}/{generation}"
+    for kind in ("interpreter", "uv"):
+        name = answers.word(use.get(kind))
+        if name:
+            return kind, name
+    return None
+
+
+def _process(fact: Answer) -> str:
+    who = ", ".join(filter(None, (answers.text(fact.get("command")), answers.text(fact.get("user")))))
+    job = answers.word(fact.get("job"))
+    pid = answers.whole(fact.get("pid"))
+    return f"pid {'?' if pid is None else pid} ({who or '?'})" + (f", job {job}" if job else "")
