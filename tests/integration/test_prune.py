@@ -1,0 +1,240 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""prune.yml on a real site: what nobody uses goes, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.uvnas.cluster.tests.support.sites import ROOT, Run, Site, finish, make_site
+
+# No other test has an environment of this name, whose processes this machine may run, too.
+NAME = "pruned"
+NOW = {"generations": 1, "days": 0}
+DOWN = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9, "ansible_ssh_retries": 0}
+
+
+def unreadable() -> list[str]:
+    """The hosts of a machine whose root may not look at all processes, as in some containers: pid 1 counts as a user."""
+    try:
+        os.readlink("/proc/1/exe")
+    except PermissionError:
+        return ["builder", "node"]
+    return []
+
+
+def env(version: str, **more: t.Any) -> dict[str, t.Any]:
+    return {"name": NAME, "requirements": [f"six=={version}"], **more}
+
+
+class Life(t.NamedTuple):
+    """A site with an environment of which three generations were in force, one after the other."""
+
+    site: Site
+    ids: tuple[str, str, str]
+
+    @property
+    def generations(self) -> Path:
+        return self.site.share / "generations" / NAME
+
+    def there(self) -> list[str]:
+        """What is below the environment's generations, hidden names too."""
+        return sorted(os.listdir(self.generations)) if self.generations.exists() else []
+
+    def start(self, *options: str, envs: list[dict[str, t.Any]] | None = None, **variables: t.Any) -> t.Any:
+        left_out = [*unreadable(), *variables.pop("uvnas_prune_without", [])]
+        given = {"uvnas_keep": NOW, "uvnas_prune_settle": 1, "uvnas_prune_without": left_out, **variables}
+        declared = [env("1.17.0")] if envs is None else envs
+        return self.site.start(declared, *options, playbook=ROOT / "playbooks" / "prune.yml", **given)
+
+    def prune(self, *options: str, **variables: t.Any) -> Run:
+        return finish(self.start(*options, **variables))
+
+    def python(self, generation: str) -> Path:
+        return self.generations / generation / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def built(public: Path) -> Life:
+    site = make_site(public / "site", hosts={"builder": None, "node": None})
+    ids = []
+    for version in ("1.15.0", "1.16.0", "1.17.0"):
+        run = site.run([env(version)])
+        assert run.rc == 0, run.output
+        ids.append(os.path.basename(str(site.link(NAME))))
+    return Life(site, (ids[0], ids[1], ids[2]))
+
+
+@pytest.fixture
+def life(built: Life) -> Life:
+    """The same again, whatever a test has removed: the cache has it all."""
+    for version, generation in zip(("1.15.0", "1.16.0", "1.17.0"), built.ids, strict=True):
+        if not built.python(generation).exists() or version == "1.17.0":
+            run = built.site.run([env(version)])
+            assert run.rc == 0, run.output
+    assert os.path.basename(str(built.site.link(NAME))) == built.ids[2]
+    return built
+
+
+@contextlib.contextmanager
+def running(python: Path) -> t.Iterator[int]:
+    """A process, pure Python, that has nothing open, and nothing in its variables; and its pid."""
+    code = "import os, sys; os.closerange(3, 99); print('up', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [python, "-c", code], cwd="/", env={}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "up\n"
+        try:
+            yield child.pid
+        finally:
+            assert child.stdin is not None
+            child.stdin.close()
+    assert child.returncode == 0
+
+
+def test_what_nobody_uses_goes_and_a_check_foretells_it(life: Life) -> None:
+    report = life.site.path / "prune.json"
+    before = life.there()
+    foretold = life.prune("--check", uvnas_report_file=str(report))
+    assert foretold.rc == 0, foretold.output
+    assert life.there() == before
+    (share,) = json.loads(report.read_text())["shares"]
+    assert [fact["name"] for fact in share["removed"]] == [f"{NAME}/{life.ids[0]}"]
+    assert share["freed"]["inodes"] > 10
+    assert f"{NAME} {life.ids[0]}  would go  retired since" in foretold.output
+    done = life.prune(uvnas_report_file=str(report))
+    assert done.rc == 0, done.output
+    assert (foretold.changed, done.changed) == (1, 2)  # A check does not see what is to be removed once it is aside.
+    assert life.there() == sorted(life.ids[1:])
+    (share,) = json.loads(report.read_text())["shares"]
+    assert [fact["name"] for fact in share["removed"]] == [f"{NAME}/{life.ids[0]}"]
+    assert [(fact["name"], fact["why"]) for fact in share["kept"]] == [(f"{NAME}/{life.ids[1]}", "the last one")]
+    assert f"{NAME} {life.ids[0]}  removed" in done.output
+    assert life.site.packages(NAME) == {"six": "1.17.0"}
+    again = life.prune()
+    assert (again.rc, again.changed) == (0, 0), again.output
+    assert "nothing to remove" in again.output
+    history = finish(life.site.start([env("1.17.0")], playbook=ROOT / "playbooks" / "history.yml", uvnas_env=NAME))
+    assert "pruned" in history.output, history.output
+
+
+def test_what_runs_stays_until_it_ends(life: Life) -> None:
+    with running(life.python(life.ids[0])) as pid:
+        run = life.prune()
+        assert run.rc == 0, run.output
+        assert f"pid {pid} (python" in run.output
+        assert life.there() == sorted(life.ids)
+    assert life.prune().rc == 0
+    assert life.there() == sorted(life.ids[1:])
+
+
+def test_days_keep_what_was_retired_lately(life: Life) -> None:
+    run = life.prune(uvnas_keep={"generations": 0})
+    assert run.rc == 0, run.output
+    assert "retired for 0 of 30 days" in run.output
+    assert life.there() == sorted(life.ids)
+
+
+def test_what_starts_between_question_and_removal_is_put_back(life: Life) -> None:
+    pruning = life.start(uvnas_prune_settle=8)
+    aside = f".{life.ids[0]}.uvnas-aside"
+    deadline = time.monotonic() + 120
+    while aside not in life.there():
+        assert pruning.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    # As with an NFS client that still knows the way.
+    with running(life.python(aside)) as pid:
+        run = finish(pruning)
+        assert run.rc == 0, run.output
+        assert f"pid {pid} (python" in run.output
+        assert life.there() == sorted(life.ids)
+    assert (
+        subprocess.check_output([life.python(life.ids[0]), "-c", "import six; print(six.__version__)"]) == b"1.15.0\n"
+    )
+
+
+def test_one_that_is_killed_is_ended_by_the_next(life: Life) -> None:
+    pruning = life.start(uvnas_prune_settle=100)
+    aside = f".{life.ids[0]}.uvnas-aside"
+    deadline = time.monotonic() + 120
+    while aside not in life.there():
+        assert pruning.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    pruning.kill()
+    pruning.communicate()
+    assert life.site.run([env("1.17.0")]).rc == 0
+    assert aside in life.there()  # site.yml leaves it to the next prune.
+    with running(life.python(aside)):
+        run = life.prune()
+        assert run.rc == 0, run.output
+        assert life.there() == sorted(life.ids)
+    assert life.prune().rc == 0
+    assert life.there() == sorted(life.ids[1:])
+
+
+def test_a_held_generation_stays(life: Life) -> None:
+    held = {"playbook": ROOT / "playbooks" / "rollback.yml", "uvnas_env": NAME, "uvnas_generation": life.ids[0]}
+    assert finish(life.site.start([env("1.17.0")], **held)).rc == 0
+    try:
+        run = life.prune(uvnas_keep={"generations": 0, "days": 0})
+        assert run.rc == 0, run.output
+        assert life.there() == [life.ids[0]]
+    finally:
+        released = {"playbook": ROOT / "playbooks" / "release.yml", "uvnas_env": NAME}
+        assert finish(life.site.start([env("1.17.0")], **released)).rc == 0
+
+
+def test_a_member_that_does_not_answer_keeps_everything_unless_the_admin_says_so(life: Life) -> None:
+    hosts = {"builder": None, "node": None, "node17": DOWN}
+    site = Site(life.site.path, life.site.python, life.site.variables, hosts)
+    down = Life(site, life.ids)
+    run = down.prune()
+    assert run.rc == 0, run.output
+    assert f"{NAME} {life.ids[0]}  stays  node17 did not answer" in run.output
+    assert life.there() == sorted(life.ids)
+    run = down.prune("--limit", "builder")
+    assert "node17 is not among the hosts of this run (--limit?)" in run.output
+    assert life.there() == sorted(life.ids)
+    wrong = down.prune(uvnas_prune_without=["nod17", "job:4711"])
+    assert wrong.rc != 0
+    assert "uvnas_prune_without: nod17 is no host of this inventory; did you mean node17?" in wrong.output
+    assert "job:4711 is no job; write job:<cluster>/<number>" in wrong.output
+    run = down.prune(uvnas_prune_without=["node17"])
+    assert run.rc == 0, run.output
+    assert life.there() == sorted(life.ids[1:])
+
+
+def test_site_yml_prunes_only_if_it_is_told_to(life: Life) -> None:
+    told = {"uvnas_keep": NOW, "uvnas_prune_settle": 1, "uvnas_prune_without": unreadable()}
+    run = life.site.run([env("1.17.0")], **told)
+    assert run.rc == 0, run.output
+    assert life.there() == sorted(life.ids)
+    run = life.site.run([env("1.17.0")], **told, uvnas_prune=True)
+    assert run.rc == 0, run.output
+    assert life.there() == sorted(life.ids[1:])
+
+
+def test_a_removed_environment_goes_whatever_is_kept(life: Life) -> None:
+    absent = [{"name": NAME, "state": "absent"}]
+    with running(life.python(life.ids[2])) as pid:
+        assert life.site.run(absent).rc == 0
+        assert life.there() == sorted(life.ids)
+        run = life.prune(envs=absent, uvnas_keep={})
+        assert run.rc == 0, run.output
+        assert f"pid {pid} (python" in run.output
+        assert life.there() == [life.ids[2]]
+    run = life.prune(envs=absent, uvnas_keep={})
+    assert run.rc == 0, run.output
+    assert not life.generations.exists()
+    assert not [name for name in os.listdir(life.site.share / "locks") if name.startswith(NAME)]
