@@ -15,6 +15,8 @@ description:
     working directory, what it has open and mapped, its variables and its command line.
   - It looks at the text of a path only. So it is the same in a container, on another mount point, and for what has been
     deleted, and a NAS that hangs does not hang it.
+  - Of a Python that shows no such path itself, such as one in somebody's environment made with C(--copies), it also
+    reads the C(pyvenv.cfg), as that names the interpreter.
   - A Python of a generation shows that from its start to its end, whatever it has open; but not one started with C(-S),
     nor one of a generation that a release of this collection without that mark has built.
   - What is not seen is an idle shell in which an environment has been activated; the kernel tells the variables that a
@@ -27,10 +29,12 @@ options:
     description:
       - How long the kernel may take to say what it knows of one process, in seconds. It may wait for a NAS that hangs.
       - A process that it says nothing of is returned as RV(unread).
+      - It is also how long the configuration of Slurm may take to be read.
     type: float
     default: 5
 seealso:
   - module: uvnas.cluster.uv_env_info
+  - module: uvnas.cluster.uv_jobs
 """
 
 EXAMPLES = r"""
@@ -49,6 +53,16 @@ is_root:
   description: Whether the processes of everybody were seen.
   returned: success
   type: bool
+cluster:
+  description:
+    - The name of the Slurm cluster that this host belongs to, in lower case. Null if there is no Slurm here.
+    - Empty if there is, and its name is not to be found.
+  returned: success
+  type: str
+booted:
+  description: When the host was booted, in UTC, give or take a second. Empty if that is not known.
+  returned: success
+  type: str
 uses:
   description: Who uses what.
   returned: success

@@ -183,7 +183,8 @@ class Members:
         """When a member was booted, by itself or by Slurm."""
         told = [_moment(answers.word(self._said.get(host, {}).get("booted")))]
         for answer in self._jobs.values():
-            told.append(_moment(answers.word(answers.mapping(answer.get("nodes")).get(host))))
+            nodes = [node for node in answers.mappings(answer.get("nodes")) if node.get("name") == host]
+            told += [_moment(answers.word(node.get("booted"))) for node in nodes]
         known = [moment for moment in told if moment is not None]
         return min(known) if known else None
 

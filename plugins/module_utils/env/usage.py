@@ -15,11 +15,12 @@ import datetime
 import os
 import re
 import socket
+import typing as t
 
-from ..host import evidence
+from ..host import evidence, slurm
 from ..host.evidence import Process
 from ..host.users import user_name
-from ..host.workers import Result
+from ..host.workers import Result, call_within
 
 # Also under the hidden names of what is being removed, or is aside (see share/aside).
 _HIDDEN = r"(?:\.uvnas-(?:[0-9a-f]{16}\.tmp|aside))?"
@@ -70,19 +71,29 @@ def look(*, proc: str = "/proc", patience: float = evidence.PATIENCE) -> Result:
         "changed": False,
         "host": socket.gethostname(),
         "is_root": os.geteuid() == 0,
+        "cluster": _cluster(patience),
+        "booted": _time(evidence.booted(proc)),
         "uses": uses,
         "unread": unread,
     }
 
 
+def _cluster(patience: float) -> t.Optional[str]:
+    answer = call_within(patience, lambda: {"name": slurm.cluster()})
+    return answer["name"] if answer else ""
+
+
 def _use(process: Process, who: str, what: str) -> Use:
-    since = ""
-    if process.started is not None:
-        moment = datetime.datetime.fromtimestamp(process.started, datetime.timezone.utc)
-        since = moment.isoformat(timespec="seconds")
     env, slash, generation = what.partition("/")
     if what.startswith(_OF_UV):
         named = {"uv": what[len(_OF_UV) :]}
     else:
         named = {"environment": env, "generation": generation} if slash else {"interpreter": what}
-    return Use(process.pid, who, process.command, since, process.job, **named)
+    return Use(process.pid, who, process.command, _time(process.started), process.job, **named)
+
+
+def _time(seconds: t.Optional[float]) -> str:
+    """A time since the epoch in words; empty where nobody knows."""
+    if seconds is None:
+        return ""
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat(timespec="seconds")

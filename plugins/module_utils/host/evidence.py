@@ -3,28 +3,34 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the processes of this host mention: in their links, mappings, variables and command lines below /proc.
 
-Links are read, and what they lead to is never looked at, so a NAS that hangs does not hang this. But the kernel answers
-some questions about a process only once that has got something from its NAS. So all of them are asked by a child; where
-it gets no answer in time, it is given up, and another one goes on with the next process.
+Links are read, and what they lead to is not looked at, so a NAS that hangs does not hang this. But the kernel answers
+some questions about a process only once that has got something from its NAS, and a Python that says nothing else may
+have a configuration to be read. So all of it is done by a child; where it gets no answer in time, it is given up, and
+another one goes on with the next process.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import json
 import os
+import stat
 import time
 import typing as t
 
+from ..errors import UvnasError
 from .data import plain
-from .proc import owner_and_name, read
-from .workers import Child, Result, readable
+from .proc import acting_as, owner_and_name, read
+from .workers import Child, Result, call_as, readable
 
 # Seconds for what the kernel says of one process.
 PATIENCE = 5.0
 _JOB = "SLURM_JOB_ID="
+# Of a pyvenv.cfg.
+_MOST_BYTES = 1 << 16
 
 # What of a text counts, as words.
 Find = t.Callable[[str], t.Iterable[str]]
@@ -38,7 +44,7 @@ class Process:
     uid: t.Optional[int] = None
     # Its name only: arguments may hold secrets.
     command: str = ""
-    # Seconds since the epoch, as far as the kernel says.
+    # Seconds boot the epoch, as far as the kernel says.
     started: t.Optional[float] = None
     # The number of its Slurm job; empty if it has none.
     job: str = ""
@@ -54,10 +60,10 @@ def processes(find: Find, *, proc: str = "/proc", patience: float = PATIENCE) ->
     """
     mine = os.getpid()
     pids = sorted(int(name) for name in os.listdir(proc) if name.isdecimal() and int(name) != mine)
-    booted = _booted(proc)
+    boot = booted(proc)
     found: list[Process] = []
     while pids:
-        answered, stuck = _ask(pids, find, proc, booted, patience)
+        answered, stuck = _ask(pids, find, proc, boot, patience)
         found += answered
         if stuck is None:
             break
@@ -67,11 +73,11 @@ def processes(find: Find, *, proc: str = "/proc", patience: float = PATIENCE) ->
 
 
 def _ask(
-    pids: t.Sequence[int], find: Find, proc: str, booted: t.Optional[float], patience: float
+    pids: t.Sequence[int], find: Find, proc: str, boot: t.Optional[float], patience: float
 ) -> tuple[list[Process], t.Optional[int]]:
     """What a child says of these, in turn, and the one that it got no answer about; None if there is none."""
     reader, writer = os.pipe()
-    child = Child(functools.partial(_tell, pids, find, proc, booted, writer))
+    child = Child(functools.partial(_tell, pids, find, proc, boot, writer))
     os.close(writer)
     text = b""
     limit = time.monotonic() + patience
@@ -95,10 +101,10 @@ def _ask(
     return answered, missing[0] if missing else None
 
 
-def _tell(pids: t.Sequence[int], find: Find, proc: str, booted: t.Optional[float], writer: int) -> Result:
+def _tell(pids: t.Sequence[int], find: Find, proc: str, boot: t.Optional[float], writer: int) -> Result:
     """Write a line about each."""
     for pid in pids:
-        said = _look(pid, find, os.path.join(proc, str(pid)), booted)
+        said = _look(pid, find, os.path.join(proc, str(pid)), boot)
         line = json.dumps(dataclasses.asdict(said)).encode() + b"\n"
         while line:
             line = line[os.write(writer, line) :]
@@ -106,58 +112,101 @@ def _tell(pids: t.Sequence[int], find: Find, proc: str, booted: t.Optional[float
     return {}
 
 
-def _look(pid: int, find: Find, directory: str, booted: t.Optional[float]) -> Process:
+def _look(pid: int, find: Find, directory: str, boot: t.Optional[float]) -> Process:
     """One process. Of one that has ended meanwhile, nothing."""
     found: set[str] = set()
     uid, command, started, job, unread = None, "", None, "", ""
     try:
         uid, name = owner_and_name(directory)
         command = plain(name)
-        started = _started(directory, booted)
-        if _is_kernel(directory):
+        started = _started(directory, boot)
+        program = _program(directory)
+        if program is None:
             return Process(pid)
+        found.update(find(program))
         for link in _links(directory):
             with contextlib.suppress(FileNotFoundError):
                 found.update(find(os.readlink(os.path.join(directory, link))))
-        for name in ("maps", "environ", "cmdline"):
+        mapped = set(find(read(os.path.join(directory, "maps"))))
+        found.update(mapped)
+        for name in ("environ", "cmdline"):
             text = read(os.path.join(directory, name))
             found.update(find(text))
             if name == "environ":
                 job = next((each[len(_JOB) :] for each in text.split("\0") if each.startswith(_JOB)), "")
+        if os.path.basename(program).startswith("python") and not mapped and not set(find(program)):
+            found.update(_configured(find, directory, program))
     except (FileNotFoundError, ProcessLookupError):
         return Process(pid)
     except PermissionError as error:
         if os.geteuid() != 0:  # Whoever is not root sees their own.
             return Process(pid)
         unread = str(error.strerror)
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        unread = str(getattr(error, "strerror", None) or error)
+    except (OSError, UvnasError, ValueError, KeyError, IndexError) as error:
+        unread = plain(str(getattr(error, "strerror", None) or error))
     return Process(pid, uid, command, started, plain(job[:40]), sorted(found), unread)
 
 
 def _links(directory: str) -> list[str]:
-    return ["exe", "cwd", *(f"fd/{name}" for name in os.listdir(os.path.join(directory, "fd")))]
+    return ["cwd", *(f"fd/{name}" for name in os.listdir(os.path.join(directory, "fd")))]
 
 
-def _is_kernel(directory: str) -> bool:
-    """Whether it is a thread of the kernel, which runs no program."""
+def _program(directory: str) -> t.Optional[str]:
+    """The path of its program; None for a thread of the kernel, which runs none."""
     try:
-        os.readlink(os.path.join(directory, "exe"))
+        return os.readlink(os.path.join(directory, "exe"))
     except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return False
+        return None
 
 
-def _started(directory: str, booted: t.Optional[float]) -> t.Optional[float]:
+def _configured(find: Find, directory: str, program: str) -> list[str]:
+    """What the pyvenv.cfg of a Python mentions: in an environment of copies, nothing else names its interpreter."""
+    # In its container, if it has one. (After a chroot, the path of the program begins with that of the new root.)
+    inside = os.path.join(directory, "root")
+    prefix = os.path.dirname(os.path.dirname(program)).removeprefix(os.readlink(inside).rstrip("/"))
+    path = os.path.join(prefix, "pyvenv.cfg").lstrip("/")
+    root = os.open(inside, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def look() -> Result:
+        return {"found": sorted(find(_start_of(path, root)))}
+
+    try:
+        found: list[str] = look()["found"]
+    except PermissionError:
+        if os.geteuid() != 0:
+            raise
+        # Root may be squashed on the home where it is.
+        found = call_as(acting_as(directory), look)["found"]
+    finally:
+        os.close(root)
+    return found
+
+
+def _start_of(path: str, root: int) -> str:
+    """The first part of a file below ``root``; nothing if it is absent, or anything but a regular file."""
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(path, flags, dir_fd=root)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+            return ""
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return ""
+        return os.fsdecode(os.read(descriptor, _MOST_BYTES))
+    finally:
+        os.close(descriptor)
+
+
+def _started(directory: str, boot: t.Optional[float]) -> t.Optional[float]:
     # After the name, which may contain anything, the 20th field is the start, in ticks after the boot (proc(5)).
     ticks = read(os.path.join(directory, "stat")).rpartition(")")[2].split()[19]
-    return None if booted is None else booted + int(ticks) / os.sysconf("SC_CLK_TCK")
+    return None if boot is None else boot + int(ticks) / os.sysconf("SC_CLK_TCK")
 
 
-def _booted(proc: str) -> t.Optional[float]:
-    """When the host was booted, in seconds since the epoch."""
+def booted(proc: str = "/proc") -> t.Optional[float]:
+    """When the host was booted, in seconds boot the epoch."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         lines = read(os.path.join(proc, "stat")).split("\n")
         return float(next(line for line in lines if line.startswith("btime ")).split()[1])

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+from .users import User
+
 
 def read(path: str) -> str:
     """All of the file ``path``. Raises OSError."""
@@ -25,6 +27,18 @@ def owner_and_name(directory: str) -> tuple[int, str]:
 
     Raises OSError, and KeyError, ValueError or IndexError if it has ended meanwhile.
     """
-    lines = read(os.path.join(directory, "status")).split("\n")
-    said = {key: value.strip() for key, _colon, value in (line.partition(":") for line in lines)}
+    said = _status(directory)
     return int(said["Uid"].split()[0]), said["Name"]
+
+
+def acting_as(directory: str) -> User:
+    """The user as whom a process looks at files, with its groups. Raises as owner_and_name()."""
+    said = _status(directory)
+    # Real, effective, saved, and that for files, see proc(5).
+    uid, gid = (int(said[key].split()[3]) for key in ("Uid", "Gid"))
+    return User(str(uid), uid, gid, tuple(map(int, said["Groups"].split())), "/")
+
+
+def _status(directory: str) -> dict[str, str]:
+    lines = read(os.path.join(directory, "status")).split("\n")
+    return {key: value.strip() for key, _colon, value in (line.partition(":") for line in lines)}

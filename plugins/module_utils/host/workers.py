@@ -16,6 +16,7 @@ import math
 import os
 import select
 import signal
+import time
 import traceback
 import typing as t
 
@@ -37,6 +38,23 @@ _Each = t.TypeVar("_Each")
 def call_as(user: t.Optional[User], work: Work) -> Result:
     """Do ``work`` in a child process, as ``user`` if one is given; return its result, or raise its UvnasError."""
     return call_many([work], jobs=1, user=user)[0]()
+
+
+def call_within(seconds: float, work: Work) -> t.Optional[Result]:
+    """Do ``work`` in a child process; return its result, or raise its UvnasError.
+
+    None if that takes longer: it is killed then with the commands that it runs, but not waited for, as it may never
+    end.
+    """
+    child = Child(work)
+    limit = time.monotonic() + seconds
+    while readable([child.reader], max(0.0, limit - time.monotonic())):
+        if child.read():
+            child.reap()
+            return result_of(child.answer())
+    child.kill()
+    os.close(child.reader)
+    return None
 
 
 def call_many(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import typing as t
@@ -25,6 +26,8 @@ def run(capsys: pytest.CaptureFixture[str], **given: t.Any) -> dict[str, t.Any]:
 def test_it_says_who_uses_what_and_changes_nothing(check: bool, capsys: pytest.CaptureFixture[str]) -> None:
     result = run(capsys, _ansible_check_mode=check)
     assert (result["changed"], result["is_root"]) == (False, os.geteuid() == 0)
+    assert datetime.datetime.fromisoformat(result["booted"]) < datetime.datetime.now(datetime.UTC)
+    assert result["cluster"] is None or isinstance(result["cluster"], str)
     assert os.getpid() not in [use["pid"] for use in result["uses"]]
 
 

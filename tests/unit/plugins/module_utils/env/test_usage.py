@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import typing as t
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env import usage
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import pin
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import slurm
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import site_packages
 from ansible_collections.uvnas.cluster.tests.support.pythons import VERSION
 
@@ -87,3 +89,19 @@ def test_a_python_of_a_generation_is_seen_by_its_mark(python: t.Callable[[str], 
 
 def test_who_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert usage.look()["is_root"] == (os.geteuid() == 0)
+
+
+def test_which_host_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(slurm, "cluster", lambda: "machines")
+    (tmp_path / "stat").write_text("cpu 1 2 3\nbtime 1700000000\n")
+    found = usage.look(proc=str(tmp_path))
+    assert (found["cluster"], found["booted"]) == ("machines", "2023-11-14T22:13:20+00:00")
+    (tmp_path / "stat").unlink()
+    monkeypatch.setattr(slurm, "cluster", lambda: None)
+    found = usage.look(proc=str(tmp_path))
+    assert (found["cluster"], found["booted"]) == (None, "")
+
+
+def test_a_configuration_of_slurm_on_a_nas_that_hangs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(slurm, "cluster", signal.pause)
+    assert usage.look(proc=str(tmp_path), patience=0.3)["cluster"] == ""

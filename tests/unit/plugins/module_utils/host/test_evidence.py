@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import signal
+import stat
 import subprocess
 import sys
 import typing as t
@@ -29,11 +32,14 @@ class Proc:
         self.path = path
         (path / "stat").write_text("cpu 1 2 3\nbtime 1700000000\n")
         (path / "self").mkdir()
+        (path / "empty").mkdir()
 
     def add(self, pid: int, *, name: str = "python", fds: t.Sequence[str] = (), **more: t.Any) -> Path:
         directory = self.path / str(pid)
         (directory / "fd").mkdir(parents=True)
-        (directory / "status").write_text(f"Name:\t{name}\nUid:\t1000\t1000\t1000\t1000\n")
+        ids = "1000\t1000\t1000\t1000"
+        (directory / "status").write_text(f"Name:\t{name}\nUid:\t{ids}\nGid:\t{ids}\nGroups:\t1000 1002 \n")
+        (directory / "root").symlink_to(more.get("root", self.path / "empty"))
         (directory / "stat").write_text(f"{pid} (a) b) S {' '.join('0' * 18)} {5 * TICKS} 0\n")
         for link in ("exe", "cwd"):
             (directory / link).symlink_to(more.get(link, "/usr/bin/python"))
@@ -132,6 +138,132 @@ def test_a_real_one(tmp_path: Path) -> None:
         child.stdin.close()
     # This process mentions it too, and is the one that asks.
     assert os.getpid() not in found
+
+
+PROGRAM = "/home/alice/env/bin/python3"
+
+
+@pytest.fixture
+def configuration(proc: Proc) -> Path:
+    """The pyvenv.cfg of an environment in a container; its path."""
+    path = proc.path / "container" / "home" / "alice" / "env" / "pyvenv.cfg"
+    path.parent.mkdir(parents=True)
+    path.write_text("home = /mnt/needle-home/bin\nversion = 3.12.4\n")
+    return path
+
+
+def of(configuration: Path) -> Path:
+    """The root of its container."""
+    return configuration.parents[3]
+
+
+@pytest.mark.parametrize("deleted", ["", " (deleted)"])
+def test_an_environment_of_copies_is_known_by_its_configuration(proc: Proc, configuration: Path, deleted: str) -> None:
+    proc.add(7, exe=PROGRAM + deleted, root=of(configuration), cwd="/needle-cwd")
+    assert [each.found for each in look(proc)] == [["needle-cwd", "needle-home"]]
+
+
+def test_after_a_chroot_the_program_has_a_path_outside(proc: Proc, configuration: Path) -> None:
+    proc.add(7, exe=f"{of(configuration)}{PROGRAM}", root=of(configuration))
+    assert [each.found for each in look(proc)] == [["needle-home"]]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"exe": "/home/alice/env/bin/needle-python"},
+        {"exe": "/home/alice/env/bin/python-needle-a"},
+        {"exe": PROGRAM, "maps": b"7f00-7f01 r--p 0000 00:2f 7 /x/needle-a/libpython.so\n"},
+    ],
+)
+def test_no_other_configuration_is_read(proc: Proc, configuration: Path, given: dict[str, t.Any]) -> None:
+    proc.add(7, root=of(configuration), **given)
+    assert "needle-home" not in look(proc)[0].found
+
+
+@pytest.mark.parametrize("instead", ["pipe", "link", "directory", "socket", "no directory"])
+def test_what_is_no_configuration_says_nothing(proc: Proc, configuration: Path, instead: str) -> None:
+    content = configuration.read_bytes()
+    configuration.unlink()
+    if instead == "pipe":
+        os.mkfifo(configuration)
+    elif instead == "link":
+        configuration.with_name("elsewhere").write_bytes(content)
+        configuration.symlink_to("elsewhere")
+    elif instead == "directory":
+        configuration.mkdir()
+    elif instead == "socket":
+        os.mknod(configuration, stat.S_IFSOCK | 0o644)
+    else:
+        configuration.parent.rmdir()
+        configuration.parent.write_bytes(content)
+    proc.add(7, exe=PROGRAM, root=of(configuration), cwd="/needle-cwd")
+    (process,) = look(proc)
+    assert (process.found, process.unread) == (["needle-cwd"], "")
+
+
+def test_only_the_start_of_a_huge_one_is_read(proc: Proc, configuration: Path) -> None:
+    with configuration.open("a") as file:
+        file.write("x" * (1 << 16) + "\nneedle-end\n")
+        file.truncate(1 << 40)
+    proc.add(7, exe=PROGRAM, root=of(configuration))
+    assert [each.found for each in look(proc)] == [["needle-home"]]
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, uids: t.Collection[int]) -> None:
+    """Let some users read no configuration, as an NFS server does that squashes root."""
+    real = os.open
+
+    def squashed(path: t.Any, *args: t.Any, **kwargs: t.Any) -> int:
+        if str(path).endswith("pyvenv.cfg") and os.geteuid() in uids:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", squashed)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_where_root_is_squashed_it_is_read_as_its_user(
+    proc: Proc, configuration: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configuration.parent.chmod(0o750)
+    os.chown(configuration.parent, 1001, 1002)  # The user gets there by a group only.
+    proc.add(7, exe=PROGRAM, root=of(configuration))
+    refuse(monkeypatch, {0})
+    assert [(each.found, each.unread) for each in look(proc)] == [(["needle-home"], "")]
+
+
+def test_one_that_nobody_may_read_is_named(proc: Proc, configuration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    proc.add(7, exe=PROGRAM, root=of(configuration), cwd="/needle-cwd")
+    refuse(monkeypatch, {0, 1000, os.geteuid()})
+    found = [(each.found, each.unread) for each in look(proc)]
+    assert found == ([(["needle-cwd"], "Permission denied: home/alice/env/pyvenv.cfg")] if os.geteuid() == 0 else [])
+
+
+def test_a_hung_home_is_given_up(proc: Proc, configuration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    proc.add(7, exe=PROGRAM, root=of(configuration))
+    proc.add(8, exe="/bin/sh", cwd="/needle-cwd")
+    monkeypatch.setattr(evidence, "_start_of", lambda _path, _root: signal.pause())
+    hung, other = sorted(look(proc, patience=0.3), key=lambda each: each.pid)
+    assert hung.unread == "the kernel has said nothing of it for 0.3 s"
+    assert other.found == ["needle-cwd"]
+
+
+def test_a_real_environment_of_copies(tmp_path: Path) -> None:
+    environment = tmp_path / "env"
+    subprocess.run([sys.executable, "-m", "venv", "--copies", "--without-pip", environment], check=True)
+    configuration = environment / "pyvenv.cfg"
+    configuration.write_text(configuration.read_text(encoding="utf-8") + "needle-copies\n", encoding="utf-8")
+    code = "import sys; print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [environment / "bin" / "python3", "-c", code], cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        found = {each.pid: each for each in evidence.processes(find)}
+        assert found[child.pid].found == ["needle-copies"]
+        assert child.stdin is not None
+        child.stdin.close()
 
 
 def test_a_target_is_never_looked_at(proc: Proc, tmp_path: Path) -> None:

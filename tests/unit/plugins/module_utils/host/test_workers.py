@@ -26,6 +26,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import 
     Work,
     call_as,
     call_many,
+    call_within,
     readable,
     result_of,
 )
@@ -55,6 +56,32 @@ def test_answers_are_in_order_when_the_first_is_the_last_to_finish(tmp_path: Pat
         return says(2)()
 
     assert [answer() for answer in call_many([first, second], jobs=2)] == [{"number": 1}, {"number": 2}]
+
+
+def test_an_answer_within_a_time() -> None:
+    assert call_within(60, says(7)) == {"number": 7}
+
+    def fails() -> t.NoReturn:
+        raise UvnasError("no", hint="never")
+
+    with pytest.raises(UvnasError, match="no") as caught:
+        call_within(60, fails)
+    assert caught.value.hint == "never"
+
+
+def test_no_answer_within_a_time(tmp_path: Path) -> None:
+    """It is killed with what it runs: the pipe ends once nobody has it open any more."""
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+
+    def hangs() -> dict[str, t.Any]:
+        RUNNER.run(["sh", "-c", 'exec sleep 1000 >"$1"', "sh", str(tmp_path / "pipe")])
+        return {}
+
+    assert call_within(0.5, hangs) is None
+    os.set_blocking(reader, True)
+    assert os.read(reader, 1) == b""
+    os.close(reader)
 
 
 @pytest.mark.parametrize("jobs", [2, 3])
