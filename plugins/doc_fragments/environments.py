@@ -36,8 +36,8 @@ options:
         type: str
         required: true
       state:
-        description: Whether the environment should exist. V(absent) removes its generations and its lock on the share
-          too.
+        description: Whether the environment should exist. V(absent) removes its name and its lock on the share at once.
+          Its files stay until C(uvnas.cluster.prune).
         type: str
         choices: [present, absent]
         default: present

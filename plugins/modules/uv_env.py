@@ -21,8 +21,11 @@ description:
   - A generation in which packages were installed, removed or replaced by hand is an error of its environment.
   - Generations are sealed, so that not even their owner can write to their directories. One that is not sealed, because
     an earlier release built it or a run was killed, gets sealed, and a warning tells what others could write to.
-  - Parts of a removed environment that cannot be deleted yet, such as files that a process on the builder has open on
-    NFS, are hidden, and a warning names them. Later changes to the share delete them.
+  - An environment that is removed loses its name at once, and what held it. Its files stay until
+    C(uvnas.cluster.prune), so that no job loses them. If it is declared again before that, its generation is published
+    again without a build.
+  - Parts of a generation that is built anew in its place, and cannot be deleted yet, such as files that a process on
+    the builder has open on NFS, are hidden, and a warning names them. Later changes to the share delete them.
   - For a converged environment, the lock, the link, the manifest and the list of packages are read. There is no network
     access, and no process is started.
 extends_documentation_fragment:
@@ -55,7 +58,9 @@ options:
     type: bool
     default: false
   purge:
-    description: Whether to remove environments from the share that O(environments) does not declare for it.
+    description:
+      - Whether to remove environments from the share that O(environments) does not declare for it. Their names go at
+        once, their files with C(uvnas.cluster.prune).
     type: bool
     default: false
   jobs:

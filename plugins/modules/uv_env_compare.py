@@ -45,7 +45,9 @@ options:
     elements: str
     default: []
   purge:
-    description: Whether to remove environments from the share that are not in O(environments).
+    description:
+      - Whether environments that are on the share and not in O(environments) are to be removed. One of which only files
+        are left, for C(uvnas.cluster.prune), has been.
     type: bool
     default: false
 seealso:

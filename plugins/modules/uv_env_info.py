@@ -186,7 +186,9 @@ environments:
       type: list
       elements: dict
 unpublished:
-  description: Environments with generations of which none is in force; each has C(name) and C(generation_sizes).
+  description:
+    - Environments with generations of which none is in force; each has C(name), C(generation_sizes), and C(removed),
+      which says whether the environment has been removed, so that only its files are left.
   returned: with O(sizes=true)
   type: list
   elements: dict

@@ -93,7 +93,9 @@ def _python(text: str | None, newest: t.Mapping[str, Version]) -> str:
 
 def _environment(fact: Data, newest: t.Mapping[str, Version]) -> str:
     parts = [] if fact["declared"] else ["not declared"]
-    if fact["id"] is None:
+    if fact["removed"]:
+        parts.append("removed; its files go with the next prune")
+    elif fact["id"] is None:
         parts.append("no generation is in force")
     else:
         parts += [

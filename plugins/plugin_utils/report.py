@@ -250,6 +250,8 @@ def _looked_at(share: Share, name: str, fact: Answer) -> Data:
     return {
         "name": name,
         "declared": name in share.environments,
+        # By state: absent, or a purge. Its generations are still there.
+        "removed": fact.get("removed") is True,
         "id": answers.word(fact.get("id")),
         "since": answers.word(fact.get("since")),
         "held": held(fact.get("held")),

@@ -72,7 +72,7 @@ def test_full_disk_leaves_the_old_generation_in_force_and_the_next_run_heals(sit
 
 
 def test_an_environment_is_removed_from_a_disk_that_is_full(site: Site) -> None:
-    """That is how there comes to be room again."""
+    """So that a prune can make room."""
     made = site.run([SMALL, {**SMALL, "name": "other"}])
     assert made.rc == 0, made.output
     resize(site.share.parent, 0)
@@ -84,6 +84,7 @@ def test_an_environment_is_removed_from_a_disk_that_is_full(site: Site) -> None:
     resize(site.share.parent, 1 << 30)
     assert removed.rc == 0, removed.output
     assert os.listdir(site.share / "envs") == ["small"]
+    assert site.run([SMALL], uvnas_purge=True).changed == 0
 
 
 def test_too_little_room_is_said_before_anything_is_built(site: Site) -> None:

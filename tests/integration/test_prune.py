@@ -108,7 +108,7 @@ def test_what_nobody_uses_goes_and_a_check_foretells_it(life: Life) -> None:
     assert foretold.rc == 0, foretold.output
     assert life.there() == before
     (share,) = json.loads(report.read_text())["shares"]
-    assert [fact["name"] for fact in share["removed"]] == [f"{NAME}/{life.ids[0]}"], done.output
+    assert [fact["name"] for fact in share["removed"]] == [f"{NAME}/{life.ids[0]}"], foretold.output
     assert share["freed"]["inodes"] > 10
     assert f"{NAME} {life.ids[0]}  would go  retired since" in foretold.output
     done = life.prune(uvnas_report_file=str(report))

@@ -165,13 +165,14 @@ def test_an_installed_package_is_an_error_with_a_hint_that_works(site: Site) -> 
     assert set(site.packages("train")) == {"six"}
     assert writable(site, 0o222) == []
     succeeded(site.run([ENV, OTHER, {"name": "added", "state": "absent"}]))
-    assert not (site.share / "generations" / "added").exists()
+    assert site.link("added") is None
 
 
-def test_a_removed_environment_leaves_nothing(site: Site) -> None:
+def test_a_removed_environment_stays_sealed(site: Site) -> None:
     succeeded(site.envs([{"name": "gone", "requirements": ["six"]}]))
     assert succeeded(site.envs([{"name": "gone", "state": "absent"}])).environments["gone"]["action"] == "remove"
-    assert sorted(os.listdir(site.share / "generations")) == ["other", "train"]
+    assert "gone" in os.listdir(site.share / "generations")
+    assert writable(site, 0o222) == []
 
 
 def test_what_was_opened_is_sealed_again_as_check_mode_says(site: Site) -> None:

@@ -409,16 +409,24 @@ def test_requirements_files_projects_ready_locks_and_seed(site: Site) -> None:
 # What goes, and what comes anew.
 
 
-def test_absent_and_purged_environments_are_removed(site: Site) -> None:
+def test_absent_and_purged_environments_lose_their_names(site: Site) -> None:
     names = ("going", "undeclared", "staying")
     going, undeclared, staying = ({"name": name, "requirements": ["six"]} for name in names)
     succeeded(site.envs([going, undeclared, staying]))
     succeeded(site.envs([staying]))
     assert site.link("undeclared") is not None
+    old = site.share / "generations" / "going" / os.path.basename(str(site.link("going")))
     removed = succeeded(site.envs([{"name": "going", "state": "absent"}, staying]))
     assert removed.environments["going"]["action"] == "remove"
-    for gone in ("envs/going", "generations/going", "locks/going.txt"):
+    for gone in ("envs/going", "locks/going.txt"):
         assert not os.path.lexists(site.share / gone)
+    # Who runs from it goes on.
+    assert subprocess.check_output([old / "bin" / "python", "-c", "import six; print('works')"], text=True) == "works\n"
+    again = succeeded(site.envs([{"name": "going", "state": "absent"}, staying]))
+    assert (again.changed, again.environments["going"]["action"]) == (0, "keep")
+    back = succeeded(site.envs([going, staying]))
+    assert (back.environments["going"]["action"], os.path.basename(str(site.link("going")))) == ("publish", old.name)
+    succeeded(site.envs([{"name": "going", "state": "absent"}, staying]))
 
     # Purging removes everything else that the tests of this module have on the share.
     keep = {name for name in os.listdir(site.share / "envs") if name != "undeclared"}
@@ -428,7 +436,8 @@ def test_absent_and_purged_environments_are_removed(site: Site) -> None:
     assert {name for name, fact in purged.environments.items() if fact["action"] == "remove"} == {"undeclared"}
     succeeded(site.envs([FIRST, staying], uvnas_purge=True))
     assert set(os.listdir(site.share / "envs")) == {"first", "staying"}
-    assert set(os.listdir(site.share / "generations")) == {"first", "staying"}
+    assert {"first", "staying", "going", "undeclared"} <= set(os.listdir(site.share / "generations"))
+    assert succeeded(site.envs([FIRST, staying], uvnas_purge=True)).changed == 0
 
 
 class Private(http.server.SimpleHTTPRequestHandler):

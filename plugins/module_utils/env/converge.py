@@ -12,8 +12,7 @@ import os
 import time
 import typing as t
 
-from ..bytecode import store as bytecode
-from ..errors import LostMutexError, UvnasError, failure, naming
+from ..errors import UvnasError, failure, naming
 from ..host import mutex
 from ..host.mounts import space
 from ..host.progress import SILENT, Progress, Teller
@@ -112,11 +111,6 @@ class Environments(ShareConvergence[Plan, Done]):
             except UvnasError as error:
                 errors.append(error)
                 facts[change.name] = {"action": "failed"}
-        if any(change.action == REMOVE for change in acting):
-            # Whatever is wrong there, what has been done is reported; the next removal tries again.
-            with contextlib.suppress(LostMutexError, OSError):
-                mutex.check(self.mutex)
-                bytecode.sweep(self.layout)
         return dataclasses.replace(before, facts=facts, errors=errors, overtaken=late)
 
     def _before(self, plan: Plan) -> Done:
@@ -176,7 +170,7 @@ class Environments(ShareConvergence[Plan, Done]):
         doing = f"environment {change.name}: cannot {change.action} it"
         if change.action == REMOVE:
             told("removing")
-            with naming(doing, self.layout.generations_of(change.name)):
+            with naming(doing, self.layout.env(change.name)):
                 publish.remove(self.journal, change.name)
             told.ends("removed")
             return {}

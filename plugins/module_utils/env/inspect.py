@@ -116,6 +116,7 @@ class Inspection:
         return [
             {
                 "name": env,
+                "removed": self._removed(env),
                 "generation_sizes": [
                     {**self._size_of(env, generation, None), "id": generation}
                     for generation in store.generations(self.layout, env)
@@ -124,6 +125,12 @@ class Inspection:
             for env in store.known_environments(self.layout)
             if env not in self.environments
         ]
+
+    def _removed(self, env: str) -> bool:
+        """Whether an environment has been removed, so that only its files are left."""
+        with contextlib.suppress(OSError):
+            return not standing.exists(self.layout, env)
+        return False
 
     def _standing(self, env: str) -> Standing:
         """What is on record of an environment, read once; nothing where that cannot be read."""

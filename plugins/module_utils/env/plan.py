@@ -78,7 +78,7 @@ class Found:
     complete: bool = False
     # Whether that is sealed, as far as was looked.
     sealed: bool = True
-    # Whether anything of the environment is there: link, lock or generations. Looked for only where it may go.
+    # Whether the environment is there to be removed, see share/standing. Looked for only where it may go.
     exists: bool = False
     # What keeps a generation in force, and whether that one is there.
     hold: t.Optional[Hold] = None

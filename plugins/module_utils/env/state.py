@@ -75,7 +75,9 @@ class Comparison:
         absent = []
         for name in self._absent():
             try:
-                found[name] = planning.Found(store.published(self.layout, name), exists=store.exists(self.layout, name))
+                found[name] = planning.Found(
+                    store.published(self.layout, name), exists=standing.exists(self.layout, name)
+                )
             except (UvnasError, OSError) as error:
                 errors.append(as_uvnas_error(error))
                 continue

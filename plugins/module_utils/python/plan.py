@@ -201,7 +201,8 @@ def _check_removable(key: str, users_of: t.Callable[[str], t.Sequence[str]]) -> 
     if users:
         raise UvnasError(
             f"{key} cannot be removed: {', '.join(users)} {'uses' if len(users) == 1 else 'use'} it",
-            hint="Keep it, or move these environments to another Python and remove their old generations.",
+            hint="Keep it, or move these environments to another Python and prune their old generations "
+            "(uvnas.cluster.prune).",
         )
 
 

@@ -21,7 +21,7 @@ FORMAT = 2
 
 _EARLIER = (
     "It was written by an earlier version of uvnas.cluster. site.yml rebuilds its environment, beside it; "
-    "then remove this generation once nobody uses it any more."
+    "uvnas.cluster.prune then removes this generation once nobody uses it any more."
 )
 DAMAGED_HINT = "Remove its generation (chmod -R u+w, then rm -r), and run site.yml to rebuild it."
 

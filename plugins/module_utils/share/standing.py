@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import os
 import re
 import typing as t
 
@@ -82,9 +83,7 @@ class Standing:
         if self.in_force == manifest.id and manifest.id in self.generations:
             return self
         at = at or now()
-        known = dict(self.generations)
-        if self.in_force in known and self.in_force != manifest.id:
-            known[self.in_force] = dataclasses.replace(known[self.in_force], retired=at)
+        known = self._retired(at)
         before = known.pop(manifest.id, None)
         placed = at if declared or before is None else before.published
         known[manifest.id] = Past(placed, manifest.lock.digest, manifest.python, dict(manifest.options))
@@ -96,6 +95,18 @@ class Standing:
 
     def held(self, hold: t.Optional[Hold]) -> Standing:
         return dataclasses.replace(self, hold=hold)
+
+    def withdrawn(self, *, at: t.Optional[str] = None) -> Standing:
+        """With nothing in force and nothing held, as of an environment that has been removed."""
+        known = self._retired(at or now())
+        return dataclasses.replace(self, in_force=None, since=None, hold=None, generations=known)
+
+    def _retired(self, at: str) -> dict[str, Past]:
+        """The generations, with the one in force retired."""
+        known = dict(self.generations)
+        if self.in_force in known:
+            known[self.in_force] = dataclasses.replace(known[self.in_force], retired=at)
+        return known
 
     def before(self, generation_id: str) -> t.Optional[str]:
         """The generation that was in force before another one; None if none is known.
@@ -155,6 +166,20 @@ def read(layout: Layout, env: str) -> Standing:
     ):
         raise UvnasError(f"{path} is damaged", hint=hint)
     return Standing(data.get("in_force"), data.get("since"), hold, found)
+
+
+def exists(layout: Layout, env: str) -> bool:
+    """Whether an environment is still there to be removed: link, lock, or a record of what is in force or held.
+
+    Neither generations nor a record of those that were in force count: a prune takes them.
+    """
+    if any(map(os.path.lexists, (layout.env(env), layout.lock(env)))):
+        return True
+    try:
+        known = read(layout, env)
+    except UvnasError:  # It may hold something, and nobody could declare an environment of that name.
+        return True
+    return known.in_force is not None or known.hold is not None
 
 
 def write(layout: Layout, env: str, standing: Standing) -> None:

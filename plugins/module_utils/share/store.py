@@ -62,12 +62,6 @@ def is_complete(layout: Layout, env: str, generation_id: str) -> bool:
     return os.path.exists(layout.manifest(env, generation_id))
 
 
-def exists(layout: Layout, env: str) -> bool:
-    """Whether anything of an environment is there: link, lock, record or generations."""
-    paths = (layout.env(env), layout.generations_of(env), layout.lock(env), layout.standing(env))
-    return any(map(os.path.lexists, paths))
-
-
 def sweep(layout: Layout) -> list[Leftover]:
     """Remove what killed runs left on a share, uv included, and what earlier runs could not remove.
 

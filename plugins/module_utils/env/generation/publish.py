@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Publishes generations by renaming a symlink, and removes environments, name first.
+"""Publishes generations by renaming a symlink, and removes environments: their names, and not their files.
 
 Needs the share's mutex, and checks before each change that it is still held.
 """
@@ -9,12 +9,14 @@ Needs the share's mutex, and checks before each change that it is still held.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import typing as t
 
 from ...errors import UvnasError
-from ...host import files, mutex, removal
+from ...host import files, mutex
 from ...share import journal as journals
+from ...share import manifest as manifests
 from ...share import standing, store
 from ...share.journal import Journal
 from ...share.layout import Layout
@@ -82,11 +84,10 @@ def withdraw(layout: Layout, env: str) -> None:
 
 
 def remove(journal: Journal, env: str) -> None:
-    """Remove an environment: its name first, so that nobody finds half of it, then its lock and its record, its
-    generations and its logs. The journal and locks from before stay.
+    """Remove an environment: its name first, so that nobody finds half of it, then what its record says to be in force
+    or held, then its lock. If this is killed, the next run goes on: see standing.exists().
 
-    If this is killed, a purge still finds the environment by its generations.
-    What is in use stays, hidden, until a later sweep of the share.
+    Its generations stay, as jobs may run from them, and so do its logs, the journal and locks from before.
     """
     layout = journal.layout
     before = None
@@ -94,10 +95,37 @@ def remove(journal: Journal, env: str) -> None:
         before = store.published(layout, env)
     withdraw(layout, env)
     mutex.check(layout.mutex)  # Withdrawing may have taken long.
+    before = _retire(layout, env, before)
+    mutex.check(layout.mutex)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(layout.lock(env))
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(layout.standing(env))  # What it holds must not hold one of the same name that comes later.
-    removal.remove_tree(layout.generations_of(env))
-    removal.remove_tree(layout.logs_of(env))
     journal.tell(journals.REMOVE, env, previous=before)
+    if before is not None:
+        journal.tell(journals.RETIRE, env, generation=before, why="removed")
+
+
+def _retire(layout: Layout, env: str, published: t.Optional[str]) -> t.Optional[str]:
+    """Put on record that nothing of an environment is in force, or held, any more. Returns what was in force.
+
+    ``published``: what its link named, which counts where a killed run has not put it on record.
+    """
+    known: t.Optional[Standing] = None
+    with contextlib.suppress(UvnasError):  # A damaged record keeps no environment.
+        known = standing.read(layout, env)
+    before = known or Standing()
+    try:
+        with contextlib.suppress(UvnasError):
+            manifest = None if published is None else manifests.of_generation(layout, env, published)
+            if manifest is not None:
+                standing.keep_lock(layout, manifest)
+                before = before.published(manifest, declared=before.hold is None)
+        after = before.withdrawn()
+        if after != known:
+            standing.write(layout, env, after)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # Rather no record than one that holds an environment of the same name that comes later.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(layout.standing(env))
+    return published or before.in_force

@@ -109,7 +109,7 @@ def test_removing(run: Run, layout: Layout) -> None:
     run()
     gone = run({"name": "train", "state": "absent"})
     assert (gone["changed"], gone["environments"][0]["action"]) == (True, "remove")
-    assert [os.listdir(path) for path in (layout.envs, layout.generations)] == [[], []]
+    assert [os.listdir(path) for path in (layout.envs, layout.generations_of("train"))] == [[], [ID]]
     assert not run({"name": "train", "state": "absent"})["changed"]
 
 

@@ -121,6 +121,9 @@ def test_something_that_went_missing(lost: str, run: Run, layout: Layout) -> Non
 def test_something_to_remove(run: Run, layout: Layout) -> None:
     assert not run(EnvironmentSpec("train", state="absent"))["converged"]
     os.makedirs(layout.generation("stranger", ID))
+    # Of one that has been removed, only files are left.
+    assert run(purge=True)["converged"]
+    shares.add_lock(Path(layout.root), "stranger", "")
     assert run()["converged"]
     assert not run(purge=True)["converged"]
 

@@ -89,7 +89,9 @@ def test_what_a_share_takes(run: Run, layout: Layout) -> None:
     assert all(fact["bytes"] > 0 for fact in train["generation_sizes"] if fact["state"] != "incomplete")
     assert [fact["age_seconds"] is None for fact in train["generation_sizes"]] == [False, False, True]
     (left,) = result["unpublished"]
-    assert (left["name"], left["generation_sizes"][0]["state"]) == ("left", "retired")
+    assert (left["name"], left["removed"], left["generation_sizes"][0]["state"]) == ("left", True, "retired")
+    shares.add_lock(Path(layout.root), "left", "")
+    assert [fact["removed"] for fact in run(sizes=True)["unpublished"]] == [False]
     assert (result["cache_bytes"], result["filesystem"]["free_bytes"] > 0) == (5, True)
     (interpreter,) = result["interpreters"]
     # It is in the record, and not there.

@@ -364,10 +364,11 @@ LOOKED: dict[str, t.Any] = {
         {**seen("old", "3.9.1", 1, 1, 1), "generation_sizes": []},
     ],
     "unpublished": [
+        {"name": "gone", "removed": True, "generation_sizes": []},
         {
             "name": "left",
             "generation_sizes": [{"id": "a", "state": "retired", "age_seconds": 61, "bytes": 5, "own_bytes": 5}],
-        }
+        },
     ],
     "problems": ["environment bad: its generation x is not complete"],
 }
@@ -387,6 +388,7 @@ def test_what_is_on_a_share() -> None:
         "  cache         2.3 GB",
         "  bytecode      61 MB",
         "  interpreters  3.12.4 (98 MB)",
+        "  gone          removed; its files go with the next prune",
         "  left          not declared, no generation is in force",
         f"{below}a             retired                             built 1 minute ago        5 B     (5 B not shared)",
         "  old           not declared, Python 3.9.1, 1 package",

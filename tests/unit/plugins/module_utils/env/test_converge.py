@@ -23,6 +23,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.env.converge import 
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import build as building
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.spec import EnvironmentSpec
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.state import LockFact
+from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasError
 from ansible_collections.uvnas.cluster.plugins.module_utils.host import mutex
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import journal as journals
@@ -240,13 +241,43 @@ def test_what_could_not_be_locked_is_left_alone(layout: Layout) -> None:
     )
 
 
-def test_absent_removes_all_of_it(layout: Layout) -> None:
+@pytest.mark.parametrize("purge", [True, False])
+def test_what_is_removed_loses_its_name_and_keeps_its_files(layout: Layout, purge: bool) -> None:
+    """They go with the next prune. No run does anything about them before that."""
     converged(layout)
-    spec = dataclasses.replace(ENV, state="absent")
-    assert actions(converge(layout, [spec])) == {"analysis": "remove"}
-    assert [os.listdir(directory) for directory in (layout.envs, layout.generations)] == [[], []]
-    assert os.listdir(layout.locks) == ["pythons.json"]
-    assert not converge(layout, [spec])["changed"]
+    before = tree(layout)
+    specs = [] if purge else [dataclasses.replace(ENV, state="absent")]
+    assert actions(converge(layout, specs, purge=purge)) == {"analysis": "remove"}
+    link, locked = layout.env("analysis"), layout.lock("analysis")
+    assert [path for path in before if not os.path.lexists(path)] == sorted([link, locked])
+    assert (kept(layout).in_force, kept(layout).generations[ID].retired) == (None, ANY)
+    after = tree(layout)
+    result = converge(layout, specs, purge=purge)
+    assert (result["changed"], actions(result), tree(layout)) == (False, {"analysis": "keep"}, after)
+
+
+class Idle(FakeUv):
+    """Neither builds nor tests anything."""
+
+    def run(self, cmd: t.Sequence[str], **more: t.Any) -> Completed:
+        raise UvnasError(f"{cmd} was run")
+
+
+@pytest.mark.parametrize("purge", [True, False])
+def test_what_is_declared_again_is_published_again_without_a_build(layout: Layout, purge: bool) -> None:
+    lock(layout)
+    converge(layout)
+    old = standing.Hold(ID, standing.now(), "alice")
+    standing.write(layout, "analysis", kept(layout).held(old))
+    specs = [] if purge else [dataclasses.replace(ENV, state="absent")]
+    converge(layout, specs, purge=purge)
+    lock(layout)
+    again = dataclasses.replace(environments(layout), uv=Uv(layout, Idle()))
+    predicted, done = run(again, check_mode=True), run(again)
+    assert (actions(predicted), predicted["diff"]) == (actions(done), done["diff"]) == ({"analysis": "publish"}, ANY)
+    assert (in_force(layout), kept(layout).in_force, kept(layout).hold) == (ID, ID, None)
+    assert told(layout)[-3:] == [("remove", None), ("retire", ID), ("publish", ID)]
+    assert not run(again)["changed"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs files of two users")
@@ -254,34 +285,34 @@ def test_what_cannot_be_removed_keeps_nothing_else(layout: Layout) -> None:
     """Bytecode that root wrote. What is in use on NFS is in tests/nfs/test_in_use.py."""
     for name in ("analysis", "other"):
         converged(layout, name)
-    cache = Path(layout.generation("analysis", ID), "lib", "python3.12", "site-packages", "__pycache__")
+    generation = Path(layout.generation("analysis", ID))
+    cache = generation / "lib" / "python3.12" / "site-packages" / "__pycache__"
     unprivileged.give(Path(layout.root))
     cache.mkdir()
     (cache / "iniconfig.pyc").touch()
-    absent = [dataclasses.replace(spec, state="absent") for spec in named("analysis", "other")]
+    os.unlink(layout.manifest("analysis", ID))
+    gone = dataclasses.replace(ENV, name="other", state="absent")
 
-    def removed(count: int, *, check_mode: bool = False) -> dict[str, t.Any]:
-        return unprivileged.done(lambda: converge(layout, absent[:count], check_mode=check_mode))
+    def changed(*specs: EnvironmentSpec, check_mode: bool = False) -> dict[str, t.Any]:
+        return unprivileged.done(lambda: converge(layout, specs, check_mode=check_mode))
 
-    predicted, result = removed(1, check_mode=True), removed(1)
+    predicted, result = changed(ENV, check_mode=True), changed(ENV)
     assert "left" not in predicted
-    assert actions(predicted) == actions(result) == {"analysis": "remove"}
+    assert actions(predicted) == actions(result) == {"analysis": "build"}
     assert predicted["diff"] == result["diff"]
-    assert not any(map(os.path.lexists, (layout.env("analysis"), layout.lock("analysis"))))
     (left,) = result["left"]
-    assert left["what"] == "environment analysis"
-    assert sorted(os.listdir(layout.generations)) == [os.path.basename(left["path"]), "other"]
-    assert left["path"].startswith(f"{layout.generations}/.analysis.uvnas-")
+    assert left["what"] == f"environment analysis, generation {ID}"
+    assert left["path"].startswith(f"{generation.parent}/.{ID}.uvnas-")
+    assert sorted(os.listdir(generation.parent)) == [os.path.basename(left["path"]), ID]
     (obstacle,) = left["obstacles"]
     assert (obstacle["kind"], obstacle["uid"]) == ("foreign", 0)
-    again = removed(1)
+    again = changed(ENV)
     assert (again["changed"], "left" in again) == (False, False)
-    assert removed(2)["left"] == [left]
+    assert changed(ENV, gone)["left"] == [left]
     shutil.rmtree(left["path"])
-    converged(layout, "other")
-    unprivileged.give(Path(layout.root))
-    assert "left" not in removed(2)
-    assert os.listdir(layout.generations) == []
+    lock(layout, "other")
+    assert "left" not in changed(ENV, gone)
+    assert os.listdir(generation.parent) == [ID]
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EROFS])
@@ -327,10 +358,12 @@ def test_purge_removes_what_is_not_declared_and_nothing_else(layout: Layout) -> 
     converged(layout)
     converged(layout, "published")
     built(layout, name="unpublished")
+    lock(layout, "unpublished")
+    built(layout, name="left")
     assert not converge(layout)["changed"]
     result = converge(layout, purge=True)
-    assert actions(result) == {"analysis": "keep", "published": "remove", "unpublished": "remove"}
-    assert os.listdir(layout.envs) == os.listdir(layout.generations) == ["analysis"]
+    assert actions(result) == {"analysis": "keep", "published": "remove", "unpublished": "remove", "left": "keep"}
+    assert os.listdir(layout.envs) == ["analysis"]
 
 
 def test_one_that_fails_does_not_stop_the_others_and_stays_as_it_was(layout: Layout) -> None:
@@ -571,7 +604,8 @@ def test_its_owner_can_have_a_sealed_environment_removed(layout: Layout) -> None
     assert sealed(layout)
     gone = [dataclasses.replace(ENV, state="absent")]
     assert actions(unprivileged.done(lambda: converge(layout, gone))) == {"analysis": "remove"}
-    assert os.listdir(layout.generations) == []
+    assert os.listdir(layout.envs) == []
+    assert sealed(layout)
 
 
 # What is held
@@ -757,7 +791,7 @@ def test_what_is_held_goes_with_its_environment_and_holds_no_later_one(layout: L
     held(layout)
     absent = [] if purge else [dataclasses.replace(ENV, state="absent")]
     assert actions(converge(layout, absent, purge=purge)) == {"analysis": "remove"}
-    assert not os.path.exists(layout.standing("analysis"))
+    assert (kept(layout).in_force, kept(layout).hold) == (None, None)
     assert not converge(layout, absent, purge=purge)["changed"]
     lock(layout)
     assert actions(converge(layout)) == {"analysis": "build"}
@@ -769,7 +803,8 @@ def test_a_record_alone_is_removed_too(layout: Layout) -> None:
     shares.write_json(Path(layout.standing("analysis")), shares.standing("analysis", OLD, hold=HOLD))
     absent = [dataclasses.replace(ENV, state="absent")]
     assert actions(converge(layout, absent)) == {"analysis": "remove"}
-    assert not os.path.exists(layout.standing("analysis"))
+    assert (kept(layout).in_force, kept(layout).hold) == (None, None)
+    assert not converge(layout, absent)["changed"]
 
 
 def test_without_a_record_one_is_made(layout: Layout) -> None:
@@ -883,7 +918,8 @@ def test_what_waits_goes_with_its_environment(layout: Layout, purge: bool) -> No
     assert actions(converge(layout, [spec])) == {"analysis": "build"}
     specs = [] if purge else [dataclasses.replace(spec, state="absent")]
     assert actions(converge(layout, specs, purge=purge)) == {"analysis": "remove"}
-    assert not os.path.exists(layout.generations_of("analysis"))
+    assert not os.path.exists(layout.lock("analysis"))
+    assert not converge(layout, specs, purge=purge)["changed"]
 
 
 def test_diff_mode_of_what_waits_names_what_is_built_and_what_stays(layout: Layout) -> None:

@@ -200,8 +200,9 @@ def test_removal(world: World, name: str) -> None:
 
 def test_what_is_in_use_is_not_removed(world: World) -> None:
     world.users = {key("3.11.9"): ["legacy (1a2b)", "train (3c4d)"]}
-    with pytest.raises(UvnasError, match=r"cannot be removed: legacy \(1a2b\), train \(3c4d\) use it"):
+    with pytest.raises(UvnasError, match=r"cannot be removed: legacy \(1a2b\), train \(3c4d\) use it") as raised:
         world.plan(["3.12"], CONVERGED.adding(there("3.11.9"), []), remove=["3.11.9"])
+    assert "prune their old generations (uvnas.cluster.prune)" in raised.value.hint
 
 
 def test_what_is_asked_for_is_not_removed_unless_an_upgrade_frees_it(world: World) -> None:

@@ -237,6 +237,7 @@ def test_an_earlier_format(path: str) -> None:
         manifests.read(path)
     assert "earlier version" in caught.value.hint
     assert "rebuilds its environment" in caught.value.hint
+    assert "uvnas.cluster.prune then removes this generation" in caught.value.hint
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '"text"'])

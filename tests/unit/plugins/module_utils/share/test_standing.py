@@ -207,6 +207,47 @@ def test_a_digest_is_no_path(layout: Layout) -> None:
     assert os.listdir(layout.locks) == []
 
 
+def test_what_is_withdrawn_was_in_force_until_then() -> None:
+    known = after(A, B).held(HOLD).withdrawn(at=at(9))
+    assert (known.in_force, known.since, known.hold) == (None, None, None)
+    assert [known.generations[each].retired for each in (A, B)] == [at(1), at(9)]
+    assert known.withdrawn() == known
+    assert Standing().withdrawn() == Standing()
+    # Published again: what was declared before is what was in force before.
+    again = known.published(manifest(B), declared=True, at=at(10))
+    assert (again.in_force, again.since, again.hold) == (B, at(10), None)
+    assert [again.generations[each].retired for each in (A, B)] == [at(1), None]
+    assert again.before(B) == A
+
+
+@pytest.mark.parametrize(
+    ("what", "there"),
+    [
+        ("link", True),
+        ("lock", True),
+        ("in force", True),
+        ("held", True),
+        ("damage", True),
+        ("generations", False),
+        ("retired", False),
+    ],
+)
+def test_whether_an_environment_is_there_to_be_removed(layout: Layout, what: str, there: bool) -> None:
+    assert not standing.exists(layout, "train")
+    if what == "link":
+        os.symlink("nowhere", layout.env("train"))
+    elif what == "lock":
+        shares.add_lock(Path(layout.root), "train", "")
+    elif what == "damage":
+        Path(layout.standing("train")).touch()
+    elif what == "generations":
+        shares.add_generation(Path(layout.root), "train", A)
+    else:
+        known = {"in force": after(A), "held": Standing(hold=HOLD), "retired": after(A).withdrawn()}
+        standing.write(layout, "train", known[what])
+    assert standing.exists(layout, "train") == there
+
+
 def test_what_has_waited_ever_since_it_was_built() -> None:
     """What is older than the record may have been in force before there was one."""
     past = standing.Past("2026-01-31T12:01:00.500000+00:00", "2" * 64, Python("key", "3.12.4", "1" * 64), {})

@@ -60,7 +60,6 @@ def test_a_share_that_is_not_laid_out_has_none(tmp_path: Path) -> None:
     layout = Layout(str(tmp_path / "absent"))
     assert store.environments(layout) == store.known_environments(layout) == store.generations(layout, "train") == []
     assert store.published(layout, "train") is None
-    assert not store.exists(layout, "train")
     store.sweep(layout)
 
 
@@ -73,21 +72,6 @@ def test_generations(root: Path, layout: Layout) -> None:
         True,
         True,
     ]
-
-
-@pytest.mark.parametrize("what", ["link", "lock", "record", "generations"])
-def test_whether_anything_is_there(root: Path, layout: Layout, what: str) -> None:
-    assert store.exists(layout, "train")
-    assert not store.exists(layout, "other")
-    if what == "link":
-        (root / "envs" / "other").symlink_to("nowhere")
-    elif what == "lock":
-        add_lock(root, "other", "")
-    elif what == "record":
-        (root / "locks" / "other.state.json").touch()
-    else:
-        (root / "generations" / "other").mkdir()
-    assert store.exists(layout, "other")
 
 
 # What is in force

@@ -1,10 +1,11 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Generations are published in one step, and environments are removed, on real files."""
+"""Generations are published in one step, and environments lose their names, on real files."""
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import typing as t
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import publish
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import LostMutexError, UvnasError
-from ansible_collections.uvnas.cluster.plugins.module_utils.host import files, mutex, removal
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import files, mutex
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import journal as journals
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import manifest as manifests
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import standing, store
@@ -54,31 +55,15 @@ def test_what_is_not_complete_is_not_published(layout: Layout) -> None:
     assert os.listdir(layout.envs) == []
 
 
-def test_a_removal_that_is_killed_at_the_generations_is_seen_to_be_unfinished(
-    layout: Layout, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By the next purge, which goes by generations. A lock that was left alone would be used by a later environment."""
-
-    def killed(_path: str, _what: str = "") -> None:
-        raise KeyboardInterrupt
-
-    shares.add_lock(Path(layout.root), "analysis", "")
-    complete(layout)
-    put(layout, ID)
-    monkeypatch.setattr(removal, "remove", killed)
-    with pytest.raises(KeyboardInterrupt):
-        publish.remove(Journal(layout), "analysis")
-    left = os.path.exists(layout.lock("analysis"))
-    assert not left or "analysis" in store.known_environments(layout)
-
-
 def test_removing_twice(layout: Layout) -> None:
     complete(layout)
     put(layout, ID)
     Path(layout.lock("analysis")).touch()
     for _time in range(2):
         publish.remove(Journal(layout), "analysis")
-        assert [os.listdir(path) for path in (layout.envs, layout.generations, layout.locks)] == [[], [], []]
+        assert (os.listdir(layout.envs), store.generations(layout, "analysis")) == ([], [ID])
+        assert os.listdir(layout.locks) == ["analysis.state.json"]
+    assert told(layout)[1:] == [("remove", None, ID), ("retire", ID, None), ("remove", None, None)]
 
 
 def test_its_name_is_gone_from_the_disk_before_anything_else_goes(
@@ -223,10 +208,131 @@ def test_a_record_that_cannot_be_read_is_replaced_by_nobody(upgraded: Layout, co
     assert Path(upgraded.standing("analysis")).read_text(encoding="utf-8") == content
 
 
-def test_a_removal_leaves_the_journal_and_locks_from_before(upgraded: Layout) -> None:
+# What a removal leaves
+
+
+def remove(layout: Layout) -> standing.Standing:
+    """Remove the environment; what is on record then."""
+    publish.remove(Journal(layout), "analysis")
+    assert not any(map(os.path.lexists, (layout.env("analysis"), layout.lock("analysis"))))
+    assert not standing.exists(layout, "analysis")
+    return standing.read(layout, "analysis")
+
+
+def in_force_or_not(known: standing.Standing) -> dict[str, bool]:
+    return {name: past.retired is None for name, past in known.generations.items()}
+
+
+def test_a_removal_leaves_generations_and_what_is_known_of_them(upgraded: Layout) -> None:
     roll_back(upgraded)
-    publish.remove(Journal(upgraded), "analysis")
-    assert sorted(os.listdir(upgraded.locks)) == ["history"]
+    Path(upgraded.lock("analysis")).touch()
+    os.makedirs(upgraded.logs_of("analysis"))
+    before = standing.read(upgraded, "analysis")
+    known = remove(upgraded)
+    assert (known.in_force, known.since, known.hold) == (None, None, None)
+    assert in_force_or_not(known) == {OTHER: False, ID: False}
+    assert known.generations[ID] == before.generations[ID]
+    assert store.generations(upgraded, "analysis") == [ID, OTHER]
+    assert os.path.isdir(upgraded.logs_of("analysis"))
     assert os.listdir(upgraded.lock_history) == [f"{'2' * 64}.txt"]
-    assert told(upgraded)[-1] == ("remove", None, OTHER)
-    assert standing.read(upgraded, "analysis") == standing.Standing()
+    assert told(upgraded)[-2:] == [("remove", None, OTHER), ("retire", OTHER, None)]
+
+
+ENDS: dict[str, tuple[t.Any, str, int, bool]] = {
+    # What kills, at which of its calls, and whether there is something left to remove.
+    "before the link": (os, "unlink", 0, True),
+    "before the record": (standing, "write", 0, True),
+    "before the lock": (os, "unlink", 1, True),
+    "before the journal": (Journal, "tell", 0, False),
+    "in the journal": (Journal, "tell", 1, False),
+}
+
+
+@pytest.mark.parametrize(("where", "name", "number", "left"), ENDS.values(), ids=ENDS)
+def test_whenever_a_removal_is_killed_the_next_one_ends_it(
+    upgraded: Layout, monkeypatch: pytest.MonkeyPatch, where: t.Any, name: str, number: int, left: bool
+) -> None:
+    """A lock, or a hold, that was left alone would count for an environment of the same name that comes later."""
+    real, calls = getattr(where, name), itertools.count()
+
+    def killed(*given: t.Any, **more: t.Any) -> t.Any:
+        if next(calls) == number:
+            raise KilledError
+        return real(*given, **more)
+
+    roll_back(upgraded)
+    Path(upgraded.lock("analysis")).touch()
+    with monkeypatch.context() as patched:
+        patched.setattr(where, name, killed)
+        with pytest.raises(KilledError):
+            publish.remove(Journal(upgraded), "analysis")
+    assert standing.exists(upgraded, "analysis") == left
+    assert "analysis" in store.known_environments(upgraded)
+    known = remove(upgraded)
+    assert (known.in_force, known.hold, in_force_or_not(known)) == (None, None, {OTHER: False, ID: False})
+
+
+def test_what_a_killed_run_published_is_on_record_as_retired(upgraded: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its link was further than the record."""
+
+    def killed(*_given: t.Any, **_more: t.Any) -> None:
+        raise KilledError
+
+    newest = "f" * 12
+    complete(upgraded, newest)
+    with monkeypatch.context() as patched:
+        patched.setattr(publish, "record", killed)
+        with pytest.raises(KilledError):
+            put(upgraded, newest)
+    assert found(upgraded) == (newest, ID, None)
+    known = remove(upgraded)
+    assert in_force_or_not(known) == {OTHER: False, ID: False, newest: False}
+    assert known.before(newest) == ID
+    assert told(upgraded)[-1] == ("retire", newest, None)
+
+
+@pytest.mark.parametrize("content", ["{}", "not JSON", '{"format": 2}', None])
+@pytest.mark.parametrize("readable", [True, False])
+def test_without_a_record_its_manifest_tells_what_was_in_force(
+    upgraded: Layout, content: str | None, readable: bool
+) -> None:
+    """A damaged record keeps nobody from removing its environment, and nobody from declaring it again."""
+    os.unlink(upgraded.standing("analysis"))
+    os.unlink(upgraded.kept_lock("2" * 64))
+    if content is not None:
+        Path(upgraded.standing("analysis")).write_text(content, encoding="utf-8")
+    if not readable:
+        Path(upgraded.manifest("analysis", ID)).chmod(0o644)
+        Path(upgraded.manifest("analysis", ID)).write_text("{}", encoding="utf-8")
+    assert in_force_or_not(remove(upgraded)) == ({ID: False} if readable else {})
+    assert os.path.exists(upgraded.kept_lock("2" * 64)) == readable
+    # Nothing to tell is nothing to write.
+    assert os.path.exists(upgraded.standing("analysis")) == (readable or content is not None)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_is_full_keeps_no_environment_and_nothing_held(
+    upgraded: Layout, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(*_given: t.Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    roll_back(upgraded)
+    Path(upgraded.lock("analysis")).touch()
+    monkeypatch.setattr(standing, "write", full)
+    assert remove(upgraded) == standing.Standing()
+
+
+def test_a_record_that_cannot_be_written_leaves_something_to_remove(
+    upgraded: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_given: t.Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    Path(upgraded.lock("analysis")).touch()
+    with monkeypatch.context() as patched:
+        patched.setattr(standing, "write", fails)
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            publish.remove(Journal(upgraded), "analysis")
+    assert (store.published(upgraded, "analysis"), standing.exists(upgraded, "analysis")) == (None, True)
+    assert in_force_or_not(remove(upgraded)) == {OTHER: False, ID: False}
