@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import time
 import typing as t
@@ -23,7 +24,7 @@ DOWN = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port"
 
 
 def unreadable() -> list[str]:
-    """The hosts of a machine whose root may not look at all processes, as in some containers: pid 1 counts as a user."""
+    """The hosts of a machine whose root may not look at all processes, as in some containers: pid 1 may use any."""
     try:
         os.readlink("/proc/1/exe")
     except PermissionError:
@@ -75,11 +76,11 @@ def built(public: Path) -> Life:
 
 @pytest.fixture
 def life(built: Life) -> Life:
-    """The same again, whatever a test has removed: the cache has it all."""
-    for version, generation in zip(("1.15.0", "1.16.0", "1.17.0"), built.ids, strict=True):
-        if not built.python(generation).exists() or version == "1.17.0":
-            run = built.site.run([env(version)])
-            assert run.rc == 0, run.output
+    """The same again, and retired in the same order, whatever a test has removed: the cache has it all."""
+    are_there = all(built.python(generation).exists() for generation in built.ids)
+    for version in ("1.17.0",) if are_there else ("1.15.0", "1.16.0", "1.17.0"):
+        run = built.site.run([env(version)])
+        assert run.rc == 0, run.output
     assert os.path.basename(str(built.site.link(NAME))) == built.ids[2]
     return built
 
@@ -110,7 +111,7 @@ def test_what_nobody_uses_goes_and_a_check_foretells_it(life: Life) -> None:
     (share,) = json.loads(report.read_text())["shares"]
     assert [fact["name"] for fact in share["removed"]] == [f"{NAME}/{life.ids[0]}"], foretold.output
     assert share["freed"]["inodes"] > 10
-    assert f"{NAME} {life.ids[0]}  would go  retired since" in foretold.output
+    assert re.search(rf"{NAME} {life.ids[0]} +would go +retired since", foretold.output)
     done = life.prune(uvnas_report_file=str(report))
     assert done.rc == 0, done.output
     assert (foretold.changed, done.changed) == (1, 2)  # A check does not see what is to be removed once it is aside.
@@ -118,7 +119,7 @@ def test_what_nobody_uses_goes_and_a_check_foretells_it(life: Life) -> None:
     (share,) = json.loads(report.read_text())["shares"]
     assert [fact["name"] for fact in share["removed"]] == [f"{NAME}/{life.ids[0]}"], done.output
     assert [(fact["name"], fact["why"]) for fact in share["kept"]] == [(f"{NAME}/{life.ids[1]}", "the last one")]
-    assert f"{NAME} {life.ids[0]}  removed" in done.output
+    assert re.search(rf"{NAME} {life.ids[0]} +removed +retired since", done.output)
     assert life.site.packages(NAME) == {"six": "1.17.0"}
     again = life.prune()
     assert (again.rc, again.changed) == (0, 0), again.output
@@ -201,7 +202,7 @@ def test_a_member_that_does_not_answer_keeps_everything_unless_the_admin_says_so
     down = Life(site, life.ids)
     run = down.prune()
     assert run.rc == 0, run.output
-    assert f"{NAME} {life.ids[0]}  stays  node17 did not answer" in run.output
+    assert re.search(rf"{NAME} {life.ids[0]} +stays +node17 did not answer", run.output)
     assert life.there() == sorted(life.ids)
     run = down.prune("--limit", "builder")
     assert "node17 is not among the hosts of this run (--limit?)" in run.output

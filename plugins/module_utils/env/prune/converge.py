@@ -213,7 +213,7 @@ class Removal(ShareConvergence[Ending, Ended]):
         """Of environments that were removed, and whose last generation is gone: the rest."""
         declared = {spec.name for spec in self.found.specs if spec.present}
         for env in store.known_environments(self.layout):
-            if env in declared or store.exists(self.layout, env):
+            if env in declared or standing.exists(self.layout, env):
                 continue
             mutex.check(self.mutex)
             with contextlib.suppress(OSError):  # Something of it is left, or is in use.
