@@ -10,11 +10,11 @@ import typing as t
 
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_PRUNING
-from ..plugin_utils import pruning, usage
+from ..plugin_utils import pruning, report, usage
 from ..plugin_utils.controller_action import ControllerAction, TaskVars
 
 _DECLARED = "__uvnas_declared"
-_KINDS = (pruning.SEEN, pruning.JOBS, usage.SEEN)
+_KINDS = (report.MAY_GO, pruning.JOBS, usage.SEEN)
 
 
 class ActionModule(ControllerAction):

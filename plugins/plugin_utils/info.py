@@ -12,7 +12,7 @@ from ..module_utils.errors import UvnasError
 from ..module_utils.python.version import Version
 from ..module_utils.share.standing import shown
 from .report import Data, held_text
-from .summary import LEGEND, amount, columns, count, named
+from .summary import LEGEND, amount, columns, count, few, named
 
 _STATES = {"in_force": "in force", "retired": "retired", "built": "never in force", "incomplete": "incomplete"}
 _UNKNOWN = "not known"
@@ -49,7 +49,7 @@ def _share(share: Data) -> list[str]:
         ["interpreters", ", ".join(map(_interpreter, share["interpreters"])) or "none"],
     ]
     generations = [fact for environment in share["environments"] for fact in environment["generations"]]
-    told = iter(columns([_generation(fact) for fact in generations], "<<>>>"))
+    told = iter(columns([_generation(fact) for fact in generations], "<<>>><"))
     newest = _newest(share["interpreters"])
     for environment in share["environments"]:
         rows.append([environment["name"], _environment(environment, newest)])
@@ -115,7 +115,15 @@ def _generation(fact: Data) -> list[str]:
         "" if age is None else f"built {ago(age)} ago",
         _amount(fact["bytes"]),
         "" if own is None else f"({amount(own)} not shared)",
+        _safe(fact),
     ]
+
+
+def _safe(fact: Data) -> str:
+    """Whether anything is against removing a generation; empty where that goes without saying, or nobody knows."""
+    if fact["kept_by"] is None or fact["state"] == "in_force":
+        return ""
+    return f"safe to remove: no, {few(fact['kept_by'])}" if fact["kept_by"] else "safe to remove: yes"
 
 
 def _amount(size: int | None) -> str:

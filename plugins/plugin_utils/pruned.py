@@ -10,15 +10,14 @@ import typing as t
 from ..module_utils.share.standing import shown
 from . import answers
 from .answers import Answer
-from .pruning import SEEN
-from .report import Data, Hosts, Share
-from .summary import amount, columns, count
+from .report import MAY_GO, Data, Hosts, Share, decided
+from .summary import amount, columns, count, few
 
 FORMAT = 1
 # What hosts registered.
-DONE, DECISION = "__uvnas_prune_done", "__uvnas_prune_decision"
-# Reasons that are said of one thing, and things that stay; JSON has all of them.
-_REASONS, _SHOWN = 3, 20
+DONE = "__uvnas_prune_done"
+# Things that stay, as are shown; JSON has all of them.
+_SHOWN = 20
 
 
 def report(shares: t.Iterable[Share], hosts: Hosts, *, check_mode: bool, time: str) -> Data:
@@ -34,11 +33,9 @@ def report(shares: t.Iterable[Share], hosts: Hosts, *, check_mode: bool, time: s
 
 def _share(share: Share, hosts: Hosts, *, check_mode: bool) -> Data:
     registered = hosts.registered.get(share.builder, {})
-    seen = _answer(registered.get(SEEN), share.name)
+    seen = _answer(registered.get(MAY_GO), share.name)
     done = _answer(registered.get(DONE), share.name)
-    decision = answers.mapping(
-        next((known[DECISION] for known in hosts.registered.values() if DECISION in known), None)
-    )
+    decision = decided(hosts)
     judged = answers.mappings(answers.mapping(decision.get("verdicts")).get(share.name))
     going = [fact for fact in judged if not fact["why"]]
     problem = _problem(seen) or ("" if check_mode else _problem(done))
@@ -92,7 +89,7 @@ def lines(found: Data) -> list[str]:
     for share in found["shares"]:
         told.append(f"share {share['name']}")
         rows = [[_what(fact), _verb(found), _since(fact)] for fact in share["removed"]]
-        rows += [[_what(fact), "stays", _few(fact["why"])] for fact in share["in_use"]]
+        rows += [[_what(fact), "stays", few(fact["why"])] for fact in share["in_use"]]
         rows += [[_what(fact), "stays", fact["why"] or "?"] for fact in share["kept"][:_SHOWN]]
         told += [f"  {line}" for line in columns(rows, "<<<")]
         if len(share["kept"]) > _SHOWN:
@@ -112,10 +109,6 @@ def _what(fact: Answer) -> str:
 
 def _since(fact: Answer) -> str:
     return f"retired since {shown(fact['retired'])}" if fact["retired"] else ""
-
-
-def _few(why: t.Sequence[str]) -> str:
-    return "; ".join(why[:_REASONS]) + (f"; and {len(why) - _REASONS} more" if len(why) > _REASONS else "")
 
 
 def _freed(found: Data, share: Data) -> list[str]:

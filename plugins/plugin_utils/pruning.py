@@ -17,10 +17,11 @@ import typing as t
 
 from . import answers
 from .answers import Answer, Hostvars
+from .report import MAY_GO
 from .usage import SEEN as USAGE
 
-# What hosts registered: what may go from the shares that they build, and the jobs of their cluster.
-SEEN, JOBS = "__uvnas_prune_seen", "__uvnas_prune_jobs"
+# What hosts registered of the jobs of their cluster.
+JOBS = "__uvnas_prune_jobs"
 # How far clocks of hosts may be apart, in seconds.
 _CLOCKS = 300
 # Reasons that are said of one thing; the report has all of them.
@@ -121,7 +122,7 @@ def found(site: Site, hostvars: Hostvars) -> dict[str, Found | None]:
     """What the builder of each share said; None if it did not."""
     told: dict[str, Found | None] = {}
     for share, builder in site.builders.items():
-        said = answers.of_loop(hostvars[builder].get(SEEN), share) if builder in hostvars else []
+        said = answers.of_loop(hostvars[builder].get(MAY_GO), share) if builder in hostvars else []
         answer = said[-1] if said else {}
         if answer.get("failed") or answer.get("unreachable") or not answers.is_list(answer.get("items")):
             told[share] = None

@@ -20,6 +20,8 @@ PUBLISHED = "__uvnas_published"
 DONE, VERIFIED, PYTHONS = "__uvnas_envs_done", "__uvnas_verify_seen", "__uvnas_pythons_done"
 # Of hosts that are asked what is on a share, and of others where those could not say.
 LOOKED, LOOKED_AGAIN = "__uvnas_info", "__uvnas_info_again"
+# Of builders: what may go from their shares; of all: whether it does.
+MAY_GO, DECIDED = "__uvnas_prune_seen", "__uvnas_prune_decision"
 
 Data = dict[str, t.Any]
 # What a request for an interpreter means from now on, as uv_python says it.
@@ -241,12 +243,15 @@ def _of_look(share: Share, hosts: Hosts) -> Data:
             }
             for fact in answers.mappings(answer.get("interpreters"))
         ],
-        "environments": [_looked_at(share, name, fact) for name, fact in sorted(environments.items())],
+        "environments": [
+            _looked_at(share, name, fact, why_kept(hosts, share)) for name, fact in sorted(environments.items())
+        ],
         "problems": answers.texts(answer.get("problems")),
     }
 
 
-def _looked_at(share: Share, name: str, fact: Answer) -> Data:
+def _looked_at(share: Share, name: str, fact: Answer, kept: t.Mapping[str, t.Sequence[str]]) -> Data:
+    """``kept``: see why_kept()."""
     return {
         "name": name,
         "declared": name in share.environments,
@@ -265,7 +270,33 @@ def _looked_at(share: Share, name: str, fact: Answer) -> Data:
                 "retired_since": answers.word(generation.get("retired_since")),
                 "bytes": answers.whole(generation.get("bytes")),
                 "own_bytes": answers.whole(generation.get("own_bytes")),
+                "kept_by": _kept_by(name, generation, kept),
             }
             for generation in answers.mappings(fact.get("generation_sizes"))
         ],
     }
+
+
+def why_kept(hosts: Hosts, share: Share) -> dict[str, list[str]]:
+    """Of what is not in force on a share, why it must not be removed; nothing of what nobody could say that of."""
+    found = {}
+    for fact in answers.mappings(answers.mapping(decided(hosts).get("verdicts")).get(share.name)):
+        found[f"{fact['kind']} {fact['name']}"] = list(fact["why"])
+    for answer in hosts.answers(share.builder, MAY_GO, share.name):
+        for fact in answers.mappings(answer.get("kept")):
+            what = f"{answers.word(fact.get('kind'))} {answers.word(fact.get('name'))}"
+            found[what] = [answers.text(fact.get("why")) or "?"]
+    return found
+
+
+def decided(hosts: Hosts) -> Answer:
+    """What uv_pruning decided, which all hosts have; nothing if it did not."""
+    return answers.mapping(next((known[DECIDED] for known in hosts.registered.values() if DECIDED in known), None))
+
+
+def _kept_by(env: str, generation: Answer, kept: t.Mapping[str, t.Sequence[str]]) -> list[str] | None:
+    """Why a generation must not be removed; an empty list if it may be, and None if nobody knows."""
+    if generation.get("state") == "in_force":
+        return ["it is in force"]
+    found = kept.get(f"generation {env}/{answers.word(generation.get('id'))}")
+    return None if found is None else list(found)

@@ -34,6 +34,8 @@ _WAITS = {"share": "new share", "interpreter": "its interpreter is not on the sh
 LEGEND = "Not shared: on the disk for this environment alone. The rest is links to files in the cache."
 # As wide as a text about packages may become before the rest of them is a number.
 _WIDTH = 60
+# Reasons that are said of one thing.
+_REASONS = 3
 _CHANGED = re.compile(r"\S+ \S+ -> \S+")
 
 
@@ -174,6 +176,12 @@ def _have(environment: Data) -> list[str]:
 
 def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def few(reasons: t.Sequence[str]) -> str:
+    """The first reasons, and how many more there are."""
+    more = len(reasons) - _REASONS
+    return "; ".join(reasons[:_REASONS]) + (f"; and {more} more" if more > 0 else "")
 
 
 def amount(size: int) -> str:

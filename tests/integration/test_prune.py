@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -15,10 +16,12 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.uvnas.cluster.tests.support import transcripts
+from ansible_collections.uvnas.cluster.tests.support.pythons import owner
 from ansible_collections.uvnas.cluster.tests.support.sites import ROOT, Run, Site, finish, make_site
 
-# No other test has an environment of this name, whose processes this machine may run, too.
-NAME = "pruned"
+NAME = "train"
+VERSIONS = ("1.14.0", "1.15.0", "1.16.0", "1.17.0")
 NOW = {"generations": 1, "days": 0}
 DOWN = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9, "ansible_ssh_retries": 0}
 
@@ -28,7 +31,7 @@ def unreadable() -> list[str]:
     try:
         os.readlink("/proc/1/exe")
     except PermissionError:
-        return ["builder", "node"]
+        return ["dev1", "node001"]
     return []
 
 
@@ -37,10 +40,10 @@ def env(version: str, **more: t.Any) -> dict[str, t.Any]:
 
 
 class Life(t.NamedTuple):
-    """A site with an environment of which three generations were in force, one after the other."""
+    """A site with an environment of which four generations were in force, one after the other."""
 
     site: Site
-    ids: tuple[str, str, str]
+    ids: tuple[str, ...]
 
     @property
     def generations(self) -> Path:
@@ -50,11 +53,13 @@ class Life(t.NamedTuple):
         """What is below the environment's generations, hidden names too."""
         return sorted(os.listdir(self.generations)) if self.generations.exists() else []
 
-    def start(self, *options: str, envs: list[dict[str, t.Any]] | None = None, **variables: t.Any) -> t.Any:
+    def start(
+        self, *options: str, playbook: str = "prune.yml", envs: list[dict[str, t.Any]] | None = None, **variables: t.Any
+    ) -> t.Any:
         left_out = [*unreadable(), *variables.pop("uvnas_prune_without", [])]
         given = {"uvnas_keep": NOW, "uvnas_prune_settle": 1, "uvnas_prune_without": left_out, **variables}
         declared = [env("1.17.0")] if envs is None else envs
-        return self.site.start(declared, *options, playbook=ROOT / "playbooks" / "prune.yml", **given)
+        return self.site.start(declared, *options, playbook=ROOT / "playbooks" / playbook, **given)
 
     def prune(self, *options: str, **variables: t.Any) -> Run:
         return finish(self.start(*options, **variables))
@@ -65,23 +70,24 @@ class Life(t.NamedTuple):
 
 @pytest.fixture(scope="module")
 def built(public: Path) -> Life:
-    site = make_site(public / "site", hosts={"builder": None, "node": None})
+    share = {"name": "nas_a", "root": str(public / "site" / "nas" / "uv"), "builder": "dev1", "owner": owner()}
+    site = make_site(public / "site", {"uvnas_shares": [share]}, hosts={"dev1": None, "node001": None})
     ids = []
-    for version in ("1.15.0", "1.16.0", "1.17.0"):
+    for version in VERSIONS:
         run = site.run([env(version)])
         assert run.rc == 0, run.output
         ids.append(os.path.basename(str(site.link(NAME))))
-    return Life(site, (ids[0], ids[1], ids[2]))
+    return Life(site, tuple(ids))
 
 
 @pytest.fixture
 def life(built: Life) -> Life:
     """The same again, and retired in the same order, whatever a test has removed: the cache has it all."""
     are_there = all(built.python(generation).exists() for generation in built.ids)
-    for version in ("1.17.0",) if are_there else ("1.15.0", "1.16.0", "1.17.0"):
+    for version in VERSIONS[-1:] if are_there else VERSIONS:
         run = built.site.run([env(version)])
         assert run.rc == 0, run.output
-    assert os.path.basename(str(built.site.link(NAME))) == built.ids[2]
+    assert os.path.basename(str(built.site.link(NAME))) == built.ids[-1]
     return built
 
 
@@ -102,40 +108,52 @@ def running(python: Path) -> t.Iterator[int]:
     assert child.returncode == 0
 
 
-def test_what_nobody_uses_goes_and_a_check_foretells_it(life: Life) -> None:
+def test_the_page_as_it_is(life: Life) -> None:
+    """Each command of *Making room* is typed, and says what is shown; a check foretells what is done then."""
+    life = life._replace(site=dataclasses.replace(life.site, hosts={"dev1": None}))
     report = life.site.path / "prune.json"
-    before = life.there()
-    foretold = life.prune("--check", uvnas_report_file=str(report))
-    assert foretold.rc == 0, foretold.output
-    assert life.there() == before
-    (share,) = json.loads(report.read_text())["shares"]
-    assert [fact["name"] for fact in share["removed"]] == [f"{NAME}/{life.ids[0]}"], foretold.output
-    assert share["freed"]["inodes"] > 10
-    assert re.search(rf"{NAME} {life.ids[0]} +would go +retired since", foretold.output)
-    done = life.prune(uvnas_report_file=str(report))
-    assert done.rc == 0, done.output
-    assert (foretold.changed, done.changed) == (1, 2)  # A check does not see what is to be removed once it is aside.
-    assert life.there() == sorted(life.ids[1:])
-    (share,) = json.loads(report.read_text())["shares"]
-    assert [fact["name"] for fact in share["removed"]] == [f"{NAME}/{life.ids[0]}"], done.output
-    assert [(fact["name"], fact["why"]) for fact in share["kept"]] == [(f"{NAME}/{life.ids[1]}", "the last one")]
-    assert re.search(rf"{NAME} {life.ids[0]} +removed +retired since", done.output)
-    assert life.site.packages(NAME) == {"six": "1.17.0"}
+    page = (ROOT / "docs" / "docsite" / "rst" / "prune.rst").read_text()
+    typed = [command for session in transcripts.sessions(page) for command in session]
+    assert [command.text.split()[3:] for command in typed] == [
+        ["uvnas.cluster.prune", "--check"], ["uvnas.cluster.prune"], ["uvnas.cluster.usage"],
+    ]  # fmt: skip
+    reports = []
+    with running(life.python(life.ids[1])) as pid:
+        for command in typed:
+            before = life.there()
+            playbook = f"{command.text.split()[3].partition('cluster.')[2]}.yml"
+            run = life.prune(*command.text.split()[4:], playbook=playbook, uvnas_report_file=str(report))
+            assert run.rc == 0, run.output
+            assert transcripts.fits(command.output, run.output), run.output
+            reports.append(json.loads(report.read_text()))
+            assert life.there() == before or playbook == "prune.yml"
+            assert before == sorted(life.ids) or "--check" not in command.text
+        assert life.there() == sorted(life.ids[1:])
+    (foretold,), (done,) = reports[0]["shares"], reports[1]["shares"]
+    freed = [each.pop("freed") for each in (foretold, done)]
+    assert foretold == done
+    assert [fact["name"] for fact in done["removed"]] == [f"{NAME}/{life.ids[0]}"]
+    (kept,) = done["in_use"]
+    (why,) = kept["why"]
+    assert (kept["name"], str(pid) in why) == (f"{NAME}/{life.ids[1]}", True)
+    assert freed[0]["inodes"] > 10
+    told = finish(life.site.start([env("1.17.0")], playbook=ROOT / "playbooks" / "history.yml", uvnas_env=NAME))
+    assert re.search(rf"remove +{NAME} +{life.ids[0]} .*: pruned", told.output), told.output
+
+
+def test_what_has_ended_goes_and_then_nothing_is_left_to_do(life: Life) -> None:
+    with running(life.python(life.ids[0])) as pid:
+        info = life.prune(playbook="info.yml")
+        assert info.rc == 0, info.output
+        assert re.search(rf"{life.ids[0]} .*safe to remove: no, dev1: pid {pid} \(python", info.output), info.output
+        assert re.search(rf"{life.ids[1]} .*safe to remove: yes", info.output)
+    run = life.prune()
+    assert (run.rc, run.changed) == (0, 2), run.output
+    assert life.there() == sorted(life.ids[2:])
     again = life.prune()
     assert (again.rc, again.changed) == (0, 0), again.output
     assert "nothing to remove" in again.output
-    history = finish(life.site.start([env("1.17.0")], playbook=ROOT / "playbooks" / "history.yml", uvnas_env=NAME))
-    assert "pruned" in history.output, history.output
-
-
-def test_what_runs_stays_until_it_ends(life: Life) -> None:
-    with running(life.python(life.ids[0])) as pid:
-        run = life.prune()
-        assert run.rc == 0, run.output
-        assert f"pid {pid} (python" in run.output
-        assert life.there() == sorted(life.ids)
-    assert life.prune().rc == 0
-    assert life.there() == sorted(life.ids[1:])
+    assert life.site.packages(NAME) == {"six": "1.17.0"}
 
 
 def test_days_keep_what_was_retired_lately(life: Life) -> None:
@@ -158,9 +176,9 @@ def test_what_starts_between_question_and_removal_is_put_back(life: Life) -> Non
         run = finish(pruning)
         assert run.rc == 0, run.output
         assert f"pid {pid} (python" in run.output
-        assert life.there() == sorted(life.ids)
+        assert life.there() == sorted({*life.ids} - {life.ids[1]})
     assert (
-        subprocess.check_output([life.python(life.ids[0]), "-c", "import six; print(six.__version__)"]) == b"1.15.0\n"
+        subprocess.check_output([life.python(life.ids[0]), "-c", "import six; print(six.__version__)"]) == b"1.14.0\n"
     )
 
 
@@ -179,9 +197,9 @@ def test_one_that_is_killed_is_ended_by_the_next(life: Life) -> None:
     with running(life.python(aside)):
         run = life.prune()
         assert run.rc == 0, run.output
-        assert life.there() == sorted(life.ids)
+        assert life.there() == sorted({*life.ids} - {life.ids[1]})
     assert life.prune().rc == 0
-    assert life.there() == sorted(life.ids[1:])
+    assert life.there() == sorted(life.ids[2:])
 
 
 def test_a_held_generation_stays(life: Life) -> None:
@@ -197,14 +215,14 @@ def test_a_held_generation_stays(life: Life) -> None:
 
 
 def test_a_member_that_does_not_answer_keeps_everything_unless_the_admin_says_so(life: Life) -> None:
-    hosts = {"builder": None, "node": None, "node17": DOWN}
+    hosts = {"dev1": None, "node001": None, "node17": DOWN}
     site = Site(life.site.path, life.site.python, life.site.variables, hosts)
     down = Life(site, life.ids)
     run = down.prune()
     assert run.rc == 0, run.output
     assert re.search(rf"{NAME} {life.ids[0]} +stays +node17 did not answer", run.output)
     assert life.there() == sorted(life.ids)
-    run = down.prune("--limit", "builder")
+    run = down.prune("--limit", "dev1")
     assert "node17 is not among the hosts of this run (--limit?)" in run.output
     assert life.there() == sorted(life.ids)
     wrong = down.prune(uvnas_prune_without=["nod17", "job:4711"])
@@ -213,7 +231,7 @@ def test_a_member_that_does_not_answer_keeps_everything_unless_the_admin_says_so
     assert "job:4711 is no job; write job:<cluster>/<number>" in wrong.output
     run = down.prune(uvnas_prune_without=["node17"])
     assert run.rc == 0, run.output
-    assert life.there() == sorted(life.ids[1:])
+    assert life.there() == sorted(life.ids[2:])
 
 
 def test_site_yml_prunes_only_if_it_is_told_to(life: Life) -> None:
@@ -223,18 +241,18 @@ def test_site_yml_prunes_only_if_it_is_told_to(life: Life) -> None:
     assert life.there() == sorted(life.ids)
     run = life.site.run([env("1.17.0")], **told, uvnas_prune=True)
     assert run.rc == 0, run.output
-    assert life.there() == sorted(life.ids[1:])
+    assert life.there() == sorted(life.ids[2:])
 
 
 def test_a_removed_environment_goes_whatever_is_kept(life: Life) -> None:
     absent = [{"name": NAME, "state": "absent"}]
-    with running(life.python(life.ids[2])) as pid:
+    with running(life.python(life.ids[3])) as pid:
         assert life.site.run(absent).rc == 0
         assert life.there() == sorted(life.ids)
         run = life.prune(envs=absent, uvnas_keep={})
         assert run.rc == 0, run.output
         assert f"pid {pid} (python" in run.output
-        assert life.there() == [life.ids[2]]
+        assert life.there() == [life.ids[3]]
     run = life.prune(envs=absent, uvnas_keep={})
     assert run.rc == 0, run.output
     assert not life.generations.exists()

@@ -88,3 +88,32 @@ def type_in(
         if status != "0" and not command.output:
             problems.append(f"it failed ({status}): {about}")
     return problems
+
+
+# What runs, people and times differ in.
+_VARIES = {
+    "…": ".*",
+    "[0-9a-f]{12}": "[0-9a-f]{12}",
+    r"2026-\d\d-\d\d \d\d:\d\d UTC": r"\d{4}-\d\d-\d\d \d\d:\d\d UTC",
+    "alice on ctl1": r"\S+ on \S+",
+    "/mnt/nas-a/uv, seen by dev1": r"\S+, seen by builder",
+    r"Python 3\.13\.0": r"Python \d+\.\d+\.\d+",
+    r"pid \d+": r"pid \d+",
+    r"\(python, alice\)": r"\(python[0-9.]*, \S+\)",
+    r"[0-9.]+ [kMG]B, [0-9]+ inodes": r"[0-9.]+ [kMG]B, [0-9]+ inodes",
+}
+
+
+def fits(shown: t.Sequence[str], said: str) -> bool:
+    """Whether a run may have said what is ``shown`` of one."""
+    return (
+        re.fullmatch("".join("(?:.*\n)*" if line == "…" else f"{_pattern(line)}\n" for line in shown), said) is not None
+    )
+
+
+def _pattern(line: str) -> str:
+    for part in re.split("(" + "|".join(_VARIES) + ")", line)[1::2]:
+        before, _part, after = line.partition(part)
+        by = next(by for what, by in _VARIES.items() if re.fullmatch(what, part))
+        return re.escape(before) + by + _pattern(after)
+    return re.escape(line)

@@ -99,7 +99,7 @@ class Unneeded:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What may go, and what stays."""
+    """What may go; and what stays although it is not in force, and no generation needs it."""
 
     items: t.Sequence[Item] = ()
     kept: t.Sequence[Kept] = ()
@@ -115,14 +115,15 @@ def plan(
         for found in _of_environment(environment, keep, now):
             (items if isinstance(found, Item) else kept).append(found)  # type: ignore[arg-type]
     for other in others:
-        recent = _recent(other.retired, keep, now) if other.retired else "unneeded since now; a later prune removes it"
-        why = other.needed or recent
         if other.aside:
             items.append(Item(other.kind, other.name, other.retired, aside=True, wanted=other.needed))
-        elif why:
-            kept.append(Kept(other.kind, other.name, why))
-        else:
-            items.append(Item(other.kind, other.name, other.retired))
+        elif not other.needed:
+            late = "unneeded since now; a later prune removes it"
+            why = _recent(other.retired, keep, now) if other.retired else late
+            if why:
+                kept.append(Kept(other.kind, other.name, why))
+            else:
+                items.append(Item(other.kind, other.name, other.retired))
     return Plan(items, kept)
 
 
