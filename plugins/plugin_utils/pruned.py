@@ -117,10 +117,9 @@ def _freed(found: Data, share: Data) -> list[str]:
     size, inodes = share["freed"]["bytes"], share["freed"]["inodes"]
     if size is None:
         return []
-    parts = [
-        amount(size) if size >= 0 else f"-{amount(-size)}",
-        *([count(inodes, "inode")] if inodes is not None else []),
-    ]
+    if size < 0:
+        return ["others wrote more to this filesystem meanwhile than came free"]
+    parts = [amount(size), *([count(inodes, "inode")] if inodes is not None else [])]
     return [f"{', '.join(parts)} {'would come' if found['check_mode'] else 'came'} free"]
 
 

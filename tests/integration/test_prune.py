@@ -56,7 +56,10 @@ class Life(t.NamedTuple):
     def start(
         self, *options: str, playbook: str = "prune.yml", envs: list[dict[str, t.Any]] | None = None, **variables: t.Any
     ) -> t.Any:
-        left_out = [*unreadable(), *variables.pop("uvnas_prune_without", [])]
+        left_out = [
+            *(host for host in unreadable() if host in self.site.hosts),
+            *variables.pop("uvnas_prune_without", []),
+        ]
         given = {"uvnas_keep": NOW, "uvnas_prune_settle": 1, "uvnas_prune_without": left_out, **variables}
         declared = [env("1.17.0")] if envs is None else envs
         return self.site.start(declared, *options, playbook=ROOT / "playbooks" / playbook, **given)
