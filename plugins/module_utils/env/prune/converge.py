@@ -158,6 +158,7 @@ class Removal(ShareConvergence[Ending, Ended]):
         journal = Journal(self.layout, self.author)
         before = space(self.layout.root)
         cached = _entries(self.layout.cache)
+        self._note_unneeded()  # What has been needed until now is unneeded since now.
         archives = self._forget([item.name for item in plan.remove if item.kind == INTERPRETER])
         works = []
         for item in plan.remove:

@@ -230,8 +230,10 @@ def test_a_file_that_is_aside_goes(share: OldShare) -> None:
     assert share.look(measure=True)["freed"]["inodes"] > 0
     share.prune()
     assert not file.exists()
-    share.prune()  # For all one knew, it might have needed an interpreter.
-    check_the_end(share)
+    check_the_rest(share)
+    assert not share.generation(OLD).exists()
+    # For all one knew, it might have needed an interpreter.
+    assert share.path("python", OLD_KEY).exists()
 
 
 def test_a_removed_environment_goes_with_its_last_generation(share: OldShare) -> None:
@@ -312,6 +314,18 @@ def test_an_interpreter_is_noted_first_and_goes_days_later(share: OldShare) -> N
     assert why == "retired for 0 of 30 days"
     at_once = dataclasses.replace(share, keep=Keep(generations=1, days=0))
     assert ("interpreter", OLD_KEY) in at_once.may_go()
+
+
+def test_one_that_was_needed_until_now_is_unneeded_since_now(share: OldShare) -> None:
+    """It has been noted long ago, and needed again since, without a prune meanwhile."""
+    python = {"key": OLD_KEY, "version": "3.11.9", "digest": "3" * 64}
+    shares.add_generation(Path(share.layout.root), "gone", "8" * 12, python=python)
+    share.prune()
+    assert os.listdir(share.layout.generations) == ["train"]
+    assert ("interpreter", OLD_KEY) not in share.may_go()
+    since = load_record(share.layout).interpreters[OLD_KEY].unneeded
+    assert since is not None
+    assert since > old_share.LONG_AGO
 
 
 def test_nothing_goes_while_somebody_else_is_at_work(share: OldShare) -> None:
