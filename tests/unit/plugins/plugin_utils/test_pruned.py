@@ -11,9 +11,10 @@ import typing as t
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.plugin_utils import pruned
-from ansible_collections.uvnas.cluster.plugins.plugin_utils.pruning import SEEN
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.report import Hosts, Share
 
+# What hosts register.
+SEEN, DECISION = "__uvnas_prune_seen", "__uvnas_prune_decision"
 RETIRED = "2026-10-01T12:00:00+00:00"
 ID, USED = "a" * 12, "b" * 12
 KEY = "cpython-3.11.9-linux-x86_64-gnu"
@@ -41,7 +42,7 @@ def said(removed: t.Any = (), **more: t.Any) -> dict[str, t.Any]:
     """What dev1 has registered."""
     return {
         SEEN: loop(items=[], kept=KEPT, freed={"bytes": 5_000_000, "inodes": 1200}),
-        pruned.DECISION: {"verdicts": {"nas_a": VERDICTS}},
+        DECISION: {"verdicts": {"nas_a": VERDICTS}},
         pruned.DONE: loop(removed=list(removed), freed={"bytes": 3_000_000_000, "inodes": 12_000}),
         **more,
     }
@@ -93,11 +94,11 @@ def test_a_check_foretells_it() -> None:
 
 
 def test_nothing_to_remove() -> None:
-    registered = said(**{pruned.DECISION: {"verdicts": {"nas_a": []}}})
+    registered = said(**{DECISION: {"verdicts": {"nas_a": []}}})
     assert pruned.lines(report(registered))[-1] == "  nothing to remove"
     assert pruned.lines(pruned.report([], Hosts({}, []), check_mode=False, time="")) == ["No shares."]
     # Nobody was asked, as there was nothing to ask about.
-    del registered[pruned.DECISION]
+    del registered[DECISION]
     assert pruned.lines(report(registered))[-1] == "  nothing to remove"
 
 

@@ -13,6 +13,7 @@ import typing as t
 import pytest
 from ansible_collections.uvnas.cluster.plugins.plugin_utils import pruning
 
+SEEN = "__uvnas_prune_seen"
 NOW = datetime.datetime(2026, 11, 27, 12, tzinfo=datetime.UTC)
 RETIRED = "2026-11-01T12:00:00+00:00"
 ID, OTHER = "a" * 12, "b" * 12
@@ -71,7 +72,7 @@ class Run:
         self.declared = copy.deepcopy(DECLARED)
         self.hosts = list(HOSTS)
         self.hostvars: dict[str, dict[str, t.Any]] = {host: {pruning.USAGE: said()} for host in HOSTS}
-        self.hostvars["dev1"][pruning.SEEN] = {"results": [seen(*(items or (item(),)))]}
+        self.hostvars["dev1"][SEEN] = {"results": [seen(*(items or (item(),)))]}
 
     def says(self, host: str, *uses: t.Any, **more: t.Any) -> Run:
         self.hostvars[host][pruning.USAGE] = said(*uses, **more)
@@ -95,7 +96,7 @@ class Run:
         share = {"name": "nas_b", "root": "/mnt", "builder": "dev2", "environments": list(environments)}
         self.declared["work"].append({"shares": [share]})
         self.hosts.append("dev2")
-        self.hostvars["dev2"] = {} if answer is None else {pruning.SEEN: {"results": [answer]}}
+        self.hostvars["dev2"] = {} if answer is None else {SEEN: {"results": [answer]}}
         return self
 
     def site(self) -> pruning.Site:
@@ -241,7 +242,7 @@ def test_a_builder_that_did_not_answer_has_nothing_that_goes() -> None:
         {},
     ):
         run = Run()
-        run.hostvars["dev1"][pruning.SEEN] = {"results": [{**answer, "__uvnas_share": {"name": "nas_a"}}]}
+        run.hostvars["dev1"][SEEN] = {"results": [{**answer, "__uvnas_share": {"name": "nas_a"}}]}
         assert run.verdicts() == []
     run.hosts.remove("dev1")
     assert run.verdicts() == []
@@ -458,12 +459,12 @@ def test_a_builder_that_lies_makes_nothing_go_elsewhere(lie: t.Any) -> None:
     for key in ("items", "in_force", "failed", "unreachable"):
         run = busy()
         share = seen(share="nas_b", in_force={"train": ["b" * 12]})
-        run.hostvars["dev2"][pruning.SEEN] = {"results": [{**share, key: lie}]}
+        run.hostvars["dev2"][SEEN] = {"results": [{**share, key: lie}]}
         if key != "in_force" or not isinstance(lie, dict):
             assert kept(run) >= STAY, (key, lie)
     for key in ("kind", "name", "retired", "aside", "wanted"):
         run = busy()
-        run.hostvars["dev2"][pruning.SEEN]["results"][0]["items"] = [{**item(), key: lie}, lie]
+        run.hostvars["dev2"][SEEN]["results"][0]["items"] = [{**item(), key: lie}, lie]
         assert kept(run) >= STAY, key
 
 
@@ -479,8 +480,8 @@ def test_what_goes_has_the_name_that_its_builder_gave_it(lie: t.Any) -> None:
 
 def test_a_share_that_a_host_does_not_build_is_not_its_business() -> None:
     run = Run()
-    run.hostvars["node1"][pruning.SEEN] = {"results": [seen(item("uv", "0.13.9"))]}
-    run.hostvars["dev1"][pruning.SEEN]["results"].append(seen(item("uv", "0.13.9"), share="nas_b"))
+    run.hostvars["node1"][SEEN] = {"results": [seen(item("uv", "0.13.9"))]}
+    run.hostvars["dev1"][SEEN]["results"].append(seen(item("uv", "0.13.9"), share="nas_b"))
     assert {share: len(found) for share, found in pruning.verdicts(run.site(), run.in_run()).items()} == {"nas_a": 1}
 
 
