@@ -65,7 +65,11 @@ class ActionModule(ControllerAction):
         asking = _asking(work)
         result = {**_result(asking), "report_file": path, "trials": tries}
         if prunes:
-            result["pruning"] = {"members": _members(everyone, everybody, declared), "without": without}
+            result["pruning"] = {
+                "members": _members(everyone, everybody, declared),
+                "unseen": _unseen(everyone, declared),
+                "without": without,
+            }
         if args["hosts"] is not None:
             result.update(
                 groups=_groups(asking, declared, tries), warnings=_left_out(declared) if args["writes"] else []
@@ -144,15 +148,26 @@ def _members(
 
     A host whose declaration makes no sense may use any of them.
     """
-    all_shares = list(_shares(declared))
-    used = {
-        host: all_shares if about.problems else about.values["uvnas_host_shares"] or ()
-        for host, about in everyone.items()
-    }
+    used = {}
+    for host, about in everyone.items():
+        named = about.values["uvnas_host_shares"] or ()
+        known = {share.get("name") for share in about.values["uvnas_shares"] or ()}
+        used[host] = _shares(declared) if about.problems or not known.issuperset(named) else named
     return {
         share: [host for host in everybody if host in builders or share in used[host]]
         for share, builders in _shares(declared).items()
     }
+
+
+def _unseen(everyone: t.Mapping[str, Declared], declared: t.Mapping[str, Declared]) -> dict[str, list[str]]:
+    """The shares that no host of this run declares, and the environments that others declare for them."""
+    found: dict[str, list[str]] = {share: [] for share in _shares(everyone) if share not in _shares(declared)}
+    for about in everyone.values():
+        for environment in about.values["uvnas_envs"] or ():
+            for share in found if environment.get("shares") is None else environment["shares"]:
+                if share in found and environment.get("name") not in found[share]:
+                    found[share].append(environment.get("name"))
+    return found
 
 
 def _left_out(declared: t.Mapping[str, Declared]) -> list[str]:

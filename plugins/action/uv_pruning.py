@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import typing as t
 
 from ..module_utils.host.workers import Result
@@ -26,7 +27,7 @@ class ActionModule(ControllerAction):
         known = task_vars or {}
         hostvars = known["hostvars"]
         declared = hostvars.raw_get(known["inventory_hostname"]).get(_DECLARED) or {}
-        site = pruning.site(declared, args["hosts"])
+        site = pruning.site(declared, args["hosts"], datetime.datetime.now(datetime.UTC))
         registered: dict[str, dict[str, t.Any]] = {}
         for host in args["hosts"]:
             about = hostvars.raw_get(host)  # There is nothing to render in what hosts registered, nor should there be.
@@ -39,10 +40,9 @@ class ActionModule(ControllerAction):
             before = pruning.newest(site, registered)
             return {"changed": False, "ask": members.to_ask(), "nodes": members.silent(), "before": before}
         judged = pruning.verdicts(site, registered)
-        free = {share: [each.item for each in found if not each.why] for share, found in judged.items()}
         return {
             "changed": False,
-            "going": {share: [item.named for item in items] for share, items in free.items()},
+            "going": {share: pruning.going(found) for share, found in judged.items()},
             "verdicts": {
                 share: [{**dataclasses.asdict(each.item), "why": list(each.why)} for each in found]
                 for share, found in judged.items()

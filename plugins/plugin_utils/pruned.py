@@ -39,7 +39,7 @@ def _share(share: Share, hosts: Hosts, *, check_mode: bool) -> Data:
     judged = answers.mappings(answers.mapping(decision.get("verdicts")).get(share.name))
     going = [fact for fact in judged if not fact["why"]]
     problem = _problem(seen) or ("" if check_mode else _problem(done))
-    gone = {(_name(fact), fact.get("kind")) for fact in answers.mappings(done.get("removed"))}
+    gone = {(_name(fact), answers.word(fact.get("kind"))) for fact in answers.mappings(done.get("removed"))}
     removed = going if check_mode else [fact for fact in going if (fact["name"], fact["kind"]) in gone]
     stays = [fact for fact in judged if fact not in removed]
     freed = answers.mapping((seen if check_mode else done).get("freed"))

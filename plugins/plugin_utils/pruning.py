@@ -14,6 +14,7 @@ import datetime
 import difflib
 import re
 import typing as t
+from collections.abc import Mapping
 
 from . import answers
 from .answers import Answer, Hostvars
@@ -22,9 +23,8 @@ from .usage import SEEN as USAGE
 
 # What hosts registered of the jobs of their cluster.
 JOBS = "__uvnas_prune_jobs"
-# How far clocks of hosts may be apart, in seconds.
-_CLOCKS = 300
-# Reasons that are said of one thing; the report has all of them.
+# How far clocks of hosts may be apart.
+_CLOCKS = datetime.timedelta(seconds=300)
 _JOB = re.compile(r"job:([^/\s]+)/([0-9]+)")
 
 Data = dict[str, t.Any]
@@ -82,6 +82,9 @@ class Site:
     hosts: t.Collection[str]
     # Hosts and jobs that the admin leaves out.
     without: t.Collection[str]
+    # Shares that no host of this run has, and their environments.
+    unseen: t.Mapping[str, t.Collection[str]]
+    now: datetime.datetime
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Verdict:
     why: t.Sequence[str]
 
 
-def site(declared: Answer, hosts: t.Iterable[str]) -> Site:
+def site(declared: Answer, hosts: t.Iterable[str], now: datetime.datetime) -> Site:
     """The inventory by what uv_declaration returned; ``hosts`` are those of this run."""
     known = declared.get("pruning") or {}
     environments: dict[str, set[str]] = {}
@@ -101,7 +104,8 @@ def site(declared: Answer, hosts: t.Iterable[str]) -> Site:
         for share in todo["shares"]:
             builders[share["name"]] = share["builder"]
             environments.setdefault(share["name"], set()).update(share["environments"])
-    return Site(known.get("members", {}), environments, builders, frozenset(hosts), frozenset(known.get("without", ())))
+    without, unseen = frozenset(known.get("without", ())), known.get("unseen", {})
+    return Site(known.get("members", {}), environments, builders, frozenset(hosts), without, unseen, now)
 
 
 def problems(without: t.Iterable[str], hosts: t.Collection[str]) -> list[str]:
@@ -124,7 +128,8 @@ def found(site: Site, hostvars: Hostvars) -> dict[str, Found | None]:
     for share, builder in site.builders.items():
         said = answers.of_loop(hostvars[builder].get(MAY_GO), share) if builder in hostvars else []
         answer = said[-1] if said else {}
-        if answer.get("failed") or answer.get("unreachable") or not answers.is_list(answer.get("items")):
+        well = not answer.get("failed") and not answer.get("unreachable")
+        if not (well and answers.is_list(answer.get("items")) and isinstance(answer.get("in_force"), Mapping)):
             told[share] = None
             continue
         items = [item for item in map(Item.of, answers.mappings(answer.get("items"))) if item is not None]
@@ -141,7 +146,8 @@ class Members:
         hosts = {host for members in site.members.values() for host in members}
         # Once: to look at a host takes Ansible milliseconds.
         self._said = {host: self._of(hostvars[host].get(USAGE)) for host in hosts if host in hostvars}
-        self._jobs = {host: answers.mapping(hostvars[host].get(JOBS)) for host in hosts if host in hostvars}
+        # Nobody else was asked.
+        self._jobs = {host: answers.mapping(hostvars[host].get(JOBS)) for host in self.to_ask().values()}
 
     @staticmethod
     def _of(registered: t.Any) -> Answer:
@@ -174,6 +180,11 @@ class Members:
             for cluster, hosts in self.clusters().items()
             if cluster
         }
+
+    def nodes(self, asked: str) -> list[str]:
+        """The nodes of a cluster, as far as the member that was asked for its jobs was asked about them, too."""
+        nodes = answers.mappings(self._jobs.get(asked, {}).get("nodes"))
+        return [name for name in (answers.word(node.get("name")) for node in nodes) if name is not None]
 
     def silent(self) -> list[str]:
         """Members of which it is not known what they use: Slurm may know when they were booted."""
@@ -220,9 +231,11 @@ def verdicts(site: Site, hostvars: Hostvars) -> dict[str, list[Verdict]]:
     asked = members.to_ask()
     jobs = {cluster: members.jobs(cluster, host) for cluster, host in asked.items()}
     clusters = members.clusters()
+    # Nodes that are silent do not say of which cluster they are.
+    of_clusters = {name: {*hosts, *members.nodes(asked.get(name, ""))} for name, hosts in clusters.items()}
     judged = {}
     for share, here in told.items():
-        mine = [cluster for cluster, hosts in clusters.items() if set(hosts) & set(site.members.get(share, ()))]
+        mine = [cluster for cluster, hosts in of_clusters.items() if hosts & set(site.members.get(share, ()))]
         judged[share] = [
             Verdict(
                 item,
@@ -236,6 +249,12 @@ def verdicts(site: Site, hostvars: Hostvars) -> dict[str, list[Verdict]]:
             for item in (here.items if here is not None else ())
         ]
     return judged
+
+
+def going(judged: t.Sequence[Verdict]) -> list[Data]:
+    """What goes from a share, as uv_prune wants it: by names, of which it may have one aside, and another one."""
+    kept = [verdict.item.named for verdict in judged if verdict.why]
+    return [verdict.item.named for verdict in judged if verdict.item.named not in kept]
 
 
 def _elsewhere(site: Site, told: t.Mapping[str, Found | None], share: str, item: Item) -> list[str]:
@@ -252,6 +271,11 @@ def _elsewhere(site: Site, told: t.Mapping[str, Found | None], share: str, item:
         for other, found in others.items()
         if found is None and env in site.environments.get(other, ())
     ]
+    why += [
+        f"no host of this run has {other} (--limit?), and it may be in force there"
+        for other, environments in site.unseen.items()
+        if env in environments
+    ]
     return why
 
 
@@ -259,7 +283,7 @@ def _on_members(site: Site, members: Members, share: str, item: Item) -> list[st
     why = []
     for host in site.members.get(share, ()):
         why += members.uses(host, item)
-        if host in site.without or _later(members.booted(host), item.retired):
+        if host in site.without or _later(site, members.booted(host), item.retired):
             continue
         silence = members.silence(host)
         why += [silence] if silence else members.unread(host)
@@ -285,7 +309,7 @@ def _in_jobs(
         submitted = answers.word(job.get("submitted"))
         restarted = job.get("restarted") is not False
         left_out = f"job:{cluster}/{re.split('[_+]', number)[0]}" in site.without
-        if left_out or (not restarted and _later(_moment(submitted), item.retired)):
+        if left_out or (not restarted and _later(site, _moment(submitted), item.retired)):
             continue
         how = "restarted" if restarted else "submitted before it was retired"
         who, state = answers.word(job.get("user")) or "?", (answers.word(job.get("state")) or "?").lower()
@@ -297,15 +321,17 @@ def newest(site: Site, hostvars: Hostvars) -> str:
     """The time before which jobs matter: ISO 8601, UTC. Empty if all of them do."""
     retired = [_moment(item.retired) for here in found(site, hostvars).values() if here for item in here.items]
     known = [moment for moment in retired if moment is not None]
-    if not known or len(known) != len(retired):
+    if not known or len(known) != len(retired) or max(known) > site.now:
         return ""
-    return (max(known) + datetime.timedelta(seconds=_CLOCKS)).isoformat()
+    return (max(known) + _CLOCKS).isoformat()
 
 
-def _later(moment: datetime.datetime | None, retired: str | None) -> bool:
+def _later(site: Site, moment: datetime.datetime | None, retired: str | None) -> bool:
     """Whether something was certainly after the time at which something was retired."""
     since = _moment(retired)
-    return moment is not None and since is not None and moment > since + datetime.timedelta(seconds=_CLOCKS)
+    if moment is None or since is None or moment - site.now > _CLOCKS:  # Of a clock that is wrong.
+        return False
+    return moment - since > _CLOCKS
 
 
 def _moment(text: str | None) -> datetime.datetime | None:

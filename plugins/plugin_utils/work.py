@@ -16,6 +16,7 @@ import typing as t
 
 from ..module_utils.env.declared import check_shares_exist, for_glibc, parse_environments
 from ..module_utils.env.lock.plan import Input
+from ..module_utils.env.prune.plan import Keep
 from ..module_utils.env.spec import EnvironmentSpec
 from ..module_utils.errors import SpecError, UvnasError
 from ..module_utils.host.checksum import check_sha256
@@ -112,7 +113,7 @@ class Declarations:
 
         once(_uv, "uvnas_uv_version", "uvnas_uv_source", "uvnas_uv_archive", "uvnas_index", "uvnas_uv_variables")
         once(_shares, "uvnas_shares")
-        once(_of_hosts, *_TIMES, "uvnas_uv_local_dirs")
+        once(_of_hosts, *_TIMES, "uvnas_keep", "uvnas_prune_settle", "uvnas_uv_local_dirs")
         if problems:
             return {}, problems
         built = [share for share in values["uvnas_shares"] if share["builder"] == host]
@@ -253,6 +254,14 @@ def _of_hosts(given: Values) -> None:
         if not (0 < seconds < float("inf") or (name == "uvnas_busy_timeout" and seconds == 0)):
             least = "of 0 or more" if name == "uvnas_busy_timeout" else "of more than 0"
             problems.append(f"{name} is {seconds:g}; it must be a number {least}, in seconds")
+    try:
+        Keep.from_params(given["uvnas_keep"])
+    except SpecError as error:
+        problems.append(str(error))
+    if given["uvnas_prune_settle"] < 0:
+        problems.append(
+            f"uvnas_prune_settle is {given['uvnas_prune_settle']}; it must be a number of 0 or more, in seconds"
+        )
     problems += [
         f"uvnas_uv_local_dirs: {path} is not an absolute path. Begin it with / or ~."
         for path in given["uvnas_uv_local_dirs"]

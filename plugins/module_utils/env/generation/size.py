@@ -8,6 +8,7 @@ But for one: bytecode that one generation and the share's store have is that gen
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import typing as t
@@ -85,7 +86,8 @@ def freed(paths: t.Iterable[str]) -> dict[str, int]:
     links: dict[tuple[int, int], int] = {}
     pending = list(paths)
     while pending:
-        with os.scandir(pending.pop()) as entries:
+        # Others may be at work; and what is aside may be anything.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(pending.pop()) as entries:
             inodes += 1
             for entry in entries:
                 status = entry.stat(follow_symlinks=False)

@@ -17,7 +17,7 @@ import os
 import typing as t
 
 from ...bytecode import store as bytecode
-from ...errors import LostMutexError, naming
+from ...errors import LostMutexError, UvnasError, naming
 from ...host import files, mutex, removal
 from ...host.mounts import space
 from ...host.progress import SILENT, Progress
@@ -120,6 +120,7 @@ class Ended:
     # What came free: bytes and inodes, as the filesystem counts them.
     freed: t.Mapping[str, t.Optional[int]]
     swept: t.Sequence[str]
+    warnings: t.Sequence[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +158,7 @@ class Removal(ShareConvergence[Ending, Ended]):
         journal = Journal(self.layout, self.author)
         before = space(self.layout.root)
         cached = _entries(self.layout.cache)
+        self._note_unneeded()  # What has been needed until now is unneeded since now.
         archives = self._forget([item.name for item in plan.remove if item.kind == INTERPRETER])
         works = []
         for item in plan.remove:
@@ -172,12 +174,14 @@ class Removal(ShareConvergence[Ending, Ended]):
             answer()
         self._forget_environments()
         self._note_unneeded()
-        swept = [*archives, *self._sweep(cached)]
+        warnings = self._sweep()
+        swept = [*archives, *sorted(cached - _entries(self.layout.cache))]
         after = space(self.layout.root)
         freed_inodes = None
         if before.free_inodes is not None and after.free_inodes is not None:
             freed_inodes = after.free_inodes - before.free_inodes
-        return Ended(plan.remove, back, {"bytes": after.free_bytes - before.free_bytes, "inodes": freed_inodes}, swept)
+        room = {"bytes": after.free_bytes - before.free_bytes, "inodes": freed_inodes}
+        return Ended(plan.remove, back, room, swept, warnings)
 
     def _remove(self, name: str, trash: t.Optional[str]) -> Result:
         """Remove a leftover, in a process of its own. What is in use stays, and the sweep afterwards says so."""
@@ -199,9 +203,10 @@ class Removal(ShareConvergence[Ending, Ended]):
                 mutex.check(self.mutex)
                 unlink_minor_links(self.layout, lambda linked, gone=key: linked == gone)  # type: ignore[misc]
         if record != before:
-            self._write(record)
+            # First: if this is killed after that, the record still has them.
             if any(known.archive for known in before.interpreters.values()):
                 sources.publish(self.layout, record.interpreters.values())
+            self._write(record)
         found = sources.leftover_archives(self.layout, record)
         for path in found:
             mutex.check(self.mutex)
@@ -211,15 +216,20 @@ class Removal(ShareConvergence[Ending, Ended]):
 
     def _forget_environments(self) -> None:
         """Of environments that were removed, and whose last generation is gone: the rest."""
-        declared = {spec.name for spec in self.found.specs if spec.present}
         for env in store.known_environments(self.layout):
-            if env in declared or standing.exists(self.layout, env):
-                continue
-            mutex.check(self.mutex)
-            with contextlib.suppress(OSError):  # Something of it is left, or is in use.
-                os.rmdir(self.layout.generations_of(env))
-                removal.remove_tree(self.layout.logs_of(env))
-                os.unlink(self.layout.standing(env))
+            if self._is_over(env):
+                mutex.check(self.mutex)
+                with contextlib.suppress(OSError):
+                    removal.remove_tree(self.layout.logs_of(env))
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(self.layout.standing(env))
+                    os.rmdir(self.layout.generations_of(env))  # Last: by this it is found again, if this is killed.
+
+    def _is_over(self, env: str) -> bool:
+        with contextlib.suppress(UvnasError, OSError):
+            # Hidden there is what is aside, or in use.
+            return self.found.is_removed(env) and not os.listdir(self.layout.generations_of(env))
+        return False
 
     def _note_unneeded(self) -> None:
         """Since when nothing needs an interpreter, for prunes to come."""
@@ -238,17 +248,21 @@ class Removal(ShareConvergence[Ending, Ended]):
         mutex.check(self.mutex)
         files.write_json(self.layout.pythons_record, record.as_dict())
 
-    def _sweep(self, cached: t.AbstractSet[str]) -> list[str]:
-        """Remove bytecode that nothing has, and what uv itself says its cache does not need."""
+    def _sweep(self) -> list[str]:
+        """Remove bytecode that nothing has, and what uv itself says its cache does not need. Returns warnings."""
         # Whatever is wrong there, what has been done is reported; the next prune tries again.
         with contextlib.suppress(LostMutexError, OSError):
             mutex.check(self.mutex)
             bytecode.sweep(self.layout)
         if not os.path.exists(self.layout.uv) or not os.path.isdir(self.layout.cache):
             return []
+        mutex.check(self.mutex)
         with unsynced.writing(self.layout):
-            self.uv.check("cache", "prune", message="uv cannot prune its cache", cwd="/")
-        return sorted(cached - _entries(self.layout.cache))
+            try:
+                self.uv.check("cache", "prune", message="uv cannot prune its cache", cwd="/")
+            except UvnasError as error:
+                return [error.explain()]
+        return []
 
     def report(self, plan: Ending, done: t.Optional[Ended]) -> Result:
         removed = plan.remove if done is None else done.removed
@@ -260,6 +274,7 @@ class Removal(ShareConvergence[Ending, Ended]):
             "back": [[item.kind, item.name] for item in back],
             "swept": len(swept),
             "freed": None if done is None else dict(done.freed),
+            **({"warnings": list(done.warnings)} if done is not None and done.warnings else {}),
         }
 
 

@@ -149,7 +149,7 @@ def _of_environment(environment: Environment, keep: Keep, now: datetime.datetime
 def _recent(retired: str, keep: Keep, now: datetime.datetime) -> str:
     """Why something stays that was retired at a time; empty if that was long ago."""
     days = (now - _moment(retired)).total_seconds() / 86400
-    return f"retired for {max(0.0, days):.0f} of {keep.days:g} days" if days < keep.days else ""
+    return f"retired for {max(0, int(days))} of {keep.days:g} days" if days < keep.days else ""
 
 
 def _moment(time: str) -> datetime.datetime:

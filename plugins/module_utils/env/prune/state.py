@@ -70,30 +70,45 @@ class Declared:
         except (UvnasError, OSError) as error:
             why = str(as_uvnas_error(error)).splitlines()[0]
             return Environment(env, [Old(each, None, aside=is_aside, needed=why) for each, is_aside in ids])
-        stays = any(spec.present and spec.name == env for spec in self.specs)
-        lock = files.read_bytes(self.layout.lock(env)) is not None
-        removed = in_force is None and not lock and not stays
         old = [
-            self._old(env, each, in_force, known, is_aside=is_aside)
+            self._aside(env, each, in_force, known) if is_aside else self._old(env, each, in_force, known)
             for each, is_aside in ids
             if each != in_force or is_aside
         ]
-        return Environment(env, old, removed)
+        return Environment(env, old, self._is_removed(env, in_force, known))
 
-    def _old(self, env: str, generation_id: str, in_force: t.Optional[str], known: Standing, *, is_aside: bool) -> Old:
+    def is_removed(self, env: str) -> bool:
+        """Whether an environment has been removed, so that only its files are left. Raises UvnasError, OSError."""
+        return self._is_removed(env, store.published(self.layout, env), standing.read(self.layout, env))
+
+    def _is_removed(self, env: str, in_force: t.Optional[str], known: Standing) -> bool:
+        declared = any(spec.present and spec.name == env for spec in self.specs)
+        on_record = known.in_force is not None or known.hold is not None
+        return not (declared or in_force or on_record or os.path.lexists(self.layout.lock(env)))
+
+    def _aside(self, env: str, generation_id: str, in_force: t.Optional[str], known: Standing) -> Old:
+        past = known.generations.get(generation_id)
+        needed = ""
+        # Where it has been built again, nobody needs this one.
+        if not os.path.lexists(self.layout.generation(env, generation_id)):
+            if generation_id == in_force:
+                needed = "it is in force"
+            elif known.hold is not None and known.hold.id == generation_id:
+                needed = str(known.hold)
+        return Old(generation_id, past.retired if past is not None else None, aside=True, needed=needed)
+
+    def _old(self, env: str, generation_id: str, in_force: t.Optional[str], known: Standing) -> Old:
         if known.hold is not None and known.hold.id == generation_id:
-            return Old(generation_id, None, aside=is_aside, needed=str(known.hold))
+            return Old(generation_id, None, needed=str(known.hold))
         past = known.generations.get(generation_id)
         if past is not None:
             late = in_force is not None and past.retired is None
             needed = "its record says that it is in force; the next run of site.yml corrects that" if late else ""
-            return Old(generation_id, past.retired, aside=is_aside, needed="" if is_aside else needed)
-        if is_aside:
-            return Old(generation_id, None, aside=True)
+            return Old(generation_id, past.retired, needed=needed)
         # Not on record: from before there was one, or never in force.
         try:
             manifest = manifests.of_generation(self.layout, env, generation_id)
-        except UvnasError:
+        except (UvnasError, OSError):
             manifest = None
         if manifest is None:
             return Old(generation_id, None, needed=_UNREADABLE)
@@ -117,7 +132,8 @@ class Declared:
             if os.path.lexists(os.path.join(directory, key))
         ]
         for key in aside.names_in(directory):  # Whose place another one may have taken.
-            needed = needs.of(key) if key in record else ""
+            is_missed = key in record and not os.path.lexists(os.path.join(directory, key))
+            needed = needs.of(key) if is_missed else ""
             found.append(Unneeded(INTERPRETER, key, record[key].unneeded if key in record else None, True, needed))
         return found
 
@@ -130,9 +146,10 @@ class Declared:
                 os.lstat(self.layout.uv).st_mtime, datetime.timezone.utc
             ).isoformat()
         found = []
-        for version in files.directories_in(self.layout.uv_versions):
+        versions = files.directories_in(self.layout.uv_versions)
+        for version in versions:
             if version != linked:
-                needed = "" if linked else "no version of uv is linked"
+                needed = "" if linked in versions else "no version of uv is linked"
                 found.append(Unneeded(UV, version, since, needed=needed))
         found += [Unneeded(UV, version, since, aside=True) for version in aside.names_in(self.layout.uv_versions)]
         return found
@@ -164,22 +181,17 @@ class Needs:
     def _users(self) -> dict[str, str]:
         """A generation that needs each interpreter; under no name, one of which nobody knows which it needs."""
         found: dict[str, str] = {}
-        for env in store.known_environments(self.declared.layout):
-            for generation_id in store.generations(self.declared.layout, env):
+        layout = self.declared.layout
+        for env in store.known_environments(layout):
+            for generation_id in {*store.generations(layout, env), *store.generations_aside(layout, env)}:
                 name = f"{env}/{generation_id}"
-                try:
-                    manifest = manifests.of_generation(self.declared.layout, env, generation_id)
-                except (UvnasError, OSError):
-                    found[""] = f"{name} may need it: {_UNREADABLE}"
-                    continue
-                if manifest is not None:
-                    found[manifest.python.key] = f"{name} needs it"
-            for generation_id in store.generations_aside(self.declared.layout, env):
-                path = aside.aside(self.declared.layout.generation(env, generation_id))
-                try:
-                    manifest = manifests.read(os.path.join(path, MANIFEST))
-                except (UvnasError, OSError):
-                    manifest = None
-                if manifest is not None:
-                    found[manifest.python.key] = f"{env}/{generation_id} needs it"
+                path = layout.generation(env, generation_id)
+                for directory in (path, aside.aside(path)):
+                    try:
+                        content = files.read_bytes(os.path.join(directory, MANIFEST))
+                        if content is not None:
+                            manifest = manifests.in_content(content, layout, env, generation_id)
+                            found[manifest.python.key] = f"{name} needs it"
+                    except (UvnasError, OSError):
+                        found[""] = f"{name} may need it: {_UNREADABLE}"
         return found

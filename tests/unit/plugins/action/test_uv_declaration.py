@@ -139,6 +139,55 @@ def test_the_environments_of_a_share(site: Site) -> None:
     assert [share["name"] for share in todo(result, "node1")["shares"]] == ["nas_b"]
 
 
+# Prunes
+
+
+def test_the_members_of_shares_are_those_of_the_whole_inventory(site: Site) -> None:
+    """Whoever is not in this run may use them all the same."""
+    hosts: dict[str, Host] = {
+        "dev1": {"uvnas_host_shares": []},
+        "node1": {},
+        "node2": {"uvnas_host_shares": ["nas_b"]},
+        # Which makes no sense.
+        "node3": {"uvnas_host_shares": ["nas_z"]},
+        "node4": {"uvnas_host_shares": {"nas_b": 1}},
+    }
+    site.write({**SITE, "uvnas_prune_without": ["node2", "job:c1/7", "node1"]}, hosts)
+    result, errors = site.run(["dev1", "node1"], prunes=True)
+    assert errors == []
+    odd = ["node3", "node4"]
+    assert result["pruning"] == {
+        "members": {"nas_a": ["dev1", "node1", *odd], "nas_b": ["dev1", "node1", "node2", *odd]},
+        "unseen": {},
+        "without": ["job:c1/7", "node1", "node2"],
+    }
+    # It costs a look at all hosts, for nothing.
+    assert "pruning" not in site.run(["dev1", "node1"])[0]
+
+
+def test_shares_that_no_host_of_a_run_has(site: Site) -> None:
+    more = [{"name": "only_a", "shares": ["nas_a"]}, {"name": "only_b", "shares": ["nas_b"]}, {"name": "everywhere"}]
+    envs = [{**ENVS[0], **each} for each in more]
+    hosts = {"dev1": {"uvnas_shares": SHARES[:1], "uvnas_envs": envs[:1]}, "dev2": {"uvnas_envs": envs}}
+    site.write({"uvnas_shares": [SHARES[0], {**SHARES[1], "builder": "dev2"}]}, hosts)
+    result, errors = site.run(["dev1"], prunes=True)
+    assert errors == []
+    assert result["pruning"]["unseen"] == {"nas_b": ["only_b", "everywhere"]}
+    assert result["pruning"]["members"] == {"nas_a": ["dev1", "dev2"]}
+
+
+def test_site_yml_prunes_where_it_is_told_to(site: Site) -> None:
+    def pruning(variables: Host) -> list[str]:
+        site.write({**SITE, **variables}, {"dev1": {}, "node1": {}})
+        result, errors = site.run(["dev1", "node1"])
+        assert errors == []
+        assert ("pruning" in result) is bool(variables)
+        return [host["name"] for host in result["groups"] if "uvnas_pruning" in host["groups"]]
+
+    assert pruning({"uvnas_prune": True}) == ["dev1", "node1"]
+    assert pruning({}) == []
+
+
 # The report
 
 
@@ -330,6 +379,20 @@ def test_a_declaration_that_was_not_checked() -> None:
         ({"uvnas_answer_timeout": 0}, "uvnas_answer_timeout is 0; it must be a number of more than 0, in seconds"),
         ({"uvnas_smoke_timeout": "nan"}, "uvnas_smoke_timeout is nan; it must be a number of more than 0, in seconds"),
         ({"uvnas_busy_timeout": -1}, "uvnas_busy_timeout is -1; it must be a number of 0 or more, in seconds"),
+        ({"uvnas_prune_settle": -1}, "uvnas_prune_settle is -1; it must be a number of 0 or more, in seconds"),
+        ({"uvnas_keep": {"generations": -1}}, "uvnas_keep: generations is -1; it must be a number from 0 on"),
+        ({"uvnas_keep": {"days": -0.5}}, "uvnas_keep: days is -0.5; it must be a number from 0 on"),
+        ({"uvnas_keep": {"days": "nan"}}, "uvnas_keep: days is nan; it must be a number from 0 on"),
+        ({"uvnas_keep": {"days": "a month"}}, "uvnas_keep.days must be a number, not 'a month'"),
+        ({"uvnas_keep": {"day": 3}}, "uvnas_keep: unknown key day; did you mean days?"),
+        (
+            {"uvnas_prune_without": ["dev2"]},
+            "uvnas_prune_without: dev2 is no host of this inventory; did you mean dev1?",
+        ),
+        (
+            {"uvnas_prune_without": ["job:4711"]},
+            "uvnas_prune_without: job:4711 is no job; write job:<cluster>/<number>",
+        ),
     ],
 )
 def test_what_is_refused(variables: Host, error: str, site: Site) -> None:

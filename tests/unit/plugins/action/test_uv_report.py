@@ -53,4 +53,4 @@ def test_what_a_run_did_is_said_though_the_report_cannot_be_written_any_more(tmp
 @pytest.mark.parametrize("name", uv_report._KINDS)
 def test_what_it_reads_is_what_some_task_registers(name: str) -> None:
     tasks = [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/*.yml")]
-    assert sum(f"register: {name}\n" in path.read_text(encoding="utf-8") for path in tasks) == 1
+    assert any(f"register: {name}\n" in path.read_text(encoding="utf-8") for path in tasks)

@@ -34,6 +34,19 @@ def test_a_record_survives_being_written(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_since_when_nothing_needs_an_interpreter() -> None:
+    since = "2026-11-27T14:02:31.000001+00:00"
+    noted = RECORD.noting(FREE.key, since)
+    assert noted.interpreters[FREE.key].unneeded == since
+    assert record.parse_record(noted.as_dict(), "it") == noted
+    assert noted.noting(FREE.key, None) == RECORD
+    for wrong in ("soon", "2026-11-27T14:02:31", "", 5, ["x"]):
+        data = noted.as_dict()
+        data["interpreters"][FREE.key]["unneeded"] = wrong
+        with pytest.raises(UvnasError, match="it is damaged: invalid entry for"):
+            record.parse_record(data, "it")
+
+
 def test_what_a_later_version_adds_to_the_record_is_no_error() -> None:
     data = RECORD.as_dict()
     data["interpreters"][OLD.key]["colour"] = "blue"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation.size import seal, true_size
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation.size import freed, seal, true_size
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.manifest import Size
 
 
@@ -38,3 +38,24 @@ def test_true_sizes_tell_what_is_linked_from_elsewhere(tmp_path: Path) -> None:
     assert sizes["shared_bytes"] == outside.stat().st_blocks * 512
     own = (tree / "own").stat().st_blocks * 512
     assert sizes["own_bytes"] == own  # The directory at the top is not counted, those below it are.
+
+
+def test_what_comes_free_is_what_nothing_else_has(tmp_path: Path) -> None:
+    trees, cache, stored = [tmp_path / "one", tmp_path / "two"], tmp_path / "cache", tmp_path / "stored"
+    cache.write_bytes(b"x" * 100_000)
+    stored.write_bytes(b"x" * 50_000)
+    for tree in trees:
+        (tree / "lib").mkdir(parents=True)
+        (tree / "own").write_bytes(b"x" * 10_000)
+        (tree / "cached").hardlink_to(cache)
+    for tree in trees:
+        (tree / "both").hardlink_to(trees[0] / "own")
+    (trees[0] / "lib" / "one.pyc").hardlink_to(stored)  # The store keeps nothing that no generation has.
+    own = [(tree / "own").stat().st_blocks * 512 for tree in trees]
+    directories = [(tree / "lib").stat().st_blocks * 512 for tree in trees]
+    compiled = stored.stat().st_blocks * 512
+    paths = [str(tree) for tree in trees]
+    assert freed(paths) == {"bytes": sum(own) + sum(directories) + compiled, "inodes": 4 + 2 + 1}
+    # Of one alone, what the other one has too does not.
+    assert freed(paths[:1]) == {"bytes": directories[0] + compiled, "inodes": 2 + 1}
+    assert freed([str(tmp_path / "gone"), str(cache)]) == {"bytes": 0, "inodes": 0}
