@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import os
 import typing as t
@@ -155,25 +156,18 @@ class Removal(ShareConvergence[Ending, Ended]):
                 mutex.check(self.mutex)
                 if aside.put_back(path):
                     back.append(item)
-        journal = Journal(self.layout, self.author)
         before = space(self.layout.root)
         cached = _entries(self.layout.cache)
-        self._note_unneeded()  # What has been needed until now is unneeded since now.
-        archives = self._forget([item.name for item in plan.remove if item.kind == INTERPRETER])
-        works = []
-        for item in plan.remove:
-            path = path_of(self.share, item)
-            with naming(f"{item.kind} {item.name}: cannot remove it", path):
-                mutex.check(self.mutex)
-                trash = aside.release(path)
-            works.append(functools.partial(self._remove, item.name, trash))
-            if item.kind == GENERATION:
-                env, _slash, generation_id = item.name.partition("/")
-                journal.tell(journals.REMOVE, env, generation=generation_id, why="pruned")
-        for answer in call_many(works, jobs=self.jobs, meanwhile=functools.partial(mutex.check, self.mutex)):
-            answer()
+        needed = self._needed()
+        with _no_room():  # What is needed until now is unneeded since now, also if this is killed.
+            self._note_unneeded()
+        # Interpreters last: to take them out of the record takes some room.
+        self._take([item for item in plan.remove if item.kind != INTERPRETER])
         self._forget_environments()
-        self._note_unneeded()
+        interpreters = [item for item in plan.remove if item.kind == INTERPRETER]
+        archives = self._forget([item.name for item in interpreters])
+        self._take(interpreters)
+        self._note_unneeded(needed)
         warnings = self._sweep()
         swept = [*archives, *sorted(cached - _entries(self.layout.cache))]
         after = space(self.layout.root)
@@ -182,6 +176,22 @@ class Removal(ShareConvergence[Ending, Ended]):
             freed_inodes = after.free_inodes - before.free_inodes
         room = {"bytes": after.free_bytes - before.free_bytes, "inodes": freed_inodes}
         return Ended(plan.remove, back, room, swept, warnings)
+
+    def _take(self, items: t.Sequence[Item]) -> None:
+        """Remove what is aside, several at once."""
+        works = []
+        for item in items:
+            path = path_of(self.share, item)
+            with naming(f"{item.kind} {item.name}: cannot remove it", path):
+                mutex.check(self.mutex)
+                trash = aside.release(path)
+            works.append(functools.partial(self._remove, item.name, trash))
+            if item.kind == GENERATION:
+                env, _slash, generation_id = item.name.partition("/")
+                journal = Journal(self.layout, self.author)
+                journal.tell(journals.REMOVE, env, generation=generation_id, why="pruned")
+        for answer in call_many(works, jobs=self.jobs, meanwhile=functools.partial(mutex.check, self.mutex)):
+            answer()
 
     def _remove(self, name: str, trash: t.Optional[str]) -> Result:
         """Remove a leftover, in a process of its own. What is in use stays, and the sweep afterwards says so."""
@@ -231,15 +241,19 @@ class Removal(ShareConvergence[Ending, Ended]):
             return self.found.is_removed(env) and not os.listdir(self.layout.generations_of(env))
         return False
 
-    def _note_unneeded(self) -> None:
-        """Since when nothing needs an interpreter, for prunes to come."""
+    def _needed(self) -> set[str]:
+        """The interpreters that something needs."""
+        needs = state.Needs(self.found)
+        return {key for key in needs.record.interpreters if needs.of(key)}
+
+    def _note_unneeded(self, until_now: t.AbstractSet[str] = frozenset()) -> None:
+        """Since when nothing needs an interpreter, for prunes to come. ``until_now``: those that something needed."""
         record = before = load_record(self.layout)
-        here = state.Needs(self.found)
+        needed = self._needed()
         for key, known in before.interpreters.items():
-            is_needed = bool(here.of(key))
-            if is_needed and known.unneeded is not None:
+            if key in needed and known.unneeded is not None:
                 record = record.noting(key, None)
-            elif not is_needed and known.unneeded is None:
+            elif key not in needed and (known.unneeded is None or key in until_now):
                 record = record.noting(key, standing.now())
         if record != before:
             self._write(record)
@@ -276,6 +290,16 @@ class Removal(ShareConvergence[Ending, Ended]):
             "freed": None if done is None else dict(done.freed),
             **({"warnings": list(done.warnings)} if done is not None and done.warnings else {}),
         }
+
+
+@contextlib.contextmanager
+def _no_room() -> t.Iterator[None]:
+    """Go on where the filesystem is full: something is about to be removed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
 
 
 def _entries(cache: str) -> set[str]:
