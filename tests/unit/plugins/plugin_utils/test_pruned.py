@@ -121,7 +121,10 @@ def test_what_was_not_done(more: dict[str, t.Any], why: str) -> None:
 def test_others_write_too() -> None:
     """So less may be free than before."""
     done = loop(removed=removed(VERDICTS[0]), freed={"bytes": -2_000_000, "inodes": None})
-    assert pruned.lines(report(said(**{pruned.DONE: done})))[-1] == "  others wrote more to this filesystem meanwhile than came free"
+    assert (
+        pruned.lines(report(said(**{pruned.DONE: done})))[-1]
+        == "  others wrote more to this filesystem meanwhile than came free"
+    )
 
 
 def test_many_that_stay_are_counted() -> None:

@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import subprocess
 import sys
 import typing as t
 from pathlib import Path
@@ -26,6 +27,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.share import journal
 from ansible_collections.uvnas.cluster.plugins.module_utils.share import standing
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.journal import Journal
 from ansible_collections.uvnas.cluster.tests.support import shares, unprivileged
+from ansible_collections.uvnas.cluster.tests.support.disks import disk
 from ansible_collections.uvnas.cluster.tests.support.mutexes import lose
 from ansible_collections.uvnas.cluster.tests.support.shares import KEY
 from ansible_collections.uvnas.cluster.tests.unit import old_share
@@ -396,13 +398,22 @@ class Counting:
         return counted
 
 
-def killed(work: t.Callable[[], object], number: int) -> bool:
-    """Do ``work`` in a process that is killed before its write number ``number``; whether it came so far."""
+def killed(work: t.Callable[[], object], number: int, *, first: t.Callable[[], None] = lambda: None) -> bool:
+    """Do ``work`` in a process that is killed before its write number ``number``; whether it came so far.
+
+    ``first``: what it does before that.
+    """
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException), pytest.MonkeyPatch.context() as patched:
-            Counting(patched, lambda now: os._exit(9) if now == number else None)
+
+            def at(now: int) -> None:
+                if now == number:
+                    first()
+                    os._exit(9)
+
+            Counting(patched, at)
             work()
             os._exit(0)
         os._exit(1)
@@ -432,6 +443,47 @@ def test_whenever_it_is_killed_the_next_one_ends_it(tmp_path: Path, step: str) -
         shutil.rmtree(tmp_path / str(number))
         number += 1
     assert number >= {"aside": 5, "remove": 40, "put back": 5}[step]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a filesystem")
+@pytest.mark.parametrize("step", ["aside", "remove"])
+def test_after_a_power_cut_the_next_one_ends_it(tmp_path: Path, step: str) -> None:
+    (tmp_path / "nas").mkdir()
+    for number in {"aside": (1, 2, 4), "remove": (2, 9, 18, 30, 42)}[step]:
+        with disk(tmp_path / "image", tmp_path / "nas", "ext4") as nas:
+            share = old_share.make(tmp_path / "nas" / "uv")
+            if step == "remove":
+                share.put_aside()
+            os.sync()
+            assert killed(share.put_aside if step == "aside" else share.remove, number, first=nas.cut_power)
+            nas.start_again()
+            check_the_rest(share)
+            share.prune()
+            check_the_end(share)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a filesystem")
+def test_on_a_full_filesystem_generations_go_first(tmp_path: Path) -> None:
+    mount = tmp_path / "nas"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", mount], check=True)
+    try:
+        share = old_share.make(mount / "uv")
+        for generation_id in (OLD, OLDEST):
+            (share.generation(generation_id) / "large").write_bytes(b"x" * 50_000)
+        # Something to note first, for which there is no room.
+        record = share.path("locks", "pythons.json")
+        known = json.loads(record.read_text())
+        known["interpreters"][KEY]["unneeded"] = old_share.LONG_AGO
+        record.write_text(json.dumps(known))
+        with contextlib.suppress(OSError), (mount / "filled").open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 4096)
+        share.prune()
+        assert load_record(share.layout).interpreters[KEY].unneeded is None
+        check_the_end(share)
+    finally:
+        subprocess.run(["umount", mount], check=True)
 
 
 @pytest.mark.parametrize("step", ["aside", "remove"])
