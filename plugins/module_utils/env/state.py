@@ -72,16 +72,16 @@ class Comparison:
                 errors.append(as_uvnas_error(error))
                 continue
             wanted.append(want)
-        absent = []
+        absent, declared = [], {spec.name for spec in self.specs}
         for name in self._absent():
             try:
-                found[name] = planning.Found(
-                    store.published(self.layout, name), exists=standing.exists(self.layout, name)
-                )
+                exists = standing.exists(self.layout, name)
+                found[name] = planning.Found(store.published(self.layout, name), exists=exists)
             except (UvnasError, OSError) as error:
                 errors.append(as_uvnas_error(error))
                 continue
-            absent.append(name)
+            if exists or name in declared:  # Of anything else, only files are left, which a prune removes.
+                absent.append(name)
         return planning.Plan(planning.plan(wanted, found, absent), errors)
 
     def _ingredients(self, spec: EnvironmentSpec, record: Record) -> t.Optional[planning.Ingredients]:
