@@ -85,7 +85,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-items:
+candidates:
   description:
     - What may go, each with C(kind), C(name), and C(retired), which is the time since when nothing on the share needs
       it, null if that is not known; whether it is C(aside), and if so, why it is C(wanted) back.
@@ -117,7 +117,7 @@ aside:
   type: list
   elements: list
 removed:
-  description: What has been removed, as RV(items).
+  description: What has been removed, as RV(candidates).
   returned: with O(stage=remove)
   type: list
   elements: dict

@@ -129,10 +129,10 @@ def found(site: Site, hostvars: Hostvars) -> dict[str, Found | None]:
         said = answers.of_loop(hostvars[builder].get(MAY_GO), share) if builder in hostvars else []
         answer = said[-1] if said else {}
         well = not answer.get("failed") and not answer.get("unreachable")
-        if not (well and answers.is_list(answer.get("items")) and isinstance(answer.get("in_force"), Mapping)):
+        if not (well and answers.is_list(answer.get("candidates")) and isinstance(answer.get("in_force"), Mapping)):
             told[share] = None
             continue
-        items = [item for item in map(Item.of, answers.mappings(answer.get("items"))) if item is not None]
+        items = [item for item in map(Item.of, answers.mappings(answer.get("candidates"))) if item is not None]
         in_force = answers.mapping(answer.get("in_force"))
         told[share] = Found(items, {str(env): frozenset(answers.words(ids)) for env, ids in in_force.items()})
     return told

@@ -87,10 +87,10 @@ def test_a_check_of_a_new_share(predicted: Run, planned: dict[str, t.Any]) -> No
     assert (first["action"], first["id"], first["waits_for"]) == ("build", None, "share")
     for oddity in ("Could not match", "DEPRECATION"):
         assert oddity not in predicted.output
-    # But for the play that nobody has a part in where no environment has try_on.
-    (play,) = re.findall(r"PLAY \[([^\]]+)\] \*+\nskipping: no hosts matched", predicted.output)
-    assert play == "Try environments before they are published"
-    assert predicted.output.count("no hosts matched") == 1
+    # But for the plays that nobody has a part in where no environment has try_on, and without uvnas_prune.
+    plays = re.findall(r"PLAY \[([^\]]+)\] \*+\nskipping: no hosts matched", predicted.output)
+    assert plays == ["Try environments before they are published", "Make room"]
+    assert predicted.output.count("no hosts matched") == 2
     assert predicted.output.count("uvnas.sh, uvnas.csh, uvnas.fish: new, shares nas_a\n") == len(HOSTS)
     assert "Written by uvnas.cluster" not in predicted.output
     # Nobody is asked whether environments run that are not there yet.
@@ -176,7 +176,8 @@ def test_info_says_it_once_for_a_share(site: Site) -> None:
     extra = r"  extra +not declared, Python [0-9.]+, 1 package, since [0-9: -]+ UTC"
     assert any(re.fullmatch(extra, line) for line in said)
     assert any(re.match(r"  free +[0-9.]+ [GT]B", line) for line in said)
-    between = run.output.partition("TASK [Measure")[2].partition("PLAY RECAP")[0]
+    assert len([line for line in said if "safe to remove: " in line]) == 1
+    between = run.output.partition("TASK [Measure")[2].partition("PLAY [See what of it is safe")[0]
     assert "node1" not in between
     (share,) = report(site)["shares"]
     assert (share["asked"], share["interpreters"][0]["requests"]) == ("builder", [site.python])

@@ -92,7 +92,7 @@ class OldShare:
         return converge.look(self.share, self.declared, measure=measure)
 
     def may_go(self) -> set[Named]:
-        return {(item["kind"], item["name"]) for item in self.look()["items"] if not item["wanted"]}
+        return {(item["kind"], item["name"]) for item in self.look()["candidates"] if not item["wanted"]}
 
     def put_aside(
         self, items: t.Collection[Named] | None = None, *, busy_timeout: float = 5.0, **more: t.Any

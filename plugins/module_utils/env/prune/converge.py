@@ -57,7 +57,7 @@ def look(share: Share, found: state.Declared, *, measure: bool) -> Result:
 def _as_data(plan: Plan) -> Result:
     return {
         "changed": False,
-        "items": [dataclasses.asdict(item) for item in plan.items],
+        "candidates": [dataclasses.asdict(item) for item in plan.items],
         "kept": [dataclasses.asdict(kept) for kept in plan.kept],
     }
 

@@ -57,11 +57,11 @@ def named(items: t.Iterable[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
 
 def test_all_steps(run: Run, share: OldShare, tmp_path: Path) -> None:
     seen = run("look", measure=True)
-    assert {(item["kind"], item["name"]) for item in seen["items"]} == MAY_GO
+    assert {(item["kind"], item["name"]) for item in seen["candidates"]} == MAY_GO
     assert (seen["changed"], seen["in_force"]) == (False, {"train": [IN_FORCE, HELD]})
     assert seen["freed"]["inodes"] > 0
     assert seen["filesystem"]["free_bytes"] > 0
-    items = named(seen["items"])
+    items = named(seen["candidates"])
     predicted = run("aside", items=items, check=True)
     done = run("aside", items=items)
     assert {tuple(pair) for pair in done["aside"]} == MAY_GO
@@ -76,12 +76,12 @@ def test_all_steps(run: Run, share: OldShare, tmp_path: Path) -> None:
     assert {(entry.action, entry.user, entry.controller) for entry in journals.read(share.layout)} == {
         ("remove", "alice", "ctl1")
     }
-    assert run("look")["items"] == run("remove")["removed"] == []
+    assert run("look")["candidates"] == run("remove")["removed"] == []
     assert share.generation(LAST).exists()
 
 
 def test_what_the_controller_does_not_name_comes_back(run: Run, share: OldShare) -> None:
-    items = named(run("look")["items"])
+    items = named(run("look")["candidates"])
     run("aside", items=items)
     assert not share.generation(OLD).exists()
     done = run("remove")
@@ -96,7 +96,7 @@ def test_what_is_kept_and_what_is_removed(run: Run) -> None:
     assert by_default[f"train/{OLD}"] == by_default[f"train/{LAST}"] == "among the last 2 that were retired"
     # An environment that is to go, and still has its name, has not gone yet.
     absent = [{"name": "train", "state": "absent"}]
-    assert {item["name"] for item in run("look", environments=absent)["items"]} == {name for _kind, name in MAY_GO}
+    assert {item["name"] for item in run("look", environments=absent)["candidates"]} == {name for _kind, name in MAY_GO}
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_bad_input_changes_nothing(run: Run, share: OldShare, given: dict[str, t
 def test_no_secret_is_told(run: Run, share: OldShare) -> None:
     program = share.path("lib", "uv", "0.13.9", "uv")
     program.write_text("#!/bin/sh\nenv >&2\nexit 2\n")
-    items = named(run("look")["items"])
+    items = named(run("look")["candidates"])
     run("aside", items=items)
     url = f"https://alice:{SECRET}@pypi.example.org/simple"
     done = run("remove", items=items, index={"default": url}, journal_user=url)

@@ -34,7 +34,7 @@ def item(kind: str = "generation", name: t.Any = NAME, retired: t.Any = RETIRED,
 
 
 def seen(*items: t.Any, share: str = "nas_a", **more: t.Any) -> dict[str, t.Any]:
-    return {"items": list(items), "in_force": {}, "__uvnas_share": {"name": share}, **more}
+    return {"candidates": list(items), "in_force": {}, "__uvnas_share": {"name": share}, **more}
 
 
 def said(*uses: t.Any, **more: t.Any) -> dict[str, t.Any]:
@@ -235,10 +235,10 @@ def test_only_who_was_asked_tells_when_others_were_booted() -> None:
 
 def test_a_builder_that_did_not_answer_has_nothing_that_goes() -> None:
     for answer in (
-        {"failed": True, "items": [item()], "in_force": {}},
+        {"failed": True, "candidates": [item()], "in_force": {}},
         {"unreachable": True},
-        {"items": "all", "in_force": {}},
-        {"items": [item()], "in_force": None},
+        {"candidates": "all", "in_force": {}},
+        {"candidates": [item()], "in_force": None},
         {},
     ):
         run = Run()
@@ -456,7 +456,7 @@ def test_who_lists_jobs_makes_nothing_go_with_nonsense(lie: t.Any) -> None:
 
 @pytest.mark.parametrize("lie", NONSENSE)
 def test_a_builder_that_lies_makes_nothing_go_elsewhere(lie: t.Any) -> None:
-    for key in ("items", "in_force", "failed", "unreachable"):
+    for key in ("candidates", "in_force", "failed", "unreachable"):
         run = busy()
         share = seen(share="nas_b", in_force={"train": ["b" * 12]})
         run.hostvars["dev2"][SEEN] = {"results": [{**share, key: lie}]}
@@ -464,7 +464,7 @@ def test_a_builder_that_lies_makes_nothing_go_elsewhere(lie: t.Any) -> None:
             assert kept(run) >= STAY, (key, lie)
     for key in ("kind", "name", "retired", "aside", "wanted"):
         run = busy()
-        run.hostvars["dev2"][SEEN]["results"][0]["items"] = [{**item(), key: lie}, lie]
+        run.hostvars["dev2"][SEEN]["results"][0]["candidates"] = [{**item(), key: lie}, lie]
         assert kept(run) >= STAY, key
 
 

@@ -88,7 +88,7 @@ def check_the_end(share: OldShare) -> None:
 def test_look_aside_remove(share: OldShare) -> None:
     before = share.seen()
     seen = share.look(measure=True)
-    assert {(item["kind"], item["name"]) for item in seen["items"]} == MAY_GO
+    assert {(item["kind"], item["name"]) for item in seen["candidates"]} == MAY_GO
     kept = [fact["name"] for fact in seen["kept"] if fact["kind"] == "generation"]
     assert sorted(kept) == [f"train/{HELD}", f"train/{LAST}"]
     assert seen["in_force"] == {"train": [IN_FORCE, HELD]}
@@ -96,7 +96,7 @@ def test_look_aside_remove(share: OldShare) -> None:
     assert seen["freed"]["inodes"] >= 15
     done = share.put_aside()
     assert (done["changed"], {tuple(pair) for pair in done["aside"]}) == (True, MAY_GO)
-    assert all(item["aside"] for item in share.look()["items"])
+    assert all(item["aside"] for item in share.look()["candidates"])
     assert not share.generation(OLD).exists()
     check_the_rest(share)
     uv = PruningUv(share.layout)
@@ -150,7 +150,7 @@ def test_what_is_needed_meanwhile_comes_back(share: OldShare) -> None:
     share.put_aside()
     share.hold(OLD)
     again = dataclasses.replace(share, pythons=("3.12", "3.11"))
-    wanted = {item["name"]: item["wanted"] for item in again.look()["items"] if item["wanted"]}
+    wanted = {item["name"]: item["wanted"] for item in again.look()["candidates"] if item["wanted"]}
     assert set(wanted) == {f"train/{OLD}", OLD_KEY}
     assert "held at" in wanted[f"train/{OLD}"]
     assert wanted[OLD_KEY] == "3.11 is requested"
@@ -194,7 +194,10 @@ def test_something_new_in_its_place_stays_and_what_is_aside_goes(share: OldShare
 def test_both_a_new_one_and_one_aside(share: OldShare) -> None:
     share.put_aside()
     shares.add_generation(Path(share.layout.root), "train", OLD)
-    assert sorted(item["aside"] for item in share.look()["items"] if item["name"] == f"train/{OLD}") == [False, True]
+    assert sorted(item["aside"] for item in share.look()["candidates"] if item["name"] == f"train/{OLD}") == [
+        False,
+        True,
+    ]
     assert share.put_aside()["aside"] == []
     assert share.generation(OLD).exists()
     assert share.aside(OLD).exists()

@@ -71,14 +71,14 @@ def test_what_is_not_on_record(share: OldShare) -> None:
     root = Path(share.layout.root)
     shares.add_generation(root, "train", NEW, created="2019-01-01T12:00:00+00:00")
     assert why(share, NEW) == ""
-    (retired,) = [item["retired"] for item in share.look()["items"] if item["name"] == f"train/{NEW}"]
+    (retired,) = [item["retired"] for item in share.look()["candidates"] if item["name"] == f"train/{NEW}"]
     assert retired == shares.standing("train", IN_FORCE)["since"]
     record(share, in_force=OLD)  # A run was killed between link and record.
     assert "not on record since when it is retired" in why(share, NEW)
     shutil.rmtree(share.generation(NEW))
     built = "2020-06-01T12:00:00+00:00"
     shares.add_generation(root, "train", NEW, created=built)
-    (retired,) = [item["retired"] for item in share.look()["items"] if item["name"] == f"train/{NEW}"]
+    (retired,) = [item["retired"] for item in share.look()["candidates"] if item["name"] == f"train/{NEW}"]
     assert (retired, why(share, NEW)) == (built, "")
 
 
@@ -131,7 +131,7 @@ def test_where_something_cannot_be_read_all_of_it_stays(share: OldShare, broken:
     assert {name for kind, name in share.may_go() if kind == "generation"} == {f"gone/{GONE}"}
     assert all(why(share, each) for each in (LAST, OLD))
     # What a killed prune has put aside comes back.
-    (wanted,) = [item["wanted"] for item in found["items"] if item["aside"]]
+    (wanted,) = [item["wanted"] for item in found["candidates"] if item["aside"]]
     assert wanted
     assert "gone" not in found["in_force"]
 
@@ -211,7 +211,7 @@ def test_versions_of_uv(share: OldShare) -> None:
     def found() -> set[str]:
         return {name for kind, name in share.may_go() if kind == "uv"}
 
-    (retired,) = [item["retired"] for item in share.look()["items"] if item["kind"] == "uv"]
+    (retired,) = [item["retired"] for item in share.look()["candidates"] if item["kind"] == "uv"]
     assert (found(), retired) == ({"0.13.8"}, "1970-01-01T00:00:00+00:00")
     assert dataclasses.replace(share, keep=Keep(days=30)).may_go() >= {("uv", "0.13.8")}
     # An hour ago another one was linked.
