@@ -305,6 +305,17 @@ def test_a_node_that_is_down_keeps_all_unless_it_was_booted_later_or_is_left_out
 
 
 @pytest.mark.usefixtures("ended")
+def test_a_nas_that_hangs_on_its_builder(machines, life, site):
+    with machines.hanging("dev1"):
+        run = site(playbook="prune", uvnas_answer_timeout=5, **SETTINGS)
+    assert run.rc == 2, run.output
+    assert "share nas_a: NOT DONE: /mnt/nas-a/uv has not answered for 5 s on this host" in run.text
+    assert "the builder of nas_a did not answer, and it may be in force there" in run.text
+    for share, (oldest, *_later) in life.generations.items():
+        machines.root("dev1", f"test -e {oldest}/bin/python && test -e {ROOT_OF[share]}/envs/{NAME}/bin/python")
+
+
+@pytest.mark.usefixtures("ended")
 def test_a_nas_that_hangs_and_somebodys_own_environments(machines, life, prune):
     oldest, interpreter = life.generations["nas_a"][0], life.interpreter
     own = "jobs/prune/own"
