@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -59,6 +60,26 @@ class Machines:
         done = self.as_user(host, user, script, shell=shell)
         assert done.rc == 0, f"{script}\n{done.stdout}{done.stderr}"
         return str(done.stdout).strip()
+
+    @contextlib.contextmanager
+    def hanging(self, host: str, *, first: str = "") -> t.Iterator[None]:
+        """Make nas_a hang on one host; in the end, all waiting processes continue, and it is mounted as in fstab.
+
+        It hangs as NFS does: accesses wait until the daemon of a filesystem in user space continues. Before that, root
+        runs the script ``first``.
+        """
+        self.root(host, "umount /mnt/nas-a && bindfs /srv/nas/nas_a /mnt/nas-a")
+        try:
+            self.root(host, first or "true")
+            daemon = self.root(host, "pgrep -x bindfs").strip()
+            self.root(host, f"kill -STOP {daemon}")
+            stopped = f"grep -L 'State:.T' /proc/{daemon}/task/*/status"
+            self.wait_until("the NAS hangs", lambda: self[host].run(stopped).stdout == "", seconds=10)
+            assert self[host].run("timeout --signal=KILL 1 stat -f /mnt/nas-a").rc != 0
+            yield
+        finally:
+            # The kernel aborts the filesystem when its daemon ends.
+            self.root(host, "pkill -KILL -x bindfs; umount -l /mnt/nas-a; mount /mnt/nas-a")
 
     def wait_until(self, what: str, condition: t.Callable[[], object], *, seconds: float) -> None:
         """Wait until ``condition`` holds. Fails after ``seconds``."""

@@ -32,7 +32,8 @@ def message(value: t.Any) -> str | None:
     """What a module says of a failure, on one line: what happened, and what to do."""
     if not isinstance(value, str):
         return None
-    return text(". ".join(line.strip() for line in value.splitlines() if line.strip()))
+    *first, last = [line.strip() for line in value.splitlines() if line.strip()] or [""]
+    return text(" ".join([*(line if line.endswith((".", "?", "!", ":")) else f"{line}." for line in first), last]))
 
 
 def word(value: t.Any) -> str | None:

@@ -125,4 +125,9 @@ def _freed(found: Data, share: Data) -> list[str]:
 
 def wrong(found: Data) -> list[str]:
     """What was not done."""
-    return [f"share {share['name']}: NOT DONE: {share['problem']}" for share in found["shares"] if share["problem"]]
+    told = []
+    for share in found["shares"]:
+        if share["problem"]:
+            head = f"share {share['name']}: "  # With which some problems begin.
+            told.append(f"{head}NOT DONE: {share['problem'].removeprefix(head)}")
+    return told

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import os
 import random
 import shutil
-import signal
 import subprocess
 import threading
 import time
@@ -23,7 +21,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.uvnas.cluster.tests.support import contents, pythons
 from ansible_collections.uvnas.cluster.tests.support.sites import Run, Site, finish, make_site
-from ansible_collections.uvnas.cluster.tests.support.soaking import chance, number
+from ansible_collections.uvnas.cluster.tests.support.soaking import chance, kill, number
 
 KILLS = number("UVNAS_SOAK_KILLS", 200)
 UVS = ("0.13.9", "0.13.8")
@@ -115,29 +113,6 @@ def states(archives: dict[str, Path]) -> list[State]:
         supplied = {"name": "site", "version": version, "archive": str(archive)}
         found.append(State(envs, {"uvnas_uv_version": uv, "uvnas_site_pythons": [supplied]}, packages))
     return found
-
-
-def tree_of(pid: int) -> list[int]:
-    """A process and its descendants, parents first."""
-    children: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            children.setdefault(int(path.read_text().rpartition(")")[2].split()[1]), []).append(int(path.parent.name))
-    found = [pid]
-    for process in found:
-        found += children.get(process, [])
-    return found
-
-
-def kill(pid: int, random_numbers: random.Random) -> str:
-    """Kill all processes of a run, or only the first, or any single one."""
-    tree = tree_of(pid)
-    how = random_numbers.choices(("all", "first", "any"), (6, 1, 3))[0]
-    chosen = {"all": tree, "first": tree[:1], "any": [random_numbers.choice(tree)]}[how]
-    for process in chosen:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-    return f"{how} ({len(chosen)} of {len(tree)} processes)"
 
 
 def killed(site: Site, state: State, delay: float, random_numbers: random.Random) -> tuple[str, Run]:

@@ -1,14 +1,10 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A NAS that hangs on one host. docs/docsite/rst/hung-nas.rst describes what that blocks, and for how long.
-
-It hangs as NFS does: accesses wait until the daemon of a filesystem in user space continues.
-"""
+"""A NAS that hangs on one host. docs/docsite/rst/hung-nas.rst describes what that blocks, and for how long."""
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import time
 
@@ -28,22 +24,6 @@ PATIENCE, LOGIN, RUN = 5, 20, 120
 SILENT = f"share nas_a: /mnt/nas-a/uv has not answered for {PATIENCE} s on this host; is the NAS or the network down?"
 
 
-@contextlib.contextmanager
-def hanging(machines, host):
-    """Make nas_a hang on one host; in the end, all waiting processes continue, and it is mounted as in fstab."""
-    machines.root(host, "umount /mnt/nas-a && bindfs /srv/nas/nas_a /mnt/nas-a")
-    try:
-        daemon = machines.root(host, "pgrep -x bindfs").strip()
-        machines.root(host, f"kill -STOP {daemon}")
-        stopped = f"grep -L 'State:.T' /proc/{daemon}/task/*/status"
-        machines.wait_until("the NAS hangs", lambda: machines[host].run(stopped).stdout == "", seconds=10)
-        assert machines[host].run("timeout --signal=KILL 1 stat -f /mnt/nas-a").rc != 0
-        yield
-    finally:
-        # The kernel aborts the filesystem when its daemon ends.
-        machines.root(host, "pkill -KILL -x bindfs; umount -l /mnt/nas-a; mount /mnt/nas-a")
-
-
 @pytest.fixture(scope="module")
 def run(site):
     def run():
@@ -59,7 +39,7 @@ def run(site):
 
 
 def test_members_finish_although_a_builder_hangs(run, machines):
-    with hanging(machines, "dev1"):
+    with machines.hanging("dev1"):
         done = run()
     assert done.rc == 2, done.output
     assert done.errors == {"dev1": [SILENT]}
@@ -70,7 +50,7 @@ def test_members_finish_although_a_builder_hangs(run, machines):
 
 @pytest.fixture(scope="module")
 def node(machines, run):
-    with hanging(machines, "node-a1"):
+    with machines.hanging("node-a1"):
         yield "node-a1"
 
 

@@ -108,6 +108,7 @@ def test_nothing_to_remove() -> None:
         ({SEEN: {}}, "its builder does not answer"),
         ({SEEN: loop(unreachable=True)}, "its builder does not answer"),
         ({SEEN: loop(failed=True, msg="it is full\nFree some.")}, "it is full. Free some."),
+        ({SEEN: loop(failed=True, msg="share nas_a: is the NAS down?\nSee df.")}, "is the NAS down? See df."),
         ({pruned.DONE: loop(failed=True)}, "failed"),
         ({pruned.DONE: loop(unreachable=True)}, "its builder does not answer"),
     ],
