@@ -311,7 +311,7 @@ def _in_jobs(
         left_out = f"job:{cluster}/{re.split('[_+]', number)[0]}" in site.without
         if left_out or (not restarted and _later(site, _moment(submitted), item.retired)):
             continue
-        how = "restarted" if restarted else "submitted before it was retired"
+        how = "restarted" if restarted else "perhaps submitted before it was retired"
         who, state = answers.word(job.get("user")) or "?", (answers.word(job.get("state")) or "?").lower()
         why.append(f"{cluster}: job {number} of {who} ({state}), {how}")
     return why

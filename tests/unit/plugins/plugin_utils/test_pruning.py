@@ -265,15 +265,15 @@ def test_one_of_two_of_that_name_keeps_both() -> None:
 @pytest.mark.parametrize(
     ("given", "how"),
     [
-        ({}, "submitted before it was retired"),
-        ({"submitted": at(300)}, "submitted before it was retired"),
+        ({}, "perhaps submitted before it was retired"),
+        ({"submitted": at(300)}, "perhaps submitted before it was retired"),
         ({"submitted": at(301)}, None),
         ({"submitted": at(301), "restarted": True}, "restarted"),
         ({"submitted": at(301), "restarted": None}, "restarted"),
-        ({"submitted": None}, "submitted before it was retired"),
-        ({"submitted": "Unknown"}, "submitted before it was retired"),
-        ({"submitted": at(301, NOW.isoformat())}, "submitted before it was retired"),
-        ({"state": "SUSPENDED"}, "submitted before it was retired"),
+        ({"submitted": None}, "perhaps submitted before it was retired"),
+        ({"submitted": "Unknown"}, "perhaps submitted before it was retired"),
+        ({"submitted": at(301, NOW.isoformat())}, "perhaps submitted before it was retired"),
+        ({"state": "SUSPENDED"}, "perhaps submitted before it was retired"),
     ],
 )
 def test_jobs_that_may_have_its_path(given: dict[str, t.Any], how: str | None) -> None:
@@ -286,13 +286,13 @@ def test_jobs_that_may_have_its_path(given: dict[str, t.Any], how: str | None) -
 
 def test_any_job_matters_where_the_time_is_not_known() -> None:
     run = Run(item(retired=None)).slurm(job(submitted=AFTER))
-    assert run.why() == ["c1: job 4711 of bob (pending), submitted before it was retired"]
+    assert run.why() == ["c1: job 4711 of bob (pending), perhaps submitted before it was retired"]
 
 
 @pytest.mark.parametrize("number", ["6_[2-9%2]", "6_3", "6+1", "6"])
 def test_a_job_is_left_out_with_all_its_parts(number: str) -> None:
     run = Run().slurm(job(id=number))
-    assert run.why() == [f"c1: job {number} of bob (pending), submitted before it was retired"]
+    assert run.why() == [f"c1: job {number} of bob (pending), perhaps submitted before it was retired"]
     assert run.without("job:c1/6").why() == []
 
 
@@ -303,7 +303,7 @@ def test_jobs_of_a_cluster_keep_what_its_members_use() -> None:
     assert run.why() == []
     # One of its nodes is a member, though that says nothing itself.
     run.silent("node1").slurm(job(), nodes=[{"name": "node1", "booted": AFTER}])
-    assert run.why() == ["c1: job 4711 of bob (pending), submitted before it was retired"]
+    assert run.why() == ["c1: job 4711 of bob (pending), perhaps submitted before it was retired"]
 
 
 @pytest.mark.parametrize(
