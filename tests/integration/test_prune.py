@@ -88,7 +88,7 @@ def life(built: Life) -> Life:
     """The same again, and retired in the same order, whatever a test has removed: the cache has it all."""
     are_there = all(built.python(generation).exists() for generation in built.ids)
     for version in VERSIONS[-1:] if are_there else VERSIONS:
-        run = built.site.run([env(version)])
+        run = built.site.envs([env(version)])
         assert run.rc == 0, run.output
     assert os.path.basename(str(built.site.link(NAME))) == built.ids[-1]
     return built
