@@ -15,7 +15,7 @@ from ..plugin_utils import pruning, report, usage
 from ..plugin_utils.controller_action import ControllerAction, TaskVars
 
 _DECLARED = "__uvnas_declared"
-_KINDS = (report.MAY_GO, pruning.JOBS, usage.SEEN)
+_KINDS = (report.MAY_GO, pruning.ASIDE, pruning.JOBS, usage.SEEN)
 
 
 class ActionModule(ControllerAction):

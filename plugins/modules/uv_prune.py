@@ -112,7 +112,7 @@ freed:
   returned: with O(stage=look) and O(stage=remove)
   type: dict
 aside:
-  description: What has been put aside, each a pair of its kind and its name.
+  description: Those of O(items) that are aside now, each a pair of its kind and its name.
   returned: with O(stage=aside)
   type: list
   elements: list
