@@ -10,7 +10,7 @@ import typing as t
 from ..module_utils.share.standing import shown
 from . import answers
 from .answers import Answer
-from .pruning import ASIDE
+from .pruning import ASIDE, NOT_ASIDE
 from .report import MAY_GO, Data, Hosts, Share, decided
 from .summary import amount, columns, count, few
 
@@ -18,7 +18,7 @@ FORMAT = 1
 # What hosts registered.
 DONE = "__uvnas_prune_done"
 # What is said of something that was to go, and did not.
-_MISSED = "needed again meanwhile, or another prune is at work"
+_MISSED, _FAILED = "needed again meanwhile, or another prune is at work", "this prune has failed"
 # Things that stay, as are shown; JSON has all of them.
 _SHOWN = 20
 
@@ -53,7 +53,7 @@ def _share(share: Share, hosts: Hosts, *, check_mode: bool) -> Data:
         "builder_in_run": share.builder in hosts.registered,
         "problem": problem,
         "removed": [_of(fact) for fact in removed],
-        "in_use": [{**_of(fact), "why": list(fact["why"]) or [problem or _MISSED]} for fact in stays],
+        "in_use": [{**_of(fact), "why": _why(fact, problem)} for fact in stays],
         # What nobody has seen back since.
         "aside": [_of(fact) for fact in stays if not is_over and _may_be_aside(fact, aside)],
         "kept": [
@@ -70,6 +70,12 @@ def _may_be_aside(fact: Answer, aside: Answer) -> bool:
         return bool(fact["aside"])
     listed = answers.pairs(aside.get("aside"))
     return listed is None or (fact["kind"], fact["name"]) in listed
+
+
+def _why(fact: Answer, problem: str) -> list[str]:
+    """Why something stays."""
+    why = [each for each in fact["why"] if each != NOT_ASIDE]
+    return why or [_FAILED if problem else NOT_ASIDE if fact["why"] else _MISSED]
 
 
 def _of(fact: Answer) -> Data:
@@ -150,6 +156,6 @@ def wrong(found: Data) -> list[str]:
     told = []
     for share in found["shares"]:
         if share["problem"] and share["builder_in_run"]:
-            hidden = ". Run this again: what is aside is found by nobody until then" if share["aside"] else ""
-            told.append(f"share {share['name']}: NOT DONE: {share['problem']}{hidden}")
+            hidden = ". Run this again: until then, nobody finds what is aside" if share["aside"] else ""
+            told.append(f"share {share['name']}: NOT DONE: {share['problem'].rstrip('.')}{hidden}")
     return told

@@ -24,6 +24,8 @@ from .usage import SEEN as USAGE
 
 # What hosts registered of the jobs of their cluster, and builders of what they have put aside.
 JOBS, ASIDE = "__uvnas_prune_jobs", "__uvnas_prune_aside"
+# Why something stays that nobody uses: it could be found until now, or may have been.
+NOT_ASIDE = "it was not put aside"
 # How far clocks of hosts may be apart.
 _CLOCKS = datetime.timedelta(seconds=300)
 _JOB = re.compile(r"job:([^/\s]+)/([0-9]+)")
@@ -278,7 +280,7 @@ def verdicts(site: Site, hostvars: Hostvars) -> dict[str, list[Verdict]]:
             ]
             # Since then, everybody has been asked again. What was put aside later, or may have been, is for the next.
             is_aside = aside is None or item.aside or (item.kind, item.name) in aside[share]
-            judged[share].append(Verdict(item, why if why or is_aside else ["it was not put aside"]))
+            judged[share].append(Verdict(item, why if why or is_aside else [NOT_ASIDE]))
     return judged
 
 

@@ -10,7 +10,7 @@ import re
 import typing as t
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.plugin_utils import pruned
+from ansible_collections.uvnas.cluster.plugins.plugin_utils import pruned, pruning
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.pruning import ASIDE
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.report import Hosts, Share
 
@@ -108,7 +108,7 @@ def test_nothing_to_remove() -> None:
     [
         ({SEEN: {}}, "its builder dev1 does not answer"),
         ({SEEN: loop(unreachable=True)}, "its builder dev1 does not answer"),
-        ({SEEN: loop(failed=True, msg="it is full\nFree some.")}, "it is full. Free some."),
+        ({SEEN: loop(failed=True, msg="it is full\nFree some.")}, "it is full. Free some"),
         ({ASIDE: loop(failed=True, msg="it is busy")}, "it is busy"),
         ({ASIDE: loop(unreachable=True)}, "its builder dev1 does not answer"),
         ({pruned.DONE: loop(failed=True)}, "failed"),
@@ -141,7 +141,7 @@ def test_what_may_be_aside_is_named(aside: dict[str, t.Any], hidden: list[str], 
     told = [line.split("  ")[1] for line in pruned.lines(found) if "  may be aside  " in line]
     assert [each.strip() for each in told] == hidden
     (wrong,) = pruned.wrong(found)
-    assert wrong.endswith("Run this again: what is aside is found by nobody until then") is bool(hidden)
+    assert wrong.endswith(". Run this again: until then, nobody finds what is aside") is bool(hidden)
     assert len(found["shares"][0]["aside"]) == len(hidden)
 
 
@@ -150,7 +150,16 @@ def test_what_was_aside_before_is_named_if_this_one_fails_too() -> None:
     found = report(
         said(**{DECISION: {"verdicts": {"nas_a": verdicts}}, pruned.DONE: loop(failed=True, msg="it is busy")})
     )
-    assert re.search(f"train {ID} +may be aside +it is busy", pruned.lines(found)[1])
+    assert re.search(f"train {ID} +may be aside +this prune has failed", pruned.lines(found)[1])
+
+
+def test_what_was_not_put_aside() -> None:
+    verdicts = [verdict("generation", f"train/{ID}", pruning.NOT_ASIDE)]
+    more: dict[str, t.Any] = {DECISION: {"verdicts": {"nas_a": verdicts}}, ASIDE: loop(aside=[])}
+    assert re.search(f"train {ID} +stays +it was not put aside", pruned.lines(report(said(**more)))[1])
+    # It may have been, where the connection broke.
+    more |= {ASIDE: loop(unreachable=True), pruned.DONE: loop(unreachable=True)}
+    assert re.search(f"train {ID} +may be aside +this prune has failed", pruned.lines(report(said(**more)))[1])
 
 
 def test_a_builder_outside_of_limit_is_nothing_that_went_wrong() -> None:
