@@ -89,6 +89,11 @@ class Site:
     unseen: t.Mapping[str, t.Collection[str]]
     now: datetime.datetime
 
+    @property
+    def everybody(self) -> list[str]:
+        """The hosts that are members of a share."""
+        return sorted({host for members in self.members.values() for host in members})
+
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
@@ -146,9 +151,8 @@ class Members:
 
     def __init__(self, site: Site, hostvars: Hostvars) -> None:
         self._site = site
-        hosts = {host for members in site.members.values() for host in members}
         # Once: to look at a host takes Ansible milliseconds.
-        self._said = {host: self._of(hostvars[host].get(USAGE)) for host in hosts if host in hostvars}
+        self._said = {host: self._of(hostvars[host].get(USAGE)) for host in site.everybody if host in hostvars}
         # And each of their processes once: there may be a thousand hosts.
         self._uses = {host: _by_item(host, answer) for host, answer in self._said.items()}
         # Nobody else was asked.
@@ -194,8 +198,7 @@ class Members:
 
     def silent(self) -> list[str]:
         """Members of which it is not known what they use: Slurm may know when they were booted."""
-        hosts = {host for members in self._site.members.values() for host in members}
-        return sorted(host for host in hosts if self.silence(host))
+        return [host for host in self._site.everybody if self.silence(host)]
 
     def booted(self, host: str) -> datetime.datetime | None:
         """When a member was booted, by itself or by Slurm."""
