@@ -98,7 +98,7 @@ kept:
   type: list
   elements: dict
 in_force:
-  description: The generations of each environment that are in force, or held.
+  description: The generations of each environment that are in force, or held; all of them where that cannot be read.
   returned: with O(stage=look)
   type: dict
 filesystem:
