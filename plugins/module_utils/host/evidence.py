@@ -143,7 +143,8 @@ def _look(pid: int, find: Find, directory: str, boot: t.Optional[float]) -> Proc
         started = _started(directory, boot)
         program = _program(directory)
         if program is None:
-            return Process(pid)
+            thread = _thread(directory)
+            return _look(pid, find, thread, boot) if thread is not None else Process(pid)
         found.update(find(program))
         for link in _links(directory):
             with contextlib.suppress(FileNotFoundError):
@@ -175,11 +176,18 @@ def _links(directory: str) -> list[str]:
 
 
 def _program(directory: str) -> t.Optional[str]:
-    """The path of its program; None for a thread of the kernel, which runs none."""
+    """The path of its program; None for a thread of the kernel, which runs none, and for one that has ended."""
     try:
         return os.readlink(os.path.join(directory, "exe"))
     except FileNotFoundError:
         return None
+
+
+def _thread(directory: str) -> t.Optional[str]:
+    """The directory of another thread of a process whose first one has ended; None if there is none that lives."""
+    tasks = os.path.join(directory, "task")
+    threads = (os.path.join(tasks, name) for name in os.listdir(tasks))
+    return next((thread for thread in threads if _program(thread) is not None), None)
 
 
 def _configured(find: Find, directory: str, program: str) -> list[str]:

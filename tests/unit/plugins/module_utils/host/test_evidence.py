@@ -12,6 +12,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 import typing as t
 from pathlib import Path
 
@@ -176,6 +177,28 @@ def test_a_real_one(tmp_path: Path) -> None:
         child.stdin.close()
     # This process mentions it too, and is the one that asks.
     assert os.getpid() not in found
+
+
+def test_one_whose_first_thread_has_ended() -> None:
+    code = (
+        "import ctypes, platform, sys, threading\n"
+        "threading.Thread(target=sys.stdin.read).start()\n"
+        "print(flush=True)\n"
+        "ctypes.CDLL(None).syscall({'x86_64': 60}.get(platform.machine(), 93), 0)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "needle-arg"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        path = Path(f"/proc/{child.pid}")
+        deadline = time.monotonic() + 60
+        while "(zombie)" not in (path / "status").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        found = {each.pid: each for each in evidence.processes(find)}
+        assert (found[child.pid].found, found[child.pid].unread) == (["needle-arg"], "")
+        child.kill()
 
 
 PROGRAM = "/home/alice/env/bin/python3"
