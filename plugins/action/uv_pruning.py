@@ -15,7 +15,7 @@ from ..plugin_utils import pruning, report, usage
 from ..plugin_utils.controller_action import ControllerAction, TaskVars
 
 _DECLARED = "__uvnas_declared"
-_KINDS = (report.MAY_GO, pruning.JOBS, usage.SEEN)
+_KINDS = (report.MAY_GO, pruning.ASIDE, pruning.JOBS, usage.SEEN)
 
 
 class ActionModule(ControllerAction):
@@ -34,7 +34,8 @@ class ActionModule(ControllerAction):
             registered[host] = {name: about[name] for name in _KINDS if name in about}
         if args["stage"] == "candidates":
             told = pruning.found(site, registered)
-            return {"changed": False, "any": any(here is not None and here.items for here in told.values())}
+            anything = any(here is not None and here.items for here in told.values())
+            return {"changed": False, "any": anything, "members": site.everybody}
         if args["stage"] == "clusters":
             members = pruning.Members(site, registered)
             before = pruning.newest(site, registered)

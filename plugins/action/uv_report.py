@@ -11,13 +11,13 @@ import typing as t
 from ..module_utils.errors import from_os_error
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_REPORT
-from ..plugin_utils import history, info, pruned, report, report_file, summary, trials, usage
+from ..plugin_utils import history, info, pruned, pruning, report, report_file, summary, trials, usage
 from ..plugin_utils.controller_action import ControllerAction, TaskVars
 from ..plugin_utils.report import DONE, LOOKED, LOOKED_AGAIN, PUBLISHED, PYTHONS, VERIFIED, Hosts
 
 _KINDS = (
     DONE, PUBLISHED, VERIFIED, PYTHONS, LOOKED, LOOKED_AGAIN, history.TOLD, trials.TRIED, usage.SEEN,
-    report.MAY_GO, report.DECIDED, pruned.DONE,
+    report.MAY_GO, report.DECIDED, pruning.ASIDE, pruned.DONE,
 )  # fmt: skip
 _DECLARED = "__uvnas_declared"
 

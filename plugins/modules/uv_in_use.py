@@ -28,7 +28,7 @@ options:
   patience:
     description:
       - How long the kernel may take to say what it knows of one process, in seconds. It may wait for a NAS that hangs.
-      - A process that it says nothing of is returned as RV(unread).
+      - A process that it says nothing of is returned as RV(unread). So are those that are left after 60 times as long.
       - It is also how long the configuration of Slurm may take to be read.
     type: float
     default: 5
@@ -64,7 +64,7 @@ booted:
   returned: success
   type: str
 uses:
-  description: Who uses what.
+  description: Who uses what; at most 50 things of each process, and 20000 of all. One with more is RV(unread), too.
   returned: success
   type: list
   elements: dict
@@ -106,7 +106,7 @@ uses:
       returned: always
       type: str
 unread:
-  description: Processes that could not be read. They may use anything.
+  description: Processes that could not be read, at most 1000 of them. They may use anything.
   returned: success
   type: list
   elements: dict

@@ -98,7 +98,7 @@ kept:
   type: list
   elements: dict
 in_force:
-  description: The generations of each environment that are in force, or held.
+  description: The generations of each environment that are in force, or held; all of them where that cannot be read.
   returned: with O(stage=look)
   type: dict
 filesystem:
@@ -112,7 +112,7 @@ freed:
   returned: with O(stage=look) and O(stage=remove)
   type: dict
 aside:
-  description: What has been put aside, each a pair of its kind and its name.
+  description: Those of O(items) that are aside now, each a pair of its kind and its name.
   returned: with O(stage=aside)
   type: list
   elements: list

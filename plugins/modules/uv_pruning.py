@@ -14,7 +14,8 @@ description:
   - Puts together what M(uvnas.cluster.uv_prune) said may go from each share, what M(uvnas.cluster.uv_in_use) said on
     every member, and what M(uvnas.cluster.uv_jobs) said of each Slurm cluster.
   - Something goes if no member of its share and no job may use it, and if it is in force on no share. A member that has
-    not answered, or not as C(root), may use anything that was retired after it was booted.
+    not answered, or not as C(root), may use anything that was retired after it was booted, and any
+    interpreter.
   - The playbook C(prune.yml) uses it. It has an action plugin only, and connects to no host.
 options:
   stage:
@@ -59,6 +60,11 @@ any:
   description: Whether anything may go.
   returned: success, with O(stage=candidates)
   type: bool
+members:
+  description: The hosts that are members of any share. Nobody else is asked.
+  returned: success, with O(stage=candidates)
+  type: list
+  elements: str
 ask:
   description: The member to ask, by the name of each cluster.
   returned: success, with O(stage=clusters)

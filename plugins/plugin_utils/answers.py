@@ -70,6 +70,14 @@ def words(value: t.Any) -> list[str]:
     return [item for item in found if item is not None]
 
 
+def pairs(value: t.Any) -> list[tuple[str, str]] | None:
+    """Pairs of words, such as kinds with names; None if it is no list."""
+    if not isinstance(value, (list, tuple)):
+        return None
+    found = [words(item) for item in value if is_list(item) and len(item) == 2]
+    return [(item[0], item[1]) for item in found if len(item) == 2]
+
+
 def texts(value: t.Any) -> list[str]:
     found = [text(item) for item in value] if is_list(value) else []
     return [item for item in found if item is not None]

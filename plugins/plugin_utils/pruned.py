@@ -10,12 +10,15 @@ import typing as t
 from ..module_utils.share.standing import shown
 from . import answers
 from .answers import Answer
+from .pruning import ASIDE, NOT_ASIDE
 from .report import MAY_GO, Data, Hosts, Share, decided
 from .summary import amount, columns, count, few
 
 FORMAT = 1
 # What hosts registered.
 DONE = "__uvnas_prune_done"
+# What is said of something that was to go, and did not.
+_MISSED, _FAILED = "needed again meanwhile, or another prune is at work", "this prune has failed"
 # Things that stay, as are shown; JSON has all of them.
 _SHOWN = 20
 
@@ -33,12 +36,13 @@ def report(shares: t.Iterable[Share], hosts: Hosts, *, check_mode: bool, time: s
 
 def _share(share: Share, hosts: Hosts, *, check_mode: bool) -> Data:
     registered = hosts.registered.get(share.builder, {})
-    seen = _answer(registered.get(MAY_GO), share.name)
-    done = _answer(registered.get(DONE), share.name)
+    seen, aside, done = (_answer(registered.get(kind), share.name) for kind in (MAY_GO, ASIDE, DONE))
     decision = decided(hosts)
     judged = answers.mappings(answers.mapping(decision.get("verdicts")).get(share.name))
     going = [fact for fact in judged if not fact["why"]]
-    problem = _problem(seen) or ("" if check_mode else _problem(done))
+    steps = [seen, *([aside] if aside else []), *([] if check_mode else [done])]
+    problem = next(filter(None, (_problem(share.builder, hosts, step) for step in steps)), "")
+    is_over = check_mode or not _problem(share.builder, hosts, done)
     gone = {(_name(fact), answers.word(fact.get("kind"))) for fact in answers.mappings(done.get("removed"))}
     removed = going if check_mode else [fact for fact in going if (fact["name"], fact["kind"]) in gone]
     stays = [fact for fact in judged if fact not in removed]
@@ -46,15 +50,32 @@ def _share(share: Share, hosts: Hosts, *, check_mode: bool) -> Data:
     return {
         "name": share.name,
         "builder": share.builder,
+        "builder_in_run": share.builder in hosts.registered,
         "problem": problem,
         "removed": [_of(fact) for fact in removed],
-        "in_use": [{**_of(fact), "why": list(fact["why"]) or ["it was needed again meanwhile"]} for fact in stays],
+        "in_use": [{**_of(fact), "why": _why(fact, problem)} for fact in stays],
+        # What nobody has seen back since.
+        "aside": [_of(fact) for fact in stays if not is_over and _may_be_aside(fact, aside)],
         "kept": [
             {"kind": answers.word(fact.get("kind")), "name": _name(fact), "why": answers.text(fact.get("why"))}
             for fact in answers.mappings(seen.get("kept"))
         ],
         "freed": {key: _number(freed.get(key)) for key in ("bytes", "inodes")},
     }
+
+
+def _may_be_aside(fact: Answer, aside: Answer) -> bool:
+    """Whether something was aside before, or may be since. ``aside`` is what its builder said of that, if anything."""
+    if fact["aside"] or not aside:
+        return bool(fact["aside"])
+    listed = answers.pairs(aside.get("aside"))
+    return listed is None or (fact["kind"], fact["name"]) in listed
+
+
+def _why(fact: Answer, problem: str) -> list[str]:
+    """Why something stays."""
+    why = [each for each in fact["why"] if each != NOT_ASIDE]
+    return why or [_FAILED if problem else NOT_ASIDE if fact["why"] else _MISSED]
 
 
 def _of(fact: Answer) -> Data:
@@ -77,9 +98,11 @@ def _answer(registered: t.Any, share: str) -> Answer:
     return said[-1] if said else {}
 
 
-def _problem(answer: Answer) -> str:
+def _problem(builder: str, hosts: Hosts, answer: Answer) -> str:
+    if builder not in hosts.registered:
+        return f"its builder {builder} is not among the hosts of this run (--limit?)"
     if not answer or answer.get("unreachable"):
-        return "its builder does not answer"
+        return f"its builder {builder} {'does not answer' if builder in hosts.well or answer else 'has failed before'}"
     return (answers.message(answer.get("msg")) or "failed") if answer.get("failed") else ""
 
 
@@ -89,7 +112,10 @@ def lines(found: Data) -> list[str]:
     for share in found["shares"]:
         told.append(f"share {share['name']}")
         rows = [[_what(fact), _verb(found), _since(fact)] for fact in share["removed"]]
-        rows += [[_what(fact), "stays", few(fact["why"])] for fact in share["in_use"]]
+        rows += [
+            [_what(fact), "may be aside" if _of(fact) in share["aside"] else "stays", few(fact["why"])]
+            for fact in share["in_use"]
+        ]
         rows += [[_what(fact), "stays", fact["why"] or "?"] for fact in share["kept"][:_SHOWN]]
         told += [f"  {line}" for line in columns(rows, "<<<")]
         if len(share["kept"]) > _SHOWN:
@@ -112,6 +138,8 @@ def _since(fact: Answer) -> str:
 
 
 def _freed(found: Data, share: Data) -> list[str]:
+    if not share["builder_in_run"]:
+        return [f"nothing is removed: {share['problem']}"]
     if not share["removed"]:
         return [] if share["problem"] else ["nothing to remove"]
     size, inodes = share["freed"]["bytes"], share["freed"]["inodes"]
@@ -124,10 +152,11 @@ def _freed(found: Data, share: Data) -> list[str]:
 
 
 def wrong(found: Data) -> list[str]:
-    """What was not done."""
+    """What was not done. A share whose builder is left out by ``--limit`` is nothing that went wrong."""
     told = []
     for share in found["shares"]:
-        if share["problem"]:
+        if share["problem"] and share["builder_in_run"]:
+            hidden = ". Run this again: until then, nobody finds what is aside" if share["aside"] else ""
             head = f"share {share['name']}: "  # With which some problems begin.
-            told.append(f"{head}NOT DONE: {share['problem'].removeprefix(head)}")
+            told.append(f"{head}NOT DONE: {share['problem'].removeprefix(head).rstrip('.')}{hidden}")
     return told

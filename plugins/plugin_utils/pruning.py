@@ -16,13 +16,16 @@ import re
 import typing as t
 from collections.abc import Mapping
 
+from ..module_utils.env.prune.plan import INTERPRETER
 from . import answers
 from .answers import Answer, Hostvars
 from .report import MAY_GO
 from .usage import SEEN as USAGE
 
-# What hosts registered of the jobs of their cluster.
-JOBS = "__uvnas_prune_jobs"
+# What hosts registered of the jobs of their cluster, and builders of what they have put aside.
+JOBS, ASIDE = "__uvnas_prune_jobs", "__uvnas_prune_aside"
+# Why something stays that nobody uses: it could be found until now, or may have been.
+NOT_ASIDE = "it was not put aside"
 # How far clocks of hosts may be apart.
 _CLOCKS = datetime.timedelta(seconds=300)
 _JOB = re.compile(r"job:([^/\s]+)/([0-9]+)")
@@ -86,6 +89,11 @@ class Site:
     unseen: t.Mapping[str, t.Collection[str]]
     now: datetime.datetime
 
+    @property
+    def everybody(self) -> list[str]:
+        """The hosts that are members of a share."""
+        return sorted({host for members in self.members.values() for host in members})
+
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
@@ -143,11 +151,13 @@ class Members:
 
     def __init__(self, site: Site, hostvars: Hostvars) -> None:
         self._site = site
-        hosts = {host for members in site.members.values() for host in members}
         # Once: to look at a host takes Ansible milliseconds.
-        self._said = {host: self._of(hostvars[host].get(USAGE)) for host in hosts if host in hostvars}
+        self._said = {host: self._of(hostvars[host].get(USAGE)) for host in site.everybody if host in hostvars}
+        # And each of their processes once: there may be a thousand hosts.
+        self._uses = {host: _by_item(host, answer) for host, answer in self._said.items()}
         # Nobody else was asked.
         self._jobs = {host: answers.mapping(hostvars[host].get(JOBS)) for host in self.to_ask().values()}
+        self._booted = self._moments()
 
     @staticmethod
     def _of(registered: t.Any) -> Answer:
@@ -188,25 +198,27 @@ class Members:
 
     def silent(self) -> list[str]:
         """Members of which it is not known what they use: Slurm may know when they were booted."""
-        hosts = {host for members in self._site.members.values() for host in members}
-        return sorted(host for host in hosts if self.silence(host))
+        return [host for host in self._site.everybody if self.silence(host)]
 
     def booted(self, host: str) -> datetime.datetime | None:
         """When a member was booted, by itself or by Slurm."""
-        told = [_moment(answers.word(self._said.get(host, {}).get("booted")))]
-        for answer in self._jobs.values():
-            nodes = [node for node in answers.mappings(answer.get("nodes")) if node.get("name") == host]
-            told += [_moment(answers.word(node.get("booted"))) for node in nodes]
-        known = [moment for moment in told if moment is not None]
+        known = self._booted.get(host)
         return min(known) if known else None
 
-    def uses(self, host: str, item: Item) -> list[str]:
+    def _moments(self) -> dict[str, list[datetime.datetime]]:
+        told: list[tuple[t.Any, t.Any]] = [(host, answer.get("booted")) for host, answer in self._said.items()]
+        for answer in self._jobs.values():
+            told += [(node.get("name"), node.get("booted")) for node in answers.mappings(answer.get("nodes"))]
+        found: dict[str, list[datetime.datetime]] = {}
+        for host, when in told:
+            moment = _moment(answers.word(when))
+            if isinstance(host, str) and moment is not None:
+                found.setdefault(host, []).append(moment)
+        return found
+
+    def uses(self, host: str, item: Item) -> t.Sequence[str]:
         """The processes of a member that use something, a text each."""
-        return [
-            f"{host}: {_process(use)}"
-            for use in answers.mappings(self._said.get(host, {}).get("uses"))
-            if _used(use) == (item.kind, item.name)
-        ]
+        return self._uses.get(host, {}).get((item.kind, item.name), ())
 
     def unread(self, host: str) -> list[str]:
         return [
@@ -214,14 +226,38 @@ class Members:
             for fact in answers.mappings(self._said.get(host, {}).get("unread"))
         ]
 
-    def jobs(self, cluster: str, asked: str) -> list[Answer] | str:
+    def jobs(self, cluster: str, asked: str) -> list[_Job] | str:
         """The jobs of a cluster, as the member said that was ``asked``; or why they are not known."""
         answer = self._jobs.get(asked, {})
         if not answer or answer.get("failed") or answer.get("unreachable") or not answers.is_list(answer.get("jobs")):
             return f"{cluster}: {asked} cannot list its jobs: {answers.message(answer.get('msg')) or 'no answer'}"
         if answer.get("is_root") is not True:
             return f"{cluster}: {asked} was not asked as root, so it may not see all jobs"
-        return answers.mappings(answer.get("jobs"))
+        return [_Job.of(cluster, job) for job in answers.mappings(answer.get("jobs"))]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """A job that waits or runs."""
+
+    # As in ``uvnas_prune_without``.
+    name: str
+    submitted: datetime.datetime | None
+    restarted: bool
+    text: str
+
+    @classmethod
+    def of(cls, cluster: str, said: Answer) -> _Job:
+        number = answers.word(said.get("id")) or "?"
+        who, state = answers.word(said.get("user")) or "?", (answers.word(said.get("state")) or "?").lower()
+        restarted = said.get("restarted") is not False
+        how = "restarted" if restarted else "perhaps submitted before it was retired"
+        return cls(
+            f"job:{cluster}/{re.split('[_+]', number)[0]}",
+            _moment(answers.word(said.get("submitted"))),
+            restarted,
+            f"{cluster}: job {number} of {who} ({state}), {how}",
+        )
 
 
 def verdicts(site: Site, hostvars: Hostvars) -> dict[str, list[Verdict]]:
@@ -233,22 +269,34 @@ def verdicts(site: Site, hostvars: Hostvars) -> dict[str, list[Verdict]]:
     clusters = members.clusters()
     # Nodes that are silent do not say of which cluster they are.
     of_clusters = {name: {*hosts, *members.nodes(asked.get(name, ""))} for name, hosts in clusters.items()}
-    judged = {}
+    aside = _aside(site, hostvars)
+    judged: dict[str, list[Verdict]] = {}
     for share, here in told.items():
         mine = [cluster for cluster, hosts in of_clusters.items() if hosts & set(site.members.get(share, ()))]
-        judged[share] = [
-            Verdict(
-                item,
-                [
-                    *([f"needed: {item.wanted}"] if item.wanted else []),
-                    *_elsewhere(site, told, share, item),
-                    *_on_members(site, members, share, item),
-                    *(why for cluster in mine for why in _in_jobs(site, cluster, jobs.get(cluster), clusters, item)),
-                ],
-            )
-            for item in (here.items if here is not None else ())
-        ]
+        judged[share] = []
+        for item in here.items if here is not None else ():
+            why = [
+                *([f"needed: {item.wanted}"] if item.wanted else []),
+                *_elsewhere(site, told, share, item),
+                *_on_members(site, members, share, item),
+                *(why for cluster in mine for why in _in_jobs(site, cluster, jobs.get(cluster), clusters, item)),
+            ]
+            # Since then, everybody has been asked again. What was put aside later, or may have been, is for the next.
+            is_aside = aside is None or item.aside or (item.kind, item.name) in aside[share]
+            judged[share].append(Verdict(item, why if why or is_aside else [NOT_ASIDE]))
     return judged
+
+
+def _aside(site: Site, hostvars: Hostvars) -> dict[str, list[tuple[str, str]]] | None:
+    """What builders say is aside, by shares; None if none of them has been told to put anything aside so far."""
+    if not any(ASIDE in known for known in hostvars.values()):
+        return None
+    told: dict[str, list[tuple[str, str]]] = {share: [] for share in site.builders}
+    for share, builder in site.builders.items():
+        for answer in answers.of_loop(hostvars.get(builder, {}).get(ASIDE), share):
+            if not answer.get("failed") and not answer.get("unreachable"):
+                told[share] = answers.pairs(answer.get("aside")) or []
+    return told
 
 
 def going(judged: t.Sequence[Verdict]) -> list[Data]:
@@ -280,10 +328,12 @@ def _elsewhere(site: Site, told: t.Mapping[str, Found | None], share: str, item:
 
 
 def _on_members(site: Site, members: Members, share: str, item: Item) -> list[str]:
-    why = []
+    why: list[str] = []
     for host in site.members.get(share, ()):
         why += members.uses(host, item)
-        if host in site.without or _later(site, members.booted(host), item.retired):
+        # People's own environments start on an interpreter at any time.
+        could_not = item.kind != INTERPRETER and _later(site, members.booted(host), item.retired)
+        if host in site.without or could_not:
             continue
         silence = members.silence(host)
         why += [silence] if silence else members.unread(host)
@@ -293,7 +343,7 @@ def _on_members(site: Site, members: Members, share: str, item: Item) -> list[st
 def _in_jobs(
     site: Site,
     cluster: str,
-    jobs: list[Answer] | str | None,
+    jobs: list[_Job] | str | None,
     clusters: t.Mapping[str, t.Sequence[str]],
     item: Item,
 ) -> list[str]:
@@ -303,18 +353,11 @@ def _in_jobs(
         return [f"{hosts[0]} has Slurm, but the name of its cluster is not to be found"] if hosts else []
     if jobs is None or isinstance(jobs, str):
         return [jobs or f"{cluster}: nobody was asked for its jobs"]
-    why = []
-    for job in jobs:
-        number = answers.word(job.get("id")) or "?"
-        submitted = answers.word(job.get("submitted"))
-        restarted = job.get("restarted") is not False
-        left_out = f"job:{cluster}/{re.split('[_+]', number)[0]}" in site.without
-        if left_out or (not restarted and _later(site, _moment(submitted), item.retired)):
-            continue
-        how = "restarted" if restarted else "perhaps submitted before it was retired"
-        who, state = answers.word(job.get("user")) or "?", (answers.word(job.get("state")) or "?").lower()
-        why.append(f"{cluster}: job {number} of {who} ({state}), {how}")
-    return why
+    return [
+        job.text
+        for job in jobs
+        if job.name not in site.without and (job.restarted or not _later(site, job.submitted, item.retired))
+    ]
 
 
 def newest(site: Site, hostvars: Hostvars) -> str:
@@ -340,6 +383,16 @@ def _moment(text: str | None) -> datetime.datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo is not None else None
+
+
+def _by_item(host: str, answer: Answer) -> dict[tuple[str, str], list[str]]:
+    """The processes of a host, a text each, by what they use: its kind and its name."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for use in answers.mappings(answer.get("uses")):
+        what = _used(use)
+        if what is not None:
+            found.setdefault(what, []).append(f"{host}: {_process(use)}")
+    return found
 
 
 def _used(use: Answer) -> tuple[str, str] | None:

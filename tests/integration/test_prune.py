@@ -218,16 +218,21 @@ def test_a_held_generation_stays(life: Life) -> None:
 
 
 def test_a_member_that_does_not_answer_keeps_everything_unless_the_admin_says_so(life: Life) -> None:
-    hosts = {"dev1": None, "node001": None, "node17": DOWN}
+    # And another one that uses no share, and is the first of all.
+    hosts = {"admin": {**DOWN, "uvnas_host_shares": []}, "dev1": None, "node001": None, "node17": DOWN}
     site = Site(life.site.path, life.site.python, life.site.variables, hosts)
     down = Life(site, life.ids)
     run = down.prune()
     assert run.rc == 0, run.output
     assert re.search(rf"{NAME} {life.ids[0]} +stays +node17 did not answer", run.output)
+    assert re.findall(r"(\w+)\]: UNREACHABLE", run.output) == ["node17"]
     assert life.there() == sorted(life.ids)
     run = down.prune("--limit", "dev1")
     assert "node17 is not among the hosts of this run (--limit?)" in run.output
     assert life.there() == sorted(life.ids)
+    run = down.prune("--limit", "node001")
+    assert run.rc == 0, run.output
+    assert "nothing is removed: its builder dev1 is not among the hosts of this run (--limit?)" in run.output
     wrong = down.prune(uvnas_prune_without=["nod17", "job:4711"])
     assert wrong.rc != 0
     assert "uvnas_prune_without: nod17 is no host of this inventory; did you mean node17?" in wrong.output

@@ -134,7 +134,9 @@ class Life:
 
     def reasons(self, states: dict[str, str]) -> set[str]:
         """What is said of jobs, by their state."""
-        how = {what: "restarted" if what == "requeued" else "perhaps submitted before it was retired" for what in self.jobs}
+        how = {
+            what: "restarted" if what == "requeued" else "perhaps submitted before it was retired" for what in self.jobs
+        }
         return {f"machines: job {self.jobs[what]} of alice ({state}), {how[what]}" for what, state in states.items()}
 
     def running(self, share: str) -> set[str]:

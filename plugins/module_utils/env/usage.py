@@ -24,12 +24,15 @@ from ..host.workers import Result, call_within
 
 # Also under the hidden names of what is being removed, or is aside (see share/aside).
 _HIDDEN = r"(?:\.uvnas-(?:[0-9a-f]{16}\.tmp|aside))?"
-_END = r"(?![^/\s:;,'\"\0()\\])"
-_GENERATION = re.compile(rf"/generations/([A-Za-z0-9][A-Za-z0-9._+-]{{0,63}})/\.?([0-9a-f]{{12}}){_HIDDEN}{_END}")
+# Whatever else comes next: shells have many characters that end a path.
+_END = r"(?![A-Za-z0-9_.+-])"
+_GENERATION = re.compile(rf"/generations/+([A-Za-z0-9][A-Za-z0-9._+-]{{0,63}})/+\.?([0-9a-f]{{12}}){_HIDDEN}{_END}")
 _KEY = r"cpython-3\.[0-9]+\.[0-9]+[A-Za-z0-9+_.-]*?-linux-[a-z0-9_]+-[a-z]+"
-_INTERPRETER = re.compile(rf"/python/\.?({_KEY}){_HIDDEN}{_END}")
+_INTERPRETER = re.compile(rf"/python/+\.?({_KEY}){_HIDDEN}{_END}")
 
-_UV = re.compile(rf"/lib/uv/\.?([0-9]+\.[0-9]+\.[0-9]+){_HIDDEN}{_END}")
+_UV = re.compile(rf"/lib/+uv/+\.?([0-9]+\.[0-9]+\.[0-9]+){_HIDDEN}{_END}")
+# What is told of a host at most, as users may start many processes that mention much.
+_MOST_USES, _MOST_UNREAD = 20_000, 1_000
 # What find() says before the version of one.
 _OF_UV = "uv "
 
@@ -60,13 +63,15 @@ def find(text: str) -> set[str]:
 
 def look(*, proc: str = "/proc", patience: float = evidence.PATIENCE) -> Result:
     """What uv_in_use returns. ``patience`` is for what the kernel says of one process, in seconds."""
-    uses, unread = [], []
+    uses: list[dict[str, t.Any]] = []
+    unread: list[dict[str, t.Any]] = []
     for process in evidence.processes(find, proc=proc, patience=patience):
         who = user_name(process.uid) if process.uid is not None else ""
-        if process.unread:
-            about = {"pid": process.pid, "user": who, "command": process.command}
-            unread.append({**about, "why": process.unread})
-        uses += [dataclasses.asdict(_use(process, who, what)) for what in process.found]
+        told = process.found[: _MOST_USES - len(uses)]
+        uses += [dataclasses.asdict(_use(process, who, what)) for what in told]
+        why = process.unread or ("" if told == process.found else "more is in use on this host than can be told")
+        if why and len(unread) < _MOST_UNREAD:
+            unread.append({"pid": process.pid, "user": who, "command": process.command, "why": why})
     return {
         "changed": False,
         "host": socket.gethostname(),

@@ -7,6 +7,9 @@ Links are read, and what they lead to is not looked at, so a NAS that hangs does
 some questions about a process only once that has got something from its NAS, and a Python that says nothing else may
 have a configuration to be read. So all of it is done by a child; where it gets no answer in time, it is given up, and
 another one goes on with the next process.
+
+Any user may start many processes that mention much. So there is a limit to what is read and said of each, and to how
+long all of it takes. Beyond that, nobody knows what they use.
 """
 
 from __future__ import annotations
@@ -28,9 +31,17 @@ from .workers import Child, Result, call_as, readable
 
 # Seconds for what the kernel says of one process.
 PATIENCE = 5.0
+# And for all processes together, as a multiple of that.
+_PATIENCES = 60
+# So often all are listed: one that has ended since may have left its work to one that was started since.
+_TIMES = 5
 _JOB = "SLURM_JOB_ID="
 # Of a pyvenv.cfg.
 _MOST_BYTES = 1 << 16
+# Of a text of a process: a thousand mapped libraries take less than one MB.
+_LONGEST = 1 << 24
+# What is told of one process.
+_MOST_FOUND = 50
 
 # What of a text counts, as words.
 Find = t.Callable[[str], t.Iterable[str]]
@@ -58,31 +69,41 @@ def processes(find: Find, *, proc: str = "/proc", patience: float = PATIENCE) ->
 
     All but this one and its children. Only root sees those of everybody.
     """
-    mine = os.getpid()
-    pids = sorted(int(name) for name in os.listdir(proc) if name.isdecimal() and int(name) != mine)
     boot = booted(proc)
+    end = time.monotonic() + _PATIENCES * patience
     found: list[Process] = []
-    while pids:
-        answered, stuck = _ask(pids, find, proc, boot, patience)
-        found += answered
-        if stuck is None:
-            break
-        found.append(Process(stuck, unread=f"the kernel has said nothing of it for {patience:g} s"))
-        pids = pids[pids.index(stuck) + 1 :]
+    asked = {os.getpid()}
+    for _time in range(_TIMES):
+        pids = sorted({int(name) for name in os.listdir(proc) if name.isdecimal()} - asked)
+        asked.update(pids)
+        while pids:
+            answered, stuck = _ask(pids, find, proc, boot, patience, end)
+            found += answered
+            if stuck is None:
+                break
+            pids = pids[pids.index(stuck) :]
+            if time.monotonic() >= end:
+                late = f"there was no time to look at it: others have taken {_PATIENCES * patience:g} s"
+                found += [Process(pid, unread=late) for pid in pids]
+                break
+            found.append(Process(pids.pop(0), unread=f"the kernel has said nothing of it for {patience:g} s"))
     return [each for each in found if each.found or each.unread]
 
 
 def _ask(
-    pids: t.Sequence[int], find: Find, proc: str, boot: t.Optional[float], patience: float
+    pids: t.Sequence[int], find: Find, proc: str, boot: t.Optional[float], patience: float, end: float
 ) -> tuple[list[Process], t.Optional[int]]:
-    """What a child says of these, in turn, and the one that it got no answer about; None if there is none."""
+    """What a child says of these, in turn, and the one that it got no answer about; None if there is none.
+
+    It is given up at the time ``end`` at the latest.
+    """
     reader, writer = os.pipe()
     child = Child(functools.partial(_tell, pids, find, proc, boot, writer))
     os.close(writer)
     text = b""
     limit = time.monotonic() + patience
     while True:
-        if not readable([reader], max(0.0, limit - time.monotonic())):
+        if not readable([reader], max(0.0, min(limit, end) - time.monotonic())):
             child.kill()  # And is not waited for, as no signal may get through.
             break
         part = os.read(reader, 1 << 16)
@@ -122,20 +143,23 @@ def _look(pid: int, find: Find, directory: str, boot: t.Optional[float]) -> Proc
         started = _started(directory, boot)
         program = _program(directory)
         if program is None:
-            return Process(pid)
+            thread = _thread(directory)
+            return _look(pid, find, thread, boot) if thread is not None else Process(pid)
         found.update(find(program))
         for link in _links(directory):
             with contextlib.suppress(FileNotFoundError):
                 found.update(find(os.readlink(os.path.join(directory, link))))
-        mapped = set(find(read(os.path.join(directory, "maps"))))
+        mapped = set(find(read(os.path.join(directory, "maps"), _LONGEST)))
         found.update(mapped)
         for name in ("environ", "cmdline"):
-            text = read(os.path.join(directory, name))
+            text = read(os.path.join(directory, name), _LONGEST)
             found.update(find(text))
             if name == "environ":
                 job = next((each[len(_JOB) :] for each in text.split("\0") if each.startswith(_JOB)), "")
         if os.path.basename(program).startswith("python") and not mapped and not set(find(program)):
             found.update(_configured(find, directory, program))
+        if len(found) > _MOST_FOUND:
+            unread = f"it mentions more than {_MOST_FOUND} things that may be in use"
     except (FileNotFoundError, ProcessLookupError):
         return Process(pid)
     except PermissionError as error:
@@ -144,7 +168,7 @@ def _look(pid: int, find: Find, directory: str, boot: t.Optional[float]) -> Proc
         unread = str(error.strerror)
     except (OSError, UvnasError, ValueError, KeyError, IndexError) as error:
         unread = plain(str(getattr(error, "strerror", None) or error))
-    return Process(pid, uid, command, started, plain(job[:40]), sorted(found), unread)
+    return Process(pid, uid, command, started, plain(job[:40]), sorted(found)[:_MOST_FOUND], unread)
 
 
 def _links(directory: str) -> list[str]:
@@ -152,11 +176,18 @@ def _links(directory: str) -> list[str]:
 
 
 def _program(directory: str) -> t.Optional[str]:
-    """The path of its program; None for a thread of the kernel, which runs none."""
+    """The path of its program; None for a thread of the kernel, which runs none, and for one that has ended."""
     try:
         return os.readlink(os.path.join(directory, "exe"))
     except FileNotFoundError:
         return None
+
+
+def _thread(directory: str) -> t.Optional[str]:
+    """The directory of another thread of a process whose first one has ended; None if there is none that lives."""
+    tasks = os.path.join(directory, "task")
+    threads = (os.path.join(tasks, name) for name in os.listdir(tasks))
+    return next((thread for thread in threads if _program(thread) is not None), None)
 
 
 def _configured(find: Find, directory: str, program: str) -> list[str]:

@@ -5,19 +5,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import typing as t
 
 from .users import User
 
 
-def read(path: str) -> str:
-    """All of the file ``path``. Raises OSError."""
+def read(path: str, most: t.Optional[int] = None) -> str:
+    """All of the file ``path``, of ``most`` bytes at most, if given. Raises OSError, also if it is longer."""
     # Not with open(): it may import to find an encoding, which the owner cannot do in root's Python.
     # Paths may be in any encoding; those that come back from os.path have the same surrogates.
     # Read to the end: the kernel returns at most a page at once, and a host with many mounts has several.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.fsdecode(b"".join(iter(lambda: os.read(descriptor, 1 << 20), b"")))
+        parts, size = [], 0
+        while part := os.read(descriptor, 1 << 20):
+            parts.append(part)
+            size += len(part)
+            if most is not None and size > most:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+        return os.fsdecode(b"".join(parts))
     finally:
         os.close(descriptor)
 

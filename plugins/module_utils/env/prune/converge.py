@@ -79,10 +79,10 @@ class PuttingAside(ShareConvergence[t.Sequence[Item], t.Sequence[Item]]):
     check_mode: bool = False
 
     def plan(self) -> t.Sequence[Item]:
-        return [item for item in self.found.plan().items if (item.kind, item.name) in self.items and not item.aside]
+        return [item for item in self.found.plan().items if (item.kind, item.name) in self.items]
 
     def changes(self, plan: t.Sequence[Item]) -> bool:
-        return bool(plan)
+        return any(not item.aside for item in plan)
 
     def obstacle(self, plan: t.Sequence[Item]) -> t.Optional[Result]:
         return None
@@ -93,15 +93,15 @@ class PuttingAside(ShareConvergence[t.Sequence[Item], t.Sequence[Item]]):
             path = path_of(self.share, item)
             with naming(f"{item.kind} {item.name}: cannot put it aside", path):
                 mutex.check(self.mutex)
-                if os.path.lexists(aside.aside(path)):  # Of a prune that was killed, and something new in its place.
-                    continue
-                if aside.put(path):
+                # One of a prune that was killed may be there, and something new in its place.
+                if not item.aside and not os.path.lexists(aside.aside(path)) and aside.put(path):
                     done.append(item)
         return done
 
     def report(self, plan: t.Sequence[Item], done: t.Optional[t.Sequence[Item]]) -> Result:
-        told = plan if done is None else done
-        return {"changed": bool(told), "aside": [[item.kind, item.name] for item in told]}
+        new = [item for item in plan if not item.aside] if done is None else done
+        told = [*(item for item in plan if item.aside), *new]
+        return {"changed": bool(new), "aside": [[item.kind, item.name] for item in told]}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,17 +47,17 @@ class Declared:
         return plan(environments, others, self.keep, datetime.datetime.now(datetime.timezone.utc))
 
     def in_force(self) -> dict[str, list[str]]:
-        """The generations of each environment that are in force, or held."""
-        found: dict[str, list[str]] = {}
-        for env in store.known_environments(self.layout):
-            ids = []
-            with contextlib.suppress(UvnasError):
-                ids.append(store.published(self.layout, env))
-            with contextlib.suppress(UvnasError):
-                hold = standing.read(self.layout, env).hold
-                ids.append(hold.id if hold is not None else None)
-            found[env] = sorted({each for each in ids if each is not None})
+        """The generations of each environment that are in force, or held; all that it has where that cannot be read."""
+        found = {env: self._in_force(env) for env in store.known_environments(self.layout)}
         return {env: ids for env, ids in found.items() if ids}
+
+    def _in_force(self, env: str) -> list[str]:
+        try:
+            hold = standing.read(self.layout, env).hold
+            ids = {store.published(self.layout, env), hold.id if hold is not None else None}
+        except UvnasError:
+            ids = {*store.generations(self.layout, env), *store.generations_aside(self.layout, env)}
+        return sorted(each for each in ids if each is not None)
 
     def _environment(self, env: str) -> Environment:
         """One environment. Where anything about it cannot be read, all of it stays."""

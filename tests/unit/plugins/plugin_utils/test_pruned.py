@@ -10,7 +10,8 @@ import re
 import typing as t
 
 import pytest
-from ansible_collections.uvnas.cluster.plugins.plugin_utils import pruned
+from ansible_collections.uvnas.cluster.plugins.plugin_utils import pruned, pruning
+from ansible_collections.uvnas.cluster.plugins.plugin_utils.pruning import ASIDE
 from ansible_collections.uvnas.cluster.plugins.plugin_utils.report import Hosts, Share
 
 # What hosts register.
@@ -65,7 +66,7 @@ def test_what_was_removed_and_what_stays() -> None:
         f"  train {ID}  removed  retired since 2026-10-01 12:00 UTC",
         f"  {KEY}  removed",
         f"  train {USED}  stays  node1: pid 7 (python, alice), job 4711; node2 did not answer; 3; and 1 more",
-        "  uv 0.13.8  stays  it was needed again meanwhile",
+        "  uv 0.13.8  stays  needed again meanwhile, or another prune is at work",
         f"  train {'c' * 12}  stays  the last one",
         "  3.0 GB, 12000 inodes came free",
     ]
@@ -105,18 +106,75 @@ def test_nothing_to_remove() -> None:
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        ({SEEN: {}}, "its builder does not answer"),
-        ({SEEN: loop(unreachable=True)}, "its builder does not answer"),
-        ({SEEN: loop(failed=True, msg="it is full\nFree some.")}, "it is full. Free some."),
-        ({SEEN: loop(failed=True, msg="share nas_a: is the NAS down?\nSee df.")}, "is the NAS down? See df."),
+        ({SEEN: {}}, "its builder dev1 does not answer"),
+        ({SEEN: loop(unreachable=True)}, "its builder dev1 does not answer"),
+        ({SEEN: loop(failed=True, msg="it is full\nFree some.")}, "it is full. Free some"),
+        ({SEEN: loop(failed=True, msg="share nas_a: is the NAS down?\nSee df.")}, "is the NAS down? See df"),
+        ({ASIDE: loop(failed=True, msg="it is busy")}, "it is busy"),
+        ({ASIDE: loop(unreachable=True)}, "its builder dev1 does not answer"),
         ({pruned.DONE: loop(failed=True)}, "failed"),
-        ({pruned.DONE: loop(unreachable=True)}, "its builder does not answer"),
+        ({pruned.DONE: loop(unreachable=True)}, "its builder dev1 does not answer"),
     ],
 )
 def test_what_was_not_done(more: dict[str, t.Any], why: str) -> None:
     found = report(said(**more))
     assert pruned.wrong(found) == [f"share nas_a: NOT DONE: {why}"]
     assert "  nothing to remove" not in pruned.lines(found)
+    assert not [line for line in pruned.lines(found) if "may be aside" in line]
+
+
+@pytest.mark.parametrize(
+    ("aside", "hidden"),
+    [
+        (
+            loop(aside=[["generation", f"train/{ID}"], ["generation", f"train/{USED}"]]),
+            [f"train {ID}", f"train {USED}"],
+        ),
+        (loop(aside=[]), []),
+        ({"results": []}, []),
+        # The connection broke, or it failed in the middle.
+        (loop(unreachable=True), [f"train {ID}", f"train {USED}", KEY, "uv 0.13.8"]),
+    ],
+)
+@pytest.mark.parametrize("done", [loop(failed=True, msg="the NAS is gone"), loop(unreachable=True), {}])
+def test_what_may_be_aside_is_named(aside: dict[str, t.Any], hidden: list[str], done: dict[str, t.Any]) -> None:
+    found = report(said(**{ASIDE: aside, pruned.DONE: done}))
+    told = [line.split("  ")[1] for line in pruned.lines(found) if "  may be aside  " in line]
+    assert [each.strip() for each in told] == hidden
+    (wrong,) = pruned.wrong(found)
+    assert wrong.endswith(". Run this again: until then, nobody finds what is aside") is bool(hidden)
+    assert len(found["shares"][0]["aside"]) == len(hidden)
+
+
+def test_what_was_aside_before_is_named_if_this_one_fails_too() -> None:
+    verdicts = [{**VERDICTS[0], "aside": True}]
+    found = report(
+        said(**{DECISION: {"verdicts": {"nas_a": verdicts}}, pruned.DONE: loop(failed=True, msg="it is busy")})
+    )
+    assert re.search(f"train {ID} +may be aside +this prune has failed", pruned.lines(found)[1])
+
+
+def test_what_was_not_put_aside() -> None:
+    verdicts = [verdict("generation", f"train/{ID}", pruning.NOT_ASIDE)]
+    more: dict[str, t.Any] = {DECISION: {"verdicts": {"nas_a": verdicts}}, ASIDE: loop(aside=[])}
+    assert re.search(f"train {ID} +stays +it was not put aside", pruned.lines(report(said(**more)))[1])
+    # It may have been, where the connection broke.
+    more |= {ASIDE: loop(unreachable=True), pruned.DONE: loop(unreachable=True)}
+    assert re.search(f"train {ID} +may be aside +this prune has failed", pruned.lines(report(said(**more)))[1])
+
+
+def test_a_builder_outside_of_limit_is_nothing_that_went_wrong() -> None:
+    found = pruned.report([NAS_A], Hosts({"node1": {}}, ["node1"]), check_mode=False, time="")
+    assert pruned.wrong(found) == []
+    assert pruned.lines(found) == [
+        "share nas_a",
+        "  nothing is removed: its builder dev1 is not among the hosts of this run (--limit?)",
+    ]
+
+
+def test_a_builder_that_has_failed_before() -> None:
+    found = pruned.report([NAS_A], Hosts({"dev1": {}, "node1": {}}, ["node1"]), check_mode=False, time="")
+    assert pruned.wrong(found) == ["share nas_a: NOT DONE: its builder dev1 has failed before"]
 
 
 def test_others_write_too() -> None:
@@ -164,6 +222,11 @@ def test_a_builder_that_lies_forges_no_line(lie: t.Any) -> None:
             told = [*pruned.lines(found), *pruned.wrong(found)]
             assert all(line.isprintable() for line in told)
             assert len(told) < 12
+    for key in ("aside", "failed", "msg"):
+        for done in ({}, said()[pruned.DONE]):
+            aside = loop(**{"aside": [["generation", f"train/{ID}"]], key: lie})
+            found = report(said(**{ASIDE: aside, pruned.DONE: done}))
+            assert all(line.isprintable() for line in [*pruned.lines(found), *pruned.wrong(found)])
     for key in ("removed", "freed", "failed", "msg"):
         done = {**said()[pruned.DONE]["results"][0], key: lie}
         found = report(said(**{pruned.DONE: {"results": [done, lie]}}))

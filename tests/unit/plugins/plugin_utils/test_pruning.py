@@ -212,6 +212,17 @@ def test_one_that_was_booted_later_does_not(
     assert run.why() == ([] if excused else [why])
 
 
+@pytest.mark.parametrize(("silence", "why"), SILENCES)
+def test_an_interpreter_may_be_used_on_hosts_that_were_booted_later(silence: t.Callable[[Run], None], why: str) -> None:
+    """People's own environments start on it at any time."""
+    run = Run(item("interpreter", KEY)).slurm(nodes=[{"name": "node1", "booted": AFTER}])
+    silence(run)
+    if run.hostvars["node1"][pruning.USAGE].get("uses") is not None:
+        run.hostvars["node1"][pruning.USAGE]["booted"] = AFTER
+    assert run.why() == [why]
+    assert run.without("node1").why() == []
+
+
 def test_what_nobody_knows_the_time_of_stays_whenever_hosts_were_booted() -> None:
     run = Run(item(retired=None)).says("node1", booted=AFTER, is_root=False)
     assert run.why() == ["node1 was not asked as root"]
@@ -257,6 +268,37 @@ def test_one_of_two_of_that_name_keeps_both() -> None:
     run = Run(item(aside=True, retired=None), item()).says("node1", is_root=False, booted=AFTER)
     assert [bool(verdict.why) for verdict in run.verdicts()] == [True, False]
     assert pruning.going(run.verdicts()) == []
+
+
+# What has been put aside
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({"aside": [["generation", NAME]]}, []),
+        ({"aside": [["uv", NAME], ["generation"], "x", None]}, ["it was not put aside"]),
+        ({"aside": []}, ["it was not put aside"]),
+        ({"aside": None}, ["it was not put aside"]),
+        ({"failed": True, "aside": [["generation", NAME]]}, ["it was not put aside"]),
+        ({"unreachable": True}, ["it was not put aside"]),
+        (None, ["it was not put aside"]),
+    ],
+)
+def test_what_its_builder_has_not_said_to_be_aside_stays(answer: dict[str, t.Any] | None, why: list[str]) -> None:
+    """Somebody may find it since everybody was asked again: a module whose connection broke may go on."""
+    run = Run()
+    said = [] if answer is None else [{**answer, "__uvnas_share": {"name": "nas_a"}}]
+    run.hostvars["dev1"][pruning.ASIDE] = {"results": said}
+    assert run.why() == why
+    # Others are not named for that.
+    assert run.silent("node1").why() == ["node1 did not answer"]
+
+
+def test_what_was_aside_before_is_so_since() -> None:
+    run = Run(item(aside=True))
+    run.hostvars["dev1"][pruning.ASIDE] = {"results": []}
+    assert run.why() == []
 
 
 # Jobs

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env import usage
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.generation import pin
-from ansible_collections.uvnas.cluster.plugins.module_utils.host import slurm
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import evidence, slurm
+from ansible_collections.uvnas.cluster.plugins.module_utils.host.evidence import Process
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import site_packages
 from ansible_collections.uvnas.cluster.tests.support.pythons import VERSION
 
@@ -31,6 +32,12 @@ SERIES = VERSION.rpartition(".")[0]
         (f"A=/m/generations/train/{ID}/bin:/bin\0B=/n/generations/two/{OTHER}", {f"train/{ID}", f"two/{OTHER}"}),
         (f"python '/m/generations/train/{ID}'", {f"train/{ID}"}),
         (f"/m/generations/train/.{ID}.uvnas-0123456789abcdef.tmp/bin/python", {f"train/{ID}"}),
+        (f"cd /m/generations//train//{ID}&&python x.py", {f"train/{ID}"}),
+        (f"[/m/generations/train/{ID}] $(</m/generations/two/{OTHER}|x)", {f"train/{ID}", f"two/{OTHER}"}),
+        (f"UV=/m//python//{KEY}}}", {KEY}),
+        ("/m/lib/uv//0.13.9>log", {"uv 0.13.9"}),
+        ("/m/lib/uv/0.13.9rc1/uv /m/lib/uv/0.13.9.1/uv", set()),
+        (f"/m/python/{KEY}-old/bin/python", set()),
         (f"/m/generations/train/{ID}0/lib", set()),
         (f"/m/generations/train/{ID[:-1]}/lib", set()),
         (f"/m/generations/../{ID}/lib", set()),
@@ -44,6 +51,19 @@ SERIES = VERSION.rpartition(".")[0]
 )
 def test_what_a_text_mentions(text: str, found: set[str]) -> None:
     assert usage.find(text) == found
+
+
+def test_a_host_with_more_than_anybody_can_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not told of it is not known."""
+    found = [Process(pid, found=[f"train/{number:012x}" for number in range(50)]) for pid in range(500)]
+    monkeypatch.setattr(evidence, "processes", lambda *_args, **_more: [*found, *(Process(9, unread="x"),) * 5000])
+    told = usage.look()
+    assert len(told["uses"]) == 20_000
+    assert len(told["unread"]) == 1000
+    assert {"pid": 400, "user": "", "command": "", "why": "more is in use on this host than can be told"} in told[
+        "unread"
+    ]
+    assert [each["pid"] for each in told["unread"][:100]] == list(range(400, 500))
 
 
 @pytest.fixture

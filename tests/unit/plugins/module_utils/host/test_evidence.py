@@ -12,6 +12,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 import typing as t
 from pathlib import Path
 
@@ -122,6 +123,44 @@ def test_one_that_keeps_the_kernel_waiting_is_given_up_and_the_others_are_not(pr
     assert stuck[0].unread == "the kernel has said nothing of it for 0.3 s"
 
 
+def test_all_of_them_together_are_given_up_too(proc: Proc, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "_PATIENCES", 1)
+    proc.add(5, cwd="/needle-a")
+    for pid in (6, 7, 8):
+        directory = proc.add(pid)
+        (directory / "maps").unlink()
+        os.mkfifo(directory / "maps")
+    found = look(proc, patience=0.5)
+    assert [each.pid for each in found] == [5, 6, 7, 8]
+    assert found[0].found == ["needle-a"]
+    assert {each.unread for each in found[1:]} == {"there was no time to look at it: others have taken 0.5 s"}
+
+
+def test_one_that_mentions_too_much_is_named(proc: Proc) -> None:
+    """As anybody may start one: nothing of any length is told of it."""
+    many = "".join(f"/needle-{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(51))
+    proc.add(7, environ=many.encode())
+    proc.add(8, cmdline=b"needle-a" + b"x" * (1 << 24))
+    proc.add(9, environ=many[:-10].encode())
+    first, second, third = look(proc)
+    assert (len(first.found), first.unread) == (50, "it mentions more than 50 things that may be in use")
+    assert (second.found, second.unread) == ([], "File too large")
+    assert (len(third.found), third.unread) == (50, "")
+
+
+def test_what_was_started_meanwhile_is_seen(proc: Proc) -> None:
+    """One leaves its work to another one, and ends."""
+
+    def find_and_fork(text: str) -> list[str]:
+        if "fork" in text and not (proc.path / "8").exists():
+            proc.add(8, cwd="/needle-b")
+        return find(text)
+
+    proc.add(7, cwd="/fork")
+    found = evidence.processes(find_and_fork, proc=str(proc.path))
+    assert [(each.pid, each.found) for each in found] == [(8, ["needle-b"])]
+
+
 def test_a_real_one(tmp_path: Path) -> None:
     directory = tmp_path / "needle-real"
     directory.mkdir()
@@ -138,6 +177,28 @@ def test_a_real_one(tmp_path: Path) -> None:
         child.stdin.close()
     # This process mentions it too, and is the one that asks.
     assert os.getpid() not in found
+
+
+def test_one_whose_first_thread_has_ended() -> None:
+    code = (
+        "import ctypes, platform, sys, threading\n"
+        "threading.Thread(target=sys.stdin.read).start()\n"
+        "print(flush=True)\n"
+        "ctypes.CDLL(None).syscall({'x86_64': 60}.get(platform.machine(), 93), 0)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "needle-arg"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        path = Path(f"/proc/{child.pid}")
+        deadline = time.monotonic() + 60
+        while "(zombie)" not in (path / "status").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        found = {each.pid: each for each in evidence.processes(find)}
+        assert (found[child.pid].found, found[child.pid].unread) == (["needle-arg"], "")
+        child.kill()
 
 
 PROGRAM = "/home/alice/env/bin/python3"

@@ -66,6 +66,12 @@ def test_all_that_is_old_and_not_held(share: OldShare) -> None:
     assert share.look()["in_force"] == {"train": [IN_FORCE]}
 
 
+def test_any_may_be_held_where_the_record_cannot_be_read(share: OldShare) -> None:
+    """So that other shares keep it, too."""
+    share.path("locks", "train.state.json").write_text("{")
+    assert share.look()["in_force"]["train"] == sorted(os.listdir(share.layout.generations_of("train")))
+
+
 def test_what_is_not_on_record(share: OldShare) -> None:
     """From before there was one; and built since, and never published."""
     root = Path(share.layout.root)
