@@ -134,7 +134,8 @@ class Life:
 
     def reasons(self, states: dict[str, str]) -> set[str]:
         """What is said of jobs, by their state."""
-        how = {
+        late = "perhaps submitted before it was retired"
+        how = {what: "restarted" if what == "requeued" else late for what in self.jobs}
             what: "restarted" if what == "requeued" else "perhaps submitted before it was retired" for what in self.jobs
         }
         return {f"machines: job {self.jobs[what]} of alice ({state}), {how[what]}" for what, state in states.items()}

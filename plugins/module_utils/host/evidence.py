@@ -55,7 +55,7 @@ class Process:
     uid: t.Optional[int] = None
     # Its name only: arguments may hold secrets.
     command: str = ""
-    # Seconds boot the epoch, as far as the kernel says.
+    # Seconds since the epoch, as far as the kernel says.
     started: t.Optional[float] = None
     # The number of its Slurm job; empty if it has none.
     job: str = ""
