@@ -136,8 +136,6 @@ class Life:
         """What is said of jobs, by their state."""
         late = "perhaps submitted before it was retired"
         how = {what: "restarted" if what == "requeued" else late for what in self.jobs}
-            what: "restarted" if what == "requeued" else "perhaps submitted before it was retired" for what in self.jobs
-        }
         return {f"machines: job {self.jobs[what]} of alice ({state}), {how[what]}" for what, state in states.items()}
 
     def running(self, share: str) -> set[str]:
