@@ -57,3 +57,22 @@ attributes:
     membership:
       - uvnas.cluster.all
 """
+
+    # Of those that have an action plugin only, and are in no group.
+    CONTROLLER = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed (or would change, in C(check_mode)), when in diff mode.
+    support: N/A
+  idempotent:
+    description: When run twice in a row outside check mode, with the same arguments, the second run reports no change.
+    support: full
+  platform:
+    description: Systems the module works on.
+    platforms: linux
+    support: full
+"""

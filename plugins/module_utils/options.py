@@ -65,6 +65,13 @@ INDEX_KEYS: Spec = {
     "torch_backend": _TEXT,
 }
 SITE_PYTHON_KEYS: Spec = {"name": _REQUIRED, "version": _REQUIRED, "archive": _TEXT, "prefix": _PATH, "sha256": _TEXT}
+LOOKING: Spec = {
+    "share": _REQUIRED_PATH,
+    "share_name": _REQUIRED,
+    "share_id": _TEXT,
+    "mount": _PATH,
+    "answer_timeout": {"type": "float", "default": 30.0},
+}
 KEEP: Spec = {"keep": {"type": "dict", "default": {}, "options": KEEP_KEYS}}
 SHARE: Spec = {
     "share": _REQUIRED_PATH,

@@ -16,6 +16,8 @@ description:
   - A variable that begins with C(uvnas_) but that no role declares is an error, wherever it comes from.
   - Each problem is reported once, in a line of its own. Nothing is changed then.
   - The collection's roles use it. It is an action plugin only, and connects to no host.
+extends_documentation_fragment:
+  - uvnas.cluster.attributes.controller
 options:
   hosts:
     description:
@@ -30,20 +32,6 @@ options:
       - Whether this run changes shares. If so, it warns about each share whose builder is not in O(hosts).
     type: bool
     default: true
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
-    support: full
-  diff_mode:
-    description: Returns details on what has changed (or would change, in C(check_mode)), when in diff mode.
-    support: N/A
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second run reports no change.
-    support: full
-  platform:
-    description: Systems the module works on.
-    platforms: linux
-    support: full
 """
 
 EXAMPLES = r"""

@@ -28,21 +28,8 @@ description:
   - Connected as anybody else, it works as that user.
 extends_documentation_fragment:
   - uvnas.cluster.attributes.info
+  - uvnas.cluster.looking
 options:
-  share:
-    description: Root directory of the share.
-    type: path
-    required: true
-  share_name:
-    description: The share's name.
-    type: str
-    required: true
-  share_id:
-    description: The id that the share must have. By default any.
-    type: str
-  mount:
-    description: The mount point that the share is on. It must be mounted.
-    type: path
   glibc:
     description: The oldest glibc that the share is declared for. With O(verify), there is a warning on an older host.
     type: str
@@ -83,12 +70,6 @@ options:
       - Without them a result is small, which counts where hundreds of hosts return one.
     type: bool
     default: true
-  answer_timeout:
-    description:
-      - How long the share's filesystem may take to answer, in seconds, before the module gives up and fails.
-      - That is the time for one small question, and not for the work.
-    type: float
-    default: 30.0
 seealso:
   - module: uvnas.cluster.uv_env
 """
@@ -236,6 +217,7 @@ from ..module_utils.env.declared import parse_environments
 from ..module_utils.env.look import MARKS, look
 from ..module_utils.host import memory
 from ..module_utils.host.workers import Result
+from ..module_utils.options import LOOKING
 from ..module_utils.share.spec import Share
 
 
@@ -252,10 +234,7 @@ def work(params: t.Mapping[str, t.Any], memories: t.Optional[t.Mapping[str, veri
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
-            "share": {"type": "path", "required": True},
-            "share_name": {"type": "str", "required": True},
-            "share_id": {"type": "str"},
-            "mount": {"type": "path"},
+            **LOOKING,
             "glibc": {"type": "str"},
             "environments": {"type": "list", "elements": "dict", "default": []},
             "verify": {"type": "bool", "default": False},
@@ -263,7 +242,6 @@ def main() -> t.NoReturn:
             "state_dir": {"type": "path"},
             "sizes": {"type": "bool", "default": False},
             "details": {"type": "bool", "default": True},
-            "answer_timeout": {"type": "float", "default": 30.0},
         },
         supports_check_mode=True,
     )

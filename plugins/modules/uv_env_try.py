@@ -18,21 +18,8 @@ description:
   - C(site.yml) uses it for environments with C(try_on), and publishes what is well with M(uvnas.cluster.uv_hold).
 extends_documentation_fragment:
   - uvnas.cluster.attributes.info
+  - uvnas.cluster.looking
 options:
-  share:
-    description: Root directory of the share.
-    type: path
-    required: true
-  share_name:
-    description: The share's name.
-    type: str
-    required: true
-  share_id:
-    description: The id that the share must have. By default any.
-    type: str
-  mount:
-    description: The mount point that the share is on. It must be mounted.
-    type: path
   environments:
     description: What to try.
     type: list
@@ -61,10 +48,6 @@ options:
     description: Timeout of each check in seconds.
     type: float
     default: 300
-  answer_timeout:
-    description: How long the share may take to answer, in seconds.
-    type: float
-    default: 30
 seealso:
   - module: uvnas.cluster.uv_hold
   - module: uvnas.cluster.uv_env
@@ -120,6 +103,7 @@ from ..module_utils.errors import SpecError
 from ..module_utils.host.process import SystemRunner
 from ..module_utils.host.users import nobody
 from ..module_utils.host.workers import Result
+from ..module_utils.options import LOOKING
 from ..module_utils.share.place import check_mounted
 from ..module_utils.share.spec import Share
 
@@ -148,10 +132,7 @@ def main() -> t.NoReturn:
     texts = {"type": "list", "elements": "str", "default": []}
     module = AnsibleModule(
         argument_spec={
-            "share": {"type": "path", "required": True},
-            "share_name": {"type": "str", "required": True},
-            "share_id": {"type": "str"},
-            "mount": {"type": "path"},
+            **LOOKING,
             "environments": {
                 "type": "list",
                 "elements": "dict",
@@ -164,7 +145,6 @@ def main() -> t.NoReturn:
                 },
             },
             "check_timeout": {"type": "float", "default": 300.0},
-            "answer_timeout": {"type": "float", "default": 30.0},
         },
         supports_check_mode=True,
     )

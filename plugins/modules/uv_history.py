@@ -17,21 +17,8 @@ description:
   - It writes nothing. Connected as C(root), it reads as the user that the share belongs to.
 extends_documentation_fragment:
   - uvnas.cluster.attributes.info
+  - uvnas.cluster.looking
 options:
-  share:
-    description: Root directory of the share.
-    type: path
-    required: true
-  share_name:
-    description: The share's name.
-    type: str
-    required: true
-  share_id:
-    description: The id that the share must have. By default any.
-    type: str
-  mount:
-    description: The mount point that the share is on. It must be mounted.
-    type: path
   environment:
     description: The environment. By default all of the share.
     type: str
@@ -41,10 +28,6 @@ options:
   to:
     description: The generation to compare with O(from). By default the one in force.
     type: str
-  answer_timeout:
-    description: How long the share may take to answer, in seconds.
-    type: float
-    default: 30
 seealso:
   - module: uvnas.cluster.uv_hold
   - module: uvnas.cluster.uv_env_info
@@ -168,6 +151,7 @@ from ..module_utils.env.history import History
 from ..module_utils.errors import SpecError
 from ..module_utils.host.secrets import scrub
 from ..module_utils.host.workers import Result
+from ..module_utils.options import LOOKING
 from ..module_utils.share.identity import identify
 from ..module_utils.share.place import check_mounted
 from ..module_utils.share.spec import Share
@@ -197,14 +181,10 @@ def work(params: t.Mapping[str, t.Any]) -> Result:
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
-            "share": {"type": "path", "required": True},
-            "share_name": {"type": "str", "required": True},
-            "share_id": {"type": "str"},
-            "mount": {"type": "path"},
+            **LOOKING,
             "environment": {"type": "str"},
             "from": {"type": "str"},
             "to": {"type": "str"},
-            "answer_timeout": {"type": "float", "default": 30.0},
         },
         supports_check_mode=True,
     )

@@ -17,6 +17,8 @@ description:
     not answered, or not as C(root), may use anything that was retired after it was booted, and any
     interpreter.
   - The playbook C(prune.yml) uses it. It has an action plugin only, and connects to no host.
+extends_documentation_fragment:
+  - uvnas.cluster.attributes.controller
 options:
   stage:
     description:
@@ -30,20 +32,6 @@ options:
     type: list
     elements: str
     required: true
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
-    support: full
-  diff_mode:
-    description: Returns details on what has changed (or would change, in C(check_mode)), when in diff mode.
-    support: N/A
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second run reports no change.
-    support: full
-  platform:
-    description: Systems the module works on.
-    platforms: linux
-    support: full
 """
 
 EXAMPLES = r"""

@@ -16,6 +16,8 @@ description:
   - In check mode it says what a run would do. The JSON file is written in check mode, too.
   - Fails if a share is not the same one on all hosts.
   - The role C(uvnas.cluster.verify) and the playbooks use it. It has an action plugin only, and connects to no host.
+extends_documentation_fragment:
+  - uvnas.cluster.attributes.controller
 options:
   hosts:
     description: The names of the hosts of this run.
@@ -34,20 +36,6 @@ options:
     type: str
     choices: [run, info, history, usage, prune]
     default: run
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
-    support: full
-  diff_mode:
-    description: Returns details on what has changed (or would change, in C(check_mode)), when in diff mode.
-    support: N/A
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second run reports no change.
-    support: full
-  platform:
-    description: Systems the module works on.
-    platforms: linux
-    support: full
 """
 
 EXAMPLES = r"""

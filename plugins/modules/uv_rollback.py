@@ -16,6 +16,8 @@ description:
   - Shares that do not answer are left out.
   - Afterwards it says what was done, and fails where a share did not answer.
   - The playbooks C(rollback.yml) and C(release.yml) use it. It has an action plugin only, and connects to no host.
+extends_documentation_fragment:
+  - uvnas.cluster.attributes.controller
 options:
   stage:
     description: Whether to V(decide) what is done, or to V(report) what was done.
@@ -30,20 +32,6 @@ options:
     type: list
     elements: str
     required: true
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
-    support: full
-  diff_mode:
-    description: Returns details on what has changed (or would change, in C(check_mode)), when in diff mode.
-    support: N/A
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second run reports no change.
-    support: full
-  platform:
-    description: Systems the module works on.
-    platforms: linux
-    support: full
 """
 
 EXAMPLES = r"""
