@@ -121,6 +121,8 @@ def lines(found: Data) -> list[str]:
         if len(share["kept"]) > _SHOWN:
             told.append(f"  and {len(share['kept']) - _SHOWN} more stay, retired not long ago")
         told += [f"  {line}" for line in _freed(found, share)]
+    if any(share["in_use"] for share in found["shares"]):
+        told.append("If a host or a job keeps something that it does not use: uvnas_prune_without leaves it out.")
     return told or ["No shares."]
 
 

@@ -69,6 +69,7 @@ def test_what_was_removed_and_what_stays() -> None:
         "  uv 0.13.8  stays  needed again meanwhile, or another prune is at work",
         f"  train {'c' * 12}  stays  the last one",
         "  3.0 GB, 12000 inodes came free",
+        "If a host or a job keeps something that it does not use: uvnas_prune_without leaves it out.",
     ]
     assert pruned.wrong(found) == []
     (share,) = found["shares"]
@@ -90,7 +91,7 @@ def test_a_check_foretells_it() -> None:
     lines = pruned.lines(found)
     going = [line.split("  ")[1] for line in lines if "would go" in line]
     assert going == [f"train {ID}", KEY, "uv 0.13.8"]
-    assert lines[-1] == "  5.0 MB, 1200 inodes would come free"
+    assert lines[-2] == "  5.0 MB, 1200 inodes would come free"
     assert found["shares"][0]["freed"] == {"bytes": 5_000_000, "inodes": 1200}
 
 
@@ -180,10 +181,8 @@ def test_a_builder_that_has_failed_before() -> None:
 def test_others_write_too() -> None:
     """So less may be free than before."""
     done = loop(removed=removed(VERDICTS[0]), freed={"bytes": -2_000_000, "inodes": None})
-    assert (
-        pruned.lines(report(said(**{pruned.DONE: done})))[-1]
-        == "  others wrote more to this filesystem meanwhile than came free"
-    )
+    lines = pruned.lines(report(said(**{pruned.DONE: done})))
+    assert lines[-2] == "  others wrote more to this filesystem meanwhile than came free"
 
 
 def test_many_that_stay_are_counted() -> None:
