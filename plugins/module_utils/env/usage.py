@@ -29,7 +29,6 @@ _END = r"(?![A-Za-z0-9_.+-])"
 _GENERATION = re.compile(rf"/generations/+([A-Za-z0-9][A-Za-z0-9._+-]{{0,63}})/+\.?([0-9a-f]{{12}}){_HIDDEN}{_END}")
 _KEY = r"cpython-3\.[0-9]+\.[0-9]+[A-Za-z0-9+_.-]*?-linux-[a-z0-9_]+-[a-z]+"
 _INTERPRETER = re.compile(rf"/python/+\.?({_KEY}){_HIDDEN}{_END}")
-
 _UV = re.compile(rf"/lib/+uv/+\.?([0-9]+\.[0-9]+\.[0-9]+){_HIDDEN}{_END}")
 # What is told of a host at most, as users may start many processes that mention much.
 _MOST_USES, _MOST_UNREAD = 20_000, 1_000

@@ -237,7 +237,7 @@ def _started(directory: str, boot: t.Optional[float]) -> t.Optional[float]:
 
 
 def booted(proc: str = "/proc") -> t.Optional[float]:
-    """When the host was booted, in seconds boot the epoch."""
+    """When the host was booted, in seconds since the epoch."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         lines = read(os.path.join(proc, "stat")).split("\n")
         return float(next(line for line in lines if line.startswith("btime ")).split()[1])
