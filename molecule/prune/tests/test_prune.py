@@ -24,7 +24,7 @@ ROOT_OF = {"nas_a": "/mnt/nas-a/uv", "nas_b": "/mnt/nas-b/uv"}
 OLDEST, OLD, NEW = "1.15.0", "1.16.0", "1.17.0"
 NAME = "aged"
 PLACE = "/home/alice/jobs/prune"
-KILLS = 3
+KILLS = 2
 # Neither parents nor a terminal, nothing open, nothing in its variables; and imports nothing any more.
 DAEMON = """
 import os, sys, time
