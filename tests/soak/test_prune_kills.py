@@ -66,13 +66,16 @@ class Soak:
     def prune(self) -> float:
         """A prune that is not killed, after which all is gone that nobody needs or uses; and its seconds."""
         begin = time.monotonic()
+        noted = self.noted()
         run = finish(self.start())
         assert run.rc == 0, run.output
         (told,) = json.loads(self._report.read_text())["shares"]
         # Other processes of this machine may run the same interpreter and uv.
         stays = {fact["name"] for fact in (*told["kept"], *told["in_use"])}
         assert {f"{NAME}/{name}" for name in self.there()} - stays == {f"{NAME}/{self.in_force()}"}
-        assert {path.name for path in self.share.glob("python/cpython-3.*.*-*")} <= {*stays, self.interpreter()}
+        left = {path.name for path in self.share.glob("python/cpython-3.*.*-*")} - stays - self.interpreters()
+        # One that nothing needs any more is noted first, and goes with the next prune.
+        assert left <= self.noted() - noted
         assert {path.name for path in self.share.glob("lib/uv/*")} <= {*stays, self.variables["uvnas_uv_version"]}
         hidden = [
             path for where in ("generations/*", "python", "lib/uv") for path in self.share.glob(f"{where}/.*uvnas-*")
@@ -87,8 +90,14 @@ class Soak:
     def in_force(self) -> str:
         return os.path.basename(self.site.link(NAME) or "")
 
-    def interpreter(self) -> str:
-        return (self.share / "envs" / NAME / "bin" / "python").resolve().parents[1].name
+    def interpreters(self) -> set[str]:
+        """Those that a generation needs."""
+        return {(self.generations / name / "bin" / "python").resolve().parents[1].name for name in self.there()}
+
+    def noted(self) -> set[str]:
+        """Those that nothing needs, by what prunes have noted."""
+        record = json.loads((self.share / "locks" / "pythons.json").read_text())["interpreters"]
+        return {key for key, about in record.items() if "unneeded" in about}
 
     def is_whole(self) -> None:
         """All of what is in force."""
