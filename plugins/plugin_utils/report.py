@@ -227,6 +227,7 @@ def _of_look(share: Share, hosts: Hosts) -> Data:
     host, answer = good[0]
     environments = {**_by_name(answer.get("unpublished")), **_by_name(answer["environments"])}
     filesystem = answers.mapping(answer.get("filesystem"))
+    kept = why_kept(hosts, share)
     return {
         **_head(share, hosts),
         "asked": host,
@@ -243,9 +244,7 @@ def _of_look(share: Share, hosts: Hosts) -> Data:
             }
             for fact in answers.mappings(answer.get("interpreters"))
         ],
-        "environments": [
-            _looked_at(share, name, fact, why_kept(hosts, share)) for name, fact in sorted(environments.items())
-        ],
+        "environments": [_looked_at(share, name, fact, kept) for name, fact in sorted(environments.items())],
         "problems": answers.texts(answer.get("problems")),
     }
 

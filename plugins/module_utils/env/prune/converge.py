@@ -206,12 +206,11 @@ class Removal(ShareConvergence[Ending, Ended]):
     def _forget(self, keys: t.Sequence[str]) -> list[str]:
         """Take interpreters out of the record, which never names what is not there; remove archives without one."""
         record = before = load_record(self.layout)
-        for key in keys:
-            # Where another one has taken its place, that one stays.
-            if not os.path.lexists(os.path.join(self.layout.python, key)):
-                record = record.without(key)
-                mutex.check(self.mutex)
-                unlink_minor_links(self.layout, lambda linked, gone=key: linked == gone)  # type: ignore[misc]
+        # Where another one has taken its place, that one stays.
+        gone = {key for key in keys if not os.path.lexists(os.path.join(self.layout.python, key))}
+        unlink_minor_links(self.layout, gone.__contains__)
+        for key in gone:
+            record = record.without(key)
         if record != before:
             # First: if this is killed after that, the record still has them.
             if any(known.archive for known in before.interpreters.values()):

@@ -109,11 +109,9 @@ def plan(
     environments: t.Iterable[Environment], others: t.Iterable[Unneeded], keep: Keep, now: datetime.datetime
 ) -> Plan:
     """What may go of all these at the time ``now``."""
-    items: list[Item] = []
-    kept: list[Kept] = []
-    for environment in environments:
-        for found in _of_environment(environment, keep, now):
-            (items if isinstance(found, Item) else kept).append(found)  # type: ignore[arg-type]
+    found = [each for environment in environments for each in _of_environment(environment, keep, now)]
+    items = [each for each in found if isinstance(each, Item)]
+    kept = [each for each in found if isinstance(each, Kept)]
     for other in others:
         if other.aside:
             items.append(Item(other.kind, other.name, other.retired, aside=True, wanted=other.needed))
