@@ -1,9 +1,10 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a generation contains, by digests: ``.uvnas-files.json`` beside its manifest, which has the digest of this file.
+"""What a tree contains, by digests: ``.uvnas-files.json`` at its top, in generations, interpreters and versions of uv.
 
-Not in the manifest itself, which even runs with nothing to do must read: it would be several times as large.
+In a generation it is beside the manifest, which has its digest. Not in the manifest itself, which even runs with
+nothing to do must read: it would be several times as large. Of interpreters, ``locks/pythons.json`` has the digest.
 
 Every file is vouched for once. Most are by their package's RECORD, whose digest is here; a file that no RECORD has a
 hash of is listed here itself. Left out are bytecode, which is made from the sources, the generation's own lock, whose
@@ -56,6 +57,10 @@ class Contents:
     files: t.Mapping[str, File]
     # The targets of symlinks, verbatim.
     links: t.Mapping[str, str]
+    # Files that everybody may run, RECORDs' ones among them; and sources that have no bytecode although others have.
+    # None: not recorded.
+    executables: t.Optional[t.Sequence[str]] = None
+    uncompiled: t.Optional[t.Sequence[str]] = None
 
     @property
     def portable(self) -> str:
@@ -63,7 +68,8 @@ class Contents:
         return of_data({path: record.portable for path, record in self.records.items()})
 
     def as_dict(self) -> dict[str, t.Any]:
-        return {"format": FORMAT, **dataclasses.asdict(self)}
+        known = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        return {"format": FORMAT, **known}
 
 
 def write(path: str, contents: Contents) -> ContentFact:
@@ -103,13 +109,20 @@ def parse(data: t.Any, what: str) -> Contents:
         key: data[key] if isinstance(data.get(key), dict) else {"": None} for key in fits
     }
     wrong = [key for key, part in parts.items() if not all(map(fits[key], part.values()))]
+    lists = {key: data.get(key) for key in ("executables", "uncompiled")}
+    wrong += [key for key, value in lists.items() if not (value is None or _are_texts(value))]
     if wrong:
         raise UvnasError(f"{what} is damaged: missing or invalid {', '.join(wrong)}", hint=DAMAGED_HINT)
     return Contents(
         {path: PackageRecord(record["sha256"], record["portable"]) for path, record in parts["records"].items()},
         {path: File(file["sha256"], file["size"]) for path, file in parts["files"].items()},
         parts["links"],
+        **lists,
     )
+
+
+def _are_texts(value: t.Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _has(data: t.Any, *digests: str) -> bool:
