@@ -14,9 +14,10 @@ from ..errors import SpecError
 
 LAYOUT_VERSION = 1
 MANIFEST = ".uvnas.json"
-# Beside the manifest: what was installed, and the digests of what is there.
+# Beside the manifest: what was installed, the digests of what is there, and copies of what is nowhere else.
 GENERATION_LOCK = ".uvnas-lock.txt"
 CONTENTS = ".uvnas-files.json"
+SPARE = ".uvnas-spare"
 
 # A colon would end the path in PATH, a line break in any file that names it.
 _BAD_IN_PATH = re.compile(r"[\x00-\x1f\x7f:]")
@@ -188,6 +189,10 @@ class Layout:
     def contents(self, env: str, generation_id: str) -> str:
         """The digests of what is in a generation."""
         return self._path("generations", env, generation_id, CONTENTS)
+
+    def spare(self, env: str, generation_id: str) -> str:
+        """Copies of those files of a generation that are nowhere else."""
+        return self._path("generations", env, generation_id, SPARE)
 
     def interpreter_bin(self, key: str, minor: str) -> str:
         """The executable of the interpreter with uv's ``key``; ``minor`` is ``3.12``. Never a minor link."""

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import typing as t
 
 from ..errors import UvnasError
 from ..host import files, sealing
+from ..host.checksum import of_data
 from ..host.data import is_time, made_of, wrong_fields
 from ..host.platform import GNU, MUSL
 from . import store
@@ -131,7 +133,33 @@ class Manifest:
 
 
 def write(path: str, manifest: Manifest) -> None:
-    files.write_json(path, manifest.as_dict())
+    files.write(path, text(manifest))
+
+
+# What vouches for the rest of a manifest, as nothing else does.
+_OWN_DIGEST = "sha256"
+
+
+def text(manifest: Manifest) -> str:
+    """The manifest as it is written, with a digest of itself."""
+    data = manifest.as_dict()
+    return _text({**data, _OWN_DIGEST: of_data(data)})
+
+
+def _text(data: t.Mapping[str, t.Any]) -> str:
+    return json.dumps(data, indent=2, sort_keys=True) + "\n"
+
+
+def is_whole(content: bytes, what: str) -> t.Optional[bool]:
+    """Whether the content of a manifest, read from ``what``, is what was written, to the last byte.
+
+    None: it was written by an earlier version, which added no digest. Raises UvnasError if it is no JSON object.
+    """
+    data = files.json_object(content, what)
+    digest = data.pop(_OWN_DIGEST, None)
+    if digest is None:
+        return None
+    return bool(digest == of_data(data)) and content == _text({**data, _OWN_DIGEST: digest}).encode()
 
 
 def read(path: str) -> t.Optional[Manifest]:

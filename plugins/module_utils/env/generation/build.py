@@ -41,7 +41,7 @@ from ..imports import IMPORTS
 from ..lock.file import LockText
 from ..plan import Ingredients
 from ..spec import EnvironmentSpec
-from . import install, needs, no_pip, pin, record
+from . import install, needs, no_pip, pin, record, spare
 from .size import seal
 
 _AS_IT_WAS = "Nothing was published; the environment stays as it was."
@@ -109,10 +109,13 @@ def _build(layout: Layout, uv: Uv, bytecode: t.Optional[Bytecode], what: Build, 
         _check_interpreter(layout, what, path)
         packages = _check_packages(what, path)
         recorder = record.Recorder(what.spec.name, path, site_packages(path, what.interpreter.minor))
-        if bytecode is not None:
+        names = recorder.sources() if bytecode is not None else []
+        cache_tag = None
+        if bytecode is not None and names:
+            cache_tag = bytecode.cache_tag
             bytecode.add(
                 site_packages(path, what.interpreter.minor),
-                recorder.sources(),
+                names,
                 lambda number: told("compiling", f"{number} module{'s' * (number != 1)}"),
             )
         pin.write(path, site_packages(path, what.interpreter.minor))
@@ -125,7 +128,8 @@ def _build(layout: Layout, uv: Uv, bytecode: t.Optional[Bytecode], what: Build, 
         mutex.check(layout.mutex)
         size = seal(path, recorder.see)
         mutex.check(layout.mutex)
-        content = contents.write(layout.contents(what.spec.name, what.id), recorder.contents())
+        listed = recorder.contents(cache_tag)
+        content = contents.write(layout.contents(what.spec.name, what.id), listed)
         manifest = Manifest(
             environment=what.spec.name,
             id=what.id,
@@ -149,6 +153,7 @@ def _build(layout: Layout, uv: Uv, bytecode: t.Optional[Bytecode], what: Build, 
             platform=needed,
         )
         witness = layout.manifest(what.spec.name, what.id)
+        spare.write(layout.spare(what.spec.name, what.id), path, [*recorder.alone(listed), *record.OWN], manifest)
         disks.sync()
         mutex.check(layout.mutex)  # That may have taken long.
         manifests.write(witness, manifest)

@@ -16,19 +16,20 @@ import dataclasses
 import hashlib
 import os
 import re
+import stat
 import typing as t
 
 from ...errors import UvnasError
 from ...host.checksum import of_data, of_file
 from ...share.contents import Contents, File, PackageRecord
-from ...share.layout import CONTENTS, GENERATION_LOCK, MANIFEST
+from ...share.layout import CONTENTS, GENERATION_LOCK, MANIFEST, SPARE
 from ...uv.wheel import metadata_directories, parse_record
 
 # What installers add to a wheel's metadata about how and when it was installed (PEP 376, PEP 610, and uv's own).
 _BY_INSTALLER = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json"})
 # The hashes that vouch for a file. PEP 427 forbids weaker ones, but uv installs such wheels all the same.
 _HASH = re.compile(r"sha(256|384|512)=.")
-_OWN = frozenset({MANIFEST, GENERATION_LOCK, CONTENTS})
+OWN = frozenset({MANIFEST, GENERATION_LOCK, CONTENTS, SPARE})
 _SHOWN = 3
 
 _HINT = (
@@ -63,6 +64,8 @@ class Recorder:
         # By path in the generation: a file's full path and size; a symlink's target.
         self._files: dict[str, tuple[str, int]] = {}
         self._links: dict[str, str] = {}
+        self._executables: list[str] = []
+        self._bytecode: set[str] = set()
 
     def sources(self) -> list[str]:
         """The Python sources that packages have in site-packages, relative to it, and what uv added at its top."""
@@ -88,16 +91,35 @@ class Recorder:
                 f"environment {self._env}: its build left {place}, which is not a file, directory or symlink",
                 hint="Do its imports or checks create a pipe or a socket there?",
             )
-        elif not (place in self._vouched_for or place in _OWN or is_bytecode(place)):
-            self._files[place] = (entry.path, entry.stat(follow_symlinks=False).st_size)
+        elif is_bytecode(place):
+            self._bytecode.add(place)
+        elif place not in OWN:
+            status = entry.stat(follow_symlinks=False)
+            if status.st_mode & stat.S_IXUSR:
+                self._executables.append(place)
+            if place not in self._vouched_for:
+                self._files[place] = (entry.path, status.st_size)
 
-    def contents(self) -> Contents:
-        """Everything recorded. Raises OSError."""
+    def contents(self, cache_tag: t.Optional[str] = None) -> Contents:
+        """Everything recorded. ``cache_tag``: what its bytecode is called, if it was compiled. Raises OSError."""
         found = {place: File(of_file(path), size) for place, (path, size) in self._files.items()}
         records = {
             package.record: PackageRecord(package.sha256, self._portable(package, found)) for package in self._packages
         }
-        return Contents(records, found, self._links)
+        return Contents(records, found, self._links, sorted(self._executables), self._uncompiled(cache_tag))
+
+    def alone(self, listed: Contents) -> list[str]:
+        """The files that no other generation has: RECORDs, what no RECORD covers, and scripts, which name this one."""
+        scripts = {place for package in self._packages for place in package.hashes if place.startswith("bin/")}
+        return sorted({*listed.records, *listed.files, *scripts})
+
+    def _uncompiled(self, cache_tag: t.Optional[str]) -> t.Optional[list[str]]:
+        """The sources that have no bytecode: they do not compile, or their names are too long."""
+        if cache_tag is None:
+            return None
+        inside = os.path.relpath(self._site_packages, self._path)
+        places = (f"{inside}/{name}" for name in self.sources())
+        return [place for place in places if bytecode_of(place, cache_tag) not in self._bytecode]
 
     def _portable(self, package: Package, found: t.Mapping[str, File]) -> str:
         """The digest of what a wheel brought, the same on every share: see share/contents.py."""
@@ -180,6 +202,12 @@ def _dispute(one: str, other: str, places: t.Sequence[str]) -> str:
 def is_bytecode(place: str) -> bool:
     """Whether a path is that of bytecode compiled from a source file."""
     return place.endswith(".pyc") and place.split("/")[-2:-1] == ["__pycache__"]
+
+
+def bytecode_of(place: str, cache_tag: str) -> str:
+    """The path of the bytecode of a source."""
+    head, slash, name = place.rpartition("/")
+    return f"{head}{slash}__pycache__/{name[:-3]}.{cache_tag}.pyc"
 
 
 def script_body(content: bytes, generation: str) -> t.Optional[bytes]:

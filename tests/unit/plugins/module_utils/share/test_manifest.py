@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import typing as t
@@ -72,9 +73,28 @@ def test_there_and_back(path: str, change: dict[str, t.Any]) -> None:
     assert manifests.parse(manifest.as_dict(), "it") == manifest
 
 
+def test_any_byte_that_changes_is_found(path: str) -> None:
+    """Even white space, which means nothing."""
+    content = manifests.text(MANIFEST).encode()
+    assert manifests.is_whole(content, path) is True
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 7
+        with contextlib.suppress(UvnasError):
+            assert not manifests.is_whole(bytes(changed), path), (place, bytes(changed))
+    for size in range(len(content)):
+        with contextlib.suppress(UvnasError):
+            assert not manifests.is_whole(content[:size], path), size
+
+
+def test_one_of_an_earlier_version_does_not_tell(path: str) -> None:
+    assert manifests.is_whole(json.dumps(MANIFEST.as_dict()).encode(), path) is None
+
+
 def test_what_is_written_can_be_read_without_this_collection(path: str) -> None:
     manifests.write(path, MANIFEST)
     data = json.loads(Path(path).read_text())
+    assert len(data.pop("sha256")) == 64
     assert data == {
         "format": 2,
         "environment": "train",
