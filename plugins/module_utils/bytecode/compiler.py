@@ -24,14 +24,14 @@ from ..host.workers import Result, call_many, portions
 
 # Run with the generation's interpreter: compiles what it reads about on standard input, a JSON list in a line each, and
 # answers with a word in a line each. What it writes gets its name in one step. A source that has changed since it was
-# looked at is not compiled under the key of what it was.
+# looked at is not compiled under the key of what it was. The end of the file tells that it is whole: see ``whole``.
 _COMPILER = """
 import gc, hashlib, importlib.util, json, marshal, os, signal, sys
 gc.disable()
 head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
 for line in sys.stdin:
     signal.setitimer(signal.ITIMER_PROF, float(sys.argv[1]))
-    path, name, digest, target, scratch = map(os.fsencode, json.loads(line))
+    path, name, digest, target, mark, scratch = map(os.fsencode, json.loads(line))
     with open(path, "rb") as file:
         source = file.read()
     if hashlib.sha256(source).hexdigest().encode() != digest:
@@ -39,7 +39,8 @@ for line in sys.stdin:
         continue
     try:
         code = compile(source, os.fsdecode(name), "exec", dont_inherit=True, optimize=0)
-        content = head + importlib.util.source_hash(source) + marshal.dumps(code)
+        content = head + importlib.util.source_hash(source) + marshal.dumps(code) + bytes.fromhex(mark.decode())
+        content += hashlib.sha256(content).digest()
     except (SyntaxError, ValueError, OverflowError, RecursionError):
         code = None
     except MemoryError as error:
@@ -86,6 +87,8 @@ class Order:
     digest: str
     # Where its bytecode goes.
     target: str
+    # In hexadecimal digits, see ``whole``.
+    mark: str
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ keeps what was compiled, in ``bytecode/``, for its owner alone::
 The key is a digest of what the source contains, read here and by the compiler again, never of what a RECORD says:
 somebody may have patched a file of a wheel and not its RECORD. The name is relative to site-packages, or to the
 directory of the standard library, and is what the code has in ``co_filename``; Python replaces it by the real path on
-import. Names and a fixed hash seed make the same source give the same bytes.
+import. Names and a fixed hash seed make the same source give the same bytes. What they end with is in ``whole``.
 
 These files are *unchecked-hash* (PEP 552): Python does not compare them with the source, which never changes in a
 generation or an interpreter, nor with its mtime, which differs where files are cloned or copied.
@@ -41,6 +41,7 @@ from ..uv.command import CONCURRENT_INSTALLS, Uv
 from ..uv.unsynced import is_in_doubt
 from .compiler import Compiler, Order, bad
 from .digests import Digests, Known, digest_of, package_of
+from .whole import mark_of
 
 _CACHE = "__pycache__"
 # Who compiles holds it, so that builds that need the same do not compile it twice, and each has all processors.
@@ -58,6 +59,12 @@ _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 
 _Each = t.TypeVar("_Each")
+
+
+def directory_name(cache_tag: str, interpreter_digest: str) -> str:
+    """What the directory for an interpreter is called, in ``bytecode/``."""
+    # The 1 keeps what is there apart from what earlier versions compiled, which does not tell whether it is whole.
+    return f"{cache_tag}-{of_text(f'1 {interpreter_digest}')[:16]}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +129,11 @@ class Bytecode:
         return self._directory_on(self.layout)
 
     def _directory_on(self, layout: Layout) -> str:
-        return os.path.join(layout.bytecode, f"{self.cache_tag}-{of_text(self.interpreter.digest)[:16]}")
+        return os.path.join(layout.bytecode, self._name)
+
+    @property
+    def _name(self) -> str:
+        return directory_name(self.cache_tag, self.interpreter.digest)
 
     @functools.cached_property
     def cache_tag(self) -> str:
@@ -202,7 +213,14 @@ class Bytecode:
 
     def _compile(self, site_packages: str, todo: t.Sequence[Source]) -> None:
         orders = [
-            Order(f"{site_packages}/{source.name}", source.name, source.digest, self.entry(source)) for source in todo
+            Order(
+                f"{site_packages}/{source.name}",
+                source.name,
+                source.digest,
+                self.entry(source),
+                mark_of(self._name, source.key).hex(),
+            )
+            for source in todo
         ]
         changed = self._compiler.compile(orders, min(self.limit or processors(), processors()))
         for package in {package_of(order.name) for order in changed}:
