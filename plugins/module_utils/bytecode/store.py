@@ -340,9 +340,14 @@ def _link_one(entry: str, target: str) -> bool:
     try:
         try:
             os.link(entry, target)
-        except FileExistsError:  # It came with the package.
-            os.unlink(target)
-            os.link(entry, target)
+        except FileExistsError:  # It came with the package, or is damaged, and may be in use.
+            beside = files.temporary_name(target)
+            os.link(entry, beside)
+            try:
+                os.rename(beside, target)
+            finally:
+                with contextlib.suppress(FileNotFoundError):  # Two names of one file, which a rename leaves alone.
+                    os.unlink(beside)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return False
     except OSError as error:

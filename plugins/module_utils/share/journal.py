@@ -27,6 +27,7 @@ RETIRE = "retire"
 HOLD = "hold"
 RELEASE = "release"
 REMOVE = "remove"
+REPAIR = "repair"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -125,6 +125,11 @@ class Layout:
         """Records what each interpreter request was resolved to, and where each interpreter came from."""
         return self._path("locks", "pythons.json")
 
+    @property
+    def verified(self) -> str:
+        """When each tree was read by a verification that reads only some."""
+        return self._path("locks", "verified.json")
+
     def standing(self, env: str) -> str:
         """Which generation is in force, since when, whether it is held, and which were before: see share/standing."""
         return self._path("locks", f"{env}.state.json")

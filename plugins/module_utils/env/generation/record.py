@@ -28,7 +28,7 @@ from ...uv.wheel import metadata_directories, parse_record
 # What installers add to a wheel's metadata about how and when it was installed (PEP 376, PEP 610, and uv's own).
 _BY_INSTALLER = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json"})
 # The hashes that vouch for a file. PEP 427 forbids weaker ones, but uv installs such wheels all the same.
-_HASH = re.compile(r"sha(256|384|512)=.")
+VOUCHES = re.compile(r"sha(256|384|512)=.")
 OWN = frozenset({MANIFEST, GENERATION_LOCK, CONTENTS, SPARE})
 _SHOWN = 3
 
@@ -60,7 +60,7 @@ class Recorder:
         check_overlaps(env, self._packages)
         self._vouched_for = {package.record for package in self._packages}
         for package in self._packages:
-            self._vouched_for.update(place for place, digest in package.hashes.items() if _HASH.match(digest))
+            self._vouched_for.update(place for place, digest in package.hashes.items() if VOUCHES.match(digest))
         # By path in the generation: a file's full path and size; a symlink's target.
         self._files: dict[str, tuple[str, int]] = {}
         self._links: dict[str, str] = {}
@@ -161,10 +161,15 @@ def read_packages(env: str, path: str, site_packages: str) -> list[Package]:
                 f"environment {env}: the files of {name} are unknown, because its RECORD cannot be read: {error}",
                 hint="Its wheel is damaged or malformed.",
             ) from error
-        hashes = {_place(inside, file): digest.rstrip("=") for file, digest in lines}
+        hashes = by_place(inside, lines)
         place = _text(os.path.join(inside, os.path.basename(info), "RECORD"))
         found.append(Package(name, place, hashlib.sha256(content).hexdigest(), hashes))
     return found
+
+
+def by_place(site_packages: str, lines: t.Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The hashes in a RECORD by the file's path in the generation, in which ``site_packages`` is the RECORD's."""
+    return {_place(site_packages, file): digest.rstrip("=") for file, digest in lines}
 
 
 def check_overlaps(env: str, packages: t.Iterable[Package]) -> None:

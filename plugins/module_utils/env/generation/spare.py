@@ -33,7 +33,7 @@ def write(path: str, generation: str, places: t.Iterable[str], manifest: Manifes
     """Copy the files ``places`` of ``generation``, and what its manifest will be, to the file ``path``."""
     found = {MANIFEST: manifests.text(manifest).encode()}
     for place in places:
-        content = None if place in (MANIFEST, SPARE) else _small(os.path.join(generation, place))
+        content = None if place in (MANIFEST, SPARE) else small(os.path.join(generation, place))
         if content is not None:
             found[place] = content
     files.write(path, pack(found))
@@ -46,7 +46,7 @@ def pack(found: t.Mapping[str, bytes]) -> bytes:
     return hashlib.sha256(packed).digest() + packed
 
 
-def _small(path: str) -> t.Optional[bytes]:
+def small(path: str) -> t.Optional[bytes]:
     """The content of a file that is small enough."""
     try:
         status = os.lstat(path)

@@ -34,4 +34,4 @@ def test_what_it_does_not_copy(tmp_path: Path, what: str) -> None:
         made.write_bytes(bytes((256 << 10) + 1))
     elif what == "link":
         made.symlink_to(__file__)
-    assert spare._small(str(made)) is None
+    assert spare.small(str(made)) is None

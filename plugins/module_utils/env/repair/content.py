@@ -1,0 +1,238 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the right content of a damaged file can be had, nearest first. What is found is believed by its digest only.
+
+Other files on this share; copies in the tree itself; other shares of this host; and, for a whole tree at once, wheels
+from the index and the archives of interpreters, both unpacked beside everything else.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import csv
+import dataclasses
+import functools
+import hashlib
+import io
+import os
+import typing as t
+
+from ...errors import UvnasError
+from ...host import files, platform, removal
+from ...python.record import SITE, load_record
+from ...python.sources import Downloads, SiteArchives
+from ...share.layout import GENERATION_LOCK, Layout
+from ...uv.command import Uv
+from ...uv.target import platform_arguments
+from ..generation import install
+from ..lock.file import Lock, parse
+from . import tree as trees
+from .look import Look, all_trees, has
+from .tree import GENERATION, INTERPRETER, Expected, Tree, digest_of
+
+# What has been unpacked, by digest.
+Unpacked = t.Mapping[str, bytes]
+_NONE = Expected("", "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """Content with the right digest: a file that has it, or the bytes themselves; and where it is from, for people."""
+
+    origin: str
+    path: str = ""
+    data: t.Optional[bytes] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """Where to look on and around a share."""
+
+    layout: Layout
+    others: tuple[Layout, ...]
+    uv: Uv
+    python: Downloads
+    seen: Look
+
+    def here(self, digest: str, but: t.Container[str]) -> t.Iterator[Content]:
+        """Files on this share that had this content when they were read, except those at certain paths."""
+        for number, place in self._here.get(digest, ()):
+            tree = self.seen.trees[number]
+            path = tree.at(place)
+            if path not in but:
+                yield Content(_called(tree), path)
+
+    @functools.cached_property
+    def _here(self) -> dict[str, list[tuple[int, str]]]:
+        """All good files, by digest."""
+        found: dict[str, list[tuple[int, str]]] = {}
+        for number, tree in enumerate(self.seen.trees):
+            for place, expected in tree.files.items():
+                if self.seen.is_good(number, place):
+                    found.setdefault(expected.digest, []).append((number, place))
+            for place, digest in tree.shipped.items():
+                entry = self.seen.entries[number].get(place)
+                if entry is not None and has(self.seen.facts, entry, digest):
+                    found.setdefault(digest, []).append((number, place))
+        return found
+
+    def copy(self, tree: Tree, place: str, digest: str) -> t.Iterator[Content]:
+        """What a tree itself has a copy of."""
+        data = tree.copies.get(place)
+        if data is not None and _has(data, digest):
+            yield Content("its copy in the generation", data=data)
+
+    def elsewhere(self, digest: str) -> t.Iterator[Content]:
+        """Files of other shares that should have this content. Whoever takes one has to read it."""
+        for other in self.others:
+            for path in self._elsewhere(other).get(digest, ()):
+                yield Content(f"the share at {other.root}", path)
+
+    def _elsewhere(self, other: Layout) -> dict[str, list[str]]:
+        if other.root not in self._known:
+            found: dict[str, list[str]] = {}
+            with contextlib.suppress(UvnasError, OSError, csv.Error):
+                for tree in all_trees(other):
+                    for place, expected in tree.files.items():
+                        found.setdefault(expected.digest, []).append(tree.at(place))
+            self._known[other.root] = found
+        return self._known[other.root]
+
+    @functools.cached_property
+    def _known(self) -> dict[str, dict[str, list[str]]]:
+        return {}
+
+    def record(self, tree: Tree, place: str) -> t.Optional[bytes]:
+        """The RECORD of an unpacked wheel, from what generations say about its files; None if they do not know all."""
+        info = place.partition("/")[0]
+        good = {
+            expected.shared: expected.digest
+            for each in self.seen.trees
+            if each.kind == GENERATION
+            for expected in each.files.values()
+            if expected.shared.startswith(f"{info}/")
+        }
+        lines = []
+        for path, content in _files(tree.path):
+            name = trees.place_of(os.path.relpath(path, tree.path))
+            if name == place:
+                continue
+            digest = good.get(f"{info}/{name}") or tree.files.get(name, _NONE).digest
+            algorithm, _colon, value = digest.partition(":")
+            if not digest or not _has(content, digest):
+                return None
+            encoded = base64.urlsafe_b64encode(bytes.fromhex(value)).decode().rstrip("=")
+            lines.append([name, f"{algorithm}={encoded}", str(len(content))])
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows([*sorted(lines), [place, "", ""]])
+        return text.getvalue().encode("utf-8", "surrogateescape") if lines else None
+
+    def unpack(self, tree: Tree, wanted: t.Mapping[str, str]) -> tuple[Unpacked, str, str]:
+        """What can be had for a tree from its archives: content by digest, where from, and why not more.
+
+        ``wanted``: the digests, by place.
+        """
+        try:
+            if tree.kind == GENERATION and tree.manifest is not None:
+                return _pick(self._wheels(tree, wanted), wanted.values()), "the index", ""
+            if tree.kind == INTERPRETER:
+                return _pick(self._interpreter(tree), wanted.values()), "its archive", ""
+        except UvnasError as error:
+            return {}, "", trees.why(error)
+        return {}, "", ""
+
+    @contextlib.contextmanager
+    def _scratch(self, beside: str) -> t.Iterator[str]:
+        """A directory that a sweep removes if this is killed."""
+        path = files.temporary_name(os.path.join(beside, "repair"))
+        os.mkdir(path, 0o700)
+        try:
+            yield path
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                removal.remove(path)
+
+    def _wheels(self, tree: Tree, wanted: t.Iterable[str]) -> t.Iterator[bytes]:
+        """The files of the wheels that have these, fetched into a cache of their own by the hashes of the lock."""
+        manifest = t.cast(t.Any, tree.manifest)
+        text = trees.read(tree, GENERATION_LOCK)
+        if text is None or digest_of(text) != tree.files[GENERATION_LOCK].digest:
+            raise UvnasError("its lock is damaged, too")
+        lock = parse(text.decode(), what="its lock")
+        names = {trees.package_of(tree, place) for place in wanted}
+        packages = tuple(package for package in lock.packages if package.name in names)
+        if not packages:
+            return
+        interpreter = self.layout.interpreter_bin(manifest.python.key, manifest.python.version.rpartition(".")[0])
+        if manifest.python.version.endswith("t"):
+            interpreter += "t"
+        with self._scratch(self.layout.cache) as scratch:
+            target, cache, wheels = (os.path.join(scratch, name) for name in ("target", "cache", "lock.txt"))
+            files.write(wheels, "".join(f"{package.text}\n" for package in packages))
+            uv = dataclasses.replace(self.uv, cache_dir=cache)
+            arguments = [
+                "--python", interpreter, "--target", target, "--require-hashes", "--link-mode", "copy",
+            ]  # fmt: skip
+            arguments += platform_arguments(tree.name, manifest.options.get("glibc"), uv.runner)
+            for package in manifest.options.get("no_binary", ()):
+                arguments += ["--no-binary", package]
+            some = Lock(packages, None, lock.builds)
+            done = install.install(uv, some, wheels, arguments, ["--no-deps"], {})
+            if done.rc != 0:
+                raise UvnasError(f"the index does not have it: {done.stderr.strip().splitlines()[-1:]}")
+            yield from _all(target)
+
+    def _interpreter(self, tree: Tree) -> t.Iterator[bytes]:
+        """The files of an interpreter, installed anew elsewhere; where they name that place, they name its own."""
+        known = load_record(self.layout).interpreters[tree.name]
+        is_sites = known.source == SITE
+        uv = SiteArchives.by(self.uv, platform.here(), {}, room=1).uv if is_sites else self.python.uv
+        with self._scratch(self.layout.python) as scratch:
+            uv.check(
+                "python", "install", "--no-cache", "--no-bin", "--install-dir", scratch, tree.name,
+                message="uv cannot install it again",
+                variables={"UV_PYTHON_DOWNLOADS": "manual"},
+                cwd="/",
+            )  # fmt: skip
+            there, here = os.fsencode(os.path.join(scratch, tree.name)), os.fsencode(tree.path)
+            for content in _all(os.path.join(scratch, tree.name)):
+                yield content
+                if there in content:
+                    yield content.replace(there, here)
+
+
+def _files(directory: str) -> t.Iterator[tuple[str, bytes]]:
+    for above, _directories, names in os.walk(directory):
+        for name in names:
+            path = os.path.join(above, name)
+            if not os.path.islink(path):
+                with open(path, "rb") as file:
+                    yield path, file.read()
+
+
+def _all(directory: str) -> t.Iterator[bytes]:
+    return (content for _path, content in _files(directory))
+
+
+def _pick(contents: t.Iterable[bytes], digests: t.Iterable[str]) -> Unpacked:
+    """Those contents that are asked for."""
+    wanted = set(digests)
+    algorithms = {digest.partition(":")[0] for digest in wanted}
+    found = {}
+    for data in contents:
+        for algorithm in algorithms:
+            digest = f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
+            if digest in wanted:
+                found[digest] = data
+    return found
+
+
+def _has(data: bytes, digest: str) -> bool:
+    algorithm, _colon, value = digest.partition(":")
+    return hashlib.new(algorithm, data).hexdigest() == value
+
+
+def _called(tree: Tree) -> str:
+    return f"{tree.kind} {tree.name}" if tree.kind in (GENERATION, INTERPRETER) else "uv's cache"

@@ -1,0 +1,427 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compare what is on a share with what should be there, to the last byte. Reads only."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import stat
+import typing as t
+
+from ...bytecode.whole import mark_of
+from ...errors import UvnasError
+from ...host import files
+from ...host.checksum import of_text
+from ...host.workers import processors
+from ...python.record import Record, load_record
+from ...share import store
+from ...share.layout import SPARE, Layout
+from ..generation.record import is_bytecode
+from . import tree as trees
+from .read import FAILED, MARK, Entry, Facts, Inode, Question, facts, walk
+from .tree import (
+    ACL,
+    BYTECODE,
+    CACHE,
+    CONTENT,
+    GENERATION,
+    INVALID,
+    KIND,
+    LINK,
+    MISSING,
+    MODE,
+    OWNER,
+    RECORD,
+    UNDECLARED,
+    UNREADABLE,
+    Damage,
+    Source,
+    Tree,
+)
+
+_NOBODY_WRITES = 0o022
+_READ = 0o444
+# The share's own files, in one tree.
+RECORDS = "records"
+
+
+@dataclasses.dataclass
+class Look:
+    """Some trees, and what is in them."""
+
+    trees: list[Tree]
+    # Of each tree.
+    entries: list[dict[str, Entry]]
+    facts: dict[Inode, Facts]
+    damages: list[list[Damage]] = dataclasses.field(default_factory=list)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """How many files and bytes were read."""
+        sizes: dict[Inode, int] = {}
+        for found in self.entries:
+            for entry in found.values():
+                if entry.inode in self.facts:
+                    sizes[entry.inode] = entry.size
+        return len(sizes), sum(sizes.values())
+
+    def is_good(self, tree: int, place: str) -> bool:
+        """Whether a file that should be there is, with the right content, whatever its mode."""
+        expected = self.trees[tree].files.get(place)
+        entry = self.entries[tree].get(place)
+        return expected is not None and entry is not None and has(self.facts, entry, expected.digest)
+
+
+def has(known: t.Mapping[Inode, Facts], entry: Entry, digest: str) -> bool:
+    """Whether a regular file has been read, and has this digest."""
+    algorithm, _colon, value = digest.partition(":")
+    return stat.S_ISREG(entry.mode) and known.get(entry.inode, {}).get(algorithm) == value
+
+
+def all_trees(layout: Layout) -> list[Tree]:
+    """Everything on a share that is vouched for. Raises OSError."""
+    record = Record()
+    with contextlib.suppress(UvnasError):  # It is among the records, which say so.
+        record = load_record(layout)
+    found = [_of_records(layout), trees.kept_archives(layout, record.interpreters.values())]
+    found += [trees.interpreter(layout, known) for _key, known in sorted(record.interpreters.items())]
+    found += [trees.uv(layout, version) for version in files.directories_in(layout.uv_versions)]
+    for env in store.known_environments(layout):
+        in_force = None
+        with contextlib.suppress(UvnasError):
+            in_force = store.published(layout, env)
+        for generation_id in store.generations(layout, env):
+            state = "in force" if generation_id == in_force else "retired"
+            tree = trees.generation(layout, env, generation_id, state)
+            if tree is not None:
+                found.append(tree)
+    found += trees.archives(layout)
+    tags = {tree.directory for tree in found if tree.directory}
+    for name in files.directories_in(layout.bytecode):
+        if name in tags:  # Anything else is an earlier version's, or nothing needs it.
+            found.append(Tree(BYTECODE, f"bytecode/{name}", os.path.join(layout.bytecode, name), directory=name))
+    return found
+
+
+def _of_records(layout: Layout) -> Tree:
+    """The share's own files, as one tree of which nothing but what is wrong is known."""
+    tree = Tree(RECORD, RECORDS, layout.root)
+    for place, reads in trees.records(layout):
+        try:
+            reads()
+        except (UvnasError, OSError) as error:
+            tree.note(place, INVALID, trees.why(error))
+    return tree
+
+
+def look(
+    found: list[Tree],
+    *,
+    jobs: int = 0,
+    bytes_per_second: int = 0,
+    meanwhile: t.Callable[[], None] = lambda: None,
+) -> Look:
+    """Read these trees, and compare. Raises OSError where the filesystem has trouble."""
+    jobs = jobs or processors()
+    each = iter(walk([tree.path for tree in found if tree.name != RECORDS], jobs, meanwhile))
+    seen = Look(found, [{} if tree.name == RECORDS else next(each) for tree in found], {})
+    seen.facts = facts(_questions(seen), jobs, bytes_per_second=bytes_per_second, meanwhile=meanwhile)
+    seen.damages = [[*tree.damages, *_judge(seen, number)] for number, tree in enumerate(found)]
+    _judge_archives(seen)
+    return seen
+
+
+def _questions(seen: Look) -> dict[Inode, Question]:
+    """What has to be read, each file once."""
+    found: dict[Inode, Question] = {}
+    for tree, entries in zip(seen.trees, seen.entries):
+        for place, entry in entries.items():
+            if not stat.S_ISREG(entry.mode):
+                continue
+            asked = _asked(tree, place)
+            known = found.get(entry.inode)
+            if known is not None:
+                asked = (*known.asked, *(each for each in asked if each not in known.asked))
+            if asked:
+                found[entry.inode] = Question(tree.at(place), entry.size, asked)
+    return found
+
+
+def _asked(tree: Tree, place: str) -> tuple[str, ...]:
+    if tree.kind == BYTECODE:
+        return (MARK,) if place.endswith(".pyc") else ()
+    if is_bytecode(place):
+        shipped = tree.shipped.get(place)
+        return (MARK,) if shipped is None else (MARK, shipped.partition(":")[0])
+    expected = tree.files.get(place)
+    if expected is None:
+        return ()
+    algorithm = expected.digest.partition(":")[0]
+    # What a source's bytecode is called goes by this one.
+    return (algorithm, "sha256") if place.endswith(".py") and algorithm != "sha256" else (algorithm,)
+
+
+# Judging
+
+
+def _judge(seen: Look, number: int) -> list[Damage]:
+    """What is wrong in one tree."""
+    tree, entries = seen.trees[number], seen.entries[number]
+    if tree.name == RECORDS or (tree.kind == RECORD and not tree.files):
+        return []
+    if tree.kind == BYTECODE:
+        return list(_judge_store(seen, tree, entries))
+    top = entries.get("")
+    if top is None:
+        return [Damage("", MISSING, "it is not there")]
+    if not stat.S_ISDIR(top.mode):
+        return [Damage("", KIND, "it is not a directory")]
+    found: list[Damage] = []
+    above = _directories(tree)
+    for place, expected in tree.files.items():
+        found += _judge_file(seen, tree, place, entries.get(place), expected.digest, f"differs from {expected.by}")
+    for place, target in tree.links.items():
+        found += _judge_link(place, entries.get(place), target)
+    found += _judge_bytecode(seen, tree, entries)
+    known = {damage.place for damage in tree.damages}
+    for place, entry in entries.items():
+        found += _judge_place(tree, place, entry, above, known)
+    return [damage for damage in found if damage.place not in known or damage.what in (MODE, OWNER, ACL)]
+
+
+def _directories(tree: Tree) -> set[str]:
+    """The directories that should be in a tree, as far as there is something in them."""
+    found = {""}
+    for places in (tree.files, tree.links, tree.bytecode, tree.shipped):
+        for place in places:
+            above = place.rpartition("/")[0]
+            while above not in found:
+                found.add(above)
+                above = above.rpartition("/")[0]
+    return found
+
+
+def _judge_file(
+    seen: Look, tree: Tree, place: str, entry: t.Optional[Entry], digest: str, differs: str
+) -> t.Iterator[Damage]:
+    if entry is None:
+        yield Damage(place, MISSING, "missing")
+        return
+    if stat.S_ISLNK(entry.mode):
+        yield Damage(place, LINK, f"is a symlink to {entry.target}")
+        return
+    if not stat.S_ISREG(entry.mode):
+        yield Damage(place, KIND, "is not a file")
+        return
+    failed = seen.facts.get(entry.inode, {}).get(FAILED)
+    if failed is not None:
+        yield Damage(place, UNREADABLE, failed)
+    elif not has(seen.facts, entry, digest):
+        yield Damage(place, CONTENT, differs if entry.size else f"is empty: {differs}")
+    yield from _judge_mode(tree, place, entry)
+
+
+def _judge_mode(tree: Tree, place: str, entry: Entry) -> t.Iterator[Damage]:
+    """What is wrong with who may do what to a file."""
+    if entry.uid != os.geteuid():
+        yield Damage(place, OWNER, f"belongs to uid {entry.uid}")
+    mode = stat.S_IMODE(entry.mode)
+    wanted = wanted_mode(tree, place)
+    if tree.kind == RECORD:  # Only its owner reads it.
+        mode |= _READ
+    if mode & _NOBODY_WRITES or mode & _READ != _READ or (wanted is not None and mode & ~0o200 != wanted & ~0o200):
+        shown = wanted if wanted is not None else mode & ~_NOBODY_WRITES | _READ
+        yield Damage(place, MODE, f"its mode is {mode:04o}, not {shown | mode & 0o200:04o}")
+
+
+def wanted_mode(tree: Tree, place: str) -> t.Optional[int]:
+    """The mode that a file should have, as everybody may read it; None where that is not recorded."""
+    if is_bytecode(place):
+        return 0o644
+    if place in (tree.witness, SPARE) and tree.kind == GENERATION:
+        return 0o644
+    if tree.executables is None:
+        return None
+    return 0o755 if place in tree.executables else 0o644
+
+
+def _judge_link(place: str, entry: t.Optional[Entry], target: str) -> t.Iterator[Damage]:
+    if entry is None:
+        yield Damage(place, MISSING, "missing")
+    elif not stat.S_ISLNK(entry.mode):
+        yield Damage(place, LINK if stat.S_ISREG(entry.mode) else KIND, f"is no symlink to {target}")
+    elif entry.target != target:
+        yield Damage(place, LINK, f"points to {entry.target}, not to {target}")
+
+
+def source_of(seen: Look, tree: Tree, entries: t.Mapping[str, Entry], place: str) -> t.Optional[Source]:
+    """The source of bytecode; None if nothing says that there should be one."""
+    known = tree.bytecode.get(place)
+    if known is not None:
+        return known
+    # A RECORD with another algorithm: what the source is called in the store goes by its content.
+    head, _slash, name = place.rpartition("/")
+    source = f"{head.rpartition('/')[0]}/{name.partition('.')[0]}.py"
+    expected, entry = tree.files.get(source), entries.get(source)
+    if expected is None or entry is None or not has(seen.facts, entry, expected.digest):
+        return None
+    digest = seen.facts[entry.inode].get("sha256")
+    if digest is None or expected.digest.startswith("sha256:"):
+        return None
+    return Source(source, f"{tree.directory}/{of_text(f'{digest} {tree.names(source)}')}")
+
+
+def _judge_bytecode(seen: Look, tree: Tree, entries: t.Mapping[str, Entry]) -> t.Iterator[Damage]:
+    unknown = 0
+    for place, entry in entries.items():
+        if not is_bytecode(place) or stat.S_ISDIR(entry.mode):
+            continue
+        source, shipped = source_of(seen, tree, entries, place), tree.shipped.get(place)
+        if not stat.S_ISREG(entry.mode):
+            if source is not None or shipped is not None:
+                yield Damage(place, LINK if stat.S_ISLNK(entry.mode) else KIND, "is not a file")
+            continue
+        facts_of = seen.facts.get(entry.inode, {})
+        mark = facts_of.get(MARK)
+        if FAILED in facts_of:
+            yield Damage(place, UNREADABLE, facts_of[FAILED])
+        elif (source is not None and mark == source.mark) or (shipped is not None and has(seen.facts, entry, shipped)):
+            pass
+        elif source is None and shipped is None:
+            continue  # Undeclared, if that can be told.
+        elif tree.all_bytecode or mark:
+            yield Damage(place, CONTENT, "does not fit its source" if mark else "is damaged bytecode")
+        else:
+            unknown += 1
+            continue
+        yield from _judge_mode(tree, place, entry)
+    for place in tree.bytecode if tree.all_bytecode else ():
+        if place not in entries:
+            yield Damage(place, MISSING, "missing")
+    for place in tree.shipped:
+        if place not in entries and place not in tree.bytecode:
+            yield Damage(place, MISSING, "missing")
+    if unknown:
+        tree.notes.append(f"{unknown} files of bytecode are not on record: an earlier version compiled them")
+
+
+def _judge_place(
+    tree: Tree, place: str, entry: Entry, above: t.AbstractSet[str], known: t.AbstractSet[str]
+) -> t.Iterator[Damage]:
+    """What is wrong with directories, and with what nobody has declared."""
+    if stat.S_ISDIR(entry.mode):
+        if place in above:
+            yield from _judge_directory(tree, place, entry)
+        return
+    if place in above:
+        target = f" to {entry.target}" if entry.target else ""
+        yield Damage(place, KIND, f"is a symlink{target}, not a directory" if target else "is not a directory")
+    elif place in tree.files or place in tree.links or place in tree.unhashed or place in known:
+        pass
+    elif place == SPARE and tree.kind == GENERATION:
+        yield from _judge_mode(tree, place, entry)
+    elif is_bytecode(place) and _may_have_bytecode(tree, place):
+        pass
+    elif tree.exact:
+        target = f", to {entry.target}" if entry.target else ""
+        yield Damage(place, UNDECLARED, f"nobody has declared it{target}")
+
+
+def _may_have_bytecode(tree: Tree, place: str) -> bool:
+    """Whether bytecode is judged as such: it is known, or its source's RECORD has another hash than SHA-256."""
+    if place in tree.bytecode or place in tree.shipped or not tree.all_bytecode:
+        return True
+    head, _slash, name = place.rpartition("/")
+    expected = tree.files.get(f"{head.rpartition('/')[0]}/{name.partition('.')[0]}.py")
+    return expected is not None and not expected.digest.startswith("sha256:")
+
+
+def _judge_directory(tree: Tree, place: str, entry: Entry) -> t.Iterator[Damage]:
+    if entry.uid != os.geteuid():
+        yield Damage(place, OWNER, f"belongs to uid {entry.uid}")
+    mode = stat.S_IMODE(entry.mode)
+    if tree.witness and mode != 0o555:
+        yield Damage(place, MODE, f"its mode is {mode:04o}, not 0555")
+    elif mode & _NOBODY_WRITES or mode & 0o555 != 0o555:
+        yield Damage(place, MODE, f"its mode is {mode:04o}, not 0755")
+    if entry.inherits:
+        yield Damage(place, ACL, "it has a default ACL")
+
+
+def _judge_store(seen: Look, tree: Tree, entries: t.Mapping[str, Entry]) -> t.Iterator[Damage]:
+    """What is wrong with compiled bytecode: each file says which entry of the store it is."""
+    for place, entry in entries.items():
+        if stat.S_ISDIR(entry.mode) or not place.endswith(".pyc"):
+            continue
+        key = os.path.basename(place)[: -len(".pyc")]
+        if not stat.S_ISREG(entry.mode):
+            yield Damage(place, KIND, "is not a file")
+        elif seen.facts.get(entry.inode, {}).get(MARK) != mark_of(tree.directory, key).hex():
+            yield Damage(place, CONTENT, "is damaged bytecode")
+        else:
+            yield from _judge_mode(tree, place, entry)
+
+
+def _judge_archives(seen: Look) -> None:
+    """In uv's cache: tell files that are damaged from RECORDs that are, and from what no RECORD has a hash of."""
+    good, declared, infos = _of_wheels(seen)
+    for number, tree in enumerate(seen.trees):
+        if tree.kind != CACHE:
+            continue
+        entries = seen.entries[number]
+        info = next((place.partition("/")[0] for place in entries if place.endswith(".dist-info/RECORD")), "")
+        info = info or next((place for place in entries if place.endswith(".dist-info") and "/" not in place), "")
+        wrong = [
+            damage.place
+            for damage in seen.damages[number]
+            if damage.what == CONTENT and _is_right(seen, entries.get(damage.place), good.get(f"{info}/{damage.place}"))
+        ]
+        extra = []
+        if info in infos:
+            unlisted = [
+                place
+                for place, entry in entries.items()
+                if not stat.S_ISDIR(entry.mode) and place not in tree.files and place not in tree.unhashed
+                and place not in tree.shipped
+            ]  # fmt: skip
+            # What its RECORD should have listed.
+            wrong += [place for place in unlisted if f"{info}/{place}" in good]
+            extra = [
+                Damage(place, UNDECLARED, "no RECORD lists it, and no environment has it")
+                for place in unlisted
+                if f"{info}/{place}" not in good and place not in declared
+            ]
+        record = f"{info}/RECORD"
+        if wrong:
+            rest = [damage for damage in seen.damages[number] if damage.what in (MODE, OWNER, ACL)]
+            seen.damages[number] = [Damage(record, CONTENT, f"differs from what it lists: {sorted(wrong)[0]}"), *rest]
+        elif info and record not in entries and record not in {damage.place for damage in seen.damages[number]}:
+            seen.damages[number].append(Damage(record, MISSING, "missing"))
+        else:
+            seen.damages[number] += extra
+
+
+def _is_right(seen: Look, entry: t.Optional[Entry], digest: t.Optional[str]) -> bool:
+    return entry is not None and digest is not None and has(seen.facts, entry, digest)
+
+
+def _of_wheels(seen: Look) -> tuple[dict[str, str], set[str], set[str]]:
+    """What generations know about wheels: digests by ``<dist-info>/<path>``; other paths that they declare; and the
+    metadata directories that there are."""
+    good: dict[str, str] = {}
+    declared: set[str] = set()
+    infos: set[str] = set()
+    for tree in seen.trees:
+        if tree.kind != GENERATION:
+            continue
+        inside = f"{tree.library}/"
+        for place, expected in tree.files.items():
+            if expected.shared:
+                good[expected.shared] = expected.digest
+                infos.add(expected.shared.partition("/")[0])
+            elif place.startswith(inside):
+                declared.add(place[len(inside) :])
+    return good, declared, infos

@@ -1,0 +1,636 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Mend what a look has found: file by file, each by one rename, so that whoever has the old one open keeps it.
+
+What was one file with many names is one file with these names afterwards. Directories of sealed trees are opened for
+that, and sealed again; whoever is killed in between leaves a tree that counts as unsealed, and the next run seals it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import functools
+import hashlib
+import os
+import shutil
+import stat
+import typing as t
+
+from ...errors import UvnasError
+from ...host import acl, files, mutex, removal
+from ...share.layout import CONTENTS, MANIFEST, SPARE, Layout
+from ..generation import spare
+from ..generation.record import is_bytecode
+from . import tree as trees
+from .content import Content, Sources
+from .look import Look, source_of, wanted_mode
+from .tree import (
+    ACL,
+    BYTECODE,
+    CACHE,
+    CONTENT,
+    GENERATION,
+    INTERPRETER,
+    KIND,
+    LINK,
+    MISSING,
+    MODE,
+    OWNER,
+    RECORD,
+    UNDECLARED,
+    UNREADABLE,
+    UV,
+    Tree,
+)
+
+_FICLONE = 0x40049409  # ioctl_ficlone(2)
+# What os.link() fails with where there are no hard links, or no more of this file.
+_NO_LINKS = frozenset((errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK))
+_PERMITTED = {MODE: "given its mode", ACL: "freed of its ACL"}
+_REPLACED = frozenset((CONTENT, MISSING, LINK, KIND, UNREADABLE, OWNER))
+
+# A tree, by its number in a look, and a place in it.
+Where = tuple[int, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What has become of a damage: how it was mended, or why it was not."""
+
+    done: str = ""
+    why: str = ""
+
+
+@dataclasses.dataclass
+class Group:
+    """Places that shall be one file again."""
+
+    digest: str
+    shared: str
+    places: list[Where]
+
+
+@dataclasses.dataclass
+class Mending:
+    """One pass over what a look has found. Hold the share's mutex."""
+
+    layout: Layout
+    seen: Look
+    sources: Sources
+    # Gives the sources, by their names in a tree's library, their bytecode.
+    compile: t.Callable[[Tree, t.Sequence[str]], None]
+    remove: bool = False
+    check_mode: bool = False
+    outcomes: dict[tuple[Where, str], Outcome] = dataclasses.field(default_factory=dict)
+
+    def mend(self) -> None:
+        """Mend what can be mended; ``outcomes`` has the rest, too. Raises OSError, and UvnasError without the mutex."""
+        self._doors = _Doors(self.seen)
+        try:
+            self._clear()
+            self._permit()
+            self._link()
+            for group in self._groups():
+                self._replace(group)
+            self._replace_unpacked()
+            self._mend_records()
+            self._mend_spares()
+            self._mend_bytecode()
+        finally:
+            self._doors.close()
+
+    # What every step needs
+
+    def _all(self, *whats: str) -> t.Iterator[tuple[Where, str]]:
+        for number, damages in enumerate(self.seen.damages):
+            for damage in damages:
+                if damage.what in whats and (number, damage.place) != (number, ""):
+                    yield (number, damage.place), damage.what
+
+    def _tree(self, where: Where) -> Tree:
+        return self.seen.trees[where[0]]
+
+    def _path(self, where: Where) -> str:
+        return self._tree(where).at(where[1])
+
+    def _entry(self, where: Where) -> t.Any:
+        return self.seen.entries[where[0]].get(where[1])
+
+    def _set(self, where: Where, what: str, *, done: str = "", why: str = "") -> None:
+        self.outcomes[where, what] = Outcome(done, why)
+
+    @contextlib.contextmanager
+    def _doing(self, where: Where, what: str, done: str) -> t.Iterator[None]:
+        """A block that mends something; what goes wrong with that alone is noted."""
+        mutex.check(self.layout.mutex)
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE):
+                raise
+            self._set(where, what, why=trees.why(error))
+        else:
+            self._set(where, what, done=done)
+
+    # Steps
+
+    def _clear(self) -> None:
+        """Remove what nobody has declared, if that is asked for, and symlinks where a directory should be."""
+        for where, what in list(self._all(UNDECLARED, KIND)):
+            entry = self._entry(where)
+            if entry is None:
+                continue
+            in_the_way = what == KIND and stat.S_ISLNK(entry.mode) and where[1] not in self._tree(where).files
+            if not (in_the_way or self.remove):
+                says = "" if what == UNDECLARED else "only uvnas_repair_remove: true removes what is there"
+                self._set(where, what, why=says)
+            elif self.check_mode:
+                self._set(where, what, done="removed")
+            else:
+                with self._doing(where, what, "removed"):
+                    self._doors.open(where)
+                    removal.remove_tree(self._path(where))
+
+    def _permit(self) -> None:
+        """Set modes, and remove ACLs."""
+        for where, what in list(self._all(MODE, ACL)):
+            if self.check_mode:
+                self._set(where, what, done=_PERMITTED[what])
+                continue
+            with self._doing(where, what, _PERMITTED[what]):
+                path, entry = self._path(where), self._entry(where)
+                status = os.lstat(path)
+                if stat.S_ISLNK(status.st_mode) or (status.st_dev, status.st_ino) != entry.inode:
+                    continue
+                self._doors.seals(where)
+                os.chmod(path, self._mode(where, status))
+                acl.strip(path)
+
+    def _mode(self, where: Where, status: os.stat_result) -> int:
+        tree, mode = self._tree(where), stat.S_IMODE(status.st_mode)
+        if stat.S_ISDIR(status.st_mode):
+            return 0o555 if tree.witness else 0o755
+        wanted = wanted_mode(tree, where[1])
+        # Writable by its owner or not, as it is: it may have links in a cache.
+        return (mode & ~0o022 | 0o444) & 0o777 if wanted is None else wanted & ~0o200 | mode & 0o200
+
+    def _link(self) -> None:
+        for where, what in list(self._all(MISSING, LINK, KIND)):
+            target = self._tree(where).links.get(where[1])
+            if target is None:
+                continue
+            if self.check_mode:
+                self._set(where, what, done="linked again")
+                continue
+            with self._doing(where, what, "linked again"):
+                self._doors.open(where)
+                scratch = self._scratch(self._tree(where))
+                os.symlink(os.fsdecode(target.encode("utf-8", "surrogateescape")), scratch)
+                self._rename(scratch, where)
+
+    def _groups(self) -> list[Group]:
+        """The files to replace, those together that were, or should be, one."""
+        by_inode: dict[t.Any, Group] = {}
+        by_name: dict[t.Any, Group] = {}
+        alone: list[Group] = []
+        later: list[tuple[Where, str, str]] = []
+        for where, _what in self._all(*_REPLACED):
+            tree, place = self._tree(where), where[1]
+            expected = tree.files.get(place)
+            digest = expected.digest if expected is not None else tree.shipped.get(place)
+            if digest is None or place in tree.links or (is_bytecode(place) and self._source(where) is not None):
+                continue
+            shared = expected.shared if expected is not None and self._is_linked(where[0]) else ""
+            entry = self._entry(where)
+            if entry is None or not stat.S_ISREG(entry.mode) or entry.links == 1:
+                later.append((where, digest, shared))
+                continue
+            group = by_inode.setdefault((entry.inode, digest), Group(digest, shared, []))
+            if where not in group.places:
+                group.places.append(where)
+            if shared:
+                by_name.setdefault((shared, digest), group)
+        for where, digest, shared in later:
+            found = by_name.get((shared, digest)) if shared else None
+            if found is None:
+                found = Group(digest, shared, [])
+                alone.append(found)
+                if shared:
+                    by_name[shared, digest] = found
+            if where not in found.places:
+                found.places.append(where)
+        return [*by_inode.values(), *alone]
+
+    def _source(self, where: Where) -> t.Any:
+        return source_of(self.seen, self._tree(where), self.seen.entries[where[0]], where[1])
+
+    def _is_linked(self, number: int) -> bool:
+        """Whether a tree's files are links to those of others."""
+        if number not in self._linked:
+            self._linked[number] = self._look_for_links(number)
+        return self._linked[number]
+
+    @functools.cached_property
+    def _linked(self) -> dict[int, bool]:
+        return {}
+
+    def _look_for_links(self, number: int) -> bool:
+        tree, entries = self.seen.trees[number], self.seen.entries[number]
+        if tree.kind not in (GENERATION, CACHE):
+            return False
+        found = [entries[place] for place, expected in tree.files.items() if expected.shared and place in entries]
+        # A small wheel may have lost its only links.
+        if tree.kind == CACHE and len(found) < 3:
+            return any(self._is_linked(each) for each, one in enumerate(self.seen.trees) if one.kind == GENERATION)
+        return sum(entry.links > 1 for entry in found) * 2 > len(found)
+
+    def _candidates(self, group: Group) -> t.Iterator[Content]:
+        but = {self._path(where) for where in group.places}
+        yield from self.sources.here(group.digest, but)
+        for where in group.places:
+            yield from self.sources.copy(self._tree(where), where[1], group.digest)
+        yield from self.sources.elsewhere(group.digest)
+
+    def _replace(self, group: Group) -> None:
+        if not any(self._found(where) for where in group.places):
+            return
+        linked = self._to_link_to(group)
+        if linked is not None and self._put(group, linked, link=True):
+            return
+        for content in self._candidates(group):
+            if self._put(group, content):
+                return
+        self._say(group, why=_NOWHERE)
+
+    def _found(self, where: Where) -> bool:
+        return any(damage.place == where[1] for damage in self.seen.damages[where[0]])
+
+    def _to_link_to(self, group: Group) -> t.Optional[Content]:
+        """A good file that these should be links to."""
+        if not group.shared:
+            return None
+        but = {self._path(where) for where in group.places}
+        in_cache = any(self._tree(where).kind == CACHE for where in group.places)
+        for number, tree in enumerate(self.seen.trees):
+            for place in self._by_shared.get(group.shared, {}).get(number, ()):
+                entry = self.seen.entries[number].get(place)
+                if tree.files[place].digest != group.digest or not self.seen.is_good(number, place):
+                    continue
+                is_one = entry is not None and (entry.links > 1 or tree.kind == CACHE or in_cache)
+                if is_one and self._is_linked(number) and tree.at(place) not in but:
+                    return Content("another environment" if tree.kind != CACHE else "uv's cache", tree.at(place))
+        return None
+
+    @functools.cached_property
+    def _by_shared(self) -> dict[str, dict[int, list[str]]]:
+        found: dict[str, dict[int, list[str]]] = {}
+        for number, tree in enumerate(self.seen.trees):
+            for place, expected in tree.files.items():
+                if expected.shared:
+                    found.setdefault(expected.shared, {}).setdefault(number, []).append(place)
+        return found
+
+    def _replace_unpacked(self) -> None:
+        """Ask archives and the index for what is nowhere else, one tree after the other."""
+        missing: dict[int, dict[str, Group]] = {}
+        for group in self._groups():
+            if self._outcome(group).why == _NOWHERE:
+                # Any of these trees can tell what its wheel is called.
+                number, place = min(group.places, key=lambda where: self._tree(where).kind == CACHE)
+                missing.setdefault(number, {})[place] = group
+        for number, wanted in missing.items():
+            if self.check_mode:
+                for group in wanted.values():
+                    self._say(group, why=_NOWHERE_YET)
+                continue
+            digests = {place: group.digest for place, group in wanted.items()}
+            unpacked, origin, why = self.sources.unpack(self.seen.trees[number], digests)
+            for group in wanted.values():
+                data = unpacked.get(group.digest)
+                if data is None or not self._put(group, Content(origin, data=data)):
+                    self._say(group, why=why or "neither this host's shares nor the index have it as it was")
+
+    def _outcome(self, group: Group) -> Outcome:
+        return next(
+            (self.outcomes[where, what] for where in group.places for what in self._whats(where)
+             if (where, what) in self.outcomes and what in _REPLACED),
+            Outcome(),
+        )  # fmt: skip
+
+    def _whats(self, where: Where) -> list[str]:
+        return [damage.what for damage in self.seen.damages[where[0]] if damage.place == where[1]]
+
+    def _say(self, group: Group, *, done: str = "", why: str = "") -> None:
+        for where in group.places:
+            for what in self._whats(where):
+                if what in _REPLACED:
+                    self._set(where, what, done=done, why=why)
+
+    def _put(self, group: Group, content: Content, *, link: bool = False) -> bool:
+        """Give all places of a group this content, or one file that has it. False if it is not what it should be."""
+        if self.check_mode:
+            if not content.path or self._is_right(content.path, group.digest):
+                self._say(group, done=f"repaired from {content.origin}")
+                return True
+            return False
+        mutex.check(self.layout.mutex)
+        first: t.Optional[str] = content.path if link else None
+        for where in group.places:
+            scratch = self._scratch(self._tree(where))
+            try:
+                is_linked = first is not None and _try_link(first, scratch)
+                if not is_linked and not self._write(content, group.digest, scratch, self._mode_of(where, content)):
+                    return False
+            except FileNotFoundError:
+                return False  # The other share, or somebody at work there.
+            blocked = self._entry(where)
+            if blocked is not None and stat.S_ISDIR(blocked.mode) and not self.remove:
+                os.unlink(scratch)
+                continue
+            try:
+                self._doors.open(where)
+                self._rename(scratch, where)
+            except OSError as error:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(scratch)
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+                    raise
+                for what in self._whats(where):
+                    self._set(where, what, why=trees.why(error))
+                continue
+            first = self._path(where) if first is None and len(group.places) > 1 else first
+            for what in self._whats(where):
+                if what in _REPLACED:
+                    self._set(where, what, done=f"repaired from {content.origin}")
+        return True
+
+    def _mode_of(self, where: Where, content: Content) -> int:
+        tree = self._tree(where)
+        wanted = wanted_mode(tree, where[1])
+        if wanted is not None:
+            return wanted
+        for each in (self._path(where), content.path):
+            with contextlib.suppress(OSError):
+                status = os.lstat(each)
+                if stat.S_ISREG(status.st_mode):
+                    return (stat.S_IMODE(status.st_mode) | 0o644) & 0o755
+        return 0o644
+
+    def _is_right(self, path: str, digest: str) -> bool:
+        algorithm, _colon, value = digest.partition(":")
+        try:
+            with open(path, "rb") as file:
+                return _digest(file, algorithm) == value
+        except OSError:
+            return False
+
+    def _write(self, content: Content, digest: str, scratch: str, mode: int) -> bool:
+        """Write content to a new file, on the disk; False, and no file, if it is not what it should be."""
+        algorithm, _colon, value = digest.partition(":")
+        descriptor = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "w+b") as new:
+                if content.data is not None:
+                    new.write(content.data)
+                else:
+                    with open(content.path, "rb") as original:
+                        _clone(original, new)
+                new.flush()
+                new.seek(0)
+                if _digest(new, algorithm) != value:
+                    os.unlink(scratch)
+                    return False
+                os.fchmod(new.fileno(), mode)
+                os.fsync(new.fileno())
+        except OSError:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(scratch)
+            raise
+        return True
+
+    def _scratch(self, tree: Tree) -> str:
+        """A new name where a sweep finds it, on the filesystem of a tree."""
+        beside = {
+            GENERATION: self.layout.generations,
+            INTERPRETER: self.layout.python,
+            UV: self.layout.uv_versions,
+            CACHE: self.layout.cache,
+            BYTECODE: self.layout.bytecode,
+            RECORD: self.layout.root,
+        }[tree.kind]
+        return files.temporary_name(os.path.join(beside, "repair"))
+
+    def _rename(self, scratch: str, where: Where) -> None:
+        mutex.check(self.layout.mutex)
+        path = self._path(where)
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISDIR(os.lstat(path).st_mode) and self.remove:
+                removal.remove_tree(path)
+        os.rename(scratch, path)
+        with contextlib.suppress(FileNotFoundError):  # Two names of one file, which a rename leaves alone.
+            os.unlink(scratch)
+
+    def _mend_records(self) -> None:
+        """RECORDs in uv's cache: of the same wheel elsewhere, or put together again."""
+        for where, what in list(self._all(CONTENT, MISSING, "invalid")):
+            tree = self._tree(where)
+            if tree.kind != CACHE or not where[1].endswith(".dist-info/RECORD"):
+                continue
+            content = self.sources.record(tree, where[1])
+            if content is None:
+                self._set(where, what, why=f"remove {tree.path}: uv fetches it again")
+            elif self.check_mode:
+                self._set(where, what, done="put together from what it lists")
+            else:
+                with self._doing(where, what, "put together from what it lists"):
+                    files.write(self._path(where), content)
+
+    def _mend_spares(self) -> None:
+        """Copies of what only a generation has: taken again, once that is right."""
+        for where, what in list(self._all(CONTENT, MISSING)):
+            tree = self._tree(where)
+            if tree.kind != GENERATION or where[1] != SPARE:
+                continue
+            found = {MANIFEST: tree.copies[MANIFEST]}
+            for place, expected in tree.files.items():
+                content = None if expected.shared or place == MANIFEST else spare.small(tree.at(place))
+                by_itself = expected.by.endswith((MANIFEST, CONTENTS)) or place.startswith("bin/")
+                if content is not None and by_itself and trees.digest_of(content) == expected.digest:
+                    found[place] = content
+            if self.check_mode:
+                self._set(where, what, done="copied again")
+                continue
+            with self._doing(where, what, "copied again"):
+                self._doors.open(where)
+                scratch = self._scratch(tree)
+                files.write(scratch, spare.pack(found))
+                self._rename(scratch, where)
+
+    def _mend_bytecode(self) -> None:
+        self._mend_store()
+        todo: dict[int, dict[str, list[tuple[Where, str]]]] = {}
+        for where, what in list(self._all(*_REPLACED)):
+            tree = self._tree(where)
+            source = self._source(where) if is_bytecode(where[1]) else None
+            if tree.kind == BYTECODE or source is None:
+                continue
+            if self.check_mode:
+                self._set(where, what, done="compiled anew")
+            elif self._is_ready(where[0], source.place):
+                todo.setdefault(where[0], {}).setdefault(tree.names(source.place), []).append((where, what))
+            else:
+                self._set(where, what, why="its source is damaged")
+        for number in sorted(todo, key=lambda each: self.seen.trees[each].kind != INTERPRETER):
+            tree, names = self.seen.trees[number], todo[number]
+            for found in names.values():
+                for where, _what in found:
+                    self._doors.open(where)
+            done, why = "compiled anew", ""
+            try:
+                self.compile(tree, sorted(names))
+            except UvnasError as error:
+                done, why = "", trees.why(error)
+            for found in names.values():
+                for where, what in found:
+                    self._set(where, what, done=done, why=why)
+
+    def _is_ready(self, number: int, place: str) -> bool:
+        """Whether a source is right by now."""
+        whats = [damage.what for damage in self.seen.damages[number] if damage.place == place]
+        found = [self.outcomes.get(((number, place), what), Outcome()) for what in whats]
+        return all(outcome.done for outcome in found)
+
+    def _mend_store(self) -> None:
+        """The share's store of bytecode: what is damaged there is replaced by what a tree has, or goes."""
+        stores = {tree.directory: number for number, tree in enumerate(self.seen.trees) if tree.kind == BYTECODE}
+        bad = {where: what for where, what in self._all(CONTENT, KIND, UNREADABLE) if where[0] in stores.values()}
+        wanted: dict[str, tuple[int, str]] = {}
+        for where, _what in self._all(*_REPLACED):
+            source = self._source(where) if is_bytecode(where[1]) and where[0] not in stores.values() else None
+            if source is not None:
+                directory, _slash, key = source.entry.rpartition("/")
+                wanted[source.entry] = (stores.get(directory, -1), f"{key[:2]}/{key}.pyc")
+        for (number, place), _what in bad.items():
+            key = os.path.basename(place)[: -len(".pyc")]
+            wanted[f"{self.seen.trees[number].directory}/{key}"] = (number, place)
+        good = self._good_bytecode(wanted) if wanted else {}
+        for entry, (number, place) in wanted.items():
+            where = (number, place)
+            if self.check_mode:
+                if where in bad:
+                    self._set(where, bad[where], done="removed, and compiled anew where it is needed")
+                continue
+            path = os.path.join(self.layout.bytecode, entry.rpartition("/")[0], place)
+            if where not in bad and os.path.lexists(path):
+                continue
+            mutex.check(self.layout.mutex)
+            if entry in good:
+                os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+                scratch = files.temporary_name(os.path.join(self.layout.bytecode, "repair"))
+                if _try_link(good[entry], scratch):
+                    os.rename(scratch, path)
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(scratch)
+                    if where in bad:
+                        self._set(where, bad[where], done="linked to what an environment has")
+                    continue
+            if where in bad:
+                removal.remove_tree(path)
+                self._set(where, bad[where], done="removed, and compiled anew where it is needed")
+
+    def _good_bytecode(self, wanted: t.Container[str]) -> dict[str, str]:
+        """Paths of good bytecode in trees, by the entry of the store that it is."""
+        found: dict[str, str] = {}
+        for number, tree in enumerate(self.seen.trees):
+            for place, source in tree.bytecode.items():
+                entry = self.seen.entries[number].get(place)
+                if source.entry not in wanted or source.entry in found or entry is None:
+                    continue
+                if self.seen.facts.get(entry.inode, {}).get("mark") == source.mark and stat.S_ISREG(entry.mode):
+                    found[source.entry] = tree.at(place)
+        return found
+
+
+_NOWHERE = "nowhere"
+_NOWHERE_YET = "only the index, or an archive, may have it: a check does not ask"
+
+
+class _Doors:
+    """Directories of sealed trees that are open meanwhile."""
+
+    def __init__(self, seen: Look) -> None:
+        self._seen = seen
+        self._opened: dict[str, None] = {}
+        self._trees: dict[int, None] = {}
+
+    def open(self, where: Where) -> None:
+        """Make the directory of a place, if need be, and let its owner write to it."""
+        number, place = where
+        tree = self._seen.trees[number]
+        directory = os.path.dirname(tree.at(place))
+        if directory in self._opened:
+            return
+        if not os.path.isdir(directory):
+            self.open((number, place.rpartition("/")[0]))
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(directory, 0o755)
+        if tree.witness:
+            self.seals(where)
+            os.chmod(directory, stat.S_IMODE(os.stat(directory).st_mode) | 0o700)
+        self._opened[directory] = None
+
+    def seals(self, where: Where) -> None:
+        """Note that a tree is not sealed for now. Its witness says so first."""
+        number = where[0]
+        tree = self._seen.trees[number]
+        if not tree.witness or number in self._trees:
+            return
+        self._trees[number] = None
+        with contextlib.suppress(FileNotFoundError):
+            status = os.lstat(tree.at(tree.witness))
+            if stat.S_ISREG(status.st_mode):
+                os.chmod(tree.at(tree.witness), stat.S_IMODE(status.st_mode) | stat.S_IWUSR)
+
+    def close(self) -> None:
+        """Seal all of that again, witnesses last."""
+        sealed = {number: self._seen.trees[number] for number in self._trees}
+        for directory in self._opened:
+            if any(directory == tree.path or directory.startswith(f"{tree.path}/") for tree in sealed.values()):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    os.chmod(directory, 0o555)
+        for tree in sealed.values():
+            with contextlib.suppress(FileNotFoundError):
+                status = os.lstat(tree.at(tree.witness))
+                if stat.S_ISREG(status.st_mode):
+                    os.chmod(tree.at(tree.witness), stat.S_IMODE(status.st_mode) & 0o555)
+
+
+def _try_link(source: str, path: str) -> bool:
+    try:
+        os.link(source, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return False
+    return True
+
+
+def _clone(original: t.IO[bytes], new: t.IO[bytes]) -> None:
+    """Copy a file, as a clone that takes no space where the filesystem can."""
+    try:
+        fcntl.ioctl(new.fileno(), _FICLONE, original.fileno())
+    except OSError:
+        shutil.copyfileobj(original, new, 1 << 20)
+
+
+def _digest(stream: t.IO[bytes], algorithm: str) -> str:
+    digest = hashlib.new(algorithm)
+    while True:
+        block = stream.read(1 << 20)
+        if not block:
+            return digest.hexdigest()
+        digest.update(block)

@@ -1,0 +1,447 @@
+# Copyright (c) 2026, the uvnas.cluster contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What should be where on a share: the trees that are vouched for, and each file, symlink and bytecode in them.
+
+Of a generation, the manifest vouches for the list of its files, that for the RECORDs, and those for the rest. Each list
+is believed only if its digest fits; where it does not, the copy in ``.uvnas-spare`` is read instead.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import dataclasses
+import functools
+import hashlib
+import os
+import re
+import typing as t
+
+from ...bytecode.store import directory_name
+from ...bytecode.whole import mark_of
+from ...errors import UvnasError, as_uvnas_error
+from ...host import files
+from ...host.checksum import of_text
+from ...python.record import DOWNLOAD, Interpreter, load_record
+from ...python.version import Version
+from ...share import contents, standing, store
+from ...share import manifest as manifests
+from ...share.contents import Contents
+from ...share.layout import CONTENTS, GENERATION_LOCK, MANIFEST, SPARE, Layout, site_packages
+from ...share.manifest import Manifest
+from ...uv.release import PROGRAMS
+from ...uv.wheel import normalize, parse_record
+from ..generation import spare
+from ..generation.record import VOUCHES, by_place, bytecode_of, is_bytecode
+from ..state import read_lock
+
+GENERATION, INTERPRETER, UV, CACHE, BYTECODE, RECORD = (
+    "generation", "interpreter", "uv", "cache", "bytecode", "record",
+)  # fmt: skip
+# What is wrong with something.
+CONTENT, MISSING, UNDECLARED, MODE, OWNER, ACL, LINK, KIND, UNREADABLE, INVALID = (
+    "content", "missing", "undeclared", "mode", "owner", "acl", "link", "kind", "unreadable", "invalid",
+)  # fmt: skip
+
+_TAG = re.compile(r"\.(cpython-[0-9]+[a-z]*)\.pyc\Z")
+_STORE = re.compile(r"(cpython-[0-9]+[a-z]*)-([0-9a-f]{16})")
+
+
+class Expected(t.NamedTuple):
+    """A file as it should be."""
+
+    # ``sha256:<hex>``, or another algorithm.
+    digest: str
+    # Who says so, for people.
+    by: str
+    # What is one file, with links to it, where files are linked: ``<dist-info>/<path>``. Empty: nothing else is.
+    shared: str = ""
+
+
+class Source(t.NamedTuple):
+    """What some bytecode should be of."""
+
+    # The path of the source in its tree, and where the bytecode is in the store: ``<directory>/<key>``.
+    place: str
+    entry: str
+
+    @property
+    def mark(self) -> str:
+        directory, _slash, key = self.entry.rpartition("/")
+        return mark_of(directory, key).hex()
+
+
+class Damage(t.NamedTuple):
+    """Something in a tree that is not as it should be."""
+
+    # Relative to the tree; empty: the tree itself.
+    place: str
+    what: str
+    says: str
+
+
+@dataclasses.dataclass
+class Tree:
+    """Something on a share, with all that should be in it."""
+
+    kind: str
+    name: str
+    path: str
+    state: str = ""
+    # Of generations.
+    manifest: t.Optional[Manifest] = None
+    # Where its bytecode is in the store, and the directory that its sources' names are relative to.
+    directory: str = ""
+    library: str = ""
+    files: dict[str, Expected] = dataclasses.field(default_factory=dict)
+    links: dict[str, str] = dataclasses.field(default_factory=dict)
+    # Files that everybody may run; None: not recorded, so modes cannot be told.
+    executables: t.Optional[frozenset[str]] = None
+    bytecode: dict[str, Source] = dataclasses.field(default_factory=dict)
+    # Files that a RECORD names without a hash.
+    unhashed: set[str] = dataclasses.field(default_factory=set)
+    # Bytecode that wheels brought, with its digest.
+    shipped: dict[str, str] = dataclasses.field(default_factory=dict)
+    # Whether all of its bytecode is known. Otherwise what is not the store's may be anything.
+    all_bytecode: bool = False
+    # Whether nothing else should be in it, as far as is known.
+    exact: bool = False
+    # Whether nobody may write to its directories. If so, its witness speaks for it, see host/sealing.
+    witness: str = ""
+    # Content of files of this tree that is nowhere else.
+    copies: dict[str, bytes] = dataclasses.field(default_factory=dict)
+    # Found when this was put together.
+    damages: list[Damage] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    def at(self, place: str) -> str:
+        """The path of something in it, which is named as in RECORDs and JSON."""
+        return path_of(self.path, place)
+
+    def note(self, place: str, what: str, says: str) -> None:
+        self.damages.append(Damage(place, what, says))
+
+    def names(self, place: str) -> str:
+        """The name of a source, as bytecode has it."""
+        return place[len(self.library) + 1 :]
+
+
+def path_of(root: str, place: str) -> str:
+    """The path of ``place`` below ``root``."""
+    if not place:
+        return root
+    return f"{root}/{place}" if place.isascii() else os.path.join(root, os.fsdecode(_bytes(place)))
+
+
+def _bytes(place: str) -> bytes:
+    return place.encode("utf-8", "surrogateescape")
+
+
+def place_of(path: str) -> str:
+    """A path relative to its tree, as in RECORDs and JSON."""
+    return path if path.isascii() else os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def package_of(tree: Tree, place: str) -> str:
+    """The normalized name of the package that a file is of; empty if of none."""
+    expected = tree.files.get(place)
+    info = "" if expected is None else expected.shared.partition("/")[0]
+    return normalize(info.rpartition("-")[0])
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def of_record(digest: str) -> t.Optional[str]:
+    """A hash as RECORDs write it, as it is written here; None if it does not vouch for a file."""
+    if not VOUCHES.match(digest):
+        return None
+    kind, _equal, encoded = digest.partition("=")
+    try:
+        return f"{kind}:{base64.urlsafe_b64decode(encoded + '=' * (-len(encoded) % 4)).hex()}"
+    except (binascii.Error, ValueError):
+        return None
+
+
+# Generations
+
+
+def generation(layout: Layout, env: str, generation_id: str, state: str) -> t.Optional[Tree]:
+    """A generation; None if it was never complete, as far as anything tells. Raises OSError."""
+    path = layout.generation(env, generation_id)
+    tree = Tree(GENERATION, f"{env}/{generation_id}", path, state, witness=MANIFEST)
+    own = read(tree, SPARE)
+    copies = None if own is None else spare.unpack(own)
+    tree.copies = copies or {}
+    manifest = _manifest(tree, layout, env, generation_id)
+    if manifest is None:
+        return None if not tree.damages else tree
+    tree.manifest = manifest
+    has_copies = own is not None or manifests.is_whole(_text_of(tree, MANIFEST), MANIFEST) is not None
+    if has_copies and (copies is None or copies.get(MANIFEST) != _text_of(tree, MANIFEST)):
+        tree.note(SPARE, MISSING if own is None else CONTENT, "it has no valid copies")
+    tree.files[GENERATION_LOCK] = Expected(f"sha256:{manifest.lock.text}", f"the digest in {MANIFEST}")
+    tree.files[CONTENTS] = Expected(f"sha256:{manifest.content.files}", f"the digest in {MANIFEST}")
+    listed = _contents(tree, manifest.content.files)
+    if listed is None:
+        tree.note("", INVALID, f"what should be in it is not known: {CONTENTS} is damaged, and so is its copy")
+        return tree
+    minor = Version.parse(manifest.python.version).minor
+    tree.library = site_packages("", minor).lstrip("/")
+    tree.exact = _read_records(tree, listed)
+    _add_contents(tree, listed)
+    tag = _cache_tag(layout, manifest.python.digest, manifest.python.key, path)
+    tree.directory = directory_name(tag, manifest.python.digest)
+    _add_bytecode(tree, listed, tag)
+    return tree
+
+
+def _manifest(tree: Tree, layout: Layout, env: str, generation_id: str) -> t.Optional[Manifest]:
+    """The manifest: the file, or the copy of it if that is damaged. ``tree.copies`` has the right one afterwards."""
+    content = read(tree, MANIFEST)
+    for found, is_copy in ((content, False), (tree.copies.get(MANIFEST), True)):
+        if found is None:
+            continue
+        try:
+            whole = manifests.is_whole(found, layout.manifest(env, generation_id))
+            manifest = manifests.in_content(found, layout, env, generation_id)
+        except UvnasError as error:
+            if not is_copy and tree.copies.get(MANIFEST) is None:
+                tree.note(MANIFEST, INVALID, f"{error}. {error.hint}")
+            continue
+        if whole is False:
+            continue
+        if whole is None:
+            tree.notes.append(
+                "an earlier version of uvnas.cluster built it: modes, and damage to its manifest, are not seen"
+            )
+        if is_copy:
+            tree.note(MANIFEST, MISSING if content is None else CONTENT, "differs from its copy")
+        tree.copies[MANIFEST] = found
+        tree.files[MANIFEST] = Expected(digest_of(found), "its copy" if is_copy else "itself")
+        return manifest
+    if content is not None and not tree.damages:
+        tree.note(MANIFEST, INVALID, f"it is damaged, and there is no copy. {manifests.anew(tree.at(MANIFEST))}")
+    return None
+
+
+def _text_of(tree: Tree, place: str) -> bytes:
+    return tree.copies.get(place, b"{}")
+
+
+def read(tree: Tree, place: str) -> t.Optional[bytes]:
+    """What a file of a tree contains; None if it is no file, or cannot be read."""
+    try:
+        if os.path.islink(tree.at(place)):
+            return None
+        return files.read_bytes(tree.at(place))
+    except (OSError, UvnasError):
+        return None
+
+
+def _either(tree: Tree, place: str, sha256: str) -> t.Optional[bytes]:
+    """The content of a file with this digest, which it has itself, or its copy."""
+    for content in (read(tree, place), tree.copies.get(place)):
+        if content is not None and hashlib.sha256(content).hexdigest() == sha256:
+            return content
+    return None
+
+
+def _contents(tree: Tree, sha256: str) -> t.Optional[Contents]:
+    content = _either(tree, CONTENTS, sha256)
+    return None if content is None else contents.parse(files.json_object(content, CONTENTS), CONTENTS)
+
+
+def _add_contents(tree: Tree, listed: Contents) -> None:
+    for place, file in listed.files.items():
+        tree.files[place] = Expected(f"sha256:{file.sha256}", f"the digest in {CONTENTS}")
+    tree.links.update(listed.links)
+    if listed.executables is not None:
+        tree.executables = frozenset(listed.executables)
+
+
+def _read_records(tree: Tree, listed: Contents) -> bool:
+    """Add what RECORDs vouch for. False if one of them cannot be had, so that there may be more."""
+    complete = True
+    for place, known in listed.records.items():
+        tree.files[place] = Expected(f"sha256:{known.sha256}", f"the digest in {CONTENTS}")
+        content = _either(tree, place, known.sha256)
+        info = os.path.dirname(place)
+        if content is None:
+            complete = False
+            tree.notes.append(f"what {os.path.basename(info)} has is not known until its RECORD is repaired")
+            continue
+        _add_record(tree, os.path.dirname(info), os.path.basename(info), content)
+    return complete
+
+
+def _add_record(tree: Tree, inside: str, info: str, content: bytes) -> None:
+    """Add what a RECORD vouches for; ``inside`` is where the metadata directory ``info`` is. Raises csv.Error."""
+    name = f"the RECORD of {info.rpartition('-')[0]}"
+    for place, hashed in by_place(inside, parse_record(content)).items():
+        digest = of_record(hashed)
+        if digest is None:
+            tree.unhashed.add(place)
+            continue
+        if is_bytecode(place):
+            tree.shipped[place] = digest
+            continue
+        # Scripts are written for each generation.
+        shared = f"{info}/{place[len(inside) + 1 :] if inside else place}" if place.startswith(inside) else ""
+        tree.files[place] = Expected(digest, name, shared)
+
+
+def _cache_tag(layout: Layout, digest: str, key: str, path: str) -> str:
+    """What the bytecode of an interpreter is called: as in the store; else as in the tree; else as usual."""
+    for name in files.directories_in(layout.bytecode):
+        found = _STORE.fullmatch(name)
+        if found and name == directory_name(found[1], digest):
+            return found[1]
+    tags = {match[1] for match in map(_TAG.search, _some_bytecode(path)) if match}
+    version = Version.of_key(key)
+    usual = f"cpython-{version.minor.replace('.', '')}"
+    return usual if usual in tags or len(tags) != 1 else tags.pop()
+
+
+def _some_bytecode(path: str) -> list[str]:
+    """The names in one directory of bytecode."""
+    for directory, names, _files in os.walk(path):
+        if "__pycache__" in names:
+            return os.listdir(os.path.join(directory, "__pycache__"))
+    return []
+
+
+def _add_bytecode(tree: Tree, listed: Contents, tag: str) -> None:
+    """Add the bytecode of all sources but those that are known to have none."""
+    tree.all_bytecode = listed.uncompiled is not None
+    without = frozenset(listed.uncompiled or ())
+    inside = f"{tree.library}/"
+    for place, expected in tree.files.items():
+        if not (place.endswith(".py") and place.startswith(inside)) or place in without:
+            continue
+        algorithm, _colon, digest = expected.digest.partition(":")
+        if algorithm == "sha256":
+            key = of_text(f"{digest} {tree.names(place)}")
+            tree.bytecode[bytecode_of(place, tag)] = Source(place, f"{tree.directory}/{key}")
+
+
+# The rest
+
+
+def interpreter(layout: Layout, known: Interpreter) -> Tree:
+    """An interpreter on record. Raises OSError."""
+    path = os.path.join(layout.python, known.key)
+    minor = Version.of_key(known.key).minor
+    tree = Tree(INTERPRETER, known.key, path, witness=f"bin/python{minor}", library=f"lib/python{minor}")
+    if known.files is None:
+        tree.notes.append("its files are not on record: an earlier version of uvnas.cluster installed it")
+        return tree
+    tree.files[CONTENTS] = Expected(f"sha256:{known.files}", "the digest in pythons.json")
+    listed = _contents(tree, known.files)
+    if listed is None:
+        tree.note("", INVALID, f"what should be in it is not known: {CONTENTS} is damaged")
+        return tree
+    tree.exact = True
+    _add_contents(tree, listed)
+    tag = _cache_tag(layout, known.digest, known.key, path)
+    tree.directory = directory_name(tag, known.digest)
+    _add_bytecode(tree, listed, tag)
+    return tree
+
+
+def uv(layout: Layout, version: str) -> Tree:
+    """A version of uv. Raises OSError."""
+    tree = Tree(UV, version, os.path.join(layout.uv_versions, version))
+    content = read(tree, CONTENTS)
+    try:
+        listed = None if content is None else contents.parse(files.json_object(content, CONTENTS), CONTENTS)
+    except UvnasError as error:
+        tree.note(CONTENTS, INVALID, str(error))
+        return tree
+    if listed is None:
+        tree.notes.append("its programs are not on record: an earlier version of uvnas.cluster installed it")
+        return tree
+    _add_contents(tree, listed)
+    tree.files[CONTENTS] = Expected(digest_of(content or b""), "itself")
+    if not {*PROGRAMS} <= {*listed.files}:
+        tree.note(CONTENTS, INVALID, "it does not have the programs of uv")
+    tree.exact = True
+    return tree
+
+
+def kept_archives(layout: Layout, interpreters: t.Iterable[Interpreter]) -> Tree:
+    """The archives that interpreters were installed from, as far as they are kept."""
+    tree = Tree(RECORD, "python-archives", layout.python_archives)
+    found = files.names_in(layout.python_archives)
+    for known in interpreters:
+        if known.archive and known.archive_sha256:
+            tree.files[known.archive] = Expected(f"sha256:{known.archive_sha256}", "the digest in pythons.json")
+        for name in found:  # uv's.
+            if known.source == DOWNLOAD and name.startswith(f"{known.digest[:9]}-"):
+                tree.files[name] = Expected(f"sha256:{known.digest}", "the digest in pythons.json")
+    return tree
+
+
+def archives(layout: Layout) -> t.Iterator[Tree]:
+    """The unpacked wheels in uv's cache. Raises OSError."""
+    for bucket in files.directories_in(layout.cache):
+        if not bucket.startswith("archive-v"):
+            continue
+        directory = os.path.join(layout.cache, bucket)
+        for name in sorted(os.listdir(directory)):
+            path = os.path.join(directory, name)
+            if os.path.isdir(path) and not os.path.islink(path) and not name.startswith("."):
+                found = archive(layout, path)
+                if found is not None:
+                    yield found
+
+
+def archive(layout: Layout, path: str) -> t.Optional[Tree]:
+    """An unpacked wheel; None if it is something else that uv has cached."""
+    infos = [name for name in os.listdir(path) if name.endswith(".dist-info")]
+    if len(infos) != 1:
+        return None
+    tree = Tree(CACHE, os.path.relpath(path, layout.root), path)
+    place = f"{infos[0]}/RECORD"
+    content = read(tree, place)
+    try:
+        if content is None:
+            raise UvnasError("it is missing")
+        _add_record(tree, "", infos[0], content)
+    except (UvnasError, csv.Error) as error:
+        tree.note(place, INVALID, f"cannot be read: {error}")
+    return tree
+
+
+def records(layout: Layout) -> t.Iterator[tuple[str, t.Callable[[], t.Any]]]:
+    """The share's own files, by their paths below its root, with what reads each; it raises UvnasError."""
+    yield os.path.relpath(layout.pythons_record, layout.root), functools.partial(load_record, layout)
+    for name in files.names_in(layout.locks):
+        env = name.removesuffix(".state.json").removesuffix(".txt")
+        if name.endswith(".state.json"):
+            yield f"locks/{name}", functools.partial(standing.read, layout, env)
+        elif name.endswith(".txt"):
+            yield f"locks/{name}", functools.partial(_lock, layout, env)
+    for env in files.names_in(layout.envs):
+        yield f"envs/{env}", functools.partial(_link, layout, env)
+
+
+def _lock(layout: Layout, env: str) -> None:
+    """Raise UvnasError unless the lock of an environment is one."""
+    read_lock(layout, env).lock  # noqa: B018
+
+
+def _link(layout: Layout, env: str) -> None:
+    """Raise UvnasError unless the link of an environment leads to a generation."""
+    generation_id = store.published(layout, env)
+    if generation_id is None or not os.path.isdir(layout.generation(env, generation_id)):
+        raise UvnasError(f"leads to {generation_id}, which is not there", hint="Run site.yml.")
+
+
+def why(error: t.Union[UvnasError, OSError]) -> str:
+    """An error in one line, with what to do."""
+    known = as_uvnas_error(error)
+    return " ".join(f"{known}. {known.hint}".split())
