@@ -36,7 +36,7 @@ class ActionModule(ControllerAction):
 
     def work(self, args: dict[str, t.Any], task_vars: TaskVars) -> Result:
         _check(args)
-        known = args["share"] and ahead.answer(task_vars, "uv_binary", args, args["share_name"])
+        known = args["share"] and not args["verify"] and ahead.answer(task_vars, "uv_binary", args, args["share_name"])
         if known:
             return known
         told = {key: value for key, value in self._task.args.items() if key not in _CONTROLLER_ONLY}

@@ -192,6 +192,7 @@ UV_BINARY: Spec = {
     "share_name": _TEXT,
     "bin_dir": _PATH,
     "lib_dir": _PATH,
+    "verify": _FLAG,
     "source": {"type": "str", "choices": ["index", "release", "archive"], "default": "index"},
     "archive": {"type": "str", "no_log": True},
     "sha256": _TEXT,

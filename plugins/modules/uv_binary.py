@@ -63,6 +63,13 @@ options:
       - Directory for the versions that O(bin_dir) links to. It is created if need be.
       - The default is C(lib/uv) beside O(bin_dir), so C(/usr/local/lib/uv) for C(/usr/local/bin).
     type: path
+  verify:
+    description:
+      - Whether to read the programs of the version that is in place, and compare them with what was installed. If they
+        are damaged, they are installed again.
+      - For a version that an earlier version of uvnas.cluster installed, this is not on record. There is a warning.
+    type: bool
+    default: false
   owner:
     description:
       - The user to work as. Connected as V(root), the module becomes this user; connected as any other user, it fails.
@@ -132,6 +139,14 @@ EXAMPLES = r"""
     share_name: nas_a
     owner: uvadmin
     version: "0.13.9"
+
+- name: Reinstall it if it is damaged
+  uvnas.cluster.uv_binary:
+    share: /mnt/nas-a/uv
+    share_name: nas_a
+    owner: uvadmin
+    version: "0.13.9"
+    verify: true
 
 - name: Install uv from a mirror of its releases for everybody on this host
   uvnas.cluster.uv_binary:
@@ -221,7 +236,7 @@ def work(params: dict[str, t.Any], archive: t.Optional[Archive], *, check_mode: 
         place = Place.local(params["bin_dir"], params["lib_dir"])
     else:
         place = Place.on_share(Share.from_params(params))
-    installation = Installation(place, version, archive, SystemRunner(), check_mode)
+    installation = Installation(place, version, archive, SystemRunner(), check_mode, params["verify"])
     return installation.converge(purpose=f"install uv {version}", busy_timeout=params["busy_timeout"])
 
 

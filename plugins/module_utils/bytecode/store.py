@@ -181,6 +181,11 @@ class Bytecode:
         compiled = len(set(todo) - set(failed))
         return Done(len(names) - compiled - len(failed), compiled, len(failed))
 
+    def lacking(self, site_packages: str, names: t.Iterable[str]) -> list[str]:
+        """Those of the sources ``names`` in ``site_packages`` that have no bytecode."""
+        links = _Links(site_packages, self.cache_tag)
+        return [name for name in names if not os.path.lexists(links.path(name))]
+
     def entry(self, source: Source) -> str:
         """Where the bytecode of a source is, if it has been compiled."""
         return self._entry_in(self.directory, source)
@@ -326,13 +331,18 @@ class _Links:
 
         False if there is no such entry, or no room for that name: a directory has it, or it is too long.
         """
-        head, slash, tail = name.rpartition("/")
-        directory = f"{self._site_packages}/{head}{slash}{_CACHE}"
+        path = self.path(name)
+        directory = os.path.dirname(path)
         if directory != self._directory:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(directory, 0o755)
             self._directory = directory
-        return _link_one(entry, f"{directory}/{tail[:-3]}{self._suffix}")
+        return _link_one(entry, path)
+
+    def path(self, name: str) -> str:
+        """Where the bytecode of a source is."""
+        head, slash, tail = name.rpartition("/")
+        return f"{self._site_packages}/{head}{slash}{_CACHE}/{tail[:-3]}{self._suffix}"
 
 
 def _link_one(entry: str, target: str) -> bool:

@@ -135,10 +135,9 @@ class Interpreters(ShareConvergence[Plan, Record]):
             moved = [request for request, (_before, meant) in plan.moved.items() if meant == key]
             record = self._write(record.adding(found, moved))
         for key in plan.compiles:
-            known = record.interpreters[key]
             with self._naming("compile", key), self._telling("compiling", key, "compiled") as told:
-                self.installer.compile(key, self.downloads.uv, known.digest, told)
-            record = self._write(record.adding(dataclasses.replace(known, compiled=True)))
+                compiled = self.installer.compile(record.interpreters[key], self.downloads.uv, told)
+            record = self._write(record.adding(compiled))
         return record
 
     def _naming(self, action: str, key: str) -> t.ContextManager[None]:
@@ -181,7 +180,7 @@ class Interpreters(ShareConvergence[Plan, Record]):
         others = [found for key, found in record.interpreters.items() if key != install.key]
         self.archives.publish([*others, stored])
         try:
-            warnings = self.installer.install(
+            installed = self.installer.install(
                 install.key,
                 self.archives.uv,
                 lambda: stored.digest,
@@ -194,10 +193,10 @@ class Interpreters(ShareConvergence[Plan, Record]):
             if install.recorded is None or install.recorded.archive != stored.archive:
                 self.archives.discard(stored)
             raise
-        self.warnings.extend(warnings)
+        self.warnings.extend(installed.warnings)
         if install.recorded is not None and install.recorded.archive != stored.archive:
             self.archives.discard(install.recorded)
-        return dataclasses.replace(stored, compiled=self.installer.compile_bytecode)
+        return dataclasses.replace(stored, compiled=self.installer.compile_bytecode, files=installed.files)
 
     def _download(self, install: Install, told: Teller) -> Interpreter:
         offered = self.downloads.offered()
@@ -212,14 +211,21 @@ class Interpreters(ShareConvergence[Plan, Record]):
         )
         message = f"cannot install {install.key} from {self.downloads.origin(download)}"
         try:
-            warnings = self.installer.install(
+            installed = self.installer.install(
                 install.key, self.downloads.uv, digest, message=message, hint=_DOWNLOAD_HINT, told=told
             )
         except CommandError:
             self.downloads.forget_damaged(download)
             raise
-        self.warnings.extend(warnings)
-        found = Interpreter(install.key, str(install.version), digest(), DOWNLOAD, self.installer.compile_bytecode)
+        self.warnings.extend(installed.warnings)
+        found = Interpreter(
+            install.key,
+            str(install.version),
+            digest(),
+            DOWNLOAD,
+            self.installer.compile_bytecode,
+            files=installed.files,
+        )
         store.sweep(self.layout)  # Of archives that uv keeps, too, which have told what this is.
         return found
 

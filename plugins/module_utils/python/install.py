@@ -28,9 +28,12 @@ from ..host.data import made_of, parse_json
 from ..host.process import Runner, check
 from ..host.progress import SILENT, Teller
 from ..share import store
+from ..share.contents import as_text
 from ..share.layout import Layout, standard_library
 from ..uv.command import Uv
+from . import contents
 from .library import sources
+from .record import Interpreter
 from .version import Version
 
 _MINOR_LINK = re.compile(r"cpython-3\.[0-9]+(\+[a-z]+)?-linux-[a-z0-9_]+-[a-z]+")
@@ -69,6 +72,15 @@ class _Itself:
     missing: t.Sequence[str]
     mapped: t.Sequence[str]
     headers: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Installed:
+    """An interpreter that is in its place."""
+
+    # The digest of the list of its files, for the record.
+    files: str
+    warnings: t.Sequence[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,8 +142,8 @@ class Installer:
         message: str,
         hint: str,
         told: t.Optional[Teller] = None,
-    ) -> list[str]:
-        """Install the interpreter ``key``; returns warnings about it. If that fails, the previous content comes back.
+    ) -> Installed:
+        """Install the interpreter ``key``. If that fails, the previous content comes back.
 
         ``uv`` knows where from. Once it has installed, ``digest`` says what identifies the content. ``message`` and
         ``hint`` are for the error if uv fails. ``told`` gets to know how far it is.
@@ -147,8 +159,11 @@ class Installer:
             mutex.check(self.layout.mutex)
             self._restore_minor_links(links)
             warnings = self._check_itself(key)
+            uncompiled = None
             if self.compile_bytecode:
-                self._compile(key, uv, digest(), told or SILENT.of(key))
+                uncompiled = self._compile(key, uv, digest(), told or SILENT.of(key))
+            mutex.check(self.layout.mutex)
+            listed = contents.take(self.layout, key, uncompiled)
             self.seal(key)
             disks.sync()
         except BaseException:
@@ -164,29 +179,36 @@ class Installer:
         mutex.check(self.layout.mutex)
         with contextlib.suppress(FileNotFoundError):
             removal.remove(aside)  # What is in use stays aside.
-        return warnings
+        return Installed(listed, warnings)
 
-    def compile(self, key: str, uv: Uv, digest: str, told: t.Optional[Teller] = None) -> None:
-        """Give an installed interpreter, which is unsealed meanwhile, its bytecode.
+    def compile(self, interpreter: Interpreter, uv: Uv, told: t.Optional[Teller] = None) -> Interpreter:
+        """Give an installed interpreter, which is unsealed meanwhile, its bytecode; returns the entry for the record.
 
         It may be in use, and could not even compile if its own bytecode were damaged: that is on the disk before it is
         linked. A killed run leaves it unsealed, or not recorded as compiled: the next run repairs both.
         """
+        key = interpreter.key
         mutex.check(self.layout.mutex)
         with contextlib.closing(self._disks()) as disks:
             disks.sync()  # What a killed run has compiled, and this one would link.
             try:
                 sealing.unseal(self.directory(key), self.executable(key))
-                self._compile(key, uv, digest, told or SILENT.of(key), disks.sync)
+                uncompiled = self._compile(key, uv, interpreter.digest, told or SILENT.of(key), disks.sync)
+                mutex.check(self.layout.mutex)
+                listed = contents.note(self.layout, interpreter, uncompiled)
             finally:
                 mutex.check(self.layout.mutex)
                 self.seal(key)
             disks.sync()
+        return dataclasses.replace(interpreter, compiled=True, files=listed)
 
     def _compile(
         self, key: str, uv: Uv, digest: str, told: Teller, settle: t.Callable[[], None] = lambda: None
-    ) -> None:
-        """Link its standard library's bytecode from the store of the share, where it is compiled if need be."""
+    ) -> list[str]:
+        """Link its standard library's bytecode from the store of the share, where it is compiled if need be.
+
+        Returns the paths of the sources that have none, in the interpreter.
+        """
         library = standard_library(self.directory(key), Version.of_key(key).minor)
 
         def compiling(number: int) -> None:
@@ -194,7 +216,10 @@ class Installer:
 
         try:
             bytecode = Bytecode.by(uv, Compiler(self.executable(key), digest), earlier=self.earlier)
-            bytecode.add(library, sources(library), compiling, settle)
+            names = sources(library)
+            bytecode.add(library, names, compiling, settle)
+            inside = os.path.relpath(library, self.directory(key))
+            return sorted(as_text(os.path.join(inside, name)) for name in bytecode.lacking(library, names))
         except UvnasError as error:
             raise UvnasError.from_dict({**error.as_dict(), "msg": f"{key}: {error}"}) from error
 

@@ -43,6 +43,8 @@ class Interpreter:
     name: t.Optional[str] = None
     archive: t.Optional[str] = None
     archive_sha256: t.Optional[str] = None
+    # The digest of the list of its files, see ``contents``. None: not recorded, as an earlier version installed it.
+    files: t.Optional[str] = None
     # Whether it is being reinstalled in place: until that is done, anything may be there.
     unfinished: bool = False
     # Since when nothing needs it, as far as prunes have looked: ISO 8601, UTC.

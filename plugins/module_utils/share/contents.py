@@ -14,19 +14,27 @@ digest is in the manifest, and the manifest.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
+import os
 import re
+import stat
 import typing as t
 
 from ..errors import UvnasError
 from ..host import files
-from ..host.checksum import of_data, of_text
+from ..host.checksum import of_data, of_file, of_text
+from ..host.workers import Result, call_many, portions, processors
+from .layout import CONTENTS
 from .manifest import DAMAGED_HINT, ContentFact
 
 FORMAT = 1
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+# Files that one process is given to read. So few are read sooner than a process starts.
+_PORTION = 500
+_FEW = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,13 +59,13 @@ class File:
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """The content of ``.uvnas-files.json``, by path in the generation."""
+    """The content of ``.uvnas-files.json``, by path in the tree."""
 
     records: t.Mapping[str, PackageRecord]
     files: t.Mapping[str, File]
     # The targets of symlinks, verbatim.
     links: t.Mapping[str, str]
-    # Files that everybody may run, RECORDs' ones among them; and sources that have no bytecode although others have.
+    # Files that may be run, RECORDs' ones among them; and sources that have no bytecode although others have.
     # None: not recorded.
     executables: t.Optional[t.Sequence[str]] = None
     uncompiled: t.Optional[t.Sequence[str]] = None
@@ -71,12 +79,74 @@ class Contents:
         known = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
         return {"format": FORMAT, **known}
 
+    @property
+    def text(self) -> str:
+        """What the file contains."""
+        return json.dumps(self.as_dict(), indent=1, sort_keys=True) + "\n"
+
 
 def write(path: str, contents: Contents) -> ContentFact:
     """Write it; return the manifest's entry for it."""
-    text = json.dumps(contents.as_dict(), indent=1, sort_keys=True) + "\n"
+    text = contents.text
     files.write(path, text)
     return ContentFact(of_text(text), contents.portable)
+
+
+def take(tree: str) -> Contents:
+    """What is in a tree that no RECORD vouches for, by reading it all. Raises UvnasError, OSError.
+
+    Bytecode and what lies at CONTENTS are left out. ``uncompiled`` is up to the caller.
+    """
+    sizes: dict[str, int] = {}
+    links: dict[str, str] = {}
+    executables = []
+    pending = [tree]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                place = entry.path[len(tree) + 1 :]
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                elif entry.is_symlink():
+                    links[as_text(place)] = as_text(os.readlink(entry.path))
+                elif not entry.is_file(follow_symlinks=False):
+                    raise UvnasError(f"{entry.path} is not a file, directory or symlink")
+                elif place != CONTENTS and not is_bytecode(place):
+                    status = entry.stat(follow_symlinks=False)
+                    sizes[place] = status.st_size
+                    if status.st_mode & stat.S_IXUSR:
+                        executables.append(as_text(place))
+    digests = _digests(tree, list(sizes))
+    found = {as_text(place): File(digest, size) for (place, size), digest in zip(sizes.items(), digests)}
+    return Contents({}, found, links, sorted(executables))
+
+
+def _digests(tree: str, places: t.Sequence[str]) -> list[str]:
+    """The digests of these files, in order."""
+    if len(places) <= _FEW:
+        return _read(tree, places)
+    jobs = processors()
+    parts = portions(places, min(_PORTION, -(-len(places) // jobs)))
+    answers = call_many([functools.partial(_read_portion, tree, part) for part in parts], jobs=jobs)
+    return [digest for answer in answers for digest in answer()["digests"]]
+
+
+def _read(tree: str, places: t.Sequence[str]) -> list[str]:
+    return [of_file(os.path.join(tree, place)) for place in places]
+
+
+def _read_portion(tree: str, places: t.Sequence[str]) -> Result:
+    return {"digests": _read(tree, places)}
+
+
+def is_bytecode(place: str) -> bool:
+    """Whether a path is that of bytecode compiled from a source file."""
+    return place.endswith(".pyc") and place.split("/")[-2:-1] == ["__pycache__"]
+
+
+def as_text(path: str) -> str:
+    """A path as in RECORDs and JSON, whatever this process's filesystem encoding."""
+    return path if path.isascii() else os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
 def read(path: str, fact: ContentFact) -> Contents:
@@ -99,7 +169,7 @@ def _is_number(value: t.Any) -> bool:
 def parse(data: t.Any, what: str) -> Contents:
     """The contents in ``data``, which was read from ``what``. Raises UvnasError if it is anything else."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise UvnasError(f"{what} is not a list of a generation's files, or has another version")
+        raise UvnasError(f"{what} is not a list of what a tree contains, or has another version")
     fits: dict[str, t.Callable[[t.Any], bool]] = {
         "records": lambda record: _has(record, "sha256", "portable"),
         "files": lambda file: _has(file, "sha256") and _is_number(file.get("size")),

@@ -14,7 +14,8 @@ from ..errors import SpecError
 
 LAYOUT_VERSION = 1
 MANIFEST = ".uvnas.json"
-# Beside the manifest: what was installed, the digests of what is there, and copies of what is nowhere else.
+# Beside the manifest: what was installed, the digests of what is there, which interpreters and versions of uv have too,
+# and copies of what is nowhere else.
 GENERATION_LOCK = ".uvnas-lock.txt"
 CONTENTS = ".uvnas-files.json"
 SPARE = ".uvnas-spare"
@@ -202,6 +203,10 @@ class Layout:
     def interpreter_bin(self, key: str, minor: str) -> str:
         """The executable of the interpreter with uv's ``key``; ``minor`` is ``3.12``. Never a minor link."""
         return self._path("python", key, "bin", f"python{minor}")
+
+    def interpreter_contents(self, key: str) -> str:
+        """The digests of what is in an interpreter."""
+        return self._path("python", key, CONTENTS)
 
     @staticmethod
     def env_link_target(env: str, generation_id: str) -> str:

@@ -1,7 +1,10 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""uv in a directory: versions side by side in ``lib/uv``, and links in ``bin`` that switch between them."""
+"""uv in a directory: versions side by side in ``lib/uv``, and links in ``bin`` that switch between them.
+
+Beside its programs, a version has the list of their digests, see ``share/contents``.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,16 @@ import typing as t
 
 from ..errors import CommandError, SpecError, UvnasError, naming
 from ..host import files, mutex, platform, removal, sealing, trust
-from ..host.checksum import check_archive
+from ..host.checksum import check_archive, of_file
 from ..host.convergence import Convergence
+from ..host.data import parse_json
 from ..host.process import Runner, check
 from ..host.removal import Leftover
 from ..host.workers import Result
-from ..share import store
+from ..share import contents, store
+from ..share.contents import Contents
 from ..share.identity import read_identity
+from ..share.layout import CONTENTS
 from ..share.place import check_place
 from ..share.spec import Share
 from .release import PROGRAMS, extract, reported_version
@@ -58,6 +64,9 @@ class Place:
     def program(self, version: str, program: str) -> str:
         return os.path.join(self.lib_dir, version, program)
 
+    def contents(self, version: str) -> str:
+        return os.path.join(self.lib_dir, version, CONTENTS)
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -65,12 +74,15 @@ class Plan:
 
     version: str
     previous_version: t.Optional[str]
-    # The release is missing or incomplete.
+    # The release is missing, incomplete or damaged.
     install: bool
     # The programs whose links point elsewhere, or nowhere.
     links: tuple[str, ...]
     # Parts of the existing release that others than the owner can write to. It is reinstalled then.
     open: tuple[str, ...] = ()
+    # Programs that are not what was installed, if they were to be verified; and whether that is not on record.
+    damaged: tuple[str, ...] = ()
+    unrecorded: bool = False
 
     @property
     def changed(self) -> bool:
@@ -78,7 +90,7 @@ class Plan:
 
     def result(self, place: Place) -> Result:
         """The plan as the result of a module that carried it out, or would."""
-        actions = [f"install uv {self.version}"] if self.install else []
+        actions = [self._describe()] if self.install else []
         actions += [f"link {program} to {self.version}" for program in self.links]
         return {
             "changed": self.changed,
@@ -90,12 +102,19 @@ class Plan:
             "warnings": self._warnings(),
         }
 
+    def _describe(self) -> str:
+        if not self.damaged:
+            return f"install uv {self.version}"
+        verb = "is" if len(self.damaged) == 1 else "are"
+        return f"reinstall uv {self.version}: {' and '.join(self.damaged)} {verb} damaged"
+
     def _warnings(self) -> list[str]:
         text = (
             f"uv {self.version}: others than its owner can write to {', '.join(self.open)}. It is reinstalled; what "
             "was run until then may have been tampered with."
         )
-        return [text] if self.open else []
+        unknown = f"uv {self.version}: its programs are not on record: installed by an earlier version of uvnas.cluster"
+        return [*([text] if self.open else []), *([unknown] if self.unrecorded else [])]
 
     def _diff(self, place: Place) -> str:
         before = self.previous_version or "(none)"
@@ -103,28 +122,54 @@ class Plan:
         return f"{place.bin_dir}: uv {what}\n"
 
 
-def plan(place: Place, version: str) -> Plan:
+def plan(place: Place, version: str, *, verify: bool = False) -> Plan:
     """What to do for ``place`` to have ``version``. A few file operations, and no process.
 
-    Raises UvnasError if something is in the way that this collection, or this user, did not make.
+    ``verify``: read its programs too, and compare them with what was installed. Raises UvnasError if something is in
+    the way that this collection, or this user, did not make.
     """
     # A release that others can write to is reinstalled. One that somebody else made is left alone.
     programs = [place.program(version, program) for program in PROGRAMS]
-    for path in (os.path.join(place.lib_dir, version), *programs, *map(place.link, PROGRAMS)):
+    parts = [os.path.join(place.lib_dir, version), *programs, *([place.contents(version)] if verify else [])]
+    for path in (*parts, *map(place.link, PROGRAMS)):
         if os.path.lexists(path):
             trust.check_owner(path, os.geteuid())
     versions = _from_bin(place)
     links = {program: files.read_link(place.link(program)) for program in PROGRAMS}
     linked = {program: _linked_version(place, program, target, versions) for program, target in links.items()}
-    found = {path: _look_at(path) for path in (os.path.join(place.lib_dir, version), *programs)}
+    found = {path: _look_at(path) for path in parts}
     writable = tuple(path for path, status in found.items() if status and sealing.is_open(status))
+    installed = _read_contents(place.contents(version)) if verify else None
+    damaged = [
+        program
+        for program, path in zip(PROGRAMS, programs)
+        if installed is not None and found[path] and not _is_as_installed(path, found[path], installed, program)
+    ]
+    install = bool(writable or damaged) or not all(_is_program(found[path]) for path in programs)
     return Plan(
         version=version,
         previous_version=linked["uv"],
-        install=bool(writable) or not all(_is_program(found[path]) for path in programs),
+        install=install,
         links=tuple(program for program in PROGRAMS if links[program] != os.path.join(versions, version, program)),
         open=writable,
+        damaged=tuple(damaged),
+        unrecorded=verify and installed is None and not install,
     )
+
+
+def _read_contents(path: str) -> t.Optional[Contents]:
+    """What was installed; None if nothing tells."""
+    with contextlib.suppress(UvnasError):
+        content = files.read_bytes(path)
+        found = None if content is None else contents.parse(parse_json(content, path), path)
+        if found is not None and all(program in found.files for program in PROGRAMS):
+            return found
+    return None
+
+
+def _is_as_installed(path: str, status: t.Optional[os.stat_result], installed: Contents, program: str) -> bool:
+    """Whether a program has the content that it had when it was installed, and everybody may run it."""
+    return _is_program(status) and of_file(path) == installed.files[program].sha256
 
 
 def _look_at(path: str) -> t.Optional[os.stat_result]:
@@ -181,13 +226,15 @@ class Installation(Convergence[Plan, None]):
     archive: t.Optional[Archive]
     runner: Runner
     check_mode: bool = False
+    # Whether to read the programs that are in place.
+    verify: bool = False
 
     @property
     def mutex(self) -> str:
         return self.place.mutex
 
     def plan(self) -> Plan:
-        return plan(self.place, self.version)
+        return plan(self.place, self.version, verify=self.verify)
 
     def changes(self, plan: Plan) -> bool:
         return plan.changed
@@ -259,7 +306,7 @@ class Installation(Convergence[Plan, None]):
         """Install the release in ``archive`` under its version.
 
         Each program gets its name in one step, once it is complete and known to run. A process that runs the previous
-        file keeps it.
+        file keeps it. Their list comes first, so that there is none without it.
         """
         directory = os.path.dirname(self.place.program(self.version, "uv"))
         staging = files.temporary_name(directory)
@@ -267,11 +314,12 @@ class Installation(Convergence[Plan, None]):
         try:
             extract(archive.stream, staging)
             _check_runs(os.path.join(staging, "uv"), self.version, self.runner)
+            contents.write(os.path.join(staging, CONTENTS), contents.take(staging))
             mutex.check(self.mutex)
             files.make_directory(directory)
             sealing.close(directory)
-            for program in PROGRAMS:
-                os.rename(os.path.join(staging, program), self.place.program(self.version, program))
+            for name in (CONTENTS, *PROGRAMS):
+                os.rename(os.path.join(staging, name), os.path.join(directory, name))
         finally:
             with contextlib.suppress(OSError):  # A sweep finds it later, perhaps that of another holder of the mutex.
                 removal.remove(staging)

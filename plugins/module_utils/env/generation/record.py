@@ -21,7 +21,7 @@ import typing as t
 
 from ...errors import UvnasError
 from ...host.checksum import of_data, of_file
-from ...share.contents import Contents, File, PackageRecord
+from ...share.contents import Contents, File, PackageRecord, as_text, is_bytecode
 from ...share.layout import CONTENTS, GENERATION_LOCK, MANIFEST, SPARE
 from ...uv.wheel import metadata_directories, parse_record
 
@@ -83,9 +83,9 @@ class Recorder:
         """Record an entry of the generation, unless a RECORD vouches for it."""
         if entry.is_dir(follow_symlinks=False):
             return
-        place = _text(entry.path[len(self._path) + 1 :])
+        place = as_text(entry.path[len(self._path) + 1 :])
         if entry.is_symlink():
-            self._links[place] = _text(os.readlink(entry.path))
+            self._links[place] = as_text(os.readlink(entry.path))
         elif not entry.is_file(follow_symlinks=False):
             raise UvnasError(
                 f"environment {self._env}: its build left {place}, which is not a file, directory or symlink",
@@ -162,7 +162,7 @@ def read_packages(env: str, path: str, site_packages: str) -> list[Package]:
                 hint="Its wheel is damaged or malformed.",
             ) from error
         hashes = by_place(inside, lines)
-        place = _text(os.path.join(inside, os.path.basename(info), "RECORD"))
+        place = as_text(os.path.join(inside, os.path.basename(info), "RECORD"))
         found.append(Package(name, place, hashlib.sha256(content).hexdigest(), hashes))
     return found
 
@@ -204,11 +204,6 @@ def _dispute(one: str, other: str, places: t.Sequence[str]) -> str:
     return f"{one} and {other} ({places[0]}{more})"
 
 
-def is_bytecode(place: str) -> bool:
-    """Whether a path is that of bytecode compiled from a source file."""
-    return place.endswith(".pyc") and place.split("/")[-2:-1] == ["__pycache__"]
-
-
 def bytecode_of(place: str, cache_tag: str) -> str:
     """The path of the bytecode of a source."""
     head, slash, name = place.rpartition("/")
@@ -240,8 +235,3 @@ def _place(site_packages: str, file: str) -> str:
 def _hash(digest: bytes) -> str:
     """A SHA-256 as RECORDs write it."""
     return "sha256=" + base64.urlsafe_b64encode(digest).decode().rstrip("=")
-
-
-def _text(path: str) -> str:
-    """A path as in RECORDs and JSON, whatever this process's filesystem encoding."""
-    return path if path.isascii() else os.fsencode(path).decode("utf-8", "surrogateescape")

@@ -18,8 +18,8 @@ from ...host.checksum import of_text
 from ...host.workers import processors
 from ...python.record import Record, load_record
 from ...share import store
+from ...share.contents import is_bytecode
 from ...share.layout import SPARE, Layout
-from ..generation.record import is_bytecode
 from . import tree as trees
 from .read import FAILED, MARK, Entry, Facts, Inode, Question, facts, walk
 from .tree import (

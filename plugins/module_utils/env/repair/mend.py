@@ -22,9 +22,9 @@ import typing as t
 
 from ...errors import UvnasError
 from ...host import acl, files, mutex, removal
+from ...share.contents import is_bytecode
 from ...share.layout import CONTENTS, MANIFEST, SPARE, Layout
 from ..generation import spare
-from ..generation.record import is_bytecode
 from . import tree as trees
 from .content import Content, Sources
 from .look import Look, source_of, wanted_mode

@@ -28,13 +28,13 @@ from ...python.record import DOWNLOAD, Interpreter, load_record
 from ...python.version import Version
 from ...share import contents, standing, store
 from ...share import manifest as manifests
-from ...share.contents import Contents
+from ...share.contents import Contents, as_text, is_bytecode
 from ...share.layout import CONTENTS, GENERATION_LOCK, MANIFEST, SPARE, Layout, site_packages
 from ...share.manifest import Manifest
 from ...uv.release import PROGRAMS
 from ...uv.wheel import normalize, parse_record
 from ..generation import spare
-from ..generation.record import VOUCHES, by_place, bytecode_of, is_bytecode
+from ..generation.record import VOUCHES, by_place, bytecode_of
 from ..state import read_lock
 
 GENERATION, INTERPRETER, UV, CACHE, BYTECODE, RECORD = (

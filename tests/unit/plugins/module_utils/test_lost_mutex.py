@@ -153,7 +153,9 @@ ACTS: dict[str, t.Callable[[Layout], object]] = {
     "install an interpreter": lambda layout: installer(layout).install(
         KEY, Uv(layout, FakeUv()), str, message="", hint=""
     ),
-    "compile an interpreter": lambda layout: installer(layout).compile(KEY, Uv(layout, FakeUv()), "1" * 64),
+    "compile an interpreter": lambda layout: installer(layout).compile(
+        Interpreter(KEY, "3.12.4", "1" * 64), Uv(layout, FakeUv())
+    ),
     "seal an interpreter": lambda layout: installer(layout).seal(KEY),
     "remove an interpreter": lambda layout: installer(layout).remove(KEY),
     "list interpreters": lambda layout: archives(layout).publish([]),

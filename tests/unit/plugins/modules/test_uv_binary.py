@@ -127,6 +127,26 @@ def test_no_change_is_no_write_no_mutex_no_process(run, share: Path, tmp_path: P
     }
 
 
+def test_damage_is_mended_when_asked_to(run, share: Path, tmp_path: Path) -> None:
+    args = {"share": str(share), "share_name": "a", "version": "0.8.2", "owner": owner()}
+    archive = wheel(tmp_path, "0.8.2")
+    run(**args, **archive)
+    uvx = share / "lib" / "uv" / "0.8.2" / "uvx"
+    whole = uvx.read_bytes()
+    assert run(**args, verify=True)["changed"] is False
+    uvx.write_bytes(whole.replace(b"0.8.2", b"0.8.3"))
+    assert run(**args)["changed"] is False
+    predicted = run(**args, verify=True, check_mode=True)
+    assert uvx.read_bytes() != whole
+    needed = run(**args, verify=True)
+    assert needed.pop("archive_needed_for")
+    done = run(**args, verify=True, **archive)
+    assert predicted == needed == done
+    assert done["actions"] == ["reinstall uv 0.8.2: uvx is damaged"]
+    assert uvx.read_bytes() == whole
+    assert run(**args, verify=True)["changed"] is False
+
+
 def test_a_directory_that_is_no_share(run, tmp_path: Path) -> None:
     (tmp_path / "share").mkdir()
     for root in (tmp_path / "share", tmp_path / "nothing"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import hashlib
 import importlib.util
 import io
 import json
@@ -23,6 +24,10 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.uvnas.cluster.plugins.module_utils.python import contents
+from ansible_collections.uvnas.cluster.plugins.module_utils.python.record import load_record
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.contents import parse
+from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.modules import uv_python
 from ansible_collections.uvnas.cluster.tests.support import acls, shares
 from ansible_collections.uvnas.cluster.tests.support.pythons import (
@@ -84,6 +89,14 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return result
 
     return run
+
+
+def files_of(share: Path) -> dict[str, t.Any]:
+    """The list of what is in the interpreter, which must be the one on record."""
+    text = (share / "python" / key() / ".uvnas-files.json").read_bytes()
+    assert hashlib.sha256(text).hexdigest() == record(share)["interpreters"][key()]["files"]
+    found: dict[str, t.Any] = json.loads(text)
+    return found
 
 
 def start(share: Path, *wrapper: str | Path, **args: t.Any) -> subprocess.Popen[str]:
@@ -373,6 +386,48 @@ def test_other_content_replaces_what_nobody_uses(
     assert leftovers(share) == []
 
 
+def test_what_is_in_an_interpreter_is_on_record(run: Run, share: Path, archives: dict[str, Path]) -> None:
+    args = {"site_pythons": [from_archive(archives[VERSION])]}
+    run(share, **args)
+    found, tree = files_of(share), share / "python" / key()
+    paths = [path for path in tree.rglob("*") if path.name != ".uvnas-files.json"]
+    there = {str(path.relative_to(tree)): path for path in paths if path.is_symlink() or path.is_file()}
+    assert {**found["files"], **found["links"]}.keys() == there.keys()
+    for place, file in found["files"].items():
+        assert file == {"sha256": sha256(there[place]), "size": there[place].stat().st_size}
+    for place, target in found["links"].items():
+        assert os.readlink(there[place]) == target
+    runs = [place for place in found["files"] if there[place].stat().st_mode & 0o100]
+    assert found["executables"] == sorted(runs)
+    assert f"bin/python{SERIES}" in runs
+    assert (found["records"], "uncompiled" in found) == ({}, False)
+    # What is installed again is what it was.
+    before = (tree / ".uvnas-files.json").read_bytes()
+    shutil.rmtree(tree / "bin")
+    assert run(share, **args)["changed"]
+    assert (tree / ".uvnas-files.json").read_bytes() == before
+    assert files_of(share) == found
+
+
+def test_one_that_an_earlier_version_installed_is_not_on_record(
+    run: Run, share: Path, archives: dict[str, Path]
+) -> None:
+    """As nobody knows whether it still is what it was."""
+    args = {"site_pythons": [from_archive(archives[VERSION])]}
+    run(share, **args)
+    tree, found = share / "python" / key(), record(share)
+    subprocess.check_call(["chmod", "u+w", tree])
+    (tree / ".uvnas-files.json").unlink()
+    subprocess.check_call(["chmod", "u-w", tree])
+    del found["interpreters"][key()]["files"]
+    (share / "locks" / "pythons.json").write_text(json.dumps(found))
+    assert not run(share, **args)["changed"]
+    assert run(share, **args, compile_bytecode=True)["changed"]
+    assert "files" not in record(share)["interpreters"][key()]
+    assert not (tree / ".uvnas-files.json").exists()
+    assert not run(share, **args, compile_bytecode=True)["changed"]
+
+
 def sealed(share: Path, version: str = VERSION) -> bool:
     tree = share / "python" / key(version)
     found = [tree, tree / "bin" / f"python{SERIES}", *(path for path in tree.rglob("*") if path.is_dir())]
@@ -482,6 +537,7 @@ def test_bytecode_is_the_share_s(run: Run, share: Path, odd: Path) -> None:
     args = {"pythons": [SERIES], "site_pythons": [from_archive(odd)]}
     run(share, **args, compile_bytecode=True)
     assert without_bytecode(share) == ["broken.py"]
+    assert files_of(share)["uncompiled"] == [f"lib/python{SERIES}/broken.py"]
     assert sealed(share)
     assert {path.stat().st_mode & 0o777 for path in library(share).rglob("*.pyc")} == {0o644}
     assert len(list((share / "bytecode").glob("*/*/*.bad"))) == 1
@@ -579,9 +635,11 @@ def test_bytecode_later(run: Run, share: Path, archives: dict[str, Path]) -> Non
     run(share, **args)
     assert not list((share / "python" / key()).rglob("*.pyc"))
     before = ask(share, code="import os; print(os.stat(os.__file__).st_ino)")
+    listed = files_of(share)
     done = run(share, **args, compile_bytecode=True)
     assert done["actions"] == [f"compile the standard library of {key()}"]
     assert without_bytecode(share) == []
+    assert files_of(share) == {**listed, "uncompiled": []}
     assert ask(share, code="import os; print(os.stat(os.__file__).st_ino)") == before
     assert sealed(share)
     assert not run(share, **args, compile_bytecode=True)["changed"]
@@ -628,6 +686,38 @@ def test_killed_while_bytecode_is_compiled_later(
     assert "failed" not in run(share, **args, compile_bytecode=True)
     assert without_bytecode(share) == []
     assert leftovers(share) == []
+
+
+@pytest.mark.parametrize("operation", ["rename|renameat", "fsync|syncfs", "fchmod"])
+def test_killed_while_the_list_of_its_files_is_written(
+    run: Run, share: Path, tmp_path: Path, archives: dict[str, Path], operation: str
+) -> None:
+    """Whatever it is then, it is still known what was installed, and the next run puts it right."""
+    args = {"site_pythons": [from_archive(archives[VERSION])]}
+    path, records = share / "python" / key() / ".uvnas-files.json", share / "locks" / "pythons.json"
+    run(share, **args)
+    first, installed, trace = path.read_text(), records.read_text(), tmp_path / "trace"
+    run(share, **args, compile_bytecode=True)
+    done, states = records.read_text(), set()
+    for count in range(1, 100):
+        path.write_text(first)
+        records.write_text(installed)
+        strace = ["strace", "-f", "-o", trace, "-e", f"trace=/^({operation})$"]
+        strace += ["-e", f"inject=/^({operation})$:signal=KILL:when={count}"]
+        start(share, *strace, **{**args, "compile_bytecode": True}).communicate()
+        if "killed by SIGKILL" not in trace.read_text():
+            break
+        interpreter = load_record(Layout(str(share))).interpreters[key()]
+        found = contents.read(Layout(str(share)), interpreter)
+        assert found is not None
+        assert found.files == parse(json.loads(first), "it").files
+        states.add((interpreter.compiled, path.read_text() == first))
+        assert "failed" not in run(share, **args, compile_bytecode=True)
+        assert records.read_text() == done
+        assert files_of(share)["uncompiled"] == []
+        assert leftovers(share) == []
+    # Before the list is written, and between it and the record.
+    assert {(False, True), (False, False)} <= states
 
 
 @pytest.mark.parametrize("moment", ["compiled", "linked"])

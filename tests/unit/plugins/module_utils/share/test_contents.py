@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import typing as t
 from pathlib import Path
 
@@ -111,5 +112,80 @@ def test_wrong_types_are_damage(key: str, value: t.Any) -> None:
 
 @pytest.mark.parametrize("data", [None, [], {}, {"format": 2}, {"format": "1"}])
 def test_another_format(data: t.Any) -> None:
-    with pytest.raises(UvnasError, match="^it is not a list of a generation's files"):
+    with pytest.raises(UvnasError, match="^it is not a list of what a tree contains"):
         contents.parse(data, "it")
+
+
+def sha256(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    tree = tmp_path / "tree"
+    (tree / "bin").mkdir(parents=True)
+    (tree / "bin" / "program").write_bytes(b"program")
+    (tree / "bin" / "program").chmod(0o755)
+    (tree / "bin" / "link").symlink_to("program")
+    (tree / "lib" / "__pycache__").mkdir(parents=True)
+    (tree / "lib" / "mod.py").write_bytes(b"X = 1")
+    (tree / "lib" / "empty").write_bytes(b"")
+    (tree / "lib" / "away").symlink_to("/nowhere")
+    (tree / "lib" / "directory").symlink_to("../bin")
+    return tree
+
+
+def test_what_a_tree_contains(tree: Path) -> None:
+    found = contents.take(str(tree))
+    assert found == Contents(
+        {},
+        {
+            "bin/program": File(sha256(b"program"), 7),
+            "lib/mod.py": File(sha256(b"X = 1"), 5),
+            "lib/empty": File(sha256(b""), 0),
+        },
+        {"bin/link": "program", "lib/away": "/nowhere", "lib/directory": "../bin"},
+        ["bin/program"],
+    )
+    assert contents.parse(json.loads(found.text), "it") == found
+
+
+def test_bytecode_and_the_list_itself_are_left_out(tree: Path) -> None:
+    before = contents.take(str(tree))
+    (tree / "lib" / "__pycache__" / "mod.cpython-312.pyc").write_bytes(b"")
+    (tree / ".uvnas-files.json").write_bytes(b"")
+    assert contents.take(str(tree)) == before
+    # Nothing says what these are made from.
+    for place in ("lib/sourceless.pyc", "lib/__pycache__/mod.py", "lib/.uvnas-files.json"):
+        (tree / place).write_bytes(b"")
+        assert place in contents.take(str(tree)).files
+
+
+def test_many_files(tree: Path) -> None:
+    """They are read by several processes."""
+    for number in range(1200):
+        (tree / "lib" / f"{number}.txt").write_text(f"{number}")
+    (tree / os.fsdecode(b"odd-\xff")).write_bytes(b"odd")
+    found = contents.take(str(tree))
+    assert len(found.files) == 1204
+    assert all(found.files[f"lib/{number}.txt"].sha256 == sha256(b"%d" % number) for number in range(1200))
+    assert found.files["odd-\udcff"] == File(sha256(b"odd"), 3)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_what_cannot_be_read_is_an_error(tree: Path, monkeypatch: pytest.MonkeyPatch, many: bool) -> None:
+    for number in range(1200 if many else 1):
+        (tree / "lib" / f"{number}.txt").write_text("")
+
+    def fail(path: str) -> str:
+        raise OSError(5, "Input/output error", path)
+
+    monkeypatch.setattr(contents, "of_file", fail)
+    with pytest.raises(UvnasError if many else OSError, match="Input/output error"):
+        contents.take(str(tree))
+
+
+def test_what_is_neither_file_directory_nor_symlink(tree: Path) -> None:
+    os.mkfifo(tree / "lib" / "pipe")
+    with pytest.raises(UvnasError, match="lib/pipe is not a file, directory or symlink$"):
+        contents.take(str(tree))

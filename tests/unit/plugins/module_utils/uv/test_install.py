@@ -43,16 +43,17 @@ def converge(
     *,
     runner: Runner | None = None,
     check_mode: bool = False,
+    verify: bool = False,
 ) -> dict[str, t.Any]:
-    installation = Installation(place, version, archive, runner or NoRunner(), check_mode)
+    installation = Installation(place, version, archive, runner or NoRunner(), check_mode, verify)
     return installation.converge(purpose=f"install uv {version}", busy_timeout=5)
 
 
-def install(place: Place, version: str, uv: bytes | None = None) -> dict[str, t.Any]:
+def install(place: Place, version: str, uv: bytes | None = None, **how: t.Any) -> dict[str, t.Any]:
     wheel = Path(os.path.dirname(place.bin_dir), "uv.whl")
     sha256 = write_wheel(wheel, version, uv)
     with open(wheel, "rb") as stream:
-        return converge(place, version, Archive(stream, sha256), runner=SystemRunner())
+        return converge(place, version, Archive(stream, sha256), runner=SystemRunner(), **how)
 
 
 def tree(place: Place) -> list[str]:
@@ -76,8 +77,8 @@ def test_from_nothing_then_nothing(place: Place) -> None:
     assert (wanted.install, wanted.links, wanted.previous_version) == (True, ("uv", "uvx"), None)
     result = install(place, "0.8.2")
     assert result == {**wanted.result(place), "diff": {"prepared": f"{place.bin_dir}: uv (none) -> 0.8.2\n"}}
-    release = ["lib", "lib/uv", "lib/uv/.uvnas.mutex", "lib/uv/0.8.2", "lib/uv/0.8.2/uv", "lib/uv/0.8.2/uvx"]
-    assert tree(place) == ["bin", "bin/uv", "bin/uvx", *release]
+    release = ["lib/uv/0.8.2", "lib/uv/0.8.2/.uvnas-files.json", "lib/uv/0.8.2/uv", "lib/uv/0.8.2/uvx"]
+    assert tree(place) == ["bin", "bin/uv", "bin/uvx", "lib", "lib/uv", "lib/uv/.uvnas.mutex", *release]
     assert os.readlink(place.link("uv")) == "../lib/uv/0.8.2/uv"
     again = converge(place, "0.8.2")
     assert (again["changed"], again["actions"], again["diff"]) == (False, [], {})
@@ -132,6 +133,117 @@ def test_what_is_broken_is_repaired(place: Place, damage: str) -> None:
     assert plan(place, "0.8.2").changed is False
     assert subprocess.check_output([place.link("uv")]).startswith(b"uv 0.8.2 ")
     assert set(before) <= set(tree(place))
+
+
+def damage(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    if how == "flip":
+        path.write_bytes(bytes([content[0] ^ 1, *content[1:]]))
+    elif how == "truncate":
+        path.write_bytes(content[:-1])
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "grow":
+        path.write_bytes(content + b"\0")
+    elif how == "link":
+        path.rename(path.with_name("elsewhere"))
+        path.symlink_to("elsewhere")
+    else:
+        path.chmod(0o700)
+
+
+@pytest.mark.parametrize("how", ["flip", "truncate", "empty", "grow", "link", "mode"])
+@pytest.mark.parametrize("programs", [["uv"], ["uvx"], ["uv", "uvx"]])
+def test_programs_that_are_not_what_was_installed(place: Place, programs: list[str], how: str) -> None:
+    install(place, "0.8.2")
+    whole = {name: Path(place.program("0.8.2", name)).read_bytes() for name in ("uv", "uvx")}
+    for name in programs:
+        damage(Path(place.program("0.8.2", name)), how)
+    is_seen_anyway = how in {"empty", "link", "mode"}
+    assert plan(place, "0.8.2").install is is_seen_anyway
+    before = tree(place)
+    foretold = converge(place, "0.8.2", check_mode=True, verify=True)
+    asked = converge(place, "0.8.2", verify=True)
+    assert asked.pop("archive_needed_for") == platform.here().name
+    assert tree(place) == before
+    done = install(place, "0.8.2", verify=True)
+    assert foretold == asked == done
+    assert done["actions"] == [
+        f"reinstall uv 0.8.2: {' and '.join(programs)} {'are' if programs[1:] else 'is'} damaged"
+    ]
+    assert done["diff"] == {"prepared": f"{place.bin_dir}: uv 0.8.2 (repaired)\n"}
+    assert done["warnings"] == []
+    for name, content in whole.items():
+        assert Path(place.program("0.8.2", name)).read_bytes() == content
+    assert converge(place, "0.8.2", verify=True)["changed"] is False
+
+
+def test_what_is_as_it_was_installed_needs_no_archive(place: Place) -> None:
+    install(place, "0.8.2")
+    before = {path: os.lstat(os.path.join(os.path.dirname(place.bin_dir), path)) for path in tree(place)}
+    for check_mode in (False, True):
+        result = converge(place, "0.8.2", check_mode=check_mode, verify=True)
+        assert (result["changed"], result["actions"], result["warnings"]) == (False, [], [])
+        assert "archive_needed_for" not in result
+    after = {path: os.lstat(os.path.join(os.path.dirname(place.bin_dir), path)) for path in tree(place)}
+    assert {path: found.st_ctime_ns for path, found in before.items()} == {
+        path: found.st_ctime_ns for path, found in after.items()
+    }
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "no list", "another list", "directory"])
+def test_what_is_not_on_record_is_not_damaged(place: Place, how: str) -> None:
+    install(place, "0.8.2")
+    path = Path(place.contents("0.8.2"))
+    text = path.read_text()
+    path.unlink()
+    if how == "directory":
+        path.mkdir()
+    elif how != "missing":
+        path.write_text({"empty": "", "no list": "{}", "another list": text.replace("uvx", "other")}[how])
+    damage(Path(place.program("0.8.2", "uvx")), "flip")
+    for check_mode in (False, True):
+        result = converge(place, "0.8.2", check_mode=check_mode, verify=True)
+        assert result["changed"] is False
+        assert result["warnings"] == [
+            "uv 0.8.2: its programs are not on record: installed by an earlier version of uvnas.cluster"
+        ]
+    assert converge(place, "0.8.2")["warnings"] == []
+
+
+def test_what_is_missing_is_installed_and_on_record(place: Place) -> None:
+    assert converge(place, "0.8.2", check_mode=True, verify=True)["actions"][0] == "install uv 0.8.2"
+    assert install(place, "0.8.2", verify=True)["warnings"] == []
+    for name in (".uvnas-files.json", "uvx"):
+        Path(place.program("0.8.2", name)).unlink()
+    assert install(place, "0.8.2", verify=True)["actions"] == ["install uv 0.8.2"]
+    assert converge(place, "0.8.2", verify=True)["warnings"] == []
+    Path(place.program("0.8.2", "uvx")).unlink()
+    assert install(place, "0.8.2", verify=True)["actions"] == ["install uv 0.8.2"]
+    assert converge(place, "0.8.2", verify=True)["changed"] is False
+
+
+def test_a_list_that_others_can_write_to_vouches_for_nothing(place: Place) -> None:
+    install(place, "0.8.2")
+    Path(place.contents("0.8.2")).chmod(0o666)
+    result = install(place, "0.8.2", verify=True)
+    assert result["actions"] == ["install uv 0.8.2"]
+    assert f"others than its owner can write to {place.contents('0.8.2')}." in result["warnings"][0]
+    assert converge(place, "0.8.2", verify=True)["changed"] is False
+
+
+def test_no_version_has_programs_without_a_list(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever it is killed."""
+    rename, names = os.rename, []
+
+    def see(source: str, target: str) -> None:
+        rename(source, target)
+        if os.path.dirname(target).endswith("/0.8.2"):
+            names.append(sorted(os.listdir(os.path.dirname(target))))
+
+    monkeypatch.setattr(os, "rename", see)
+    install(place, "0.8.2")
+    assert names == [[".uvnas-files.json"], [".uvnas-files.json", "uv"], [".uvnas-files.json", "uv", "uvx"]]
 
 
 @pytest.mark.parametrize("opened", ["uv", "uvx", ""])
