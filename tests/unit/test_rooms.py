@@ -31,8 +31,16 @@ FLOORS = {
     "adapter": 7,
 }
 # Inside env: two files that belong to all of it, then locks, then generations; what is beside them may use them all,
-# and a prune that.
-ENV_FLOORS = {"env/spec": 0, "env/imports": 0, "env/plan": 1, "env/lock": 2, "env/generation": 3, "env/prune": 5}
+# and a prune and a repair that.
+ENV_FLOORS = {
+    "env/spec": 0,
+    "env/imports": 0,
+    "env/plan": 1,
+    "env/lock": 2,
+    "env/generation": 3,
+    "env/prune": 5,
+    "env/repair": 5,
+}
 ENV_TOP = 4
 # What only generations need to know of locks.
 ENV_LOCK_FILE = "env/lock/file"
