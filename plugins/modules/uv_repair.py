@@ -113,7 +113,7 @@ trees:
       returned: always
       type: int
     damages:
-      description: The first hundred of them.
+      description: The first hundred of them, of which those that were not repaired come first.
       returned: always
       type: list
       elements: dict
@@ -131,7 +131,8 @@ trees:
           returned: always
           type: str
         done:
-          description: How it was repaired, or would be in check mode. Empty if it was not.
+          description: How it was repaired, or would be in check mode, such as V(repaired from another generation). Empty
+            if it was not.
           returned: always
           type: str
         why:
