@@ -131,8 +131,8 @@ trees:
           returned: always
           type: str
         done:
-          description: How it was repaired, or would be in check mode, such as V(repaired from another generation). Empty
-            if it was not.
+          description: How it was repaired, or would be in check mode, such as V(repaired from another generation).
+            Empty if it was not.
           returned: always
           type: str
         why:
