@@ -110,7 +110,8 @@ def _of_share(found: Data, share: Data) -> list[str]:
     if damaged and whole:
         told.append(f"  {count(whole, 'other')} {'is' if whole == 1 else 'are'} whole")
     elif not damaged and not share["problem"]:
-        told.append(f"  nothing {'else ' if share.get('uv', {}).get('actions') else ''}is damaged")
+        about_uv = any(share.get("uv", {}).values())
+        told.append(f"  nothing {'else ' if about_uv else ''}is damaged")
     told += _notes(share)
     waiting = share["remaining"]
     if waiting:

@@ -212,6 +212,7 @@ def test_uv_cannot_be_had_and_the_rest_goes_on() -> None:
     told = repair(MENDED, uv=loop(failed=True, msg="cannot download uv\nIs there a network?"))
     assert damage.wrong(told)[0] == "share nas_a: NOT DONE: uv: cannot download uv. Is there a network?"
     assert f"  train {ID} (in force)  1 of 2 repaired" in lines(told)
+    assert "  nothing else is damaged" in lines(repair(*WHOLE, uv=loop(failed=True, msg="cannot download uv")))
     # Where nothing goes on, that is said once.
     silent = loop(failed=True, msg="the NAS does not answer")
     told = report("repair", **{damage.DONE: silent, damage.UV: silent})
