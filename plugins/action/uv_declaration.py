@@ -264,6 +264,10 @@ def _groups(
     if any(declared[host].values["uvnas_prune"] for host in declared):
         for host in declared:
             found.setdefault(host, []).append("uvnas_pruning")
+    if any(declared[host].values["uvnas_deep"] for host in declared):
+        for groups in found.values():
+            if "uvnas_building" in groups:
+                groups.append("uvnas_reading")
     # And the one that goes on where all builders have failed.
     if any("uvnas_trying" in groups for groups in found.values()):
         for host in others[:1]:

@@ -11,13 +11,13 @@ import typing as t
 from ..module_utils.errors import from_os_error
 from ..module_utils.host.workers import Result
 from ..module_utils.options import UV_REPORT
-from ..plugin_utils import history, info, pruned, pruning, report, report_file, summary, trials, usage
+from ..plugin_utils import damage, history, info, pruned, pruning, report, report_file, summary, trials, usage
 from ..plugin_utils.controller_action import ControllerAction, TaskVars
 from ..plugin_utils.report import DONE, LOOKED, LOOKED_AGAIN, PUBLISHED, PYTHONS, VERIFIED, Hosts
 
 _KINDS = (
     DONE, PUBLISHED, VERIFIED, PYTHONS, LOOKED, LOOKED_AGAIN, history.TOLD, trials.TRIED, usage.SEEN,
-    report.MAY_GO, report.DECIDED, pruning.ASIDE, pruned.DONE,
+    report.MAY_GO, report.DECIDED, pruning.ASIDE, pruned.DONE, damage.READ, damage.DONE, damage.UV,
 )  # fmt: skip
 _DECLARED = "__uvnas_declared"
 
@@ -48,6 +48,9 @@ class ActionModule(ControllerAction):
         elif args["kind"] == "prune":
             found = pruned.report(report.shares(todo), hosts, check_mode=self._task.check_mode, time=now)
             lines, wrong = pruned.lines(found), pruned.wrong(found)
+        elif args["kind"] in ("deep", "repair"):
+            found = damage.report(args["kind"], report.shares(todo), hosts, check_mode=self._task.check_mode, time=now)
+            lines, wrong = damage.lines(found), damage.wrong(found)
         elif args["kind"] == "history":
             found = history.report(report.shares(todo), hosts, time=now)
             lines, wrong = history.lines(found), history.wrong(found)

@@ -185,6 +185,29 @@ UV_PYTHON: Spec = {
     "files_dir": _TEXT,
 }
 
+UV_VERIFY: Spec = {
+    **SHARE,
+    **PROGRESS,
+    "share_name": _REQUIRED,
+    "bytes_per_second": {"type": "int", "default": 0},
+    "seconds": {"type": "float", "default": 3600.0},
+    "jobs": {"type": "int", "default": 0},
+}
+UV_REPAIR: Spec = {
+    **SHARE,
+    **EARLIER_SHARES,
+    **INDEX,
+    **UV_VARIABLES,
+    **PROGRESS,
+    **AUTHOR,
+    "share_name": _REQUIRED,
+    "mirror": {"type": "str", "no_log": True},
+    "downloads_json_url": {"type": "str", "no_log": True},
+    "offline": _FLAG,
+    "remove_undeclared": _FLAG,
+    "jobs": {"type": "int", "default": 0},
+}
+
 UV_BINARY: Spec = {
     **SHARE,
     "version": _REQUIRED,
@@ -225,7 +248,11 @@ UV_DECLARATION: Spec = {
 UV_REPORT: Spec = {
     "hosts": {"type": "list", "elements": "str", "required": True},
     "well": {"type": "list", "elements": "str", "required": True},
-    "kind": {"type": "str", "choices": ["run", "info", "history", "usage", "prune"], "default": "run"},
+    "kind": {
+        "type": "str",
+        "choices": ["run", "info", "history", "usage", "prune", "deep", "repair"],
+        "default": "run",
+    },
 }
 
 UV_BINARY_RULES: Spec = {

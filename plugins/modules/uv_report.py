@@ -14,7 +14,7 @@ description:
   - Puts together what the roles of the collection have registered on each host, shows it as a few lines, and writes the
     same as JSON if C(uvnas_report_file) is set.
   - In check mode it says what a run would do. The JSON file is written in check mode, too.
-  - Fails if a share is not the same one on all hosts.
+  - Fails if a share is not the same one on all hosts, or something on it is damaged.
   - The role C(uvnas.cluster.verify) and the playbooks use it. It has an action plugin only, and connects to no host.
 extends_documentation_fragment:
   - uvnas.cluster.attributes.controller
@@ -32,9 +32,9 @@ options:
   kind:
     description:
       - What to report; what a V(run) did and verified, V(info) about shares, their V(history), the V(usage)
-        of what is on them, or what a V(prune) removed.
+        of what is on them, what a V(prune) removed, what a V(deep) verification found damaged, or what a V(repair) did.
     type: str
-    choices: [run, info, history, usage, prune]
+    choices: [run, info, history, usage, prune, deep, repair]
     default: run
 """
 

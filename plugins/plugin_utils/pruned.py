@@ -11,7 +11,7 @@ from ..module_utils.share.standing import shown
 from . import answers
 from .answers import Answer
 from .pruning import ASIDE, NOT_ASIDE
-from .report import MAY_GO, Data, Hosts, Share, decided
+from .report import MAY_GO, Data, Hosts, Share, decided, last_answer, problem
 from .summary import amount, columns, count, few
 
 FORMAT = 1
@@ -35,14 +35,13 @@ def report(shares: t.Iterable[Share], hosts: Hosts, *, check_mode: bool, time: s
 
 
 def _share(share: Share, hosts: Hosts, *, check_mode: bool) -> Data:
-    registered = hosts.registered.get(share.builder, {})
-    seen, aside, done = (_answer(registered.get(kind), share.name) for kind in (MAY_GO, ASIDE, DONE))
+    seen, aside, done = (last_answer(hosts, share.builder, kind, share.name) for kind in (MAY_GO, ASIDE, DONE))
     decision = decided(hosts)
     judged = answers.mappings(answers.mapping(decision.get("verdicts")).get(share.name))
     going = [fact for fact in judged if not fact["why"]]
     steps = [seen, *([aside] if aside else []), *([] if check_mode else [done])]
-    problem = next(filter(None, (_problem(share.builder, hosts, step) for step in steps)), "")
-    is_over = check_mode or not _problem(share.builder, hosts, done)
+    why = next(filter(None, (problem(share.builder, hosts, step) for step in steps)), "")
+    is_over = check_mode or not problem(share.builder, hosts, done)
     gone = {(_name(fact), answers.word(fact.get("kind"))) for fact in answers.mappings(done.get("removed"))}
     removed = going if check_mode else [fact for fact in going if (fact["name"], fact["kind"]) in gone]
     stays = [fact for fact in judged if fact not in removed]
@@ -51,9 +50,9 @@ def _share(share: Share, hosts: Hosts, *, check_mode: bool) -> Data:
         "name": share.name,
         "builder": share.builder,
         "builder_in_run": share.builder in hosts.registered,
-        "problem": problem,
+        "problem": why,
         "removed": [_of(fact) for fact in removed],
-        "in_use": [{**_of(fact), "why": _why(fact, problem)} for fact in stays],
+        "in_use": [{**_of(fact), "why": _why(fact, why)} for fact in stays],
         # What nobody has seen back since.
         "aside": [_of(fact) for fact in stays if not is_over and _may_be_aside(fact, aside)],
         "kept": [
@@ -91,19 +90,6 @@ def _number(value: t.Any) -> int | None:
     """What came free may be less than nothing: others write, too."""
     whole = answers.whole(-value if isinstance(value, int) and value < 0 else value)
     return whole if whole is None or value >= 0 else -whole
-
-
-def _answer(registered: t.Any, share: str) -> Answer:
-    said = answers.of_loop(registered, share)
-    return said[-1] if said else {}
-
-
-def _problem(builder: str, hosts: Hosts, answer: Answer) -> str:
-    if builder not in hosts.registered:
-        return f"its builder {builder} is not among the hosts of this run (--limit?)"
-    if not answer or answer.get("unreachable"):
-        return f"its builder {builder} {'does not answer' if builder in hosts.well or answer else 'has failed before'}"
-    return (answers.message(answer.get("msg")) or "failed") if answer.get("failed") else ""
 
 
 def lines(found: Data) -> list[str]:

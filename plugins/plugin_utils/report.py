@@ -72,6 +72,21 @@ def shares(work: t.Iterable[t.Mapping[str, t.Any]]) -> list[Share]:
     return [found[name] for name in sorted(found)]
 
 
+def last_answer(hosts: Hosts, host: str, kind: str, share: str) -> Answer:
+    """The last thing that a host said of a share; nothing if it said nothing."""
+    said = hosts.answers(host, kind, share)
+    return said[-1] if said else {}
+
+
+def problem(builder: str, hosts: Hosts, answer: Answer) -> str:
+    """Why a builder did not do what it was told, if that is all it said of a share."""
+    if builder not in hosts.registered:
+        return f"its builder {builder} is not among the hosts of this run (--limit?)"
+    if not answer or answer.get("unreachable"):
+        return f"its builder {builder} {'does not answer' if builder in hosts.well or answer else 'has failed before'}"
+    return (answers.message(answer.get("msg")) or "failed") if answer.get("failed") else ""
+
+
 def not_verified(share: str, builder: str, hosts: Hosts) -> bool:
     """Whether nobody can say what is to be on a share, as its builder has failed before that was known."""
     if builder not in hosts.registered or builder in hosts.well:

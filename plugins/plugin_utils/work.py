@@ -113,7 +113,7 @@ class Declarations:
 
         once(_uv, "uvnas_uv_version", "uvnas_uv_source", "uvnas_uv_archive", "uvnas_index", "uvnas_uv_variables")
         once(_shares, "uvnas_shares")
-        once(_of_hosts, *_TIMES, "uvnas_keep", "uvnas_prune_settle", "uvnas_uv_local_dirs")
+        once(_of_hosts, *_TIMES, *_READING, "uvnas_keep", "uvnas_prune_settle", "uvnas_uv_local_dirs")
         if problems:
             return {}, problems
         built = [share for share in values["uvnas_shares"] if share["builder"] == host]
@@ -137,7 +137,8 @@ class Declarations:
         builds = [
             {
                 **_keys(share, _OF_BUILDERS),
-                "earlier": [{"name": each["name"], "root": each["root"]} for each in built[:position]],
+                "earlier": [_keys(each, ("name", "root")) for each in built[:position]],
+                "others": [_keys(each, ("name", "root")) for each in built if each is not share],
                 **of_python[share["name"]],
             }
             for position, share in enumerate(built)
@@ -244,6 +245,7 @@ def _uv(given: Values) -> None:
 
 
 _TIMES = ("uvnas_answer_timeout", "uvnas_smoke_timeout", "uvnas_busy_timeout")
+_READING = ("uvnas_verify_bytes_per_second", "uvnas_verify_seconds")
 
 
 def _of_hosts(given: Values) -> None:
@@ -262,6 +264,11 @@ def _of_hosts(given: Values) -> None:
         problems.append(
             f"uvnas_prune_settle is {given['uvnas_prune_settle']}; it must be a number of 0 or more, in seconds"
         )
+    rate, limit = (given[name] for name in _READING)
+    if rate < 0:
+        problems.append(f"uvnas_verify_bytes_per_second is {rate}; it must be a number of 0 or more")
+    if limit <= 0:
+        problems.append(f"uvnas_verify_seconds is {limit}; it must be a number of more than 0, in seconds")
     problems += [
         f"uvnas_uv_local_dirs: {path} is not an absolute path. Begin it with / or ~."
         for path in given["uvnas_uv_local_dirs"]

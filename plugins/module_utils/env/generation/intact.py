@@ -46,7 +46,10 @@ def look(layout: Layout, env: str, generation_id: str) -> t.Optional[Intact]:
     if differences:
         raise UvnasError(
             f"environment {env}: its generation {generation_id} is not what was built: {', '.join(differences)}",
-            hint=f"Somebody changed it, or its manifest, as the share's owner. {manifests.anew(path)}",
+            hint=(
+                "Somebody changed it, or its manifest, as the share's owner. uvnas.cluster.verify -e uvnas_deep=true "
+                f"names what is damaged, and uvnas.cluster.repair mends it. {manifests.anew(path)}"
+            ),
         )
     return Intact(manifest, sealing.is_sealed(witness) and (directory is None or sealing.is_sealed(directory)))
 

@@ -23,6 +23,7 @@ from ...errors import UvnasError
 from ...host import files, platform, removal
 from ...python.record import SITE, load_record
 from ...python.sources import Downloads, SiteArchives
+from ...share.contents import as_text
 from ...share.layout import GENERATION_LOCK, Layout
 from ...uv.command import Uv
 from ...uv.target import platform_arguments
@@ -116,7 +117,7 @@ class Sources:
         }
         lines = []
         for path, content in _files(tree.path):
-            name = trees.place_of(os.path.relpath(path, tree.path))
+            name = as_text(os.path.relpath(path, tree.path))
             if name == place:
                 continue
             digest = good.get(f"{info}/{name}") or tree.files.get(name, _NONE).digest

@@ -16,7 +16,7 @@ from ...bytecode.whole import mark_in
 from ...errors import as_uvnas_error
 from ...host import acl
 from ...host.workers import Result, call_many
-from .tree import place_of
+from ...share.contents import as_text
 
 # What one process is given: bytes and files.
 _BYTES, _FILES = 64 << 20, 1000
@@ -77,7 +77,7 @@ def _walk(path: str) -> Result:
             with os.scandir(here) as entries:
                 for entry in entries:
                     status = entry.stat(follow_symlinks=False)
-                    found.append(_entry(place_of(entry.path[length:]), entry.path, status))
+                    found.append(_entry(as_text(entry.path[length:]), entry.path, status))
                     # What is mounted there is not this tree's.
                     if stat.S_ISDIR(status.st_mode) and status.st_dev == top.st_dev:
                         pending.append(entry.path)
@@ -92,7 +92,7 @@ def _entry(place: str, path: str, status: os.stat_result) -> list[t.Any]:
     target, inherits = "", False
     if stat.S_ISLNK(status.st_mode):
         try:
-            target = place_of(os.readlink(path))
+            target = as_text(os.readlink(path))
         except OSError:
             target = ""
     elif stat.S_ISDIR(status.st_mode):

@@ -28,7 +28,7 @@ from ...python.record import DOWNLOAD, Interpreter, load_record
 from ...python.version import Version
 from ...share import contents, standing, store
 from ...share import manifest as manifests
-from ...share.contents import Contents, as_text, is_bytecode
+from ...share.contents import Contents, is_bytecode
 from ...share.layout import CONTENTS, GENERATION_LOCK, MANIFEST, SPARE, Layout, site_packages
 from ...share.manifest import Manifest
 from ...uv.release import PROGRAMS
@@ -137,11 +137,6 @@ def path_of(root: str, place: str) -> str:
 
 def _bytes(place: str) -> bytes:
     return place.encode("utf-8", "surrogateescape")
-
-
-def place_of(path: str) -> str:
-    """A path relative to its tree, as in RECORDs and JSON."""
-    return path if path.isascii() else os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
 def package_of(tree: Tree, place: str) -> str:
@@ -257,7 +252,10 @@ def _contents(tree: Tree, sha256: str) -> t.Optional[Contents]:
 
 def _add_contents(tree: Tree, listed: Contents) -> None:
     for place, file in listed.files.items():
-        tree.files[place] = Expected(f"sha256:{file.sha256}", f"the digest in {CONTENTS}")
+        if is_bytecode(place):
+            tree.shipped[place] = f"sha256:{file.sha256}"
+        else:
+            tree.files[place] = Expected(f"sha256:{file.sha256}", f"the digest in {CONTENTS}")
     tree.links.update(listed.links)
     if listed.executables is not None:
         tree.executables = frozenset(listed.executables)

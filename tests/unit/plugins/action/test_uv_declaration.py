@@ -55,11 +55,12 @@ def test_what_a_builder_has_to_do(site: Site) -> None:
     first, second = work["builds"]
     assert first == {
         "name": "nas_a", "root": "/mnt/nas-a/uv", "owner": "uv", "mode": "0750", "earlier": [],
+        "others": [{"name": "nas_b", "root": "/mnt/nas-b/uv"}],
         # 3.11 is upgraded by the same run, on the other share.
         "pythons": ["3.13", "3.12"], "upgrade_pythons": [],
     }  # fmt: skip
     assert (second["pythons"], second["upgrade_pythons"]) == (["3.13", "3.12", "3.11"], ["3.11"])
-    assert second["earlier"] == [{"name": "nas_a", "root": "/mnt/nas-a/uv"}]
+    assert second["earlier"] == second["others"] == [{"name": "nas_a", "root": "/mnt/nas-a/uv"}]
     assert (work["upgrade"], work["upgrade_packages"]) == (["train", "old"], ["numpy"])
     assert work["glibc"] == {"nas_b": "2.31"}
     assert work["uses"][1] == {
@@ -186,6 +187,20 @@ def test_site_yml_prunes_where_it_is_told_to(site: Site) -> None:
 
     assert pruning({"uvnas_prune": True}) == ["dev1", "node1"]
     assert pruning({}) == []
+
+
+def test_verify_yml_reads_everything_where_it_is_told_to(site: Site) -> None:
+    """The builders do, and one host that goes on where they are all down."""
+
+    def reading(variables: Host, hosts: list[str]) -> list[str]:
+        site.write({**SITE, **variables}, {"dev1": {}, "node1": {}, "node2": {}})
+        result, errors = site.run(hosts, writes=False)
+        assert errors == []
+        return [host["name"] for host in result["groups"] if "uvnas_reading" in host["groups"]]
+
+    assert reading({"uvnas_deep": True}, ["dev1", "node1", "node2"]) == ["dev1", "node1"]
+    assert reading({"uvnas_deep": "true"}, ["dev1"]) == ["dev1"]
+    assert reading({}, ["dev1", "node1", "node2"]) == []
 
 
 # The report
@@ -380,6 +395,11 @@ def test_a_declaration_that_was_not_checked() -> None:
         ({"uvnas_smoke_timeout": "nan"}, "uvnas_smoke_timeout is nan; it must be a number of more than 0, in seconds"),
         ({"uvnas_busy_timeout": -1}, "uvnas_busy_timeout is -1; it must be a number of 0 or more, in seconds"),
         ({"uvnas_prune_settle": -1}, "uvnas_prune_settle is -1; it must be a number of 0 or more, in seconds"),
+        (
+            {"uvnas_verify_bytes_per_second": -1},
+            "uvnas_verify_bytes_per_second is -1; it must be a number of 0 or more",
+        ),
+        ({"uvnas_verify_seconds": 0}, "uvnas_verify_seconds is 0; it must be a number of more than 0, in seconds"),
         ({"uvnas_keep": {"generations": -1}}, "uvnas_keep: generations is -1; it must be a number from 0 on"),
         ({"uvnas_keep": {"days": -0.5}}, "uvnas_keep: days is -0.5; it must be a number from 0 on"),
         ({"uvnas_keep": {"days": "nan"}}, "uvnas_keep: days is nan; it must be a number from 0 on"),
