@@ -36,6 +36,8 @@ from .tree import GENERATION, INTERPRETER, Expected, Tree, digest_of
 # What has been unpacked, by digest.
 Unpacked = t.Mapping[str, bytes]
 _NONE = Expected("", "")
+# Characters of what uv says that are shown.
+_LAST = 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,9 +182,9 @@ class Sources:
             for package in manifest.options.get("no_binary", ()):
                 arguments += ["--no-binary", package]
             some = Lock(packages, None, lock.builds)
-            done = install.install(uv, some, wheels, arguments, ["--no-deps"], {})
+            done = install.install(uv, some, wheels, arguments, ["--allow-empty-requirements"], {})
             if done.rc != 0:
-                raise UvnasError(f"the index does not have it: {done.stderr.strip().splitlines()[-1:]}")
+                raise UvnasError(f"uv cannot fetch it from the index: {' '.join(done.stderr.split())[-_LAST:]}")
             yield from _all(target)
 
     def _interpreter(self, tree: Tree) -> t.Iterator[bytes]:

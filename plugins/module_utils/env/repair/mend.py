@@ -70,6 +70,7 @@ class Group:
     """Places that shall be one file again."""
 
     digest: str
+    # What they are in their wheel, and in which family; empty if they are nothing else's.
     shared: str
     places: list[Where]
 
@@ -204,7 +205,8 @@ class Mending:
             digest = expected.digest if expected is not None else tree.shipped.get(place)
             if digest is None or place in tree.links or (is_bytecode(place) and self._source(where) is not None):
                 continue
-            shared = expected.shared if expected is not None and self._is_linked(where[0]) else ""
+            family = self._family(where)
+            shared = "" if expected is None or family is None else f"{family} {expected.shared}"
             entry = self._entry(where)
             if entry is None or not stat.S_ISREG(entry.mode) or entry.links == 1:
                 later.append((where, digest, shared))
@@ -228,25 +230,59 @@ class Mending:
     def _source(self, where: Where) -> t.Any:
         return source_of(self.seen, self._tree(where), self.seen.entries[where[0]], where[1])
 
+    def _family(self, where: Where) -> t.Optional[int]:
+        """Which trees a file should be one with: the number of the family for its wheel; None if it has none."""
+        expected = self._tree(where).files.get(where[1])
+        if expected is None or not expected.shared:
+            return None
+        info = expected.shared.partition("/")[0]
+        return self._families.get(info, {}).get(where[0])
+
+    @functools.cached_property
+    def _families(self) -> dict[str, dict[int, int]]:
+        """By wheel and tree: which trees have links to the same files of it. uv's cache may have a wheel twice."""
+        sharing: dict[str, dict[t.Any, set[int]]] = {}
+        having: dict[str, set[int]] = {}
+        for number, tree in enumerate(self.seen.trees):
+            for place, expected in tree.files.items():
+                if not expected.shared:
+                    continue
+                info = expected.shared.partition("/")[0]
+                having.setdefault(info, set()).add(number)
+                entry = self.seen.entries[number].get(place)
+                if entry is not None and entry.links > 1:
+                    sharing.setdefault(info, {}).setdefault(entry.inode, set()).add(number)
+        found: dict[str, dict[int, int]] = {}
+        for info, numbers in having.items():
+            groups: list[set[int]] = []
+            for together in {frozenset(each) for each in sharing.get(info, {}).values() if len(each) > 1}:
+                touching = [group for group in groups if group & together]
+                groups = [group for group in groups if not group & together]
+                groups.append(set(together).union(*touching))
+            if len(groups) == 1:
+                # Of a small wheel, all that was linked may be what is damaged.
+                groups[0].update(number for number in numbers if self._is_linked(number))
+            elif not groups:
+                groups.append({number for number in numbers if self._is_linked(number)})
+            found[info] = {number: index for index, group in enumerate(groups) for number in group}
+        return found
+
     def _is_linked(self, number: int) -> bool:
-        """Whether a tree's files are links to those of others."""
+        """Whether the files of a generation are links to those of others; unpacked wheels are linked if any are."""
         if number not in self._linked:
-            self._linked[number] = self._look_for_links(number)
+            tree, entries = self.seen.trees[number], self.seen.entries[number]
+            found = [entries[place] for place, expected in tree.files.items() if expected.shared and place in entries]
+            generations = [each for each, one in enumerate(self.seen.trees) if one.kind == GENERATION]
+            self._linked[number] = (
+                any(map(self._is_linked, generations))
+                if tree.kind == CACHE
+                else tree.kind == GENERATION and sum(entry.links > 1 for entry in found) * 2 > len(found)
+            )
         return self._linked[number]
 
     @functools.cached_property
     def _linked(self) -> dict[int, bool]:
         return {}
-
-    def _look_for_links(self, number: int) -> bool:
-        tree, entries = self.seen.trees[number], self.seen.entries[number]
-        if tree.kind not in (GENERATION, CACHE):
-            return False
-        found = [entries[place] for place, expected in tree.files.items() if expected.shared and place in entries]
-        # A small wheel may have lost its only links.
-        if tree.kind == CACHE and len(found) < 3:
-            return any(self._is_linked(each) for each, one in enumerate(self.seen.trees) if one.kind == GENERATION)
-        return sum(entry.links > 1 for entry in found) * 2 > len(found)
 
     def _candidates(self, group: Group) -> t.Iterator[Content]:
         but = {self._path(where) for where in group.places}
@@ -274,24 +310,21 @@ class Mending:
         if not group.shared:
             return None
         but = {self._path(where) for where in group.places}
-        in_cache = any(self._tree(where).kind == CACHE for where in group.places)
-        for number, tree in enumerate(self.seen.trees):
-            for place in self._by_shared.get(group.shared, {}).get(number, ()):
-                entry = self.seen.entries[number].get(place)
-                if tree.files[place].digest != group.digest or not self.seen.is_good(number, place):
-                    continue
-                is_one = entry is not None and (entry.links > 1 or tree.kind == CACHE or in_cache)
-                if is_one and self._is_linked(number) and tree.at(place) not in but:
-                    return Content("another environment" if tree.kind != CACHE else "uv's cache", tree.at(place))
+        for number, place in self._by_shared.get(group.shared, ()):
+            tree = self.seen.trees[number]
+            path = tree.at(place)
+            if tree.files[place].digest == group.digest and self.seen.is_good(number, place) and path not in but:
+                return Content("uv's cache" if tree.kind == CACHE else "another environment", path)
         return None
 
     @functools.cached_property
-    def _by_shared(self) -> dict[str, dict[int, list[str]]]:
-        found: dict[str, dict[int, list[str]]] = {}
+    def _by_shared(self) -> dict[str, list[Where]]:
+        found: dict[str, list[Where]] = {}
         for number, tree in enumerate(self.seen.trees):
             for place, expected in tree.files.items():
-                if expected.shared:
-                    found.setdefault(expected.shared, {}).setdefault(number, []).append(place)
+                family = self._family((number, place))
+                if family is not None:
+                    found.setdefault(f"{family} {expected.shared}", []).append((number, place))
         return found
 
     def _replace_unpacked(self) -> None:

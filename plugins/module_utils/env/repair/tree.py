@@ -143,7 +143,12 @@ def package_of(tree: Tree, place: str) -> str:
     """The normalized name of the package that a file is of; empty if of none."""
     expected = tree.files.get(place)
     info = "" if expected is None else expected.shared.partition("/")[0]
-    return normalize(info.rpartition("-")[0])
+    return normalize(_name(info)) if info else ""
+
+
+def _name(info: str) -> str:
+    """The name of a package in that of its metadata directory."""
+    return info[: -len(".dist-info")].rpartition("-")[0]
 
 
 def digest_of(content: bytes) -> str:
@@ -278,8 +283,9 @@ def _read_records(tree: Tree, listed: Contents) -> bool:
 
 def _add_record(tree: Tree, inside: str, info: str, content: bytes) -> None:
     """Add what a RECORD vouches for; ``inside`` is where the metadata directory ``info`` is. Raises csv.Error."""
-    name = f"the RECORD of {info.rpartition('-')[0]}"
-    for place, hashed in by_place(inside, parse_record(content)).items():
+    name = f"the RECORD of {_name(info)}"
+    lines = parse_record(content)
+    for place, hashed in (by_place(inside, lines) if inside else dict(lines)).items():
         digest = of_record(hashed)
         if digest is None:
             tree.unhashed.add(place)
