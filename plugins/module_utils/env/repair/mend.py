@@ -176,8 +176,7 @@ class Mending:
         if stat.S_ISDIR(status.st_mode):
             return 0o555 if tree.witness else 0o755
         wanted = wanted_mode(tree, where[1])
-        # Writable by its owner or not, as it is: it may have links in a cache.
-        return (mode & ~0o022 | 0o444) & 0o777 if wanted is None else wanted & ~0o200 | mode & 0o200
+        return (mode & ~0o022 | 0o444) & 0o777 if wanted is None else wanted
 
     def _link(self) -> None:
         for where, what in list(self._all(MISSING, LINK, KIND)):

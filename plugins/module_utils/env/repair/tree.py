@@ -366,7 +366,7 @@ def uv(layout: Layout, version: str) -> Tree:
         tree.note(CONTENTS, INVALID, str(error))
         return tree
     if listed is None:
-        tree.notes.append("its programs are not on record: an earlier version of uvnas.cluster installed it")
+        tree.note(CONTENTS, MISSING, "what its programs should be is not on record")
         return tree
     _add_contents(tree, listed)
     tree.files[CONTENTS] = Expected(digest_of(content or b""), "itself")
