@@ -66,8 +66,8 @@ options:
   verify:
     description:
       - Whether to read the programs of the version that is in place, and compare them with what was installed. If they
-        are damaged, they are installed again.
-      - For a version that an earlier version of uvnas.cluster installed, this is not on record. There is a warning.
+        are damaged, they are installed again. So they are if what was installed is not on record, as with earlier
+        versions of uvnas.cluster.
     type: bool
     default: false
   owner:

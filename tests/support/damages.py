@@ -100,7 +100,7 @@ def do_damage(share: Path, chance: random.Random, count: int, kinds: t.Sequence[
     done: list[Damage] = []
     while len(done) < count:
         path, kind = chance.choice(found), chance.choice(kinds)
-        if not os.path.lexists(path):
+        if not os.path.lexists(path) or any(path == damage.path for damage in done):
             continue
         status = path.lstat()
         inode = (status.st_dev, status.st_ino)

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What an interpreter contains, by digests: ``.uvnas-files.json`` in its directory, whose digest is in the record.
 
+There is a copy, ``.uvnas-spare``: either one vouches for the other.
+
 It is taken once, when the interpreter has been installed and was found to run, and never again: later, it would vouch
 for damage. An interpreter that gets its bytecode later has the same list, with the sources that have none. That goes
 into the list first, and then into the record. So after a killed run, the list without these sources is the recorded
@@ -34,6 +36,7 @@ def take(layout: Layout, key: str, uncompiled: t.Optional[t.Sequence[str]]) -> s
     """
     path = layout.interpreter_contents(key)
     found = dataclasses.replace(contents.take(os.path.dirname(path)), uncompiled=uncompiled)
+    files.write(layout.interpreter_spare(key), found.text)
     return contents.write(path, found).files
 
 
@@ -74,9 +77,9 @@ def note(layout: Layout, interpreter: Interpreter, uncompiled: t.Sequence[str]) 
     if found is None:
         return interpreter.files
     text = dataclasses.replace(found, uncompiled=uncompiled).text
-    path = layout.interpreter_contents(interpreter.key)
-    # Written beside the interpreter: what a killed run leaves there is swept.
-    with files.replacing(os.path.dirname(path)) as new:
-        new.stream.write(text.encode())
-        new.path = path
+    for path in (layout.interpreter_spare(interpreter.key), layout.interpreter_contents(interpreter.key)):
+        # Written beside the interpreter: what a killed run leaves there is swept.
+        with files.replacing(os.path.dirname(path)) as new:
+            new.stream.write(text.encode())
+            new.path = path
     return of_text(text)

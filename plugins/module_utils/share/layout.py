@@ -204,6 +204,10 @@ class Layout:
         """The executable of the interpreter with uv's ``key``; ``minor`` is ``3.12``. Never a minor link."""
         return self._path("python", key, "bin", f"python{minor}")
 
+    def interpreter_spare(self, key: str) -> str:
+        """A copy of that."""
+        return self._path("python", key, SPARE)
+
     def interpreter_contents(self, key: str) -> str:
         """The digests of what is in an interpreter."""
         return self._path("python", key, CONTENTS)

@@ -80,7 +80,8 @@ class Plan:
     links: tuple[str, ...]
     # Parts of the existing release that others than the owner can write to. It is reinstalled then.
     open: tuple[str, ...] = ()
-    # Programs that are not what was installed, if they were to be verified; and whether that is not on record.
+    # Programs that are not what was installed, if they were to be verified; and whether nothing tells. Then it is
+    # reinstalled, too.
     damaged: tuple[str, ...] = ()
     unrecorded: bool = False
 
@@ -103,6 +104,8 @@ class Plan:
         }
 
     def _describe(self) -> str:
+        if self.unrecorded:
+            return f"reinstall uv {self.version}: what its programs should be is not on record"
         if not self.damaged:
             return f"install uv {self.version}"
         verb = "is" if len(self.damaged) == 1 else "are"
@@ -113,8 +116,7 @@ class Plan:
             f"uv {self.version}: others than its owner can write to {', '.join(self.open)}. It is reinstalled; what "
             "was run until then may have been tampered with."
         )
-        unknown = f"uv {self.version}: its programs are not on record: installed by an earlier version of uvnas.cluster"
-        return [*([text] if self.open else []), *([unknown] if self.unrecorded else [])]
+        return [text] if self.open else []
 
     def _diff(self, place: Place) -> str:
         before = self.previous_version or "(none)"
@@ -139,30 +141,32 @@ def plan(place: Place, version: str, *, verify: bool = False) -> Plan:
     linked = {program: _linked_version(place, program, target, versions) for program, target in links.items()}
     found = {path: _look_at(path) for path in parts}
     writable = tuple(path for path, status in found.items() if status and sealing.is_open(status))
-    installed = _read_contents(place.contents(version)) if verify else None
+    installed = recorded(place.contents(version)) if verify else None
     damaged = [
         program
         for program, path in zip(PROGRAMS, programs)
         if installed is not None and found[path] and not _is_as_installed(path, found[path], installed, program)
     ]
-    install = bool(writable or damaged) or not all(_is_program(found[path]) for path in programs)
+    is_there = all(_is_program(found[path]) for path in programs)
+    unrecorded = verify and installed is None and is_there
     return Plan(
         version=version,
         previous_version=linked["uv"],
-        install=install,
+        install=bool(writable or damaged or unrecorded) or not is_there,
         links=tuple(program for program in PROGRAMS if links[program] != os.path.join(versions, version, program)),
         open=writable,
         damaged=tuple(damaged),
-        unrecorded=verify and installed is None and not install,
+        unrecorded=unrecorded,
     )
 
 
-def _read_contents(path: str) -> t.Optional[Contents]:
-    """What was installed; None if nothing tells."""
+def recorded(path: str) -> t.Optional[Contents]:
+    """What was installed, by the file ``path``; None if nothing tells: it is missing, or damaged, or another list."""
     with contextlib.suppress(UvnasError):
         content = files.read_bytes(path)
         found = None if content is None else contents.parse(parse_json(content, path), path)
-        if found is not None and all(program in found.files for program in PROGRAMS):
+        wanted = contents.Contents({}, found.files, {}, sorted(PROGRAMS)) if found is not None else None
+        if found == wanted and found is not None and content == found.text.encode() and {*found.files} == {*PROGRAMS}:
             return found
     return None
 

@@ -519,8 +519,11 @@ class Mending:
         for number in sorted(todo, key=lambda each: self.seen.trees[each].kind != INTERPRETER):
             tree, names = self.seen.trees[number], todo[number]
             for found in names.values():
-                for where, _what in found:
+                for where, what in found:
                     self._doors.open(where)
+                    # An interpreter may not even start with its own damaged bytecode. Without, it reads sources.
+                    if tree.kind == INTERPRETER and what in (CONTENT, LINK):
+                        removal.remove_tree(self._path(where))
             done, why = "compiled anew", ""
             try:
                 self.compile(tree, sorted(names))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import csv
 import dataclasses
 import functools
@@ -24,6 +25,7 @@ from ...bytecode.whole import mark_of
 from ...errors import UvnasError, as_uvnas_error
 from ...host import files
 from ...host.checksum import of_text
+from ...python import contents as interpreters
 from ...python.record import DOWNLOAD, Interpreter, load_record
 from ...python.version import Version
 from ...share import contents, standing, store
@@ -31,7 +33,7 @@ from ...share import manifest as manifests
 from ...share.contents import Contents, is_bytecode
 from ...share.layout import CONTENTS, GENERATION_LOCK, MANIFEST, SPARE, Layout, site_packages
 from ...share.manifest import Manifest
-from ...uv.release import PROGRAMS
+from ...uv.install import recorded
 from ...uv.wheel import normalize, parse_record
 from ..generation import spare
 from ..generation.record import VOUCHES, by_place, bytecode_of
@@ -343,8 +345,15 @@ def interpreter(layout: Layout, known: Interpreter) -> Tree:
     if known.files is None:
         tree.notes.append("its files are not on record: an earlier version of uvnas.cluster installed it")
         return tree
-    tree.files[CONTENTS] = Expected(f"sha256:{known.files}", "the digest in pythons.json")
-    listed = _contents(tree, known.files)
+    digest, content, copy = known.files, read(tree, CONTENTS), read(tree, SPARE)
+    with contextlib.suppress(UvnasError):
+        interpreters.read(layout, known)
+        # A run that was killed may have written the list, and not yet its digest.
+        digest = hashlib.sha256(content or b"").hexdigest()
+    tree.copies = {} if copy is None else {CONTENTS: copy}
+    tree.files[CONTENTS] = Expected(f"sha256:{digest}", "the digest in pythons.json")
+    tree.files[SPARE] = tree.files[CONTENTS]
+    listed = _contents(tree, digest)
     if listed is None:
         tree.note("", INVALID, f"what should be in it is not known: {CONTENTS} is damaged")
         return tree
@@ -359,28 +368,21 @@ def interpreter(layout: Layout, known: Interpreter) -> Tree:
 def uv(layout: Layout, version: str) -> Tree:
     """A version of uv. Raises OSError."""
     tree = Tree(UV, version, os.path.join(layout.uv_versions, version))
-    content = read(tree, CONTENTS)
-    try:
-        listed = None if content is None else contents.parse(files.json_object(content, CONTENTS), CONTENTS)
-    except UvnasError as error:
-        tree.note(CONTENTS, INVALID, str(error))
-        return tree
+    listed = None if os.path.islink(tree.at(CONTENTS)) else recorded(tree.at(CONTENTS))
     if listed is None:
-        tree.note(CONTENTS, MISSING, "what its programs should be is not on record")
+        tree.note(CONTENTS, CONTENT, "what its programs should be is not on record, or that is damaged")
         return tree
     _add_contents(tree, listed)
-    tree.files[CONTENTS] = Expected(digest_of(content or b""), "itself")
-    if not {*PROGRAMS} <= {*listed.files}:
-        tree.note(CONTENTS, INVALID, "it does not have the programs of uv")
+    tree.files[CONTENTS] = Expected(digest_of(listed.text.encode()), "itself")
     tree.exact = True
     return tree
 
 
-def kept_archives(layout: Layout, interpreters: t.Iterable[Interpreter]) -> Tree:
+def kept_archives(layout: Layout, installed: t.Iterable[Interpreter]) -> Tree:
     """The archives that interpreters were installed from, as far as they are kept."""
     tree = Tree(RECORD, "python-archives", layout.python_archives)
     found = files.names_in(layout.python_archives)
-    for known in interpreters:
+    for known in installed:
         if known.archive and known.archive_sha256:
             tree.files[known.archive] = Expected(f"sha256:{known.archive_sha256}", "the digest in pythons.json")
         for name in found:  # uv's.

@@ -191,8 +191,8 @@ def test_what_is_as_it_was_installed_needs_no_archive(place: Place) -> None:
     }
 
 
-@pytest.mark.parametrize("how", ["missing", "empty", "no list", "another list", "directory"])
-def test_what_is_not_on_record_is_not_damaged(place: Place, how: str) -> None:
+@pytest.mark.parametrize("how", ["missing", "empty", "no list", "another list", "a space", "directory"])
+def test_what_is_not_on_record_is_installed_again(place: Place, how: str) -> None:
     install(place, "0.8.2")
     path = Path(place.contents("0.8.2"))
     text = path.read_text()
@@ -200,15 +200,17 @@ def test_what_is_not_on_record_is_not_damaged(place: Place, how: str) -> None:
     if how == "directory":
         path.mkdir()
     elif how != "missing":
-        path.write_text({"empty": "", "no list": "{}", "another list": text.replace("uvx", "other")}[how])
+        path.write_text(
+            {"empty": "", "no list": "{}", "another list": text.replace("uvx", "other"), "a space": f" {text}"}[how]
+        )
     damage(Path(place.program("0.8.2", "uvx")), "flip")
-    for check_mode in (False, True):
-        result = converge(place, "0.8.2", check_mode=check_mode, verify=True)
-        assert result["changed"] is False
-        assert result["warnings"] == [
-            "uv 0.8.2: its programs are not on record: installed by an earlier version of uvnas.cluster"
-        ]
-    assert converge(place, "0.8.2")["warnings"] == []
+    told = ["reinstall uv 0.8.2: what its programs should be is not on record"]
+    assert converge(place, "0.8.2", check_mode=True, verify=True)["actions"] == told
+    assert converge(place, "0.8.2")["changed"] is False
+    if how == "directory":
+        path.rmdir()  # Nobody knows what it is.
+    assert install(place, "0.8.2", verify=True)["actions"] == told
+    assert converge(place, "0.8.2", verify=True)["changed"] is False
 
 
 def test_what_is_missing_is_installed_and_on_record(place: Place) -> None:
