@@ -237,7 +237,10 @@ class Mending:
         expected = self._tree(where).files.get(where[1])
         if expected is None or not expected.shared:
             return None
-        info = expected.shared.partition("/")[0]
+        info, _slash, name = expected.shared.partition("/")
+        directory, _slash, last = name.rpartition("/")
+        if directory == info and last in _WRITTEN:
+            return None
         return self._families.get(info, {}).get(where[0])
 
     @functools.cached_property
@@ -610,6 +613,8 @@ _STAYS = {
     (INTERPRETER, INVALID): "move it away, and run site.yml, which installs it again",
     ("", INVALID): "build it anew, with a change to its declaration, or remove it",
 }
+# In metadata directories: what uv writes in each environment, so that it is one with nothing.
+_WRITTEN = frozenset(("INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"))
 _NOWHERE = "nowhere"
 _NOWHERE_YET = "only the index, or an archive, may have it: a check does not ask"
 
