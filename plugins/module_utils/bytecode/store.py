@@ -350,8 +350,11 @@ def _link_one(entry: str, target: str) -> bool:
     try:
         try:
             os.link(entry, target)
-        except FileExistsError:  # It came with the package, or is damaged, and may be in use.
-            beside = files.temporary_name(target)
+        except FileExistsError:  # It came with the package, or is damaged, and may be in use. Or a killed run did it.
+            if files.is_same(entry, target) and not os.path.islink(target):
+                return True
+            # Where a sweep finds it.
+            beside = files.temporary_name(os.path.join(os.path.dirname(entry), "..", "..", "pyc"))
             os.link(entry, beside)
             try:
                 os.rename(beside, target)
