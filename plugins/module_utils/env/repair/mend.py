@@ -485,7 +485,9 @@ class Mending:
                 self._set(where, what, done="put together from what it lists")
             else:
                 with self._doing(where, what, "put together from what it lists"):
-                    files.write(self._path(where), content)
+                    scratch = self._scratch(tree)
+                    files.write(scratch, content)
+                    self._rename(scratch, where)
 
     def _mend_spares(self) -> None:
         """Copies of what only a generation has: taken again, once that is right."""
