@@ -172,6 +172,7 @@ class Mending:
                     continue
                 self._doors.seals(where)
                 os.chmod(path, self._mode(where, status))
+                self._doors.closed(path)
                 acl.strip(path)
 
     def _mode(self, where: Where, status: os.stat_result) -> int:
@@ -644,6 +645,10 @@ class _Doors:
             self.seals(where)
             os.chmod(directory, stat.S_IMODE(os.stat(directory).st_mode) | 0o700)
         self._opened[directory] = None
+
+    def closed(self, directory: str) -> None:
+        """Note that a directory, if it is one, has got its own mode again."""
+        self._opened.pop(directory, None)
 
     def seals(self, where: Where) -> None:
         """Note that a tree is not sealed for now. Its witness says so first."""
