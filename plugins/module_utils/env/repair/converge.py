@@ -71,7 +71,7 @@ def verify(
     with told.failing():
         found = all_trees(share.layout)
         chosen = _choose(share.layout, found, budget) if budget.bytes_per_second else found
-        seen = look(chosen, jobs=jobs, bytes_per_second=budget.bytes_per_second)
+        seen = look(chosen, among=found, jobs=jobs, bytes_per_second=budget.bytes_per_second)
         seen = _without_what_changed(share.layout, seen, jobs)
     if budget.bytes_per_second and remember:
         with mutex.hold(share.layout.mutex, timeout=busy_timeout, purpose="verifying", waiting=progress.waiting()):
@@ -96,9 +96,10 @@ def _without_what_changed(layout: Layout, seen: Look, jobs: int) -> Look:
     wrong = {seen.trees[number].name for number, damages in enumerate(seen.damages) if damages}
     if not wrong:
         return seen
-    again = {tree.name: tree for tree in all_trees(layout) if tree.name in wrong}
-    second = look(list(again.values()), jobs=jobs)
-    found = dict(zip(again, second.damages))
+    now = all_trees(layout)
+    again = {tree.name: tree for tree in now if tree.name in wrong}
+    second = look(list(again.values()), among=now, jobs=jobs)
+    found = dict(zip(again, map(set, second.damages)))
     # What is in both looks is wrong; a tree that is gone, or has come meanwhile, is not.
     seen.damages = [
         [damage for damage in damages if damage in found.get(tree.name, ())]
@@ -269,8 +270,9 @@ class Repair(ShareConvergence[Look, Repaired]):
 
     def _look_again(self, before: Look, wrong: t.Container[str]) -> Look:
         """Look again at the trees that something was wrong with, and take what is known of the others."""
-        fresh = [tree for tree in all_trees(self.layout) if tree.name in wrong]
-        second = look(fresh, jobs=self.jobs)
+        now = all_trees(self.layout)
+        fresh = [tree for tree in now if tree.name in wrong]
+        second = look(fresh, among=now, jobs=self.jobs)
         rest = [number for number, tree in enumerate(before.trees) if tree.name not in wrong]
         return Look(
             [*second.trees, *(before.trees[number] for number in rest)],

@@ -120,17 +120,21 @@ def _of_records(layout: Layout) -> Tree:
 def look(
     found: list[Tree],
     *,
+    among: t.Optional[t.Sequence[Tree]] = None,
     jobs: int = 0,
     bytes_per_second: int = 0,
     meanwhile: t.Callable[[], None] = lambda: None,
 ) -> Look:
-    """Read these trees, and compare. Raises OSError where the filesystem has trouble."""
+    """Read these trees, and compare. Raises OSError where the filesystem has trouble.
+
+    ``among``: all trees of the share, if these are some of them. What wheels have, generations know.
+    """
     jobs = jobs or processors()
     each = iter(walk([tree.path for tree in found if tree.name != RECORDS], jobs, meanwhile))
     seen = Look(found, [{} if tree.name == RECORDS else next(each) for tree in found], {})
     seen.facts = facts(_questions(seen), jobs, bytes_per_second=bytes_per_second, meanwhile=meanwhile)
     seen.damages = [[*tree.damages, *_judge(seen, number)] for number, tree in enumerate(found)]
-    _judge_archives(seen)
+    _judge_archives(seen, found if among is None else among)
     return seen
 
 
@@ -365,15 +369,15 @@ def _judge_store(seen: Look, tree: Tree, entries: t.Mapping[str, Entry]) -> t.It
             yield from _judge_mode(tree, place, entry)
 
 
-def _judge_archives(seen: Look) -> None:
+def _judge_archives(seen: Look, among: t.Iterable[Tree]) -> None:
     """In uv's cache: tell files that are damaged from RECORDs that are, and from what no RECORD has a hash of."""
-    good, declared, infos = _of_wheels(seen)
+    good, declared, infos = _of_wheels(among)
     for number, tree in enumerate(seen.trees):
         if tree.kind != CACHE:
             continue
         entries = seen.entries[number]
-        info = next((place.partition("/")[0] for place in entries if place.endswith(".dist-info/RECORD")), "")
-        info = info or next((place for place in entries if place.endswith(".dist-info") and "/" not in place), "")
+        # (Packages may have others inside, of what they bring along.)
+        info = next((place for place in entries if place.endswith(".dist-info") and "/" not in place), "")
         wrong = [
             damage.place
             for damage in seen.damages[number]
@@ -397,7 +401,9 @@ def _judge_archives(seen: Look) -> None:
         record = f"{info}/RECORD"
         if wrong:
             rest = [damage for damage in seen.damages[number] if damage.what in (MODE, OWNER, ACL)]
-            seen.damages[number] = [Damage(record, CONTENT, f"differs from what it lists: {sorted(wrong)[0]}"), *rest]
+            said = [damage for damage in tree.damages if damage.place == record]
+            said = said or [Damage(record, CONTENT, f"differs from what it lists: {min(wrong)}")]
+            seen.damages[number] = [*said, *rest]
         elif info and record not in entries and record not in {damage.place for damage in seen.damages[number]}:
             seen.damages[number].append(Damage(record, MISSING, "missing"))
         else:
@@ -408,13 +414,13 @@ def _is_right(seen: Look, entry: t.Optional[Entry], digest: t.Optional[str]) -> 
     return entry is not None and digest is not None and has(seen.facts, entry, digest)
 
 
-def _of_wheels(seen: Look) -> tuple[dict[str, str], set[str], set[str]]:
+def _of_wheels(found: t.Iterable[Tree]) -> tuple[dict[str, str], set[str], set[str]]:
     """What generations know about wheels: digests by ``<dist-info>/<path>``; other paths that they declare; and the
     metadata directories that there are."""
     good: dict[str, str] = {}
     declared: set[str] = set()
     infos: set[str] = set()
-    for tree in seen.trees:
+    for tree in found:
         if tree.kind != GENERATION:
             continue
         inside = f"{tree.library}/"

@@ -141,6 +141,13 @@ def _bytes(place: str) -> bytes:
     return place.encode("utf-8", "surrogateescape")
 
 
+def is_inside(place: str) -> bool:
+    """Whether a place is in its tree. What RECORDs of unpacked wheels say, nothing vouches for."""
+    if not ("./" in place or "//" in place or "\0" in place or place.startswith("/") or place.endswith((".", "/"))):
+        return bool(place)  # Nearly all of them, of which there are many.
+    return "\0" not in place and not {"", ".", ".."} & {*place.split("/")}
+
+
 def package_of(tree: Tree, place: str) -> str:
     """The normalized name of the package that a file is of; empty if of none."""
     expected = tree.files.get(place)
@@ -259,11 +266,13 @@ def _contents(tree: Tree, sha256: str) -> t.Optional[Contents]:
 
 def _add_contents(tree: Tree, listed: Contents) -> None:
     for place, file in listed.files.items():
+        if not is_inside(place):
+            continue
         if is_bytecode(place):
             tree.shipped[place] = f"sha256:{file.sha256}"
         else:
             tree.files[place] = Expected(f"sha256:{file.sha256}", f"the digest in {CONTENTS}")
-    tree.links.update(listed.links)
+    tree.links.update({place: target for place, target in listed.links.items() if is_inside(place)})
     if listed.executables is not None:
         tree.executables = frozenset(listed.executables)
 
@@ -288,6 +297,8 @@ def _add_record(tree: Tree, inside: str, info: str, content: bytes) -> None:
     name = f"the RECORD of {_name(info)}"
     lines = parse_record(content)
     for place, hashed in (by_place(inside, lines) if inside else dict(lines)).items():
+        if not is_inside(place):
+            continue
         digest = of_record(hashed)
         if digest is None:
             tree.unhashed.add(place)
