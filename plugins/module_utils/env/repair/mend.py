@@ -35,6 +35,7 @@ from .tree import (
     CONTENT,
     GENERATION,
     INTERPRETER,
+    INVALID,
     KIND,
     LINK,
     MISSING,
@@ -101,6 +102,7 @@ class Mending:
             self._mend_records()
             self._mend_spares()
             self._mend_bytecode()
+            self._explain()
         finally:
             self._doors.close()
 
@@ -109,7 +111,8 @@ class Mending:
     def _all(self, *whats: str) -> t.Iterator[tuple[Where, str]]:
         for number, damages in enumerate(self.seen.damages):
             for damage in damages:
-                if damage.what in whats and (number, damage.place) != (number, ""):
+                # Of a tree itself, only who may do what to it can be set right.
+                if damage.what in whats and (damage.place or damage.what in _PERMITTED):
                     yield (number, damage.place), damage.what
 
     def _tree(self, where: Where) -> Tree:
@@ -234,7 +237,10 @@ class Mending:
         expected = self._tree(where).files.get(where[1])
         if expected is None or not expected.shared:
             return None
-        info = expected.shared.partition("/")[0]
+        info, _slash, name = expected.shared.partition("/")
+        directory, _slash, last = name.rpartition("/")
+        if directory == info and last in _WRITTEN:
+            return None
         return self._families.get(info, {}).get(where[0])
 
     @functools.cached_property
@@ -591,7 +597,26 @@ class Mending:
                     found[source.entry] = tree.at(place)
         return found
 
+    def _explain(self) -> None:
+        """Say of what no step is for why it stays."""
+        for number, damages in enumerate(self.seen.damages):
+            kind = self.seen.trees[number].kind
+            for damage in damages:
+                why = _STAYS.get((kind, damage.what)) or _STAYS.get(("", damage.what))
+                if why is not None:
+                    self.outcomes.setdefault(((number, damage.place), damage.what), Outcome(why=why))
 
+
+# What a repair cannot do, by kind of tree and what is wrong; an empty kind is any other.
+_STAYS = {
+    ("", OWNER): "only root can give it back: chown",
+    (RECORD, INVALID): "nothing else has what it said",
+    (INTERPRETER, MISSING): "site.yml installs it again",
+    (INTERPRETER, INVALID): "move it away, and run site.yml, which installs it again",
+    ("", INVALID): "build it anew, with a change to its declaration, or remove it",
+}
+# In metadata directories: what uv writes in each environment, so that it is one with nothing.
+_WRITTEN = frozenset(("INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"))
 _NOWHERE = "nowhere"
 _NOWHERE_YET = "only the index, or an archive, may have it: a check does not ask"
 
