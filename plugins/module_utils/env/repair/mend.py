@@ -109,7 +109,8 @@ class Mending:
     def _all(self, *whats: str) -> t.Iterator[tuple[Where, str]]:
         for number, damages in enumerate(self.seen.damages):
             for damage in damages:
-                if damage.what in whats and (number, damage.place) != (number, ""):
+                # Of a tree itself, only who may do what to it can be set right.
+                if damage.what in whats and (damage.place or damage.what in _PERMITTED):
                     yield (number, damage.place), damage.what
 
     def _tree(self, where: Where) -> Tree:
