@@ -177,7 +177,6 @@ class Repaired:
 
     seen: Look
     outcomes: list[dict[tuple[str, str], Outcome]]
-    seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,7 +227,6 @@ class Repair(ShareConvergence[Look, Repaired]):
         return None
 
     def do(self, plan: Look) -> Repaired:
-        began = time.monotonic()
         told = self.progress.of(self.share.name)
         told("repairing")
         outcomes: dict[str, dict[tuple[str, str], Outcome]] = {}
@@ -259,7 +257,7 @@ class Repair(ShareConvergence[Look, Repaired]):
         plan.damages = [first.get(tree.name, []) for tree in plan.trees]
         self._tell(plan, outcomes)
         told.ends("repaired")
-        return Repaired(plan, [outcomes.get(tree.name, {}) for tree in plan.trees], time.monotonic() - began)
+        return Repaired(plan, [outcomes.get(tree.name, {}) for tree in plan.trees])
 
     def _disks(self) -> durable.Disks:
         layout = self.layout
@@ -320,7 +318,7 @@ class Repair(ShareConvergence[Look, Repaired]):
         return {
             "changed": any(outcome.done for each in outcomes for outcome in each.values()),
             "trees": [_as_data(*each) for each in zip(plan.trees, plan.damages, outcomes)],
-            "read": {**_read(plan), "seconds": 0.0 if done is None else round(done.seconds, 2)},
+            "read": {**_read(plan), "seconds": round(plan.seconds, 2)},
         }
 
 

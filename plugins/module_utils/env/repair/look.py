@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import os
 import stat
+import time
 import typing as t
 
 from ...bytecode.whole import mark_of
@@ -57,6 +58,8 @@ class Look:
     entries: list[dict[str, Entry]]
     facts: dict[Inode, Facts]
     damages: list[list[Damage]] = dataclasses.field(default_factory=list)
+    # How long reading them took.
+    seconds: float = 0.0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -125,12 +128,14 @@ def look(
     meanwhile: t.Callable[[], None] = lambda: None,
 ) -> Look:
     """Read these trees, and compare. Raises OSError where the filesystem has trouble."""
+    began = time.monotonic()
     jobs = jobs or processors()
     each = iter(walk([tree.path for tree in found if tree.name != RECORDS], jobs, meanwhile))
     seen = Look(found, [{} if tree.name == RECORDS else next(each) for tree in found], {})
     seen.facts = facts(_questions(seen), jobs, bytes_per_second=bytes_per_second, meanwhile=meanwhile)
     seen.damages = [[*tree.damages, *_judge(seen, number)] for number, tree in enumerate(found)]
     _judge_archives(seen)
+    seen.seconds = time.monotonic() - began
     return seen
 
 

@@ -35,6 +35,7 @@ from .tree import (
     CONTENT,
     GENERATION,
     INTERPRETER,
+    INVALID,
     KIND,
     LINK,
     MISSING,
@@ -101,6 +102,7 @@ class Mending:
             self._mend_records()
             self._mend_spares()
             self._mend_bytecode()
+            self._explain()
         finally:
             self._doors.close()
 
@@ -590,7 +592,24 @@ class Mending:
                     found[source.entry] = tree.at(place)
         return found
 
+    def _explain(self) -> None:
+        """Say of what no step is for why it stays."""
+        for number, damages in enumerate(self.seen.damages):
+            kind = self.seen.trees[number].kind
+            for damage in damages:
+                why = _STAYS.get((kind, damage.what)) or _STAYS.get(("", damage.what))
+                if why is not None:
+                    self.outcomes.setdefault(((number, damage.place), damage.what), Outcome(why=why))
 
+
+# What a repair cannot do, by kind of tree and what is wrong; an empty kind is any other.
+_STAYS = {
+    ("", OWNER): "only root can give it back: chown",
+    (RECORD, INVALID): "nothing else has what it said",
+    (INTERPRETER, MISSING): "site.yml installs it again",
+    (INTERPRETER, INVALID): "move it away, and run site.yml, which installs it again",
+    ("", INVALID): "build it anew, with a change to its declaration, or remove it",
+}
 _NOWHERE = "nowhere"
 _NOWHERE_YET = "only the index, or an archive, may have it: a check does not ask"
 

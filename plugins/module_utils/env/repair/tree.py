@@ -355,7 +355,8 @@ def interpreter(layout: Layout, known: Interpreter) -> Tree:
     tree.files[SPARE] = tree.files[CONTENTS]
     listed = _contents(tree, digest)
     if listed is None:
-        tree.note("", INVALID, f"what should be in it is not known: {CONTENTS} is damaged")
+        if os.path.isdir(path):
+            tree.note("", INVALID, f"what should be in it is not known: {CONTENTS} is damaged")
         return tree
     tree.exact = True
     _add_contents(tree, listed)
