@@ -634,16 +634,27 @@ class _Doors:
         number, place = where
         tree = self._seen.trees[number]
         directory = os.path.dirname(tree.at(place))
-        if directory in self._opened:
+        if directory in self._opened or not place:
             return
-        if not os.path.isdir(directory):
-            self.open((number, place.rpartition("/")[0]))
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(directory, 0o755)
+        above = place.rpartition("/")[0]
+        self._check_way(tree, above)
+        if above and not os.path.lexists(directory):
+            self.open((number, above))
+            os.mkdir(directory, 0o755)
         if tree.witness:
             self.seals(where)
             os.chmod(directory, stat.S_IMODE(os.stat(directory).st_mode) | 0o700)
         self._opened[directory] = None
+
+    @staticmethod
+    def _check_way(tree: Tree, place: str) -> None:
+        """Raise OSError if a symlink, or anything else that is no directory, is on the way to a place in a tree."""
+        parts = place.split("/") if place else []
+        for count in range(len(parts) + 1):
+            path = tree.at("/".join(parts[:count]))
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISDIR(os.lstat(path).st_mode):
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
 
     def seals(self, where: Where) -> None:
         """Note that a tree is not sealed for now. Its witness says so first."""
