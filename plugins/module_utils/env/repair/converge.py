@@ -249,10 +249,16 @@ class Repair(ShareConvergence[Look, Repaired]):
                 # All of it: what is right there is where the rest comes from.
                 now = self._look_again(plan, wrong)
                 for tree, damages in zip(now.trees, now.damages):
-                    for damage in damages if tree.name in wrong else ():
+                    if tree.name not in wrong:
+                        continue
+                    told_of = outcomes.setdefault(tree.name, {})
+                    for key, outcome in told_of.items():
+                        if not outcome.done:  # Such as bytecode that could not be read in the store.
+                            told_of[key] = Outcome(done="repaired along with something else")
+                    for damage in damages:
                         if damage not in first.setdefault(tree.name, []):
                             first[tree.name].append(damage)
-                        outcomes.setdefault(tree.name, {})[damage.place, damage.what] = Outcome(why="still damaged")
+                        told_of[damage.place, damage.what] = Outcome(why="still damaged")
                 if not any(now.damages):
                     break
         plan.damages = [first.get(tree.name, []) for tree in plan.trees]

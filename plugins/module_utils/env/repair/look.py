@@ -366,12 +366,16 @@ def _judge_store(seen: Look, tree: Tree, entries: t.Mapping[str, Entry]) -> t.It
         if stat.S_ISDIR(entry.mode) or not place.endswith(".pyc"):
             continue
         key = os.path.basename(place)[: -len(".pyc")]
+        facts_of = seen.facts.get(entry.inode, {})
         if not stat.S_ISREG(entry.mode):
             yield Damage(place, KIND, "is not a file")
-        elif seen.facts.get(entry.inode, {}).get(MARK) != mark_of(tree.directory, key).hex():
+            continue
+        if FAILED in facts_of:
+            yield Damage(place, UNREADABLE, facts_of[FAILED])
+        elif facts_of.get(MARK) != mark_of(tree.directory, key).hex():
             yield Damage(place, CONTENT, "is damaged bytecode")
-        else:
-            yield from _judge_mode(tree, place, entry)
+            continue
+        yield from _judge_mode(tree, place, entry)
 
 
 def _judge_archives(seen: Look, among: t.Iterable[Tree]) -> None:

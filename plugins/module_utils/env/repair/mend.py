@@ -113,7 +113,9 @@ class Mending:
             for damage in damages:
                 # Of a tree itself, only who may do what to it can be set right.
                 if damage.what in whats and (damage.place or damage.what in _PERMITTED):
-                    yield (number, damage.place), damage.what
+                    where = (number, damage.place)
+                    if damage.what != UNREADABLE or not self.outcomes.get((where, UNREADABLE), Outcome()).done:
+                        yield where, damage.what
 
     def _tree(self, where: Where) -> Tree:
         return self.seen.trees[where[0]]
@@ -173,6 +175,10 @@ class Mending:
                 self._doors.seals(where)
                 os.chmod(path, self._mode(where, status))
                 acl.strip(path)
+        for (where, what), outcome in list(self.outcomes.items()):
+            # What can be read now may well be right: the next pass reads it.
+            if what == MODE and outcome.done and UNREADABLE in self._whats(where):
+                self._set(where, UNREADABLE, done=outcome.done)
 
     def _mode(self, where: Where, status: os.stat_result) -> int:
         tree, mode = self._tree(where), stat.S_IMODE(status.st_mode)
