@@ -30,7 +30,7 @@ from ...uv import unsynced
 from ...uv.command import Uv
 from .content import Sources
 from .look import Look, all_trees, look
-from .mend import Mending, Outcome
+from .mend import Mending, Outcome, remove_kept
 from .read import Entry, walk
 from .tree import GENERATION, INTERPRETER, Damage, Tree
 
@@ -217,6 +217,8 @@ class Repair(ShareConvergence[Look, Repaired]):
             self.check_place()
             plan = self.plan()
             result = self.report(plan, self.do(plan) if self.changes(plan) else None)
+            mutex.check(self.mutex)
+            remove_kept(plan)
             self.state["done"] = True
             self.sweep()
             return result

@@ -14,7 +14,7 @@ import typing as t
 
 from ...bytecode.whole import mark_of
 from ...errors import UvnasError
-from ...host import files
+from ...host import files, removal
 from ...host.checksum import of_text
 from ...host.workers import processors
 from ...python.record import Record, load_record
@@ -58,6 +58,8 @@ class Look:
     entries: list[dict[str, Entry]]
     facts: dict[Inode, Facts]
     damages: list[list[Damage]] = dataclasses.field(default_factory=list)
+    # What an NFS client keeps of replaced files, which is in no other list.
+    kept: list[tuple[int, str]] = dataclasses.field(default_factory=list)
     # How long reading them took.
     seconds: float = 0.0
 
@@ -136,11 +138,21 @@ def look(
     jobs = jobs or processors()
     each = iter(walk([tree.path for tree in found if tree.name != RECORDS], jobs, meanwhile))
     seen = Look(found, [{} if tree.name == RECORDS else next(each) for tree in found], {})
+    seen.kept = list(_kept(seen))
+    for number, place in seen.kept:
+        del seen.entries[number][place]
     seen.facts = facts(_questions(seen), jobs, bytes_per_second=bytes_per_second, meanwhile=meanwhile)
     seen.damages = [[*tree.damages, *_judge(seen, number)] for number, tree in enumerate(found)]
     _judge_archives(seen, found if among is None else among)
     seen.seconds = time.monotonic() - began
     return seen
+
+
+def _kept(seen: Look) -> t.Iterator[tuple[int, str]]:
+    for number, tree in enumerate(seen.trees):
+        for place, entry in seen.entries[number].items():
+            if removal.is_kept(place.rpartition("/")[2]) and stat.S_ISREG(entry.mode) and place not in tree.files:
+                yield number, place
 
 
 def _questions(seen: Look) -> dict[Inode, Question]:

@@ -627,6 +627,21 @@ _NOWHERE = "nowhere"
 _NOWHERE_YET = "only the index, or an archive, may have it: a check does not ask"
 
 
+def remove_kept(seen: Look) -> None:
+    """Remove what NFS has kept of files that were replaced, as far as no process of this host has them open by now.
+
+    Their client cannot: it tries when they are closed, in a directory that is sealed. Hold the share's mutex.
+    """
+    doors = _Doors(seen)
+    try:
+        for where in seen.kept:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                doors.open(where)
+                removal.remove(seen.trees[where[0]].at(where[1]))
+    finally:
+        doors.close()
+
+
 class _Doors:
     """Directories of sealed trees that are open meanwhile."""
 
