@@ -109,7 +109,8 @@ class Mending:
     def _all(self, *whats: str) -> t.Iterator[tuple[Where, str]]:
         for number, damages in enumerate(self.seen.damages):
             for damage in damages:
-                if damage.what in whats and (number, damage.place) != (number, ""):
+                # Of whole trees that are wrong, only modes and ACLs can be mended here.
+                if damage.what in whats and (damage.place or damage.what in _PERMITTED):
                     yield (number, damage.place), damage.what
 
     def _tree(self, where: Where) -> Tree:
@@ -166,10 +167,13 @@ class Mending:
                 path, entry = self._path(where), self._entry(where)
                 status = os.lstat(path)
                 if stat.S_ISLNK(status.st_mode) or (status.st_dev, status.st_ino) != entry.inode:
-                    continue
+                    raise FileNotFoundError(errno.ENOENT, "it has changed meanwhile", path)
                 self._doors.seals(where)
                 os.chmod(path, self._mode(where, status))
                 acl.strip(path)
+        for where, what in list(self._all(UNREADABLE)):
+            if self.outcomes.get((where, MODE), Outcome()).done:  # The next pass reads it.
+                self._set(where, what, done=_PERMITTED[MODE])
 
     def _mode(self, where: Where, status: os.stat_result) -> int:
         tree, mode = self._tree(where), stat.S_IMODE(status.st_mode)
@@ -198,7 +202,9 @@ class Mending:
         by_name: dict[t.Any, Group] = {}
         alone: list[Group] = []
         later: list[tuple[Where, str, str]] = []
-        for where, _what in self._all(*_REPLACED):
+        for where, what in self._all(*_REPLACED):
+            if what == UNREADABLE and self.outcomes.get((where, what), Outcome()).done:
+                continue
             tree, place = self._tree(where), where[1]
             expected = tree.files.get(place)
             digest = expected.digest if expected is not None else tree.shipped.get(place)
@@ -625,7 +631,7 @@ class _Doors:
         if not tree.witness or number in self._trees:
             return
         self._trees[number] = None
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # The tree may be closed.
             status = os.lstat(tree.at(tree.witness))
             if stat.S_ISREG(status.st_mode):
                 os.chmod(tree.at(tree.witness), stat.S_IMODE(status.st_mode) | stat.S_IWUSR)
@@ -638,7 +644,7 @@ class _Doors:
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                     os.chmod(directory, 0o555)
         for tree in sealed.values():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, PermissionError):
                 status = os.lstat(tree.at(tree.witness))
                 if stat.S_ISREG(status.st_mode):
                     os.chmod(tree.at(tree.witness), stat.S_IMODE(status.st_mode) & 0o555)
