@@ -169,10 +169,13 @@ class Mending:
                 path, entry = self._path(where), self._entry(where)
                 status = os.lstat(path)
                 if stat.S_ISLNK(status.st_mode) or (status.st_dev, status.st_ino) != entry.inode:
-                    continue
+                    raise FileNotFoundError(errno.ENOENT, "it has changed meanwhile", path)
                 self._doors.seals(where)
                 os.chmod(path, self._mode(where, status))
                 acl.strip(path)
+        for where, what in list(self._all(UNREADABLE)):
+            if self.outcomes.get((where, MODE), Outcome()).done:  # The next pass reads it.
+                self._set(where, what, done=_PERMITTED[MODE])
 
     def _mode(self, where: Where, status: os.stat_result) -> int:
         tree, mode = self._tree(where), stat.S_IMODE(status.st_mode)
@@ -201,7 +204,9 @@ class Mending:
         by_name: dict[t.Any, Group] = {}
         alone: list[Group] = []
         later: list[tuple[Where, str, str]] = []
-        for where, _what in self._all(*_REPLACED):
+        for where, what in self._all(*_REPLACED):
+            if what == UNREADABLE and self.outcomes.get((where, what), Outcome()).done:
+                continue
             tree, place = self._tree(where), where[1]
             expected = tree.files.get(place)
             digest = expected.digest if expected is not None else tree.shipped.get(place)
@@ -663,7 +668,7 @@ class _Doors:
         if not tree.witness or number in self._trees:
             return
         self._trees[number] = None
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # The tree may be closed.
             status = os.lstat(tree.at(tree.witness))
             if stat.S_ISREG(status.st_mode):
                 os.chmod(tree.at(tree.witness), stat.S_IMODE(status.st_mode) | stat.S_IWUSR)
@@ -676,7 +681,7 @@ class _Doors:
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                     os.chmod(directory, 0o555)
         for tree in sealed.values():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, PermissionError):
                 status = os.lstat(tree.at(tree.witness))
                 if stat.S_ISREG(status.st_mode):
                     os.chmod(tree.at(tree.witness), stat.S_IMODE(status.st_mode) & 0o555)
