@@ -172,6 +172,7 @@ class Mending:
                     raise FileNotFoundError(errno.ENOENT, "it has changed meanwhile", path)
                 self._doors.seals(where)
                 os.chmod(path, self._mode(where, status))
+                self._doors.closed(path)
                 acl.strip(path)
         for where, what in list(self._all(UNREADABLE)):
             if self.outcomes.get((where, MODE), Outcome()).done:  # The next pass reads it.
@@ -660,6 +661,10 @@ class _Doors:
             with contextlib.suppress(FileNotFoundError):
                 if not stat.S_ISDIR(os.lstat(path).st_mode):
                     raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+
+    def closed(self, directory: str) -> None:
+        """Note that a directory, if it is one, has got its own mode again."""
+        self._opened.pop(directory, None)
 
     def seals(self, where: Where) -> None:
         """Note that a tree is not sealed for now. Its witness says so first."""
