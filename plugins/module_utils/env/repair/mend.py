@@ -183,7 +183,7 @@ class Mending:
         if stat.S_ISDIR(status.st_mode):
             return 0o555 if tree.witness else 0o755
         wanted = wanted_mode(tree, where[1])
-        return (mode & ~0o022 | 0o444) & 0o777 if wanted is None else wanted
+        return (mode & ~0o022 | 0o644) & 0o777 if wanted is None else wanted
 
     def _link(self) -> None:
         for where, what in list(self._all(MISSING, LINK, KIND)):
@@ -297,6 +297,10 @@ class Mending:
 
     def _candidates(self, group: Group) -> t.Iterator[Content]:
         but = {self._path(where) for where in group.places}
+        for where in group.places:
+            # Of somebody else, and otherwise right: a copy is the owner's.
+            if self.seen.is_good(*where):
+                yield Content("itself", self._path(where))
         yield from self.sources.here(group.digest, but)
         for where in group.places:
             yield from self.sources.copy(self._tree(where), where[1], group.digest)
