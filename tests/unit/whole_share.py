@@ -97,6 +97,8 @@ class InstallingUv:
 
     root: Path
     copies: bool = False
+    # Whether the index has the wheels.
+    index: bool = False
     calls: list[list[str]] = dataclasses.field(default_factory=list)
 
     def run(self, cmd: t.Sequence[str], **more: t.Any) -> Completed:
@@ -110,10 +112,13 @@ class InstallingUv:
             (path / "lib64").symlink_to("lib")
             (path / "bin" / "python").symlink_to(interpreter)
             (path / "pyvenv.cfg").write_text(f"home = {os.path.dirname(interpreter)}\n", encoding="utf-8")
-        elif "sync" in cmd:
+        elif "sync" in cmd and (self.index or "--target" not in cmd):
             for line in Path(cmd[-1]).read_text().splitlines():
-                if "==" in line:
-                    self._install(line.partition("==")[0], Path(cmd[cmd.index("--python") + 1]).parents[1])
+                name, is_package, _version = line.partition("==")
+                if is_package and "--target" in cmd:
+                    add_wheel(Path(cmd[cmd.index("--target") + 1]), name)
+                elif is_package:
+                    self._install(name, Path(cmd[cmd.index("--python") + 1]).parents[1])
         else:
             return Completed(2, "", "error: no route to the index\n")
         return Completed(0, "", "")
@@ -188,6 +193,15 @@ class WholeShare:
         assert self.before is not None
         left = [str(path) for path in self.root.rglob(".*.tmp")]
         return [*self.before.differences(damages.State.of(self.root)), *left]
+
+    def owned_differences(self) -> list[str]:
+        """The same where it was given to somebody else."""
+        assert self.before is not None
+        return _of_nobody(self.before).differences(_of_nobody(damages.State.of(self.root)))
+
+
+def _of_nobody(found: damages.State) -> damages.State:
+    return dataclasses.replace(found, facts={name: facts[:-1] for name, facts in found.facts.items()})
 
 
 def wrong(result: t.Mapping[str, t.Any]) -> set[tuple[str, str]]:

@@ -40,6 +40,8 @@ _SHOWN = 100
 # A pass may make others possible: what could not be read, or had no room, or no source.
 _PASSES = 3
 
+_UNMENDED = Outcome(why="it cannot be mended here")
+
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
@@ -80,7 +82,7 @@ def verify(
     names = {tree.name for tree in chosen}
     return {
         "changed": False,
-        "trees": [_as_data(tree, damages, {}) for tree, damages in zip(seen.trees, seen.damages)],
+        "trees": [_as_data(tree, damages, None) for tree, damages in zip(seen.trees, seen.damages)],
         "read": {**_read(seen), "seconds": round(time.monotonic() - began, 2)},
         "remaining": [tree.name for tree in found if tree.name not in names],
     }
@@ -147,11 +149,13 @@ def _remember(layout: Layout, chosen: t.Iterable[Tree], found: t.Iterable[Tree])
     files.write_json(layout.verified, {"format": FORMAT, "read": known})
 
 
-def _as_data(tree: Tree, damages: t.Sequence[Damage], outcomes: t.Mapping[tuple[str, str], Outcome]) -> Result:
-    """A tree as plain data; ``outcomes`` by place and what was wrong."""
+def _as_data(
+    tree: Tree, damages: t.Sequence[Damage], outcomes: t.Optional[t.Mapping[tuple[str, str], Outcome]]
+) -> Result:
+    """A tree as plain data; ``outcomes`` by place and what was wrong, if something was to be done about it."""
 
     def told(damage: Damage) -> Result:
-        outcome = outcomes.get((damage.place, damage.what))
+        outcome = None if outcomes is None else outcomes.get((damage.place, damage.what), _UNMENDED)
         return {
             "path": damage.place,
             "what": damage.what,
@@ -233,7 +237,7 @@ class Repair(ShareConvergence[Look, Repaired]):
         told = self.progress.of(self.share.name)
         told("repairing")
         outcomes: dict[str, dict[tuple[str, str], Outcome]] = {}
-        first = {tree.name: list(damages) for tree, damages in zip(plan.trees, plan.damages)}
+        first = {tree.name: _by_place(damages) for tree, damages in zip(plan.trees, plan.damages)}
         now = plan
         with told.failing(), contextlib.closing(self._disks()) as disks:
             for _pass in range(_PASSES):
@@ -251,19 +255,11 @@ class Repair(ShareConvergence[Look, Repaired]):
                 # All of it: what is right there is where the rest comes from.
                 now = self._look_again(plan, wrong)
                 for tree, damages in zip(now.trees, now.damages):
-                    if tree.name not in wrong:
-                        continue
-                    told_of = outcomes.setdefault(tree.name, {})
-                    for key, outcome in told_of.items():
-                        if not outcome.done:  # Such as bytecode that could not be read in the store.
-                            told_of[key] = Outcome(done="repaired along with something else")
-                    for damage in damages:
-                        if damage not in first.setdefault(tree.name, []):
-                            first[tree.name].append(damage)
-                        told_of[damage.place, damage.what] = Outcome(why="still damaged")
+                    if tree.name in wrong:
+                        _compare(first.setdefault(tree.name, {}), damages, outcomes.setdefault(tree.name, {}))
                 if not any(now.damages):
                     break
-        plan.damages = [first.get(tree.name, []) for tree in plan.trees]
+        plan.damages = [list(first[tree.name].values()) if tree.name in first else [] for tree in plan.trees]
         self._tell(plan, outcomes)
         told.ends("repaired")
         return Repaired(plan, [outcomes.get(tree.name, {}) for tree in plan.trees])
@@ -330,6 +326,24 @@ class Repair(ShareConvergence[Look, Repaired]):
             "trees": [_as_data(*each) for each in zip(plan.trees, plan.damages, outcomes)],
             "read": {**_read(plan), "seconds": round(plan.seconds, 2)},
         }
+
+
+def _by_place(damages: t.Iterable[Damage]) -> dict[tuple[str, str], Damage]:
+    return {(damage.place, damage.what): damage for damage in damages}
+
+
+def _compare(
+    first: dict[tuple[str, str], Damage], damages: t.Iterable[Damage], outcomes: dict[tuple[str, str], Outcome]
+) -> None:
+    """Add to the ``first`` damages of a tree those of a second look, and to the ``outcomes`` what that tells."""
+    still = _by_place(damages)
+    for each in first:
+        is_done = bool(outcomes.get(each, Outcome()).done)
+        if each not in still and not is_done:
+            outcomes[each] = Outcome("mended with the rest")
+        elif each in still and is_done:
+            outcomes[each] = Outcome(why="still damaged")
+    first.update({each: damage for each, damage in still.items() if each not in first})
 
 
 def _by_tree(mending: Mending) -> dict[str, dict[tuple[str, str], Outcome]]:

@@ -18,7 +18,7 @@ from ...host import files, removal
 from ...host.checksum import of_text
 from ...host.workers import processors
 from ...python.record import Record, load_record
-from ...share import store
+from ...share import standing, store
 from ...share.contents import is_bytecode
 from ...share.layout import SPARE, Layout
 from . import tree as trees
@@ -89,18 +89,22 @@ def has(known: t.Mapping[Inode, Facts], entry: Entry, digest: str) -> bool:
 def all_trees(layout: Layout) -> list[Tree]:
     """Everything on a share that is vouched for. Raises OSError."""
     record = Record()
-    with contextlib.suppress(UvnasError):  # It is among the records, which say so.
+    with contextlib.suppress(UvnasError, OSError):  # It is among the records, which say so.
         record = load_record(layout)
     found = [_of_records(layout), trees.kept_archives(layout, record.interpreters.values())]
     found += [trees.interpreter(layout, known) for _key, known in sorted(record.interpreters.items())]
     found += [trees.uv(layout, version) for version in files.directories_in(layout.uv_versions)]
     for env in store.known_environments(layout):
-        in_force = None
-        with contextlib.suppress(UvnasError):
+        in_force: t.Optional[str] = None
+        known: t.Collection[str] = ()
+        with contextlib.suppress(UvnasError, OSError):
             in_force = store.published(layout, env)
+        with contextlib.suppress(UvnasError, OSError):
+            known = standing.read(layout, env).generations
         for generation_id in store.generations(layout, env):
             state = "in force" if generation_id == in_force else "retired"
-            tree = trees.generation(layout, env, generation_id, state)
+            is_known = generation_id in known or generation_id == in_force
+            tree = trees.generation(layout, env, generation_id, state, is_known)
             if tree is not None:
                 found.append(tree)
     found += trees.archives(layout)
@@ -210,7 +214,28 @@ def _judge(seen: Look, number: int) -> list[Damage]:
     known = {damage.place for damage in tree.damages}
     for place, entry in entries.items():
         found += _judge_place(tree, place, entry, above, known)
-    return [damage for damage in found if damage.place not in known or damage.what in (MODE, OWNER, ACL)]
+    closed = _closed(entries)
+    return [
+        damage
+        for damage in found
+        if (damage.place not in known or damage.what in (MODE, OWNER, ACL))
+        and not (damage.what == MISSING and closed and _is_below(damage.place, closed))
+    ]
+
+
+def _closed(entries: t.Mapping[str, Entry]) -> set[str]:
+    """The directories that could not be looked into. What is in them shows once their modes are right."""
+    if os.geteuid() == 0:
+        return set()
+    return {place for place, entry in entries.items() if stat.S_ISDIR(entry.mode) and entry.mode & 0o500 != 0o500}
+
+
+def _is_below(place: str, directories: t.Container[str]) -> bool:
+    while place:
+        place = place.rpartition("/")[0]
+        if place in directories:
+            return True
+    return False
 
 
 def _directories(tree: Tree) -> set[str]:
@@ -340,8 +365,11 @@ def _judge_place(
     if place in above:
         target = f" to {entry.target}" if entry.target else ""
         yield Damage(place, KIND, f"is a symlink{target}, not a directory" if target else "is not a directory")
-    elif place in tree.files or place in tree.links or place in tree.unhashed or place in known:
+    elif place in tree.files or place in tree.links or place in tree.unhashed:
         pass
+    elif place in known:
+        if not entry.mode & stat.S_IRUSR:
+            yield from _judge_mode(tree, place, entry)
     elif place == SPARE and tree.kind == GENERATION:
         yield from _judge_mode(tree, place, entry)
     elif is_bytecode(place) and _may_have_bytecode(tree, place):

@@ -171,21 +171,21 @@ class Mending:
                 path, entry = self._path(where), self._entry(where)
                 status = os.lstat(path)
                 if stat.S_ISLNK(status.st_mode) or (status.st_dev, status.st_ino) != entry.inode:
-                    continue
+                    raise FileNotFoundError(errno.ENOENT, "it has changed meanwhile", path)
                 self._doors.seals(where)
                 os.chmod(path, self._mode(where, status))
+                self._doors.closed(path)
                 acl.strip(path)
-        for (where, what), outcome in list(self.outcomes.items()):
-            # What can be read now may well be right: the next pass reads it.
-            if what == MODE and outcome.done and UNREADABLE in self._whats(where):
-                self._set(where, UNREADABLE, done=outcome.done)
+        for where, what in list(self._all(UNREADABLE)):
+            if self.outcomes.get((where, MODE), Outcome()).done:  # The next pass reads it.
+                self._set(where, what, done=_PERMITTED[MODE])
 
     def _mode(self, where: Where, status: os.stat_result) -> int:
         tree, mode = self._tree(where), stat.S_IMODE(status.st_mode)
         if stat.S_ISDIR(status.st_mode):
             return 0o555 if tree.witness else 0o755
         wanted = wanted_mode(tree, where[1])
-        return (mode & ~0o022 | 0o444) & 0o777 if wanted is None else wanted
+        return (mode & ~0o022 | 0o644) & 0o777 if wanted is None else wanted
 
     def _link(self) -> None:
         for where, what in list(self._all(MISSING, LINK, KIND)):
@@ -207,7 +207,9 @@ class Mending:
         by_name: dict[t.Any, Group] = {}
         alone: list[Group] = []
         later: list[tuple[Where, str, str]] = []
-        for where, _what in self._all(*_REPLACED):
+        for where, what in self._all(*_REPLACED):
+            if what == UNREADABLE and self.outcomes.get((where, what), Outcome()).done:
+                continue
             tree, place = self._tree(where), where[1]
             expected = tree.files.get(place)
             digest = expected.digest if expected is not None else tree.shipped.get(place)
@@ -297,6 +299,10 @@ class Mending:
 
     def _candidates(self, group: Group) -> t.Iterator[Content]:
         but = {self._path(where) for where in group.places}
+        for where in group.places:
+            # Of somebody else, and otherwise right: a copy is the owner's.
+            if self.seen.is_good(*where):
+                yield Content("itself", self._path(where))
         yield from self.sources.here(group.digest, but)
         for where in group.places:
             yield from self.sources.copy(self._tree(where), where[1], group.digest)
@@ -677,6 +683,10 @@ class _Doors:
                 if not stat.S_ISDIR(os.lstat(path).st_mode):
                     raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
 
+    def closed(self, directory: str) -> None:
+        """Note that a directory, if it is one, has got its own mode again."""
+        self._opened.pop(directory, None)
+
     def seals(self, where: Where) -> None:
         """Note that a tree is not sealed for now. Its witness says so first."""
         number = where[0]
@@ -684,7 +694,7 @@ class _Doors:
         if not tree.witness or number in self._trees:
             return
         self._trees[number] = None
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # The tree may be closed.
             status = os.lstat(tree.at(tree.witness))
             if stat.S_ISREG(status.st_mode):
                 os.chmod(tree.at(tree.witness), stat.S_IMODE(status.st_mode) | stat.S_IWUSR)
@@ -697,7 +707,7 @@ class _Doors:
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                     os.chmod(directory, 0o555)
         for tree in sealed.values():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, PermissionError):
                 status = os.lstat(tree.at(tree.witness))
                 if stat.S_ISREG(status.st_mode):
                     os.chmod(tree.at(tree.witness), stat.S_IMODE(status.st_mode) & 0o555)
