@@ -58,7 +58,7 @@ class Leftover:
 
 
 def is_kept(name: str) -> bool:
-    """Whether an NFS client gave a file this name, which a process of its host had open when it was removed or replaced.
+    """Whether an NFS client gave a file this name, which a process had open when it was removed or replaced.
 
     It goes when it is closed, unless its directory is sealed by then.
     """
