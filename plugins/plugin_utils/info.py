@@ -108,7 +108,7 @@ def _environment(fact: Data, newest: t.Mapping[str, Version]) -> str:
 
 
 # Said of a generation that has other files than when it was built, or of another size.
-_CHANGED = "NOT as it was built: uvnas.cluster.verify -e uvnas_deep=true names what is damaged"
+CHANGED = "NOT as it was built: uvnas.cluster.verify -e uvnas_deep=true names what is damaged"
 
 
 def _generation(fact: Data) -> list[str]:
@@ -119,7 +119,7 @@ def _generation(fact: Data) -> list[str]:
         "" if age is None else f"built {ago(age)} ago",
         _amount(fact["bytes"]),
         "" if own is None else f"({amount(own)} not shared)",
-        ", ".join(filter(None, [_CHANGED if fact["as_built"] is False else "", _safe(fact)])),
+        ", ".join(filter(None, [CHANGED if fact["as_built"] is False else "", _safe(fact)])),
     ]
 
 

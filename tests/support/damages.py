@@ -103,12 +103,18 @@ def paths(share: Path) -> t.Iterator[Path]:
                         yield Path(above, name)
 
 
-def do_damage(share: Path, chance: random.Random, count: int, kinds: t.Sequence[str] = KINDS) -> list[Damage]:
-    """Damage ``count`` things at random, as root, or their owner in a hurry.
+def do_damage(
+    share: Path, chance: random.Random, count: int, kinds: t.Sequence[str] = KINDS, but: t.Collection[str] = ()
+) -> list[Damage]:
+    """Damage ``count`` things at random, as root, or their owner in a hurry, but not in some directories of the share.
 
     No file is damaged twice, and none that a tree has a copy of together with that: nobody could repair that.
     """
-    found = [path for path in paths(share) if not path.is_dir() or path.is_symlink()]
+    found = [
+        path
+        for path in paths(share)
+        if (not path.is_dir() or path.is_symlink()) and path.relative_to(share).parts[0] not in but
+    ]
     taken: set[tuple[int, int]] = set()
     # Which of both a tree has lost: whether it is the copies.
     lost: dict[Path, bool] = {}

@@ -30,7 +30,7 @@ from ...uv import unsynced
 from ...uv.command import Uv
 from .content import Sources
 from .look import RECORDS, Look, all_trees, look
-from .mend import Mending, Outcome
+from .mend import Mending, Outcome, remove_kept
 from .read import Entry, walk
 from .tree import GENERATION, INTERPRETER, Damage, Tree
 
@@ -39,6 +39,8 @@ FORMAT = 1
 _SHOWN = 100
 # A pass may make others possible: what could not be read, or had no room, or no source.
 _PASSES = 3
+
+_UNMENDED = Outcome(why="it cannot be mended here")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +73,7 @@ def verify(
     with told.failing():
         found = all_trees(share.layout)
         chosen = _choose(share.layout, found, budget) if budget.bytes_per_second else found
-        seen = look(chosen, jobs=jobs, bytes_per_second=budget.bytes_per_second)
+        seen = look(chosen, among=found, jobs=jobs, bytes_per_second=budget.bytes_per_second)
         seen = _without_what_changed(share.layout, seen, jobs)
     if budget.bytes_per_second and remember:
         with mutex.hold(share.layout.mutex, timeout=busy_timeout, purpose="verifying", waiting=progress.waiting()):
@@ -80,7 +82,7 @@ def verify(
     names = {tree.name for tree in chosen}
     return {
         "changed": False,
-        "trees": [_as_data(tree, damages, {}) for tree, damages in zip(seen.trees, seen.damages)],
+        "trees": [_as_data(tree, damages, None) for tree, damages in zip(seen.trees, seen.damages)],
         "read": {**_read(seen), "seconds": round(time.monotonic() - began, 2)},
         "remaining": [tree.name for tree in found if tree.name not in names],
     }
@@ -96,9 +98,10 @@ def _without_what_changed(layout: Layout, seen: Look, jobs: int) -> Look:
     wrong = {seen.trees[number].name for number, damages in enumerate(seen.damages) if damages}
     if not wrong:
         return seen
-    again = {tree.name: tree for tree in all_trees(layout) if tree.name in wrong}
-    second = look(list(again.values()), jobs=jobs)
-    found = dict(zip(again, second.damages))
+    now = all_trees(layout)
+    again = {tree.name: tree for tree in now if tree.name in wrong}
+    second = look(list(again.values()), among=now, jobs=jobs)
+    found = dict(zip(again, map(set, second.damages)))
     # What is in both looks is wrong; a tree that is gone, or has come meanwhile, is not.
     seen.damages = [
         [damage for damage in damages if damage in found.get(tree.name, ())]
@@ -148,11 +151,13 @@ def _remember(layout: Layout, chosen: t.Iterable[Tree], found: t.Iterable[Tree])
     files.write_json(layout.verified, {"format": FORMAT, "read": known})
 
 
-def _as_data(tree: Tree, damages: t.Sequence[Damage], outcomes: t.Mapping[tuple[str, str], Outcome]) -> Result:
-    """A tree as plain data; ``outcomes`` by place and what was wrong."""
+def _as_data(
+    tree: Tree, damages: t.Sequence[Damage], outcomes: t.Optional[t.Mapping[tuple[str, str], Outcome]]
+) -> Result:
+    """A tree as plain data; ``outcomes`` by place and what was wrong, if something was to be done about it."""
 
     def told(damage: Damage) -> Result:
-        outcome = outcomes.get((damage.place, damage.what))
+        outcome = None if outcomes is None else outcomes.get((damage.place, damage.what), _UNMENDED)
         return {
             "path": damage.place,
             "what": damage.what,
@@ -218,6 +223,8 @@ class Repair(ShareConvergence[Look, Repaired]):
             self.check_place()
             plan = self.plan()
             result = self.report(plan, self.do(plan) if self.changes(plan) else None)
+            mutex.check(self.mutex)
+            remove_kept(plan)
             self.state["done"] = True
             self.sweep()
             return result
@@ -232,7 +239,7 @@ class Repair(ShareConvergence[Look, Repaired]):
         told = self.progress.of(self.share.name)
         told("repairing")
         outcomes: dict[str, dict[tuple[str, str], Outcome]] = {}
-        first = {tree.name: list(damages) for tree, damages in zip(plan.trees, plan.damages)}
+        first = {tree.name: _by_place(damages) for tree, damages in zip(plan.trees, plan.damages)}
         now = plan
         with told.failing(), contextlib.closing(self._disks()) as disks:
             for _pass in range(_PASSES):
@@ -250,13 +257,11 @@ class Repair(ShareConvergence[Look, Repaired]):
                 # All of it: what is right there is where the rest comes from.
                 now = self._look_again(plan, wrong)
                 for tree, damages in zip(now.trees, now.damages):
-                    for damage in damages if tree.name in wrong else ():
-                        if damage not in first.setdefault(tree.name, []):
-                            first[tree.name].append(damage)
-                        outcomes.setdefault(tree.name, {})[damage.place, damage.what] = Outcome(why="still damaged")
+                    if tree.name in wrong:
+                        _compare(first.setdefault(tree.name, {}), damages, outcomes.setdefault(tree.name, {}))
                 if not any(now.damages):
                     break
-        plan.damages = [first.get(tree.name, []) for tree in plan.trees]
+        plan.damages = [list(first[tree.name].values()) if tree.name in first else [] for tree in plan.trees]
         self._tell(plan, outcomes)
         told.ends("repaired")
         return Repaired(plan, [outcomes.get(tree.name, {}) for tree in plan.trees])
@@ -269,8 +274,9 @@ class Repair(ShareConvergence[Look, Repaired]):
 
     def _look_again(self, before: Look, wrong: t.Container[str]) -> Look:
         """Look again at the trees that something was wrong with, and take what is known of the others."""
-        fresh = [tree for tree in all_trees(self.layout) if tree.name in wrong]
-        second = look(fresh, jobs=self.jobs)
+        now = all_trees(self.layout)
+        fresh = [tree for tree in now if tree.name in wrong]
+        second = look(fresh, among=now, jobs=self.jobs)
         rest = [number for number, tree in enumerate(before.trees) if tree.name not in wrong]
         return Look(
             [*second.trees, *(before.trees[number] for number in rest)],
@@ -322,6 +328,24 @@ class Repair(ShareConvergence[Look, Repaired]):
             "trees": [_as_data(*each) for each in zip(plan.trees, plan.damages, outcomes)],
             "read": {**_read(plan), "seconds": round(plan.seconds, 2)},
         }
+
+
+def _by_place(damages: t.Iterable[Damage]) -> dict[tuple[str, str], Damage]:
+    return {(damage.place, damage.what): damage for damage in damages}
+
+
+def _compare(
+    first: dict[tuple[str, str], Damage], damages: t.Iterable[Damage], outcomes: dict[tuple[str, str], Outcome]
+) -> None:
+    """Add to the ``first`` damages of a tree those of a second look, and to the ``outcomes`` what that tells."""
+    still = _by_place(damages)
+    for each in first:
+        is_done = bool(outcomes.get(each, Outcome()).done)
+        if each not in still and not is_done:
+            outcomes[each] = Outcome("mended with the rest")
+        elif each in still and is_done:
+            outcomes[each] = Outcome(why="still damaged")
+    first.update({each: damage for each, damage in still.items() if each not in first})
 
 
 def _by_tree(mending: Mending) -> dict[str, dict[tuple[str, str], Outcome]]:

@@ -14,11 +14,11 @@ import typing as t
 
 from ...bytecode.whole import mark_of
 from ...errors import UvnasError
-from ...host import files
+from ...host import files, removal
 from ...host.checksum import of_text
 from ...host.workers import processors
 from ...python.record import Record, load_record
-from ...share import store
+from ...share import standing, store
 from ...share.contents import is_bytecode
 from ...share.layout import SPARE, Layout
 from . import tree as trees
@@ -58,6 +58,8 @@ class Look:
     entries: list[dict[str, Entry]]
     facts: dict[Inode, Facts]
     damages: list[list[Damage]] = dataclasses.field(default_factory=list)
+    # What an NFS client keeps of replaced files, which is in no other list.
+    kept: list[tuple[int, str]] = dataclasses.field(default_factory=list)
     # How long reading them took.
     seconds: float = 0.0
 
@@ -87,18 +89,22 @@ def has(known: t.Mapping[Inode, Facts], entry: Entry, digest: str) -> bool:
 def all_trees(layout: Layout) -> list[Tree]:
     """Everything on a share that is vouched for. Raises OSError."""
     record = Record()
-    with contextlib.suppress(UvnasError):  # It is among the records, which say so.
+    with contextlib.suppress(UvnasError, OSError):  # It is among the records, which say so.
         record = load_record(layout)
     found = [_of_records(layout), trees.kept_archives(layout, record.interpreters.values())]
     found += [trees.interpreter(layout, known) for _key, known in sorted(record.interpreters.items())]
     found += [trees.uv(layout, version) for version in files.directories_in(layout.uv_versions)]
     for env in store.known_environments(layout):
-        in_force = None
-        with contextlib.suppress(UvnasError):
+        in_force: t.Optional[str] = None
+        known: t.Collection[str] = ()
+        with contextlib.suppress(UvnasError, OSError):
             in_force = store.published(layout, env)
+        with contextlib.suppress(UvnasError, OSError):
+            known = standing.read(layout, env).generations
         for generation_id in store.generations(layout, env):
             state = "in force" if generation_id == in_force else "retired"
-            tree = trees.generation(layout, env, generation_id, state)
+            is_known = generation_id in known or generation_id == in_force
+            tree = trees.generation(layout, env, generation_id, state, is_known)
             if tree is not None:
                 found.append(tree)
     found += trees.archives(layout)
@@ -123,20 +129,34 @@ def _of_records(layout: Layout) -> Tree:
 def look(
     found: list[Tree],
     *,
+    among: t.Optional[t.Sequence[Tree]] = None,
     jobs: int = 0,
     bytes_per_second: int = 0,
     meanwhile: t.Callable[[], None] = lambda: None,
 ) -> Look:
-    """Read these trees, and compare. Raises OSError where the filesystem has trouble."""
+    """Read these trees, and compare. Raises OSError where the filesystem has trouble.
+
+    ``among``: all trees of the share, if these are some of them. What wheels have, generations know.
+    """
     began = time.monotonic()
     jobs = jobs or processors()
     each = iter(walk([tree.path for tree in found if tree.name != RECORDS], jobs, meanwhile))
     seen = Look(found, [{} if tree.name == RECORDS else next(each) for tree in found], {})
+    seen.kept = list(_kept(seen))
+    for number, place in seen.kept:
+        del seen.entries[number][place]
     seen.facts = facts(_questions(seen), jobs, bytes_per_second=bytes_per_second, meanwhile=meanwhile)
     seen.damages = [[*tree.damages, *_judge(seen, number)] for number, tree in enumerate(found)]
-    _judge_archives(seen)
+    _judge_archives(seen, found if among is None else among)
     seen.seconds = time.monotonic() - began
     return seen
+
+
+def _kept(seen: Look) -> t.Iterator[tuple[int, str]]:
+    for number, tree in enumerate(seen.trees):
+        for place, entry in seen.entries[number].items():
+            if removal.is_kept(place.rpartition("/")[2]) and stat.S_ISREG(entry.mode) and place not in tree.files:
+                yield number, place
 
 
 def _questions(seen: Look) -> dict[Inode, Question]:
@@ -194,7 +214,28 @@ def _judge(seen: Look, number: int) -> list[Damage]:
     known = {damage.place for damage in tree.damages}
     for place, entry in entries.items():
         found += _judge_place(tree, place, entry, above, known)
-    return [damage for damage in found if damage.place not in known or damage.what in (MODE, OWNER, ACL)]
+    closed = _closed(entries)
+    return [
+        damage
+        for damage in found
+        if (damage.place not in known or damage.what in (MODE, OWNER, ACL))
+        and not (damage.what == MISSING and closed and _is_below(damage.place, closed))
+    ]
+
+
+def _closed(entries: t.Mapping[str, Entry]) -> set[str]:
+    """The directories that could not be looked into. What is in them shows once their modes are right."""
+    if os.geteuid() == 0:
+        return set()
+    return {place for place, entry in entries.items() if stat.S_ISDIR(entry.mode) and entry.mode & 0o500 != 0o500}
+
+
+def _is_below(place: str, directories: t.Container[str]) -> bool:
+    while place:
+        place = place.rpartition("/")[0]
+        if place in directories:
+            return True
+    return False
 
 
 def _directories(tree: Tree) -> set[str]:
@@ -324,8 +365,11 @@ def _judge_place(
     if place in above:
         target = f" to {entry.target}" if entry.target else ""
         yield Damage(place, KIND, f"is a symlink{target}, not a directory" if target else "is not a directory")
-    elif place in tree.files or place in tree.links or place in tree.unhashed or place in known:
+    elif place in tree.files or place in tree.links or place in tree.unhashed:
         pass
+    elif place in known:
+        if not entry.mode & stat.S_IRUSR:
+            yield from _judge_mode(tree, place, entry)
     elif place == SPARE and tree.kind == GENERATION:
         yield from _judge_mode(tree, place, entry)
     elif is_bytecode(place) and _may_have_bytecode(tree, place):
@@ -362,23 +406,27 @@ def _judge_store(seen: Look, tree: Tree, entries: t.Mapping[str, Entry]) -> t.It
         if stat.S_ISDIR(entry.mode) or not place.endswith(".pyc"):
             continue
         key = os.path.basename(place)[: -len(".pyc")]
+        facts_of = seen.facts.get(entry.inode, {})
         if not stat.S_ISREG(entry.mode):
             yield Damage(place, KIND, "is not a file")
-        elif seen.facts.get(entry.inode, {}).get(MARK) != mark_of(tree.directory, key).hex():
+            continue
+        if FAILED in facts_of:
+            yield Damage(place, UNREADABLE, facts_of[FAILED])
+        elif facts_of.get(MARK) != mark_of(tree.directory, key).hex():
             yield Damage(place, CONTENT, "is damaged bytecode")
-        else:
-            yield from _judge_mode(tree, place, entry)
+            continue
+        yield from _judge_mode(tree, place, entry)
 
 
-def _judge_archives(seen: Look) -> None:
+def _judge_archives(seen: Look, among: t.Iterable[Tree]) -> None:
     """In uv's cache: tell files that are damaged from RECORDs that are, and from what no RECORD has a hash of."""
-    good, declared, infos = _of_wheels(seen)
+    good, declared, infos = _of_wheels(among)
     for number, tree in enumerate(seen.trees):
         if tree.kind != CACHE:
             continue
         entries = seen.entries[number]
-        info = next((place.partition("/")[0] for place in entries if place.endswith(".dist-info/RECORD")), "")
-        info = info or next((place for place in entries if place.endswith(".dist-info") and "/" not in place), "")
+        # (Packages may have others inside, of what they bring along.)
+        info = next((place for place in entries if place.endswith(".dist-info") and "/" not in place), "")
         wrong = [
             damage.place
             for damage in seen.damages[number]
@@ -402,7 +450,9 @@ def _judge_archives(seen: Look) -> None:
         record = f"{info}/RECORD"
         if wrong:
             rest = [damage for damage in seen.damages[number] if damage.what in (MODE, OWNER, ACL)]
-            seen.damages[number] = [Damage(record, CONTENT, f"differs from what it lists: {sorted(wrong)[0]}"), *rest]
+            said = [damage for damage in tree.damages if damage.place == record]
+            said = said or [Damage(record, CONTENT, f"differs from what it lists: {min(wrong)}")]
+            seen.damages[number] = [*said, *rest]
         elif info and record not in entries and record not in {damage.place for damage in seen.damages[number]}:
             seen.damages[number].append(Damage(record, MISSING, "missing"))
         else:
@@ -413,13 +463,13 @@ def _is_right(seen: Look, entry: t.Optional[Entry], digest: t.Optional[str]) -> 
     return entry is not None and digest is not None and has(seen.facts, entry, digest)
 
 
-def _of_wheels(seen: Look) -> tuple[dict[str, str], set[str], set[str]]:
+def _of_wheels(found: t.Iterable[Tree]) -> tuple[dict[str, str], set[str], set[str]]:
     """What generations know about wheels: digests by ``<dist-info>/<path>``; other paths that they declare; and the
     metadata directories that there are."""
     good: dict[str, str] = {}
     declared: set[str] = set()
     infos: set[str] = set()
-    for tree in seen.trees:
+    for tree in found:
         if tree.kind != GENERATION:
             continue
         inside = f"{tree.library}/"

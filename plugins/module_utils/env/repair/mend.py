@@ -113,7 +113,9 @@ class Mending:
             for damage in damages:
                 # Of a tree itself, only who may do what to it can be set right.
                 if damage.what in whats and (damage.place or damage.what in _PERMITTED):
-                    yield (number, damage.place), damage.what
+                    where = (number, damage.place)
+                    if damage.what != UNREADABLE or not self.outcomes.get((where, UNREADABLE), Outcome()).done:
+                        yield where, damage.what
 
     def _tree(self, where: Where) -> Tree:
         return self.seen.trees[where[0]]
@@ -169,18 +171,21 @@ class Mending:
                 path, entry = self._path(where), self._entry(where)
                 status = os.lstat(path)
                 if stat.S_ISLNK(status.st_mode) or (status.st_dev, status.st_ino) != entry.inode:
-                    continue
+                    raise FileNotFoundError(errno.ENOENT, "it has changed meanwhile", path)
                 self._doors.seals(where)
                 os.chmod(path, self._mode(where, status))
                 self._doors.closed(path)
                 acl.strip(path)
+        for where, what in list(self._all(UNREADABLE)):
+            if self.outcomes.get((where, MODE), Outcome()).done:  # The next pass reads it.
+                self._set(where, what, done=_PERMITTED[MODE])
 
     def _mode(self, where: Where, status: os.stat_result) -> int:
         tree, mode = self._tree(where), stat.S_IMODE(status.st_mode)
         if stat.S_ISDIR(status.st_mode):
             return 0o555 if tree.witness else 0o755
         wanted = wanted_mode(tree, where[1])
-        return (mode & ~0o022 | 0o444) & 0o777 if wanted is None else wanted
+        return (mode & ~0o022 | 0o644) & 0o777 if wanted is None else wanted
 
     def _link(self) -> None:
         for where, what in list(self._all(MISSING, LINK, KIND)):
@@ -202,7 +207,9 @@ class Mending:
         by_name: dict[t.Any, Group] = {}
         alone: list[Group] = []
         later: list[tuple[Where, str, str]] = []
-        for where, _what in self._all(*_REPLACED):
+        for where, what in self._all(*_REPLACED):
+            if what == UNREADABLE and self.outcomes.get((where, what), Outcome()).done:
+                continue
             tree, place = self._tree(where), where[1]
             expected = tree.files.get(place)
             digest = expected.digest if expected is not None else tree.shipped.get(place)
@@ -292,6 +299,10 @@ class Mending:
 
     def _candidates(self, group: Group) -> t.Iterator[Content]:
         but = {self._path(where) for where in group.places}
+        for where in group.places:
+            # Of somebody else, and otherwise right: a copy is the owner's.
+            if self.seen.is_good(*where):
+                yield Content("itself", self._path(where))
         yield from self.sources.here(group.digest, but)
         for where in group.places:
             yield from self.sources.copy(self._tree(where), where[1], group.digest)
@@ -622,6 +633,21 @@ _NOWHERE = "nowhere"
 _NOWHERE_YET = "only the index, or an archive, may have it: a check does not ask"
 
 
+def remove_kept(seen: Look) -> None:
+    """Remove what NFS has kept of files that were replaced, as far as no process of this host has them open by now.
+
+    Their client cannot: it tries when they are closed, in a directory that is sealed. Hold the share's mutex.
+    """
+    doors = _Doors(seen)
+    try:
+        for where in seen.kept:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                doors.open(where)
+                removal.remove(seen.trees[where[0]].at(where[1]))
+    finally:
+        doors.close()
+
+
 class _Doors:
     """Directories of sealed trees that are open meanwhile."""
 
@@ -635,16 +661,27 @@ class _Doors:
         number, place = where
         tree = self._seen.trees[number]
         directory = os.path.dirname(tree.at(place))
-        if directory in self._opened:
+        if directory in self._opened or not place:
             return
-        if not os.path.isdir(directory):
-            self.open((number, place.rpartition("/")[0]))
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(directory, 0o755)
+        above = place.rpartition("/")[0]
+        self._check_way(tree, above)
+        if above and not os.path.lexists(directory):
+            self.open((number, above))
+            os.mkdir(directory, 0o755)
         if tree.witness:
             self.seals(where)
             os.chmod(directory, stat.S_IMODE(os.stat(directory).st_mode) | 0o700)
         self._opened[directory] = None
+
+    @staticmethod
+    def _check_way(tree: Tree, place: str) -> None:
+        """Raise OSError if a symlink, or anything else that is no directory, is on the way to a place in a tree."""
+        parts = place.split("/") if place else []
+        for count in range(len(parts) + 1):
+            path = tree.at("/".join(parts[:count]))
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISDIR(os.lstat(path).st_mode):
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
 
     def closed(self, directory: str) -> None:
         """Note that a directory, if it is one, has got its own mode again."""
@@ -657,7 +694,7 @@ class _Doors:
         if not tree.witness or number in self._trees:
             return
         self._trees[number] = None
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # The tree may be closed.
             status = os.lstat(tree.at(tree.witness))
             if stat.S_ISREG(status.st_mode):
                 os.chmod(tree.at(tree.witness), stat.S_IMODE(status.st_mode) | stat.S_IWUSR)
@@ -670,7 +707,7 @@ class _Doors:
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                     os.chmod(directory, 0o555)
         for tree in sealed.values():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, PermissionError):
                 status = os.lstat(tree.at(tree.witness))
                 if stat.S_ISREG(status.st_mode):
                     os.chmod(tree.at(tree.witness), stat.S_IMODE(status.st_mode) & 0o555)

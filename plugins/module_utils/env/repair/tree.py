@@ -141,6 +141,13 @@ def _bytes(place: str) -> bytes:
     return place.encode("utf-8", "surrogateescape")
 
 
+def is_inside(place: str) -> bool:
+    """Whether a place is in its tree. What RECORDs of unpacked wheels say, nothing vouches for."""
+    if not ("./" in place or "//" in place or "\0" in place or place.startswith("/") or place.endswith((".", "/"))):
+        return bool(place)  # Nearly all of them, of which there are many.
+    return "\0" not in place and not {"", ".", ".."} & {*place.split("/")}
+
+
 def package_of(tree: Tree, place: str) -> str:
     """The normalized name of the package that a file is of; empty if of none."""
     expected = tree.files.get(place)
@@ -171,16 +178,27 @@ def of_record(digest: str) -> t.Optional[str]:
 # Generations
 
 
-def generation(layout: Layout, env: str, generation_id: str, state: str) -> t.Optional[Tree]:
-    """A generation; None if it was never complete, as far as anything tells. Raises OSError."""
+def generation(layout: Layout, env: str, generation_id: str, state: str, known: bool = False) -> t.Optional[Tree]:
+    """A generation; None if it was never complete, as far as anything tells. Raises OSError.
+
+    ``known``: the environment's record has it, so it was complete.
+    """
     path = layout.generation(env, generation_id)
     tree = Tree(GENERATION, f"{env}/{generation_id}", path, state, witness=MANIFEST)
+    if is_closed(path):
+        return tree
+    if _is_being_built(tree):
+        return None
     own = read(tree, SPARE)
     copies = None if own is None else spare.unpack(own)
     tree.copies = copies or {}
     manifest = _manifest(tree, layout, env, generation_id)
     if manifest is None:
-        return None if not tree.damages else tree
+        if known and not tree.damages:
+            is_there = os.path.lexists(tree.at(MANIFEST))
+            what, says = (UNREADABLE, "cannot be read") if is_there else (MISSING, "missing")
+            tree.note(MANIFEST, what, f"{says}, and there is no copy. {manifests.anew(tree.at(MANIFEST))}")
+        return tree if tree.damages else None
     tree.manifest = manifest
     has_copies = own is not None or manifests.is_whole(_text_of(tree, MANIFEST), MANIFEST) is not None
     if has_copies and (copies is None or copies.get(MANIFEST) != _text_of(tree, MANIFEST)):
@@ -201,6 +219,19 @@ def generation(layout: Layout, env: str, generation_id: str, state: str) -> t.Op
     return tree
 
 
+def is_closed(path: str) -> bool:
+    """Whether a directory is there, but may not be looked into. Its mode is damaged, and tells so."""
+    return os.path.lexists(path) and not os.access(path, os.R_OK | os.X_OK, effective_ids=True)
+
+
+def _is_being_built(tree: Tree) -> bool:
+    """Whether a build is at work there, or was killed: until the manifest is written, only the owner can look in."""
+    try:
+        return not os.path.lexists(tree.at(MANIFEST)) and not os.lstat(tree.path).st_mode & 0o077
+    except FileNotFoundError:
+        return True
+
+
 def _manifest(tree: Tree, layout: Layout, env: str, generation_id: str) -> t.Optional[Manifest]:
     """The manifest: the file, or the copy of it if that is damaged. ``tree.copies`` has the right one afterwards."""
     content = read(tree, MANIFEST)
@@ -214,7 +245,8 @@ def _manifest(tree: Tree, layout: Layout, env: str, generation_id: str) -> t.Opt
             if not is_copy and tree.copies.get(MANIFEST) is None:
                 tree.note(MANIFEST, INVALID, f"{error}. {error.hint}")
             continue
-        if whole is False:
+        # Copies come with a digest: what has lost it is no earlier version's.
+        if whole is False or (whole is None and not is_copy and MANIFEST in tree.copies):
             continue
         if whole is None:
             tree.notes.append(
@@ -259,11 +291,13 @@ def _contents(tree: Tree, sha256: str) -> t.Optional[Contents]:
 
 def _add_contents(tree: Tree, listed: Contents) -> None:
     for place, file in listed.files.items():
+        if not is_inside(place):
+            continue
         if is_bytecode(place):
             tree.shipped[place] = f"sha256:{file.sha256}"
         else:
             tree.files[place] = Expected(f"sha256:{file.sha256}", f"the digest in {CONTENTS}")
-    tree.links.update(listed.links)
+    tree.links.update({place: target for place, target in listed.links.items() if is_inside(place)})
     if listed.executables is not None:
         tree.executables = frozenset(listed.executables)
 
@@ -288,6 +322,8 @@ def _add_record(tree: Tree, inside: str, info: str, content: bytes) -> None:
     name = f"the RECORD of {_name(info)}"
     lines = parse_record(content)
     for place, hashed in (by_place(inside, lines) if inside else dict(lines)).items():
+        if not is_inside(place):
+            continue
         digest = of_record(hashed)
         if digest is None:
             tree.unhashed.add(place)
@@ -316,7 +352,8 @@ def _some_bytecode(path: str) -> list[str]:
     """The names in one directory of bytecode."""
     for directory, names, _files in os.walk(path):
         if "__pycache__" in names:
-            return os.listdir(os.path.join(directory, "__pycache__"))
+            with contextlib.suppress(OSError):
+                return os.listdir(os.path.join(directory, "__pycache__"))
     return []
 
 
@@ -345,8 +382,10 @@ def interpreter(layout: Layout, known: Interpreter) -> Tree:
     if known.files is None:
         tree.notes.append("its files are not on record: an earlier version of uvnas.cluster installed it")
         return tree
+    if is_closed(path):
+        return tree
     digest, content, copy = known.files, read(tree, CONTENTS), read(tree, SPARE)
-    with contextlib.suppress(UvnasError):
+    with contextlib.suppress(UvnasError, OSError):
         interpreters.read(layout, known)
         # A run that was killed may have written the list, and not yet its digest.
         digest = hashlib.sha256(content or b"").hexdigest()
@@ -369,7 +408,9 @@ def interpreter(layout: Layout, known: Interpreter) -> Tree:
 def uv(layout: Layout, version: str) -> Tree:
     """A version of uv. Raises OSError."""
     tree = Tree(UV, version, os.path.join(layout.uv_versions, version))
-    listed = None if os.path.islink(tree.at(CONTENTS)) else recorded(tree.at(CONTENTS))
+    if is_closed(tree.path):
+        return tree
+    listed = None if os.path.islink(tree.at(CONTENTS)) else _recorded(tree.at(CONTENTS))
     if listed is None:
         tree.note(CONTENTS, CONTENT, "what its programs should be is not on record, or that is damaged")
         return tree
@@ -377,6 +418,13 @@ def uv(layout: Layout, version: str) -> Tree:
     tree.files[CONTENTS] = Expected(digest_of(listed.text.encode()), "itself")
     tree.exact = True
     return tree
+
+
+def _recorded(path: str) -> t.Optional[Contents]:
+    try:
+        return recorded(path)
+    except OSError:  # Its mode says so, or its disk.
+        return None
 
 
 def kept_archives(layout: Layout, installed: t.Iterable[Interpreter]) -> Tree:
@@ -408,10 +456,15 @@ def archives(layout: Layout) -> t.Iterator[Tree]:
 
 def archive(layout: Layout, path: str) -> t.Optional[Tree]:
     """An unpacked wheel; None if it is something else that uv has cached."""
-    infos = [name for name in os.listdir(path) if name.endswith(".dist-info")]
+    tree = Tree(CACHE, os.path.relpath(path, layout.root), path)
+    if is_closed(path):
+        return tree
+    try:
+        infos = [name for name in os.listdir(path) if name.endswith(".dist-info")]
+    except FileNotFoundError:  # uv removes it meanwhile.
+        return None
     if len(infos) != 1:
         return None
-    tree = Tree(CACHE, os.path.relpath(path, layout.root), path)
     place = f"{infos[0]}/RECORD"
     content = read(tree, place)
     try:
