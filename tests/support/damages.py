@@ -49,17 +49,10 @@ class State:
         known: dict[tuple[int, int], str] = {}
         for path in paths(share):
             status = path.lstat()
-            name, inode = str(path.relative_to(share)), (status.st_dev, status.st_ino)
-            content = ""
-            if stat.S_ISLNK(status.st_mode):
-                content = os.readlink(path)
-            elif stat.S_ISREG(status.st_mode):
-                inodes[name] = inode
-                if inode not in known:
-                    known[inode] = hashlib.sha256(path.read_bytes()).hexdigest()
-                # The same source does not always give the same bytes; verification tells whether they are right.
-                content = "bytecode" if path.suffix == ".pyc" else known[inode]
-            facts[name] = (stat.S_IFMT(status.st_mode), oct(stat.S_IMODE(status.st_mode)), content, status.st_uid)
+            name = str(path.relative_to(share))
+            facts[name] = fact(path, status, known)
+            if stat.S_ISREG(status.st_mode):
+                inodes[name] = (status.st_dev, status.st_ino)
         return cls(facts, inodes)
 
     def differences(self, after: State) -> list[str]:
@@ -83,6 +76,20 @@ class State:
         for name, inode in self.files.items():
             names[inode].add(name)
         return {name: frozenset(names[inode]) for name, inode in self.files.items()}
+
+
+def fact(path: Path, status: os.stat_result, known: dict[tuple[int, int], str]) -> tuple[t.Any, ...]:
+    """Kind, mode, content and owner of what is at a path. ``known``: digests of files that have been read."""
+    content = ""
+    if stat.S_ISLNK(status.st_mode):
+        content = os.readlink(path)
+    elif stat.S_ISREG(status.st_mode):
+        inode = (status.st_dev, status.st_ino)
+        if inode not in known:
+            known[inode] = hashlib.sha256(path.read_bytes()).hexdigest()
+        # The same source does not always give the same bytes; verification tells whether they are right.
+        content = "bytecode" if path.suffix == ".pyc" else known[inode]
+    return (stat.S_IFMT(status.st_mode), oct(stat.S_IMODE(status.st_mode)), content, status.st_uid)
 
 
 def paths(share: Path) -> t.Iterator[Path]:

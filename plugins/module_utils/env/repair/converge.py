@@ -29,7 +29,7 @@ from ...share.spec import Share
 from ...uv import unsynced
 from ...uv.command import Uv
 from .content import Sources
-from .look import Look, all_trees, look
+from .look import RECORDS, Look, all_trees, look
 from .mend import Mending, Outcome, remove_kept
 from .read import Entry, walk
 from .tree import GENERATION, INTERPRETER, Damage, Tree
@@ -115,13 +115,15 @@ def _choose(layout: Layout, found: list[Tree], budget: Budget) -> list[Tree]:
     known = _remembered(layout)
     order = sorted(found, key=lambda tree: (known.get(tree.name, ""), tree.name))
     room = budget.bytes_per_second * budget.seconds
-    chosen: list[Tree] = []
+    # Records are small, and always read.
+    chosen = [tree for tree in order if tree.name == RECORDS]
     counted: set[tuple[int, int]] = set()
     for tree in order:
-        # Records are always read.
+        if tree.name == RECORDS:
+            continue
         new = {entry.inode: entry.size for entry in _entries(tree) if entry.inode not in counted}
         room -= sum(new.values())
-        if room < 0 and chosen:
+        if room < 0 and counted:
             break
         counted.update(new)
         chosen.append(tree)
