@@ -44,9 +44,10 @@ def seconds(it: Powered) -> float:
 
 def check(it: Powered, damaged: Damaged) -> None:
     """Check what there is after a repair that was cut off, and after the next one."""
-    lost = repairs.in_doubt(it.site.share)
-    assert damaged.worse() == []
+    lost, worse = repairs.in_doubt(it.site.share), damaged.worse()
+    # In any case, for the sake of the next turn.
     repairs.repair(it.site.share)
+    assert worse == []
     assert damaged.left(lost) == []
     assert it.faults() == []
 

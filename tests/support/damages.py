@@ -19,8 +19,10 @@ TREES = ("generations/*/*", "python/*", "lib/uv/*", "cache/archive-v*/*", "bytec
 BYTE, CUT, EMPTY, DELETE, ADD, MODE, LINK, EDIT = ("byte", "cut", "empty", "delete", "add", "mode", "link", "edit")
 KINDS = (BYTE, CUT, EMPTY, DELETE, ADD, MODE, LINK, EDIT)
 _SPARE = ".uvnas-spare"
-# What installers write in each environment.
-_OWN = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
+# What installers, uv as it makes an environment, and we write in each.
+_OWN = frozenset(
+    {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "_virtualenv.py", "_virtualenv.pth", "zzz_uvnas_pin.pth"}
+)
 # uv has a list of the archives here, which is written anew with each interpreter.
 _LEFT_OUT = frozenset({"site.json", ".lock"})
 
@@ -182,7 +184,8 @@ def _damage(path: Path, kind: str, chance: random.Random) -> Path:
         beside.chmod(stat.S_IMODE(path.stat().st_mode))
         beside.rename(path)
     else:
-        size = path.stat().st_size
+        size, mode = path.stat().st_size, stat.S_IMODE(path.stat().st_mode)
+        path.chmod(mode | 0o200)
         with path.open("r+b") as file:
             if kind == BYTE:
                 file.seek(place := chance.randrange(size))
@@ -191,4 +194,5 @@ def _damage(path: Path, kind: str, chance: random.Random) -> Path:
                 file.write(bytes([old ^ 1 << chance.randrange(8)]))
             else:
                 file.truncate(0 if kind == EMPTY else chance.randrange(size))
+        path.chmod(mode)
     return path

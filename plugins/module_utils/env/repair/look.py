@@ -44,6 +44,8 @@ from .tree import (
 )
 
 _NOBODY_WRITES = 0o022
+# What no file has; who runs one with a set-id bit becomes its owner.
+_NEVER = 0o7000 | _NOBODY_WRITES
 _READ = 0o444
 # The share's own files, in one tree.
 RECORDS = "records"
@@ -278,8 +280,8 @@ def _judge_mode(tree: Tree, place: str, entry: Entry) -> t.Iterator[Damage]:
     wanted = wanted_mode(tree, place)
     if tree.kind == RECORD:  # Only its owner reads it.
         mode |= _READ
-    if mode & _NOBODY_WRITES or mode & _READ != _READ or (wanted is not None and mode & ~0o200 != wanted & ~0o200):
-        shown = wanted if wanted is not None else mode & ~_NOBODY_WRITES | _READ
+    if mode & _NEVER or mode & _READ != _READ or (wanted is not None and mode & ~0o200 != wanted & ~0o200):
+        shown = wanted if wanted is not None else mode & ~_NEVER | _READ
         yield Damage(place, MODE, f"its mode is {mode:04o}, not {shown | mode & 0o200:04o}")
 
 

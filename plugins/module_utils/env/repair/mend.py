@@ -186,8 +186,25 @@ class Mending:
         tree, mode = self._tree(where), stat.S_IMODE(status.st_mode)
         if stat.S_ISDIR(status.st_mode):
             return 0o555 if tree.witness else 0o755
-        wanted = wanted_mode(tree, where[1])
+        wanted = self._wanted_mode(where)
         return (mode & ~0o022 | 0o644) & 0o777 if wanted is None else wanted
+
+    def _wanted_mode(self, where: Where) -> t.Optional[int]:
+        """The mode that a file should have; None if nothing says so. Of uv's cache, generations know."""
+        tree, place = self._tree(where), where[1]
+        expected, wanted = tree.files.get(place), wanted_mode(tree, place)
+        return self._modes.get(expected.shared) if wanted is None and expected is not None else wanted
+
+    @functools.cached_property
+    def _modes(self) -> dict[str, t.Optional[int]]:
+        """The modes of what generations share with each other, or could."""
+        return {
+            expected.shared: wanted_mode(tree, place)
+            for tree in self.seen.trees
+            if tree.kind == GENERATION and tree.executables is not None
+            for place, expected in tree.files.items()
+            if expected.shared
+        }
 
     def _link(self) -> None:
         for where, what in list(self._all(MISSING, LINK, KIND)):
@@ -421,8 +438,7 @@ class Mending:
         return True
 
     def _mode_of(self, where: Where, content: Content) -> int:
-        tree = self._tree(where)
-        wanted = wanted_mode(tree, where[1])
+        wanted = self._wanted_mode(where)
         if wanted is not None:
             return wanted
         for each in (self._path(where), content.path):
