@@ -145,24 +145,25 @@ def _read(question: Question) -> dict[str, str]:
     except OSError as error:
         return {FAILED: str(as_uvnas_error(error))}
     try:
-        return _answers(descriptor, question.asked)
+        # A byte more than there should be: a short read is all of it.
+        return _answers(descriptor, question.asked, min(question.size + 1, _BLOCK))
     except OSError as error:
         return {FAILED: str(as_uvnas_error(error))}
     finally:
         os.close(descriptor)
 
 
-def _answers(descriptor: int, asked: t.Sequence[str]) -> dict[str, str]:
+def _answers(descriptor: int, asked: t.Sequence[str], size: int) -> dict[str, str]:
     digests = {name: hashlib.new(name) for name in asked if name != MARK}
     content = []
     while True:
-        block = os.read(descriptor, _BLOCK)
-        if not block:
-            break
+        block = os.read(descriptor, size)
         for digest in digests.values():
             digest.update(block)
         if MARK in asked:
             content.append(block)
+        if len(block) < size:
+            break
     found = {name: digest.hexdigest() for name, digest in digests.items()}
     if MARK in asked:
         found[MARK] = (mark_in(b"".join(content)) or b"").hex()
