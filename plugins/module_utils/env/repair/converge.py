@@ -29,7 +29,7 @@ from ...share.spec import Share
 from ...uv import unsynced
 from ...uv.command import Uv
 from .content import Sources
-from .look import Look, all_trees, look
+from .look import RECORDS, Look, all_trees, look
 from .mend import Mending, Outcome
 from .read import Entry, walk
 from .tree import GENERATION, INTERPRETER, Damage, Tree
@@ -118,7 +118,6 @@ def _choose(layout: Layout, found: list[Tree], budget: Budget) -> list[Tree]:
     chosen: list[Tree] = []
     counted: set[tuple[int, int]] = set()
     for tree in order:
-        # Records are always read.
         new = {entry.inode: entry.size for entry in _entries(tree) if entry.inode not in counted}
         room -= sum(new.values())
         if room < 0 and chosen:
@@ -129,6 +128,8 @@ def _choose(layout: Layout, found: list[Tree], budget: Budget) -> list[Tree]:
 
 
 def _entries(tree: Tree) -> t.Iterable[Entry]:
+    if tree.name == RECORDS:  # Its path is that of the share, which it does not read.
+        return ()
     return walk([tree.path], 1, lambda: None)[0].values()
 
 
