@@ -99,7 +99,7 @@ coverage: $(VENV_DEV)/.ready ## How much of plugins/ the unit tests run, by file
 	coverage report --skip-covered
 
 # Each time with other input, and at other moments. What it finds becomes an example in its test.
-soak: $(VENV_DEV)/.ready test-deps ## Hours of bad input (SOAK=20000 for each test), power cuts (CUTS=20) and kills (KILLS=200); SEED=…
+soak: $(VENV_DEV)/.ready test-deps ## Hours of bad input (SOAK=20000 for each test), power cuts (CUTS=20) and kills (KILLS=200) of runs, prunes and repairs; SEED=…
 	@echo "SEED=$(SEED)"
 	UVNAS_SOAK=$(SOAK) python -m pytest $(PARALLEL) --hypothesis-seed=$(SEED) $(PYTEST_ARGS) tests/unit/generated
 	UVNAS_SOAK_SEED=$(SEED) UVNAS_SOAK_CUTS=$(CUTS) UVNAS_SOAK_KILLS=$(KILLS) \

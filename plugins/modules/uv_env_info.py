@@ -162,6 +162,8 @@ environments:
         - All generations with their C(id), C(state) (V(in_force), V(retired), V(built) but never in force, or
           V(incomplete)), C(age_seconds), C(retired_since), and C(bytes), C(own_bytes) and C(shared_bytes) as in
           RV(environments[].true_size).
+        - Whether each has as many files and bytes C(as_built). If not, somebody changed it; M(uvnas.cluster.uv_verify)
+          tells what.
         - What cannot be known or measured is null.
       returned: with O(sizes=true)
       type: list

@@ -107,6 +107,10 @@ def _environment(fact: Data, newest: t.Mapping[str, Version]) -> str:
     return ", ".join(parts)
 
 
+# Said of a generation that has other files than when it was built, or of another size.
+CHANGED = "NOT as it was built: uvnas.cluster.verify -e uvnas_deep=true names what is damaged"
+
+
 def _generation(fact: Data) -> list[str]:
     age, own = fact["age_seconds"], fact["own_bytes"]
     return [
@@ -115,7 +119,7 @@ def _generation(fact: Data) -> list[str]:
         "" if age is None else f"built {ago(age)} ago",
         _amount(fact["bytes"]),
         "" if own is None else f"({amount(own)} not shared)",
-        _safe(fact),
+        ", ".join(filter(None, [CHANGED if fact["as_built"] is False else "", _safe(fact)])),
     ]
 
 

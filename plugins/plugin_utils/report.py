@@ -284,6 +284,7 @@ def _looked_at(share: Share, name: str, fact: Answer, kept: t.Mapping[str, t.Seq
                 "retired_since": answers.word(generation.get("retired_since")),
                 "bytes": answers.whole(generation.get("bytes")),
                 "own_bytes": answers.whole(generation.get("own_bytes")),
+                "as_built": generation.get("as_built") if isinstance(generation.get("as_built"), bool) else None,
                 "kept_by": _kept_by(name, generation, kept),
             }
             for generation in answers.mappings(fact.get("generation_sizes"))

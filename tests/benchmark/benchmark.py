@@ -27,6 +27,7 @@ import noop
 import publishing
 import scale
 import startup
+import verifying
 from arena import Arena, BenchmarkError, remove
 from table import Table
 
@@ -40,6 +41,7 @@ PARTS: dict[str, t.Callable[[Arena, scale.Scale, Table], None]] = {
     "pip": builds.measure_pip,
     "noop": noop.measure,
     "start": startup.measure,
+    "verify": verifying.measure,
 }
 
 

@@ -18,6 +18,9 @@ from pathlib import Path
 TREES = ("generations/*/*", "python/*", "lib/uv/*", "cache/archive-v*/*", "bytecode/*-*", "python-archives")
 BYTE, CUT, EMPTY, DELETE, ADD, MODE, LINK, EDIT = ("byte", "cut", "empty", "delete", "add", "mode", "link", "edit")
 KINDS = (BYTE, CUT, EMPTY, DELETE, ADD, MODE, LINK, EDIT)
+_SPARE = ".uvnas-spare"
+# What installers write in each environment.
+_OWN = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
 # uv has a list of the archives here, which is written anew with each interpreter.
 _LEFT_OUT = frozenset({"site.json", ".lock"})
 
@@ -44,17 +47,10 @@ class State:
         known: dict[tuple[int, int], str] = {}
         for path in paths(share):
             status = path.lstat()
-            name, inode = str(path.relative_to(share)), (status.st_dev, status.st_ino)
-            content = ""
-            if stat.S_ISLNK(status.st_mode):
-                content = os.readlink(path)
-            elif stat.S_ISREG(status.st_mode):
-                inodes[name] = inode
-                if inode not in known:
-                    known[inode] = hashlib.sha256(path.read_bytes()).hexdigest()
-                # The same source does not always give the same bytes; verification tells whether they are right.
-                content = "bytecode" if path.suffix == ".pyc" else known[inode]
-            facts[name] = (stat.S_IFMT(status.st_mode), oct(stat.S_IMODE(status.st_mode)), content, status.st_uid)
+            name = str(path.relative_to(share))
+            facts[name] = fact(path, status, known)
+            if stat.S_ISREG(status.st_mode):
+                inodes[name] = (status.st_dev, status.st_ino)
         return cls(facts, inodes)
 
     def differences(self, after: State) -> list[str]:
@@ -80,6 +76,20 @@ class State:
         return {name: frozenset(names[inode]) for name, inode in self.files.items()}
 
 
+def fact(path: Path, status: os.stat_result, known: dict[tuple[int, int], str]) -> tuple[t.Any, ...]:
+    """Kind, mode, content and owner of what is at a path. ``known``: digests of files that have been read."""
+    content = ""
+    if stat.S_ISLNK(status.st_mode):
+        content = os.readlink(path)
+    elif stat.S_ISREG(status.st_mode):
+        inode = (status.st_dev, status.st_ino)
+        if inode not in known:
+            known[inode] = hashlib.sha256(path.read_bytes()).hexdigest()
+        # The same source does not always give the same bytes; verification tells whether they are right.
+        content = "bytecode" if path.suffix == ".pyc" else known[inode]
+    return (stat.S_IFMT(status.st_mode), oct(stat.S_IMODE(status.st_mode)), content, status.st_uid)
+
+
 def paths(share: Path) -> t.Iterator[Path]:
     """Everything that is vouched for."""
     for pattern in TREES:
@@ -93,10 +103,21 @@ def paths(share: Path) -> t.Iterator[Path]:
                         yield Path(above, name)
 
 
-def do_damage(share: Path, chance: random.Random, count: int, kinds: t.Sequence[str] = KINDS) -> list[Damage]:
-    """Damage ``count`` things at random, as root, or their owner in a hurry. No file is damaged twice."""
-    found = [path for path in paths(share) if not path.is_dir() or path.is_symlink()]
+def do_damage(
+    share: Path, chance: random.Random, count: int, kinds: t.Sequence[str] = KINDS, but: t.Collection[str] = ()
+) -> list[Damage]:
+    """Damage ``count`` things at random, as root, or their owner in a hurry, but not in some directories of the share.
+
+    No file is damaged twice, and none that a tree has a copy of together with that: nobody could repair that.
+    """
+    found = [
+        path
+        for path in paths(share)
+        if (not path.is_dir() or path.is_symlink()) and path.relative_to(share).parts[0] not in but
+    ]
     taken: set[tuple[int, int]] = set()
+    # Which of both a tree has lost: whether it is the copies.
+    lost: dict[Path, bool] = {}
     done: list[Damage] = []
     while len(done) < count:
         path, kind = chance.choice(found), chance.choice(kinds)
@@ -105,6 +126,9 @@ def do_damage(share: Path, chance: random.Random, count: int, kinds: t.Sequence[
         status = path.lstat()
         inode = (status.st_dev, status.st_ino)
         if inode in taken or not _is_possible(share, path, kind, status):
+            continue
+        tree = _has_copies(share, path)
+        if tree and kind not in (ADD, MODE) and lost.setdefault(tree, path.name == _SPARE) != (path.name == _SPARE):
             continue
         taken.add(inode)
         mode = stat.S_IMODE(path.parent.stat().st_mode)
@@ -126,6 +150,17 @@ def _is_possible(share: Path, path: Path, kind: str, status: os.stat_result) -> 
     if path.name == "RECORD" and inside[0] == "cache":
         return False  # See test_damage: its lines come in another order afterwards.
     return status.st_size > 0 or kind in (DELETE, ADD, MODE, LINK, EDIT)
+
+
+def _has_copies(share: Path, path: Path) -> Path | None:
+    """The tree that has a copy of this file, or whose copies are in it; None if it is none of these."""
+    inside = path.relative_to(share).parts
+    tree, place = share.joinpath(*inside[:3]), inside[3:]
+    if inside[0] == "generations" and (len(place) == 1 or place[0] == "bin" or path.name in _OWN):
+        return tree
+    if inside[0] == "python" and path.name in (".uvnas-files.json", _SPARE):
+        return share.joinpath(*inside[:2])
+    return None
 
 
 def _damage(path: Path, kind: str, chance: random.Random) -> Path:

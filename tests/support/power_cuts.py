@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import subprocess
 import time
 import typing as t
 from pathlib import Path
@@ -36,10 +37,12 @@ class Powered:
     site: Site
     disk: Disk
 
-    def cut(self, moment: Moment) -> Run:
-        """Converge from nothing, cut the power at the ``moment``, and return how the run ended."""
+    def cut(self, moment: Moment, started: subprocess.Popen[str] | None = None) -> Run:
+        """Converge from nothing, or wait for what has been started; cut the power at the ``moment``, and return how the
+        run ended.
+        """
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            run = pool.submit(finish, self.site.start(ENVS))
+            run = pool.submit(finish, started or self.site.start(ENVS))
             while not run.done() and not moment(self.site.share):
                 time.sleep(0.002)
             self.disk.cut_power()
@@ -72,10 +75,9 @@ class Powered:
 
 
 @contextlib.contextmanager
-def powered(directory: Path, kind: str) -> t.Iterator[Powered]:
+def powered(directory: Path, kind: str, **variables: t.Any) -> t.Iterator[Powered]:
     """A site in a new directory whose NAS is a disk with this kind of filesystem."""
-    site = make_site(
-        directory / f"site{next(_numbers)}", {"uvnas_min_free_bytes": 0, "uvnas_python_compile_bytecode": True}
-    )
+    given = {"uvnas_min_free_bytes": 0, "uvnas_python_compile_bytecode": True, **variables}
+    site = make_site(directory / f"site{next(_numbers)}", given)
     with disk(site.path / "disk", site.share.parent, kind) as made:
         yield Powered(site, made)

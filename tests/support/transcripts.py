@@ -100,6 +100,8 @@ _VARIES = {
     r"Python 3\.13\.0": r"Python \d+\.\d+\.\d+",
     r"pid \d+": r"pid \d+",
     r"\(python, alice\)": r"\(python[0-9.]*, \S+\)",
+    r"[0-9,]+ files, [0-9.]+ [kMG]B read in [0-9.]+ s": r"[0-9,]+ files, [0-9.]+ [kMG]B read in [0-9.]+ s",
+    r"\d+ others": r"\d+ others",
     r"[0-9.]+ [kMG]B, [0-9]+ inodes would": r"[0-9.]+ [kMG]B, [0-9]+ inodes would",
     r"[0-9.]+ [kMG]B, [0-9]+ inodes came": r".* came",  # As the filesystem sees it, which others use, too.
 }

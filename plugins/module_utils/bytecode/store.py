@@ -28,7 +28,6 @@ import functools
 import itertools
 import os
 import re
-import shutil
 import typing as t
 
 from ..errors import UvnasError
@@ -41,7 +40,7 @@ from ..uv.command import CONCURRENT_INSTALLS, Uv
 from ..uv.unsynced import is_in_doubt
 from .compiler import Compiler, Order, bad
 from .digests import Digests, Known, digest_of, package_of
-from .whole import mark_of
+from .whole import mark_in, mark_of
 
 _CACHE = "__pycache__"
 # Who compiles holds it, so that builds that need the same do not compile it twice, and each has all processors.
@@ -204,11 +203,16 @@ class Bytecode:
         return {"missing": [(source.name, source.digest) for source in sources if not self._borrow(source)]}
 
     def _borrow(self, source: Source) -> bool:
-        """Copy what another share has; False where none has it, or there is trouble with it there."""
+        """Copy what another share has; False where none has it whole, or there is trouble with it there."""
         for other in self.others:
             path = self._entry_in(self._directory_on(other), source)
             try:
-                _copy(path, self.entry(source), self.layout.bytecode)
+                content = files.read_bytes(path)
+                if content is None or mark_in(content) != mark_of(self._name, source.key):
+                    continue
+                _write(content, self.entry(source), self.layout.bytecode)
+            except UvnasError:  # It is no file.
+                continue
             except OSError as error:
                 if error.errno in _FULL:
                     raise
@@ -350,8 +354,11 @@ def _link_one(entry: str, target: str) -> bool:
     try:
         try:
             os.link(entry, target)
-        except FileExistsError:  # It came with the package, or is damaged, and may be in use.
-            beside = files.temporary_name(target)
+        except FileExistsError:  # It came with the package, or is damaged, and may be in use. Or a killed run did it.
+            if files.is_same(entry, target) and not os.path.islink(target):
+                return True
+            # Where a sweep finds it.
+            beside = files.temporary_name(os.path.join(os.path.dirname(entry), "..", "..", "pyc"))
             os.link(entry, beside)
             try:
                 os.rename(beside, target)
@@ -374,11 +381,17 @@ def _link_one(entry: str, target: str) -> bool:
 
 
 def _copy(entry: str, target: str, directory: str) -> None:
+    """See _write()."""
+    with open(entry, "rb") as original:
+        _write(original.read(), target, directory)
+
+
+def _write(content: bytes, target: str, directory: str) -> None:
     """Write beside, in ``directory``, and rename: an interpreter may be in use. Not synced: who builds syncs it all."""
     scratch = files.temporary_name(os.path.join(directory, "pyc"))
     try:
-        with open(entry, "rb") as original, open(scratch, "xb") as copy:
-            shutil.copyfileobj(original, copy, 1 << 20)
+        with open(scratch, "xb") as copy:
+            copy.write(content)
             os.fchmod(copy.fileno(), 0o644)
         os.rename(scratch, target)
     except BaseException:

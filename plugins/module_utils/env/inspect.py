@@ -147,7 +147,7 @@ class Inspection:
     def _size_of(self, env: str, generation: str, in_force: t.Optional[str]) -> Result:
         """What one generation is and takes; without sizes where that cannot be measured."""
         state = IN_FORCE if generation == in_force else RETIRED
-        age = None
+        age, manifest = None, None
         try:
             manifest = manifests.of_generation(self.layout, env, generation)
             age = None if manifest is None else _age(manifest.created)
@@ -157,13 +157,17 @@ class Inspection:
                 state = BUILT
         except (UvnasError, OSError, ValueError):
             state = INCOMPLETE
+        measured = _measured(self.layout.generation(env, generation))
+        here = (measured.pop("files"), measured.pop("file_bytes"))
+        built = None if manifest is None else (manifest.size.files, manifest.size.bytes)
         past = self._standing(env).generations.get(generation)
         retired = past.retired if past is not None and state == RETIRED else None
         return {
             "state": state,
             "age_seconds": age,
             "retired_since": retired,
-            **_measured(self.layout.generation(env, generation)),
+            **measured,
+            "as_built": None if built is None or None in here else here == built,
         }
 
     def room(self) -> Result:
@@ -213,4 +217,4 @@ def _measured(path: str) -> dict[str, t.Optional[int]]:
     try:
         return dict(true_size(path))
     except OSError:
-        return dict.fromkeys(("bytes", "own_bytes", "shared_bytes"))
+        return dict.fromkeys(("bytes", "own_bytes", "shared_bytes", "files", "file_bytes"))

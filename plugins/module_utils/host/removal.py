@@ -15,11 +15,13 @@ import contextlib
 import dataclasses
 import errno
 import os
+import re
 import stat
 import typing as t
 
 from . import files, mounts
 
+_KEPT = re.compile(r"\.nfs[0-9A-Fa-f]{4,}")
 _BUSY = frozenset({errno.EBUSY, errno.ENOTEMPTY, errno.EEXIST, errno.ETXTBSY})
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
 
@@ -53,6 +55,14 @@ class Leftover:
     obstacles: tuple[Obstacle, ...]
     # What it was, for people; empty if only the path is known.
     what: str = ""
+
+
+def is_kept(name: str) -> bool:
+    """Whether an NFS client gave a file this name, which a process had open when it was removed or replaced.
+
+    It goes when it is closed, unless its directory is sealed by then.
+    """
+    return _KEPT.fullmatch(name) is not None
 
 
 def remove_tree(path: str) -> None:

@@ -323,6 +323,7 @@ def test_installing_uv(share: Path, damage: Damage) -> None:
             uv_binary.work,
             {
                 "version": "0.13.9",
+                "verify": False,
                 "share": str(root),
                 "share_name": "nas_a",
                 "share_id": None,

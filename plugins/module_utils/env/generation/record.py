@@ -26,7 +26,7 @@ from ...share.layout import CONTENTS, GENERATION_LOCK, MANIFEST, SPARE
 from ...uv.wheel import metadata_directories, parse_record
 
 # What installers add to a wheel's metadata about how and when it was installed (PEP 376, PEP 610, and uv's own).
-BY_INSTALLER = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json"})
+_BY_INSTALLER = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json"})
 # The hashes that vouch for a file. PEP 427 forbids weaker ones, but uv installs such wheels all the same.
 VOUCHES = re.compile(r"sha(256|384|512)=.")
 OWN = frozenset({MANIFEST, GENERATION_LOCK, CONTENTS, SPARE})
@@ -127,7 +127,7 @@ class Recorder:
         hashes = {}
         for place, digest in package.hashes.items():
             head, _slash, name = place.rpartition("/")
-            if is_bytecode(place) or (head == info and name in BY_INSTALLER):
+            if is_bytecode(place) or (head == info and name in _BY_INSTALLER):
                 continue
             script = self._script(place) if head == "bin" else None
             # Files without a hash in the RECORD were recorded when seen.

@@ -14,7 +14,11 @@ import stat
 import typing as t
 
 from ...host import extents, sealing
+from ...share.layout import CONTENTS, MANIFEST, SPARE
 from ...share.manifest import Size
+
+# What is written into a generation after it was sealed and measured.
+_LATER = (CONTENTS, MANIFEST, SPARE)
 
 
 def seal(path: str, see: t.Optional[t.Callable[[os.DirEntry[str]], None]] = None) -> Size:
@@ -46,8 +50,10 @@ def seal(path: str, see: t.Optional[t.Callable[[os.DirEntry[str]], None]] = None
 
 def true_size(path: str) -> dict[str, int]:
     """The size of a tree: ``bytes`` is what its files hold. Of what is allocated, ``own_bytes`` belong to this tree
-    alone; ``shared_bytes`` are shared with others by hard links or, where the filesystem tells, reflinks."""
-    own = shared = apparent = 0
+    alone; ``shared_bytes`` are shared with others by hard links or, where the filesystem tells, reflinks. ``files`` and
+    ``file_bytes`` are what seal() counted, of a generation that is as it was built."""
+    own = shared = apparent = files = total = 0
+    later = {os.path.join(path, name) for name in _LATER}
     links: dict[tuple[int, int], list[int]] = {}
     paths: dict[tuple[int, int], str] = {}
     clones = True  # As far as is known: until the filesystem says that it cannot tell.
@@ -61,6 +67,9 @@ def true_size(path: str) -> dict[str, int]:
                     own += status.st_blocks * 512
                     continue
                 apparent += status.st_size
+                if stat.S_ISREG(status.st_mode) and entry.path not in later:
+                    files += 1
+                    total += status.st_size
                 inode = (status.st_dev, status.st_ino)
                 all_links = status.st_nlink - _stored(entry.name, status)
                 links.setdefault(inode, [0, all_links, status.st_blocks * 512])[0] += 1
@@ -74,7 +83,7 @@ def true_size(path: str) -> dict[str, int]:
         alone = size if alone is None else min(alone, size)
         own += alone
         shared += size - alone
-    return {"bytes": apparent, "own_bytes": own, "shared_bytes": shared}
+    return {"bytes": apparent, "own_bytes": own, "shared_bytes": shared, "files": files, "file_bytes": total}
 
 
 def freed(paths: t.Iterable[str]) -> dict[str, int]:

@@ -30,7 +30,7 @@ from ...uv import unsynced
 from ...uv.command import Uv
 from .content import Sources
 from .look import RECORDS, Look, all_trees, look
-from .mend import Mending, Outcome
+from .mend import Mending, Outcome, remove_kept
 from .read import Entry, walk
 from .tree import GENERATION, INTERPRETER, Damage, Tree
 
@@ -115,12 +115,15 @@ def _choose(layout: Layout, found: list[Tree], budget: Budget) -> list[Tree]:
     known = _remembered(layout)
     order = sorted(found, key=lambda tree: (known.get(tree.name, ""), tree.name))
     room = budget.bytes_per_second * budget.seconds
-    chosen: list[Tree] = []
+    # Records are small, and always read.
+    chosen = [tree for tree in order if tree.name == RECORDS]
     counted: set[tuple[int, int]] = set()
     for tree in order:
+        if tree.name == RECORDS:
+            continue
         new = {entry.inode: entry.size for entry in _entries(tree) if entry.inode not in counted}
         room -= sum(new.values())
-        if room < 0 and chosen:
+        if room < 0 and counted:
             break
         counted.update(new)
         chosen.append(tree)
@@ -128,8 +131,6 @@ def _choose(layout: Layout, found: list[Tree], budget: Budget) -> list[Tree]:
 
 
 def _entries(tree: Tree) -> t.Iterable[Entry]:
-    if tree.name == RECORDS:  # Its path is that of the share, which it does not read.
-        return ()
     return walk([tree.path], 1, lambda: None)[0].values()
 
 
@@ -183,7 +184,6 @@ class Repaired:
 
     seen: Look
     outcomes: list[dict[tuple[str, str], Outcome]]
-    seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,6 +223,8 @@ class Repair(ShareConvergence[Look, Repaired]):
             self.check_place()
             plan = self.plan()
             result = self.report(plan, self.do(plan) if self.changes(plan) else None)
+            mutex.check(self.mutex)
+            remove_kept(plan)
             self.state["done"] = True
             self.sweep()
             return result
@@ -234,7 +236,6 @@ class Repair(ShareConvergence[Look, Repaired]):
         return None
 
     def do(self, plan: Look) -> Repaired:
-        began = time.monotonic()
         told = self.progress.of(self.share.name)
         told("repairing")
         outcomes: dict[str, dict[tuple[str, str], Outcome]] = {}
@@ -263,7 +264,7 @@ class Repair(ShareConvergence[Look, Repaired]):
         plan.damages = [list(first[tree.name].values()) if tree.name in first else [] for tree in plan.trees]
         self._tell(plan, outcomes)
         told.ends("repaired")
-        return Repaired(plan, [outcomes.get(tree.name, {}) for tree in plan.trees], time.monotonic() - began)
+        return Repaired(plan, [outcomes.get(tree.name, {}) for tree in plan.trees])
 
     def _disks(self) -> durable.Disks:
         layout = self.layout
@@ -325,7 +326,7 @@ class Repair(ShareConvergence[Look, Repaired]):
         return {
             "changed": any(outcome.done for each in outcomes for outcome in each.values()),
             "trees": [_as_data(*each) for each in zip(plan.trees, plan.damages, outcomes)],
-            "read": {**_read(plan), "seconds": 0.0 if done is None else round(done.seconds, 2)},
+            "read": {**_read(plan), "seconds": round(plan.seconds, 2)},
         }
 
 

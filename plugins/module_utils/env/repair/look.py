@@ -9,11 +9,12 @@ import contextlib
 import dataclasses
 import os
 import stat
+import time
 import typing as t
 
 from ...bytecode.whole import mark_of
 from ...errors import UvnasError
-from ...host import files
+from ...host import files, removal
 from ...host.checksum import of_text
 from ...host.workers import processors
 from ...python.record import Record, load_record
@@ -59,6 +60,10 @@ class Look:
     entries: list[dict[str, Entry]]
     facts: dict[Inode, Facts]
     damages: list[list[Damage]] = dataclasses.field(default_factory=list)
+    # What an NFS client keeps of replaced files, which is in no other list.
+    kept: list[tuple[int, str]] = dataclasses.field(default_factory=list)
+    # How long reading them took.
+    seconds: float = 0.0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -135,14 +140,19 @@ def look(
 
     ``among``: all trees of the share, if these are some of them. What wheels have, generations know.
     """
+    began = time.monotonic()
     jobs = jobs or processors()
     each = iter(walk([tree.path for tree in found if tree.name != RECORDS], jobs, meanwhile))
     seen = Look(found, [{} if tree.name == RECORDS else next(each) for tree in found], {})
+    seen.kept = list(_kept(seen))
+    for number, place in seen.kept:
+        del seen.entries[number][place]
     _adopt(seen)
     seen.facts = facts(_questions(seen), jobs, bytes_per_second=bytes_per_second, meanwhile=meanwhile)
     _add_bytecode(seen)
     seen.damages = [[*tree.damages, *_judge(seen, number)] for number, tree in enumerate(found)]
     _judge_archives(seen, found if among is None else among)
+    seen.seconds = time.monotonic() - began
     return seen
 
 
@@ -159,6 +169,13 @@ def _adopt(seen: Look) -> None:
             entry = entries.get(place)
             if entry is not None and entry.inode in known:
                 tree.files[place] = Expected(known[entry.inode], "the same file in an environment")
+
+
+def _kept(seen: Look) -> t.Iterator[tuple[int, str]]:
+    for number, tree in enumerate(seen.trees):
+        for place, entry in seen.entries[number].items():
+            if removal.is_kept(place.rpartition("/")[2]) and stat.S_ISREG(entry.mode) and place not in tree.files:
+                yield number, place
 
 
 def _questions(seen: Look) -> dict[Inode, Question]:
@@ -414,12 +431,16 @@ def _judge_store(seen: Look, tree: Tree, entries: t.Mapping[str, Entry]) -> t.It
         if not place.endswith(".pyc"):
             continue
         key = os.path.basename(place)[: -len(".pyc")]
+        facts_of = seen.facts.get(entry.inode, {})
         if not stat.S_ISREG(entry.mode):
             yield Damage(place, KIND, "is not a file")
-        elif seen.facts.get(entry.inode, {}).get(MARK) != mark_of(tree.directory, key).hex():
+            continue
+        if FAILED in facts_of:
+            yield Damage(place, UNREADABLE, facts_of[FAILED])
+        elif facts_of.get(MARK) != mark_of(tree.directory, key).hex():
             yield Damage(place, CONTENT, "is damaged bytecode")
-        else:
-            yield from _judge_mode(tree, place, entry)
+            continue
+        yield from _judge_mode(tree, place, entry)
 
 
 def _judge_archives(seen: Look, among: t.Iterable[Tree]) -> None:

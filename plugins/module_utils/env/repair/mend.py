@@ -35,6 +35,7 @@ from .tree import (
     CONTENT,
     GENERATION,
     INTERPRETER,
+    INVALID,
     KIND,
     LINK,
     MISSING,
@@ -104,6 +105,7 @@ class Mending:
             self._mend_records()
             self._mend_spares()
             self._mend_bytecode()
+            self._explain()
         finally:
             self._doors.close()
 
@@ -112,9 +114,11 @@ class Mending:
     def _all(self, *whats: str) -> t.Iterator[tuple[Where, str]]:
         for number, damages in enumerate(self.seen.damages):
             for damage in damages:
-                # Of whole trees that are wrong, only modes and ACLs can be mended here.
+                # Of a tree itself, only who may do what to it can be set right.
                 if damage.what in whats and (damage.place or damage.what in _PERMITTED):
-                    yield (number, damage.place), damage.what
+                    where = (number, damage.place)
+                    if damage.what != UNREADABLE or not self.outcomes.get((where, UNREADABLE), Outcome()).done:
+                        yield where, damage.what
 
     def _tree(self, where: Where) -> Tree:
         return self.seen.trees[where[0]]
@@ -194,6 +198,7 @@ class Mending:
                     raise FileNotFoundError(errno.ENOENT, "it has changed meanwhile", path)
                 self._doors.seals(where)
                 os.chmod(path, self._mode(where, status))
+                self._doors.closed(path)
                 acl.strip(path)
         for where, what in list(self._all(UNREADABLE)):
             if self.outcomes.get((where, MODE), Outcome()).done:  # The next pass reads it.
@@ -262,7 +267,10 @@ class Mending:
         expected = self._tree(where).expected(where[1])
         if expected is None or not expected.shared:
             return None
-        info = expected.shared.partition("/")[0]
+        info, _slash, name = expected.shared.partition("/")
+        directory, _slash, last = name.rpartition("/")
+        if directory == info and last in _WRITTEN:
+            return None
         return self._families.get(info, {}).get(where[0])
 
     @functools.cached_property
@@ -311,6 +319,10 @@ class Mending:
 
     def _candidates(self, group: Group) -> t.Iterator[Content]:
         but = {self._path(where) for where in group.places}
+        for where in group.places:
+            # Of somebody else, and otherwise right: a copy is the owner's.
+            if self.seen.is_good(*where):
+                yield Content("itself", self._path(where))
         yield from self.sources.here(group.digest, but)
         for where in group.places:
             yield from self.sources.copy(self._tree(where), where[1], group.digest)
@@ -634,9 +646,43 @@ class Mending:
                     found[source.entry] = tree.at(place)
         return found
 
+    def _explain(self) -> None:
+        """Say of what no step is for why it stays."""
+        for number, damages in enumerate(self.seen.damages):
+            kind = self.seen.trees[number].kind
+            for damage in damages:
+                why = _STAYS.get((kind, damage.what)) or _STAYS.get(("", damage.what))
+                if why is not None:
+                    self.outcomes.setdefault(((number, damage.place), damage.what), Outcome(why=why))
 
+
+# What a repair cannot do, by kind of tree and what is wrong; an empty kind is any other.
+_STAYS = {
+    ("", OWNER): "only root can give it back: chown",
+    (RECORD, INVALID): "nothing else has what it said",
+    (INTERPRETER, MISSING): "site.yml installs it again",
+    (INTERPRETER, INVALID): "move it away, and run site.yml, which installs it again",
+    ("", INVALID): "build it anew, with a change to its declaration, or remove it",
+}
+# In metadata directories: what uv writes in each environment, so that it is one with nothing.
+_WRITTEN = frozenset(("INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"))
 _NOWHERE = "nowhere"
 _NOWHERE_YET = "only the index, or an archive, may have it: a check does not ask"
+
+
+def remove_kept(seen: Look) -> None:
+    """Remove what NFS has kept of files that were replaced, as far as no process of this host has them open by now.
+
+    Their client cannot: it tries when they are closed, in a directory that is sealed. Hold the share's mutex.
+    """
+    doors = _Doors(seen)
+    try:
+        for where in seen.kept:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                doors.open(where)
+                removal.remove(seen.trees[where[0]].at(where[1]))
+    finally:
+        doors.close()
 
 
 class _Doors:
@@ -652,18 +698,31 @@ class _Doors:
         number, place = where
         tree = self._seen.trees[number]
         directory = os.path.dirname(tree.at(place))
-        if directory in self._opened:
+        if directory in self._opened or not place:
             return
-        if not os.path.isdir(directory):
-            self.open((number, place.rpartition("/")[0]))
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(directory, 0o755)
-        if os.path.realpath(directory) != os.path.realpath(tree.path) + directory[len(tree.path) :]:
-            raise OSError(errno.ELOOP, "a symlink is in the way", directory)
+        above = place.rpartition("/")[0]
+        self._check_way(tree, above)
+        if above and not os.path.lexists(directory):
+            self.open((number, above))
+            os.mkdir(directory, 0o755)
         if tree.witness:
             self.seals(where)
             os.chmod(directory, stat.S_IMODE(os.stat(directory).st_mode) | 0o700)
         self._opened[directory] = None
+
+    @staticmethod
+    def _check_way(tree: Tree, place: str) -> None:
+        """Raise OSError if a symlink, or anything else that is no directory, is on the way to a place in a tree."""
+        parts = place.split("/") if place else []
+        for count in range(len(parts) + 1):
+            path = tree.at("/".join(parts[:count]))
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISDIR(os.lstat(path).st_mode):
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+
+    def closed(self, directory: str) -> None:
+        """Note that a directory, if it is one, has got its own mode again."""
+        self._opened.pop(directory, None)
 
     def seals(self, where: Where) -> None:
         """Note that a tree is not sealed for now. Its witness says so first."""

@@ -36,7 +36,7 @@ from ...share.manifest import Manifest
 from ...uv.install import recorded
 from ...uv.wheel import normalize, parse_record
 from ..generation import spare
-from ..generation.record import BY_INSTALLER, VOUCHES, by_place, bytecode_of
+from ..generation.record import VOUCHES, by_place, bytecode_of
 from ..state import read_lock
 
 GENERATION, INTERPRETER, UV, CACHE, BYTECODE, RECORD = (
@@ -342,8 +342,6 @@ def _add_record(tree: Tree, inside: str, info: str, content: bytes) -> None:
             continue
         # Scripts are written for each generation.
         shared = f"{info}/{place[len(inside) + 1 :] if inside else place}" if place.startswith(inside) else ""
-        if os.path.basename(place) in BY_INSTALLER and shared.startswith(f"{info}/{info}/"):
-            shared = ""  # No wheel has it: written for each generation, too.
         (tree.shipped if is_bytecode(place) else tree.files)[place] = Expected(digest, name, shared)
 
 
@@ -405,7 +403,8 @@ def interpreter(layout: Layout, known: Interpreter) -> Tree:
     tree.files[SPARE] = tree.files[CONTENTS]
     listed = _contents(tree, digest)
     if listed is None:
-        tree.note("", INVALID, f"what should be in it is not known: {CONTENTS} is damaged")
+        if os.path.isdir(path):
+            tree.note("", INVALID, f"what should be in it is not known: {CONTENTS} is damaged")
         return tree
     tree.exact = True
     _add_contents(tree, listed)

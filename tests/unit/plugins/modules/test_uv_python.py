@@ -390,7 +390,7 @@ def test_what_is_in_an_interpreter_is_on_record(run: Run, share: Path, archives:
     args = {"site_pythons": [from_archive(archives[VERSION])]}
     run(share, **args)
     found, tree = files_of(share), share / "python" / key()
-    paths = [path for path in tree.rglob("*") if path.name != ".uvnas-files.json"]
+    paths = [path for path in tree.rglob("*") if path.name not in (".uvnas-files.json", ".uvnas-spare")]
     there = {str(path.relative_to(tree)): path for path in paths if path.is_symlink() or path.is_file()}
     assert {**found["files"], **found["links"]}.keys() == there.keys()
     for place, file in found["files"].items():
@@ -401,6 +401,7 @@ def test_what_is_in_an_interpreter_is_on_record(run: Run, share: Path, archives:
     assert found["executables"] == sorted(runs)
     assert f"bin/python{SERIES}" in runs
     assert (found["records"], "uncompiled" in found) == ({}, False)
+    assert (tree / ".uvnas-spare").read_bytes() == (tree / ".uvnas-files.json").read_bytes()
     # What is installed again is what it was.
     before = (tree / ".uvnas-files.json").read_bytes()
     shutil.rmtree(tree / "bin")
@@ -758,6 +759,8 @@ def test_bytecode_is_on_the_disk_before_an_interpreter_in_use_gets_it(
         found = record(share)
         found["interpreters"][key()]["compiled"] = False
         (share / "locks" / "pythons.json").write_text(json.dumps(found))
+        for path in (library(share) / "__pycache__").iterdir():
+            path.unlink()
     trace = tmp_path / "trace"
     calls = "/^(syncfs|link|linkat|rename|renameat|renameat2)$"
     start(share, "strace", "-f", "-o", trace, "-e", f"trace={calls}", **args, compile_bytecode=True).communicate()

@@ -349,6 +349,7 @@ LOOKED: dict[str, t.Any] = {
                     "age_seconds": 259_300,
                     "bytes": 312_000_000,
                     "own_bytes": 1_200_000,
+                    "as_built": True,
                 },
                 {
                     "id": "91be02cc7a1f",
@@ -357,6 +358,7 @@ LOOKED: dict[str, t.Any] = {
                     "age_seconds": 86_400,
                     "bytes": 2_000_000,
                     "own_bytes": None,
+                    "as_built": False,
                 },
                 {"id": "0123456789ab", "state": "incomplete", "age_seconds": None, "bytes": None, "own_bytes": None},
             ],
@@ -380,6 +382,7 @@ def look(hosts: dict[str, dict[str, t.Any]]) -> dict[str, t.Any]:
 
 def test_what_is_on_a_share() -> None:
     held, below = HELD_TEXT.replace("91be02cc7a1f", "3f9a0c2b71de"), " " * 16
+    changed = " " * 23 + info.CHANGED
     found = look({"node1": {}, "dev1": {"__uvnas_info": loop("nas_a", **LOOKED)}})
     assert info.lines(found) == [
         "share nas_a: /mnt/nas-a/uv, seen by dev1",
@@ -394,7 +397,7 @@ def test_what_is_on_a_share() -> None:
         "  old           not declared, Python 3.9.1, 1 package",
         f"  train         Python 3.12.4, 27 packages, since 2026-11-27 14:02 UTC, {held}",
         f"{below}3f9a0c2b71de  in force                              built 3 days ago     312 MB  (1.2 MB not shared)",
-        f"{below}91be02cc7a1f  retired since 2026-11-27 14:02 UTC     built 1 day ago     2.0 MB",
+        f"{below}91be02cc7a1f  retired since 2026-11-27 14:02 UTC     built 1 day ago     2.0 MB{changed}",
         f"{below}0123456789ab  incomplete                                              not known",
         "  problem       environment bad: its generation x is not complete",
         summary.LEGEND,

@@ -24,7 +24,9 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.bytecode.store impor
     Interpreter,
     sweep,
 )
+from ansible_collections.uvnas.cluster.plugins.module_utils.bytecode.whole import mark_in
 from ansible_collections.uvnas.cluster.plugins.module_utils.errors import CommandError, UvnasError
+from ansible_collections.uvnas.cluster.plugins.module_utils.host import files
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed, SystemRunner
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.workers import Work, call_many
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
@@ -236,13 +238,38 @@ def test_trouble_with_another_share_is_none_of_this_one(
     os.mkdir(another.root)
     two.store = dataclasses.replace(two.store, layout=another, others=(layout,))
 
-    def fail(original: t.IO[bytes], copy: t.IO[bytes], _length: int) -> None:
-        copy.write(original.read(1))
-        raise OSError(code, os.strerror(code), original.name)
+    def fail(path: str) -> bytes:
+        raise OSError(code, os.strerror(code), path)
 
-    monkeypatch.setattr("shutil.copyfileobj", fail)
-    assert two.add() == Done(0, 1, 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "read_bytes", fail)
+        assert two.add() == Done(0, 1, 0)
     assert [name for name in os.listdir(another.bytecode) if name.endswith(".tmp")] == []
+
+
+@pytest.mark.parametrize("how", ["byte", "cut", "empty", "another", "pipe"])
+def test_what_is_damaged_on_another_share_is_compiled_here(
+    packages: Make, layout: Layout, tmp_path: Path, how: str
+) -> None:
+    one, two = packages("one"), packages("two")
+    for each in (one, two):
+        each.write(mod="X = 1")
+    one.write(other="Y = 2")
+    one.add()
+    another = Layout(str(tmp_path / "another"))
+    os.mkdir(another.root)
+    two.store = dataclasses.replace(two.store, layout=another, others=(layout,))
+    entry = Path(os.path.realpath(one.compiled("mod")))
+    (stored,) = [path for path in Path(layout.bytecode).rglob("*.pyc") if path.samefile(entry)]
+    content = stored.read_bytes()
+    stored.unlink()
+    if how == "pipe":
+        os.mkfifo(stored)
+    else:
+        changed = {"byte": bytes([content[0] ^ 1]) + content[1:], "cut": content[:-1], "empty": b""}
+        stored.write_bytes(changed.get(how, one.compiled("other").read_bytes()))
+    assert two.add() == Done(0, 1, 0)
+    assert mark_in(two.compiled("mod").read_bytes()) is not None
 
 
 def test_what_does_not_compile_is_no_error_and_not_tried_again(packages: Make) -> None:

@@ -14,6 +14,7 @@ from ansible_collections.uvnas.cluster.plugins.module_utils.errors import UvnasE
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
 from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
 from ansible_collections.uvnas.cluster.tests.support import shares
+from ansible_collections.uvnas.cluster.tests.unit import whole_share
 
 ID = "0123456789ab"
 
@@ -50,6 +51,28 @@ def test_facts(inspection: Inspection, layout: Layout) -> None:
         "held": None,
     }
     assert inspection.facts("analysis", sizes=True)["true_size"]["bytes"] > 0
+
+
+@pytest.mark.parametrize("how", ["add", "remove", "grow", "edit"])
+def test_whether_it_is_as_it_was_built(tmp_path: Path, how: str) -> None:
+    made = whole_share.make(tmp_path)
+    looking = Inspection(made.share)
+
+    def seen() -> bool | None:
+        answer: bool | None = looking.facts("train", sizes=True)["generation_sizes"][0]["as_built"]
+        return answer
+
+    assert seen() is True
+    path = made.file("alpha/core.py")
+    if how == "add":
+        whole_share.add(path.with_name("added.py"))
+    elif how == "remove":
+        whole_share.remove(path)
+    else:
+        content = path.read_bytes()
+        whole_share.opened(path).write_bytes(content + b"#" if how == "grow" else content[::-1])
+    # Nobody has read it.
+    assert seen() is (how == "edit")
 
 
 def test_there_are_no_facts_of_what_is_not_there(inspection: Inspection, layout: Layout) -> None:
