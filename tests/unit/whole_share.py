@@ -303,3 +303,7 @@ def _add_interpreter(made: WholeShare) -> None:
         made.root, key=KEY, version=VERSION, digest=DIGEST, source="site", name="ours", files=digest,
         archive=ARCHIVE, archive_sha256=archive,
     )  # fmt: skip
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -17,6 +17,7 @@ import functools
 import hashlib
 import io
 import os
+import stat
 import typing as t
 
 from ...errors import UvnasError
@@ -30,7 +31,7 @@ from ...uv.target import platform_arguments
 from ..generation import install
 from ..lock.file import Lock, parse
 from . import tree as trees
-from .look import Look, all_trees, has
+from .look import Look, all_trees
 from .tree import GENERATION, INTERPRETER, Expected, Tree, digest_of
 
 # What has been unpacked, by digest.
@@ -72,19 +73,15 @@ class Sources:
         """All good files, by digest."""
         found: dict[str, list[tuple[int, str]]] = {}
         for number, tree in enumerate(self.seen.trees):
-            for place, expected in tree.files.items():
+            for place, expected in (*tree.files.items(), *tree.shipped.items()):
                 if self.seen.is_good(number, place):
                     found.setdefault(expected.digest, []).append((number, place))
-            for place, digest in tree.shipped.items():
-                entry = self.seen.entries[number].get(place)
-                if entry is not None and has(self.seen.facts, entry, digest):
-                    found.setdefault(digest, []).append((number, place))
         return found
 
     def copy(self, tree: Tree, place: str, digest: str) -> t.Iterator[Content]:
         """What a tree itself has a copy of."""
         data = tree.copies.get(place)
-        if data is not None and _has(data, digest):
+        if data is not None and has_digest(data, digest):
             yield Content("its copy in the generation", data=data)
 
     def elsewhere(self, digest: str) -> t.Iterator[Content]:
@@ -98,7 +95,7 @@ class Sources:
             found: dict[str, list[str]] = {}
             with contextlib.suppress(UvnasError, OSError, csv.Error):
                 for tree in all_trees(other):
-                    for place, expected in tree.files.items():
+                    for place, expected in (*tree.files.items(), *tree.shipped.items()):
                         found.setdefault(expected.digest, []).append(tree.at(place))
             self._known[other.root] = found
         return self._known[other.root]
@@ -110,27 +107,30 @@ class Sources:
     def record(self, tree: Tree, place: str) -> t.Optional[bytes]:
         """The RECORD of an unpacked wheel, from what generations say about its files; None if they do not know all."""
         info = place.partition("/")[0]
-        good = {
-            expected.shared: expected.digest
-            for each in self.seen.trees
-            if each.kind == GENERATION
-            for expected in each.files.values()
-            if expected.shared.startswith(f"{info}/")
-        }
         lines = []
         for path, content in _files(tree.path):
             name = as_text(os.path.relpath(path, tree.path))
             if name == place:
                 continue
-            digest = good.get(f"{info}/{name}") or tree.files.get(name, _NONE).digest
+            digest = self._shared.get(f"{info}/{name}") or (tree.expected(name) or _NONE).digest
             algorithm, _colon, value = digest.partition(":")
-            if not digest or not _has(content, digest):
+            if not digest or not has_digest(content, digest):
                 return None
             encoded = base64.urlsafe_b64encode(bytes.fromhex(value)).decode().rstrip("=")
             lines.append([name, f"{algorithm}={encoded}", str(len(content))])
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows([*sorted(lines), [place, "", ""]])
         return text.getvalue().encode("utf-8", "surrogateescape") if lines else None
+
+    @functools.cached_property
+    def _shared(self) -> dict[str, str]:
+        """What generations say of the files of wheels: digests by ``<dist-info>/<path>``."""
+        return {
+            expected.shared: expected.digest
+            for tree in self.seen.trees
+            if tree.kind == GENERATION
+            for _place, expected in tree.of_wheels()
+        }
 
     def unpack(self, tree: Tree, wanted: t.Mapping[str, str]) -> tuple[Unpacked, str, str]:
         """What can be had for a tree from its archives: content by digest, where from, and why not more.
@@ -210,7 +210,7 @@ def _files(directory: str) -> t.Iterator[tuple[str, bytes]]:
     for above, _directories, names in os.walk(directory):
         for name in names:
             path = os.path.join(above, name)
-            if not os.path.islink(path):
+            if stat.S_ISREG(os.lstat(path).st_mode):
                 with open(path, "rb") as file:
                     yield path, file.read()
 
@@ -232,7 +232,7 @@ def _pick(contents: t.Iterable[bytes], digests: t.Iterable[str]) -> Unpacked:
     return found
 
 
-def _has(data: bytes, digest: str) -> bool:
+def has_digest(data: bytes, digest: str) -> bool:
     algorithm, _colon, value = digest.partition(":")
     return hashlib.new(algorithm, data).hexdigest() == value
 

@@ -21,6 +21,7 @@ from ...python.record import Record, load_record
 from ...share import standing, store
 from ...share.contents import is_bytecode
 from ...share.layout import SPARE, Layout
+from ..generation.record import bytecode_of
 from . import tree as trees
 from .read import FAILED, MARK, Entry, Facts, Inode, Question, facts, walk
 from .tree import (
@@ -39,6 +40,7 @@ from .tree import (
     UNDECLARED,
     UNREADABLE,
     Damage,
+    Expected,
     Source,
     Tree,
 )
@@ -77,7 +79,7 @@ class Look:
 
     def is_good(self, tree: int, place: str) -> bool:
         """Whether a file that should be there is, with the right content, whatever its mode."""
-        expected = self.trees[tree].files.get(place)
+        expected = self.trees[tree].expected(place)
         entry = self.entries[tree].get(place)
         return expected is not None and entry is not None and has(self.facts, entry, expected.digest)
 
@@ -147,11 +149,28 @@ def look(
     seen.kept = list(_kept(seen))
     for number, place in seen.kept:
         del seen.entries[number][place]
+    _adopt(seen)
     seen.facts = facts(_questions(seen), jobs, bytes_per_second=bytes_per_second, meanwhile=meanwhile)
+    _add_bytecode(seen)
     seen.damages = [[*tree.damages, *_judge(seen, number)] for number, tree in enumerate(found)]
     _judge_archives(seen, found if among is None else among)
     seen.seconds = time.monotonic() - began
     return seen
+
+
+def _adopt(seen: Look) -> None:
+    """What a RECORD has no hash of, the list of a generation has. It is the same in uv's cache if it is one file."""
+    known: dict[Inode, str] = {}
+    for tree, entries in zip(seen.trees, seen.entries):
+        for place in tree.unhashed if tree.kind == GENERATION else ():
+            expected, entry = tree.files.get(place), entries.get(place)
+            if expected is not None and entry is not None and stat.S_ISREG(entry.mode):
+                known[entry.inode] = expected.digest
+    for tree, entries in zip(seen.trees, seen.entries):
+        for place in tree.unhashed if tree.kind == CACHE else ():
+            entry = entries.get(place)
+            if entry is not None and entry.inode in known:
+                tree.files[place] = Expected(known[entry.inode], "the same file in an environment")
 
 
 def _kept(seen: Look) -> t.Iterator[tuple[int, str]]:
@@ -182,7 +201,7 @@ def _asked(tree: Tree, place: str) -> tuple[str, ...]:
         return (MARK,) if place.endswith(".pyc") else ()
     if is_bytecode(place):
         shipped = tree.shipped.get(place)
-        return (MARK,) if shipped is None else (MARK, shipped.partition(":")[0])
+        return (MARK,) if shipped is None else (MARK, shipped.digest.partition(":")[0])
     expected = tree.files.get(place)
     if expected is None:
         return ()
@@ -207,7 +226,7 @@ def _judge(seen: Look, number: int) -> list[Damage]:
     if not stat.S_ISDIR(top.mode):
         return [Damage("", KIND, "it is not a directory")]
     found: list[Damage] = []
-    above = _directories(tree)
+    above = directories(tree)
     for place, expected in tree.files.items():
         found += _judge_file(seen, tree, place, entries.get(place), expected.digest, f"differs from {expected.by}")
     for place, target in tree.links.items():
@@ -240,7 +259,7 @@ def _is_below(place: str, directories: t.Container[str]) -> bool:
     return False
 
 
-def _directories(tree: Tree) -> set[str]:
+def directories(tree: Tree) -> set[str]:
     """The directories that should be in a tree, as far as there is something in them."""
     found = {""}
     for places in (tree.files, tree.links, tree.bytecode, tree.shipped):
@@ -305,29 +324,31 @@ def _judge_link(place: str, entry: t.Optional[Entry], target: str) -> t.Iterator
         yield Damage(place, LINK, f"points to {entry.target}, not to {target}")
 
 
-def source_of(seen: Look, tree: Tree, entries: t.Mapping[str, Entry], place: str) -> t.Optional[Source]:
+def source_of(tree: Tree, place: str) -> t.Optional[Source]:
     """The source of bytecode; None if nothing says that there should be one."""
-    known = tree.bytecode.get(place)
-    if known is not None:
-        return known
-    # A RECORD with another algorithm: what the source is called in the store goes by its content.
-    head, _slash, name = place.rpartition("/")
-    source = f"{head.rpartition('/')[0]}/{name.partition('.')[0]}.py"
-    expected, entry = tree.files.get(source), entries.get(source)
-    if expected is None or entry is None or not has(seen.facts, entry, expected.digest):
-        return None
-    digest = seen.facts[entry.inode].get("sha256")
-    if digest is None or expected.digest.startswith("sha256:"):
-        return None
-    return Source(source, f"{tree.directory}/{of_text(f'{digest} {tree.names(source)}')}")
+    return tree.bytecode.get(place)
+
+
+def _add_bytecode(seen: Look) -> None:
+    """Where a RECORD has another hash than SHA-256, what a source is called in the store goes by its content."""
+    for tree, entries in zip(seen.trees, seen.entries):
+        inside = f"{tree.library}/"
+        for place, expected in tree.files.items():
+            if expected.digest.startswith("sha256:") or not (place.endswith(".py") and place.startswith(inside)):
+                continue
+            entry = entries.get(place)
+            if entry is None or place in tree.uncompiled or not has(seen.facts, entry, expected.digest):
+                continue
+            key = of_text(f"{seen.facts[entry.inode]['sha256']} {tree.names(place)}")
+            tree.bytecode[bytecode_of(place, tree.tag)] = Source(place, f"{tree.directory}/{key}")
 
 
 def _judge_bytecode(seen: Look, tree: Tree, entries: t.Mapping[str, Entry]) -> t.Iterator[Damage]:
     unknown = 0
     for place, entry in entries.items():
-        if not is_bytecode(place) or stat.S_ISDIR(entry.mode):
+        if not is_bytecode(place):
             continue
-        source, shipped = source_of(seen, tree, entries, place), tree.shipped.get(place)
+        source, shipped = source_of(tree, place), tree.shipped.get(place)
         if not stat.S_ISREG(entry.mode):
             if source is not None or shipped is not None:
                 yield Damage(place, LINK if stat.S_ISLNK(entry.mode) else KIND, "is not a file")
@@ -336,11 +357,13 @@ def _judge_bytecode(seen: Look, tree: Tree, entries: t.Mapping[str, Entry]) -> t
         mark = facts_of.get(MARK)
         if FAILED in facts_of:
             yield Damage(place, UNREADABLE, facts_of[FAILED])
-        elif (source is not None and mark == source.mark) or (shipped is not None and has(seen.facts, entry, shipped)):
+        elif (source is not None and mark == source.mark) or (
+            shipped is not None and has(seen.facts, entry, shipped.digest)
+        ):
             pass
         elif source is None and shipped is None:
             continue  # Undeclared, if that can be told.
-        elif tree.all_bytecode or mark:
+        elif tree.all_bytecode or mark or tree.kind == CACHE:
             yield Damage(place, CONTENT, "does not fit its source" if mark else "is damaged bytecode")
         else:
             unknown += 1
@@ -386,8 +409,10 @@ def _may_have_bytecode(tree: Tree, place: str) -> bool:
     if place in tree.bytecode or place in tree.shipped or not tree.all_bytecode:
         return True
     head, _slash, name = place.rpartition("/")
-    expected = tree.files.get(f"{head.rpartition('/')[0]}/{name.partition('.')[0]}.py")
-    return expected is not None and not expected.digest.startswith("sha256:")
+    source = f"{os.path.dirname(head)}/{name[: -len(f'.{tree.tag}.pyc')]}.py".lstrip("/")
+    expected = tree.files.get(source)
+    is_ours = source not in tree.uncompiled and bytecode_of(source, tree.tag) == place
+    return is_ours and expected is not None and not expected.digest.startswith("sha256:")
 
 
 def _judge_directory(tree: Tree, place: str, entry: Entry) -> t.Iterator[Damage]:
@@ -405,7 +430,7 @@ def _judge_directory(tree: Tree, place: str, entry: Entry) -> t.Iterator[Damage]
 def _judge_store(seen: Look, tree: Tree, entries: t.Mapping[str, Entry]) -> t.Iterator[Damage]:
     """What is wrong with compiled bytecode: each file says which entry of the store it is."""
     for place, entry in entries.items():
-        if stat.S_ISDIR(entry.mode) or not place.endswith(".pyc"):
+        if not place.endswith(".pyc"):
             continue
         key = os.path.basename(place)[: -len(".pyc")]
         facts_of = seen.facts.get(entry.inode, {})
@@ -474,11 +499,11 @@ def _of_wheels(found: t.Iterable[Tree]) -> tuple[dict[str, str], set[str], set[s
     for tree in found:
         if tree.kind != GENERATION:
             continue
+        for _place, expected in tree.of_wheels():
+            good[expected.shared] = expected.digest
+            infos.add(expected.shared.partition("/")[0])
         inside = f"{tree.library}/"
         for place, expected in tree.files.items():
-            if expected.shared:
-                good[expected.shared] = expected.digest
-                infos.add(expected.shared.partition("/")[0])
-            elif place.startswith(inside):
+            if not expected.shared and place.startswith(inside):
                 declared.add(place[len(inside) :])
     return good, declared, infos

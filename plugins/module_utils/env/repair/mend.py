@@ -26,8 +26,8 @@ from ...share.contents import is_bytecode
 from ...share.layout import CONTENTS, MANIFEST, SPARE, Layout
 from ..generation import spare
 from . import tree as trees
-from .content import Content, Sources
-from .look import Look, source_of, wanted_mode
+from .content import Content, Sources, has_digest
+from .look import Look, directories, source_of, wanted_mode
 from .tree import (
     ACL,
     BYTECODE,
@@ -51,6 +51,8 @@ from .tree import (
 _FICLONE = 0x40049409  # ioctl_ficlone(2)
 # What os.link() fails with where there are no hard links, or no more of this file.
 _NO_LINKS = frozenset((errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK))
+# What nothing else can be mended with, either.
+_FATAL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE))
 _PERMITTED = {MODE: "given its mode", ACL: "freed of its ACL"}
 _REPLACED = frozenset((CONTENT, MISSING, LINK, KIND, UNREADABLE, OWNER))
 
@@ -73,7 +75,8 @@ class Group:
     digest: str
     # What they are in their wheel, and in which family; empty if they are nothing else's.
     shared: str
-    places: list[Where]
+    # A set in order: a file may have many names.
+    places: dict[Where, None]
 
 
 @dataclasses.dataclass
@@ -136,7 +139,7 @@ class Mending:
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE):
+            if error.errno in _FATAL:
                 raise
             self._set(where, what, why=trees.why(error))
         else:
@@ -151,9 +154,9 @@ class Mending:
             if entry is None:
                 continue
             in_the_way = what == KIND and stat.S_ISLNK(entry.mode) and where[1] not in self._tree(where).files
-            # Of a run that was killed.
-            leftover = what == UNDECLARED and files.is_temporary(os.path.basename(where[1]))
-            if not (in_the_way or leftover or self.remove):
+            # What a repair leaves that was killed.
+            is_ours = what == UNDECLARED and any(map(files.is_temporary, where[1].split("/")))
+            if not (in_the_way or is_ours or self.remove):
                 says = "" if what == UNDECLARED else "only uvnas_repair_remove: true removes what is there"
                 self._set(where, what, why=says)
             elif self.check_mode:
@@ -162,6 +165,25 @@ class Mending:
                 with self._doing(where, what, "removed"):
                     self._doors.open(where)
                     removal.remove_tree(self._path(where))
+                    self._remove_empty(where)
+
+    def _remove_empty(self, where: Where) -> None:
+        """Remove the directories above that nobody has declared, as soon as they are empty."""
+        number, place = where
+        if number not in self._declared:
+            self._declared[number] = directories(self._tree(where))
+        above = (number, place.rpartition("/")[0])
+        while above[1] not in self._declared[number]:
+            self._doors.open(above)
+            try:
+                os.rmdir(self._path(above))
+            except OSError:
+                return
+            above = (number, above[1].rpartition("/")[0])
+
+    @functools.cached_property
+    def _declared(self) -> dict[int, set[str]]:
+        return {}
 
     def _permit(self) -> None:
         """Set modes, and remove ACLs."""
@@ -230,38 +252,36 @@ class Mending:
             if what == UNREADABLE and self.outcomes.get((where, what), Outcome()).done:
                 continue
             tree, place = self._tree(where), where[1]
-            expected = tree.files.get(place)
-            digest = expected.digest if expected is not None else tree.shipped.get(place)
-            if digest is None or place in tree.links or (is_bytecode(place) and self._source(where) is not None):
+            expected = tree.expected(place)
+            if expected is None or place in tree.links or (is_bytecode(place) and self._source(where) is not None):
                 continue
+            digest = expected.digest
             family = self._family(where)
-            shared = "" if expected is None or family is None else f"{family} {expected.shared}"
+            shared = "" if family is None else f"{family} {expected.shared}"
             entry = self._entry(where)
             if entry is None or not stat.S_ISREG(entry.mode) or entry.links == 1:
                 later.append((where, digest, shared))
                 continue
-            group = by_inode.setdefault((entry.inode, digest), Group(digest, shared, []))
-            if where not in group.places:
-                group.places.append(where)
+            group = by_inode.setdefault((entry.inode, digest), Group(digest, shared, {}))
+            group.places[where] = None
             if shared:
                 by_name.setdefault((shared, digest), group)
         for where, digest, shared in later:
             found = by_name.get((shared, digest)) if shared else None
             if found is None:
-                found = Group(digest, shared, [])
+                found = Group(digest, shared, {})
                 alone.append(found)
                 if shared:
                     by_name[shared, digest] = found
-            if where not in found.places:
-                found.places.append(where)
+            found.places[where] = None
         return [*by_inode.values(), *alone]
 
     def _source(self, where: Where) -> t.Any:
-        return source_of(self.seen, self._tree(where), self.seen.entries[where[0]], where[1])
+        return source_of(self._tree(where), where[1])
 
     def _family(self, where: Where) -> t.Optional[int]:
         """Which trees a file should be one with: the number of the family for its wheel; None if it has none."""
-        expected = self._tree(where).files.get(where[1])
+        expected = self._tree(where).expected(where[1])
         if expected is None or not expected.shared:
             return None
         info, _slash, name = expected.shared.partition("/")
@@ -276,9 +296,7 @@ class Mending:
         sharing: dict[str, dict[t.Any, set[int]]] = {}
         having: dict[str, set[int]] = {}
         for number, tree in enumerate(self.seen.trees):
-            for place, expected in tree.files.items():
-                if not expected.shared:
-                    continue
+            for place, expected in tree.of_wheels():
                 info = expected.shared.partition("/")[0]
                 having.setdefault(info, set()).add(number)
                 entry = self.seen.entries[number].get(place)
@@ -303,7 +321,7 @@ class Mending:
         """Whether the files of a generation are links to those of others; unpacked wheels are linked if any are."""
         if number not in self._linked:
             tree, entries = self.seen.trees[number], self.seen.entries[number]
-            found = [entries[place] for place, expected in tree.files.items() if expected.shared and place in entries]
+            found = [entries[place] for place, _expected in tree.of_wheels() if place in entries]
             generations = [each for each, one in enumerate(self.seen.trees) if one.kind == GENERATION]
             self._linked[number] = (
                 any(map(self._is_linked, generations))
@@ -328,8 +346,6 @@ class Mending:
         yield from self.sources.elsewhere(group.digest)
 
     def _replace(self, group: Group) -> None:
-        if not any(self._found(where) for where in group.places):
-            return
         linked = self._to_link_to(group)
         if linked is not None and self._put(group, linked, link=True):
             return
@@ -337,9 +353,6 @@ class Mending:
             if self._put(group, content):
                 return
         self._say(group, why=_NOWHERE)
-
-    def _found(self, where: Where) -> bool:
-        return any(damage.place == where[1] for damage in self.seen.damages[where[0]])
 
     def _to_link_to(self, group: Group) -> t.Optional[Content]:
         """A good file that these should be links to."""
@@ -349,7 +362,8 @@ class Mending:
         for number, place in self._by_shared.get(group.shared, ()):
             tree = self.seen.trees[number]
             path = tree.at(place)
-            if tree.files[place].digest == group.digest and self.seen.is_good(number, place) and path not in but:
+            is_same = t.cast(t.Any, tree.expected(place)).digest == group.digest
+            if is_same and self.seen.is_good(number, place) and path not in but:
                 return Content("uv's cache" if tree.kind == CACHE else "another environment", path)
         return None
 
@@ -357,7 +371,7 @@ class Mending:
     def _by_shared(self) -> dict[str, list[Where]]:
         found: dict[str, list[Where]] = {}
         for number, tree in enumerate(self.seen.trees):
-            for place, expected in tree.files.items():
+            for place, expected in tree.of_wheels():
                 family = self._family((number, place))
                 if family is not None:
                     found.setdefault(f"{family} {expected.shared}", []).append((number, place))
@@ -391,7 +405,16 @@ class Mending:
         )  # fmt: skip
 
     def _whats(self, where: Where) -> list[str]:
-        return [damage.what for damage in self.seen.damages[where[0]] if damage.place == where[1]]
+        return self._by_place.get(where, [])
+
+    @functools.cached_property
+    def _by_place(self) -> dict[Where, list[str]]:
+        """What is wrong with each place."""
+        found: dict[Where, list[str]] = {}
+        for number, damages in enumerate(self.seen.damages):
+            for damage in damages:
+                found.setdefault((number, damage.place), []).append(damage.what)
+        return found
 
     def _say(self, group: Group, *, done: str = "", why: str = "") -> None:
         for where in group.places:
@@ -426,12 +449,13 @@ class Mending:
             except OSError as error:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(scratch)
-                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+                if error.errno in _FATAL:
                     raise
                 for what in self._whats(where):
                     self._set(where, what, why=trees.why(error))
                 continue
-            first = self._path(where) if first is None and len(group.places) > 1 else first
+            if not is_linked:  # There was nothing to link to, or it has as many names as it may have.
+                first = self._path(where)
             for what in self._whats(where):
                 if what in _REPLACED:
                     self._set(where, what, done=f"repaired from {content.origin}")
@@ -451,13 +475,15 @@ class Mending:
     def _is_right(self, path: str, digest: str) -> bool:
         algorithm, _colon, value = digest.partition(":")
         try:
-            with open(path, "rb") as file:
+            with _opened(path) as file:
                 return _digest(file, algorithm) == value
         except OSError:
             return False
 
     def _write(self, content: Content, digest: str, scratch: str, mode: int) -> bool:
         """Write content to a new file, on the disk; False, and no file, if it is not what it should be."""
+        if content.path and not self._is_right(content.path, digest):
+            return False  # Its disk is damaged, its mode, or it is no file any more: another one may be right.
         algorithm, _colon, value = digest.partition(":")
         descriptor = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
@@ -465,7 +491,7 @@ class Mending:
                 if content.data is not None:
                     new.write(content.data)
                 else:
-                    with open(content.path, "rb") as original:
+                    with _opened(content.path) as original:
                         _clone(original, new)
                 new.flush()
                 new.seek(0)
@@ -529,7 +555,7 @@ class Mending:
             for place, expected in tree.files.items():
                 content = None if expected.shared or place == MANIFEST else spare.small(tree.at(place))
                 by_itself = expected.by.endswith((MANIFEST, CONTENTS)) or place.startswith("bin/")
-                if content is not None and by_itself and trees.digest_of(content) == expected.digest:
+                if content is not None and by_itself and has_digest(content, expected.digest):
                     found[place] = content
             if self.check_mode:
                 self._set(where, what, done="copied again")
@@ -546,6 +572,9 @@ class Mending:
         for where, what in list(self._all(*_REPLACED)):
             tree = self._tree(where)
             source = self._source(where) if is_bytecode(where[1]) else None
+            blocked = self._entry(where)
+            if blocked is not None and stat.S_ISDIR(blocked.mode) and not self.remove:
+                continue
             if tree.kind == BYTECODE or source is None:
                 continue
             if self.check_mode:
@@ -556,12 +585,18 @@ class Mending:
                 self._set(where, what, why="its source is damaged")
         for number in sorted(todo, key=lambda each: self.seen.trees[each].kind != INTERPRETER):
             tree, names = self.seen.trees[number], todo[number]
-            for found in names.values():
-                for where, what in found:
-                    self._doors.open(where)
-                    # An interpreter may not even start with its own damaged bytecode. Without, it reads sources.
-                    if tree.kind == INTERPRETER and what in (CONTENT, LINK):
-                        removal.remove_tree(self._path(where))
+            for name, found in list(names.items()):
+                try:
+                    for where, what in found:
+                        self._doors.open(where)
+                        # An interpreter may not even start with its own damaged bytecode. Without, it reads sources.
+                        if tree.kind == INTERPRETER and what in (CONTENT, LINK):
+                            removal.remove_tree(self._path(where))
+                except OSError as error:
+                    if error.errno in _FATAL:
+                        raise
+                    for where, what in names.pop(name):
+                        self._set(where, what, why=trees.why(error))
             done, why = "compiled anew", ""
             try:
                 self.compile(tree, sorted(names))
@@ -573,8 +608,8 @@ class Mending:
 
     def _is_ready(self, number: int, place: str) -> bool:
         """Whether a source is right by now."""
-        whats = [damage.what for damage in self.seen.damages[number] if damage.place == place]
-        found = [self.outcomes.get(((number, place), what), Outcome()) for what in whats]
+        where = (number, place)
+        found = [self.outcomes.get((where, what), Outcome()) for what in self._whats(where)]
         return all(outcome.done for outcome in found)
 
     def _mend_store(self) -> None:
@@ -723,7 +758,8 @@ class _Doors:
         for directory in self._opened:
             if any(directory == tree.path or directory.startswith(f"{tree.path}/") for tree in sealed.values()):
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                    os.chmod(directory, 0o555)
+                    if stat.S_ISDIR(os.lstat(directory).st_mode):  # What was in the way has been replaced.
+                        os.chmod(directory, 0o555)
         for tree in sealed.values():
             with contextlib.suppress(FileNotFoundError, PermissionError):
                 status = os.lstat(tree.at(tree.witness))
@@ -739,6 +775,15 @@ def _try_link(source: str, path: str) -> bool:
             raise
         return False
     return True
+
+
+def _opened(path: str) -> t.IO[bytes]:
+    """A regular file, to be read. Raises OSError for anything else: a pipe would keep us waiting, a device feed us."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
+    return os.fdopen(descriptor, "rb")
 
 
 def _clone(original: t.IO[bytes], new: t.IO[bytes]) -> None:

@@ -97,6 +97,9 @@ class Tree:
     # Where its bytecode is in the store, and the directory that its sources' names are relative to.
     directory: str = ""
     library: str = ""
+    # What bytecode is called there, and the sources that are known to have none.
+    tag: str = ""
+    uncompiled: frozenset[str] = frozenset()
     files: dict[str, Expected] = dataclasses.field(default_factory=dict)
     links: dict[str, str] = dataclasses.field(default_factory=dict)
     # Files that everybody may run; None: not recorded, so modes cannot be told.
@@ -104,8 +107,8 @@ class Tree:
     bytecode: dict[str, Source] = dataclasses.field(default_factory=dict)
     # Files that a RECORD names without a hash.
     unhashed: set[str] = dataclasses.field(default_factory=set)
-    # Bytecode that wheels brought, with its digest.
-    shipped: dict[str, str] = dataclasses.field(default_factory=dict)
+    # Bytecode that wheels brought.
+    shipped: dict[str, Expected] = dataclasses.field(default_factory=dict)
     # Whether all of its bytecode is known. Otherwise what is not the store's may be anything.
     all_bytecode: bool = False
     # Whether nothing else should be in it, as far as is known.
@@ -124,6 +127,17 @@ class Tree:
 
     def note(self, place: str, what: str, says: str) -> None:
         self.damages.append(Damage(place, what, says))
+
+    def expected(self, place: str) -> t.Optional[Expected]:
+        """What a file, or bytecode that a wheel brought, should be."""
+        return self.files.get(place) or self.shipped.get(place)
+
+    def of_wheels(self) -> t.Iterator[tuple[str, Expected]]:
+        """The files that are those of wheels, as they are."""
+        for places in (self.files, self.shipped):
+            for place, expected in places.items():
+                if expected.shared:
+                    yield place, expected
 
     def names(self, place: str) -> str:
         """The name of a source, as bytecode has it."""
@@ -150,7 +164,7 @@ def is_inside(place: str) -> bool:
 
 def package_of(tree: Tree, place: str) -> str:
     """The normalized name of the package that a file is of; empty if of none."""
-    expected = tree.files.get(place)
+    expected = tree.expected(place)
     info = "" if expected is None else expected.shared.partition("/")[0]
     return normalize(_name(info)) if info else ""
 
@@ -293,10 +307,8 @@ def _add_contents(tree: Tree, listed: Contents) -> None:
     for place, file in listed.files.items():
         if not is_inside(place):
             continue
-        if is_bytecode(place):
-            tree.shipped[place] = f"sha256:{file.sha256}"
-        else:
-            tree.files[place] = Expected(f"sha256:{file.sha256}", f"the digest in {CONTENTS}")
+        expected = Expected(f"sha256:{file.sha256}", f"the digest in {CONTENTS}")
+        (tree.shipped if is_bytecode(place) else tree.files)[place] = expected
     tree.links.update({place: target for place, target in listed.links.items() if is_inside(place)})
     if listed.executables is not None:
         tree.executables = frozenset(listed.executables)
@@ -328,12 +340,9 @@ def _add_record(tree: Tree, inside: str, info: str, content: bytes) -> None:
         if digest is None:
             tree.unhashed.add(place)
             continue
-        if is_bytecode(place):
-            tree.shipped[place] = digest
-            continue
         # Scripts are written for each generation.
         shared = f"{info}/{place[len(inside) + 1 :] if inside else place}" if place.startswith(inside) else ""
-        tree.files[place] = Expected(digest, name, shared)
+        (tree.shipped if is_bytecode(place) else tree.files)[place] = Expected(digest, name, shared)
 
 
 def _cache_tag(layout: Layout, digest: str, key: str, path: str) -> str:
@@ -360,10 +369,10 @@ def _some_bytecode(path: str) -> list[str]:
 def _add_bytecode(tree: Tree, listed: Contents, tag: str) -> None:
     """Add the bytecode of all sources but those that are known to have none."""
     tree.all_bytecode = listed.uncompiled is not None
-    without = frozenset(listed.uncompiled or ())
+    tree.tag, tree.uncompiled = tag, frozenset(listed.uncompiled or ())
     inside = f"{tree.library}/"
     for place, expected in tree.files.items():
-        if not (place.endswith(".py") and place.startswith(inside)) or place in without:
+        if not (place.endswith(".py") and place.startswith(inside)) or place in tree.uncompiled:
             continue
         algorithm, _colon, digest = expected.digest.partition(":")
         if algorithm == "sha256":

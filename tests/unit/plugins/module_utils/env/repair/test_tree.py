@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.repair import tree as trees
 from ansible_collections.uvnas.cluster.tests.support import unprivileged
 from ansible_collections.uvnas.cluster.tests.unit import whole_share
-from ansible_collections.uvnas.cluster.tests.unit.whole_share import WholeShare, not_done, unpacked, wrong
+from ansible_collections.uvnas.cluster.tests.unit.whole_share import SITE, WholeShare, not_done, unpacked, wrong
 
 OUTSIDE = (
     "", ".", "..", "../x", "/etc/x", "a/../../x", "a/../x", "./x", "a/./x", "a//x", "a/", "a/..", "a\0", "a/\0b/./c",
@@ -97,9 +97,7 @@ def test_modes_of_whole_trees(made: WholeShare, top: str, mode: int) -> None:
     assert unprivileged.done(made.owned_differences) == []
 
 
-@pytest.mark.parametrize(
-    "place", ["lib", f"{whole_share.SITE}/alpha-1.0.dist-info", f"{whole_share.SITE}/alpha", "bin"]
-)
+@pytest.mark.parametrize("place", ["lib", "bin", *(f"{SITE}/{name}" for name in ("alpha", "alpha-1.0.dist-info"))])
 def test_closed_directories(made: WholeShare, place: str) -> None:
     """What is in them is not missing, and not asked of the index."""
     (made.generation() / place).chmod(0)
@@ -111,7 +109,7 @@ def test_closed_directories(made: WholeShare, place: str) -> None:
 
 def test_files_that_nobody_may_read(made: WholeShare) -> None:
     path = made.generation()
-    places = [".uvnas.json", ".uvnas-files.json", ".uvnas-spare", "pyvenv.cfg", f"{whole_share.SITE}/alpha/core.py"]
+    places = [".uvnas.json", ".uvnas-files.json", ".uvnas-spare", "pyvenv.cfg", f"{SITE}/alpha/core.py"]
     for each in (path / place for place in places):
         each.chmod(0)
     for each in (made.interpreter / ".uvnas-files.json", made.root / "lib/uv/0.13.9/.uvnas-files.json"):
