@@ -84,7 +84,7 @@ class Sources:
     def copy(self, tree: Tree, place: str, digest: str) -> t.Iterator[Content]:
         """What a tree itself has a copy of."""
         data = tree.copies.get(place)
-        if data is not None and _has(data, digest):
+        if data is not None and fits(data, digest):
             yield Content("its copy in the generation", data=data)
 
     def elsewhere(self, digest: str) -> t.Iterator[Content]:
@@ -124,7 +124,7 @@ class Sources:
                 continue
             digest = good.get(f"{info}/{name}") or tree.files.get(name, _NONE).digest
             algorithm, _colon, value = digest.partition(":")
-            if not digest or not _has(content, digest):
+            if not digest or not fits(content, digest):
                 return None
             encoded = base64.urlsafe_b64encode(bytes.fromhex(value)).decode().rstrip("=")
             lines.append([name, f"{algorithm}={encoded}", str(len(content))])
@@ -232,7 +232,8 @@ def _pick(contents: t.Iterable[bytes], digests: t.Iterable[str]) -> Unpacked:
     return found
 
 
-def _has(data: bytes, digest: str) -> bool:
+def fits(data: bytes, digest: str) -> bool:
+    """Whether content has a digest, of whatever algorithm."""
     algorithm, _colon, value = digest.partition(":")
     return hashlib.new(algorithm, data).hexdigest() == value
 

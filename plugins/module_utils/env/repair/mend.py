@@ -23,10 +23,10 @@ import typing as t
 from ...errors import UvnasError
 from ...host import acl, files, mutex, removal
 from ...share.contents import is_bytecode
-from ...share.layout import CONTENTS, MANIFEST, SPARE, Layout
+from ...share.layout import SPARE, Layout
 from ..generation import spare
 from . import tree as trees
-from .content import Content, Sources
+from .content import Content, Sources, fits
 from .look import Look, source_of, wanted_mode
 from .tree import (
     ACL,
@@ -523,11 +523,10 @@ class Mending:
             tree = self._tree(where)
             if tree.kind != GENERATION or where[1] != SPARE:
                 continue
-            found = {MANIFEST: tree.copies[MANIFEST]}
-            for place, expected in tree.files.items():
-                content = None if expected.shared or place == MANIFEST else spare.small(tree.at(place))
-                by_itself = expected.by.endswith((MANIFEST, CONTENTS)) or place.startswith("bin/")
-                if content is not None and by_itself and trees.digest_of(content) == expected.digest:
+            found = dict(tree.copies)
+            for place in filter(functools.partial(trees.is_alone, tree), tree.files):
+                content = spare.small(tree.at(place))
+                if content is not None and fits(content, tree.files[place].digest):
                     found[place] = content
             if self.check_mode:
                 self._set(where, what, done="copied again")
