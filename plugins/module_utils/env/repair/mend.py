@@ -151,7 +151,9 @@ class Mending:
             if entry is None:
                 continue
             in_the_way = what == KIND and stat.S_ISLNK(entry.mode) and where[1] not in self._tree(where).files
-            if not (in_the_way or self.remove):
+            # Of a run that was killed.
+            leftover = what == UNDECLARED and files.is_temporary(os.path.basename(where[1]))
+            if not (in_the_way or leftover or self.remove):
                 says = "" if what == UNDECLARED else "only uvnas_repair_remove: true removes what is there"
                 self._set(where, what, why=says)
             elif self.check_mode:
