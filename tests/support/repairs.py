@@ -25,18 +25,19 @@ _BELOW = {"generation": "generations", "interpreter": "python", "uv": "lib/uv"}
 _ALONE = ("lib", "python-archives")
 # Verifies a share as the owner of its root, and prints all that is damaged, however much it is.
 VERIFY = """
-import json, os, sys
+import importlib, json, os, sys
 root, collections = sys.argv[1:]
 sys.path.insert(0, collections)
-from ansible_collections.uvnas.cluster.plugins.module_utils.env.repair import converge
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.layout import Layout
-from ansible_collections.uvnas.cluster.plugins.module_utils.share.spec import Share
+converge, layout, spec = (
+    importlib.import_module(f"ansible_collections.uvnas.cluster.plugins.module_utils.{name}")
+    for name in ("env.repair.converge", "share.layout", "share.spec")
+)
 status = os.stat(root)
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(status.st_gid); os.setuid(status.st_uid)
 converge._SHOWN = 1 << 30
 with open(root + "/share.json") as file:
-    share = Share(json.load(file)["name"], Layout(root))
+    share = spec.Share(json.load(file)["name"], layout.Layout(root))
 print(json.dumps(converge.verify(share)["trees"]))
 """
 

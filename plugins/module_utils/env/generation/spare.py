@@ -25,7 +25,7 @@ from ...share.layout import MANIFEST, SPARE
 from ...share.manifest import Manifest
 
 # What a wheel without hashes brings may be as large as it likes, and scripts may be programs.
-_LARGEST = 256 << 10
+LARGEST = 256 << 10
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -52,7 +52,7 @@ def small(path: str) -> t.Optional[bytes]:
         status = os.lstat(path)
     except FileNotFoundError:
         return None
-    is_small = stat.S_ISREG(status.st_mode) and status.st_size <= _LARGEST
+    is_small = stat.S_ISREG(status.st_mode) and status.st_size <= LARGEST
     return files.read_bytes(path) if is_small else None
 
 

@@ -233,6 +233,7 @@ def _pick(contents: t.Iterable[bytes], digests: t.Iterable[str]) -> Unpacked:
 
 
 def has_digest(data: bytes, digest: str) -> bool:
+    """Whether content has a digest, of whatever algorithm."""
     algorithm, _colon, value = digest.partition(":")
     return hashlib.new(algorithm, data).hexdigest() == value
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import stat
 import time
@@ -21,6 +22,7 @@ from ...python.record import Record, load_record
 from ...share import standing, store
 from ...share.contents import is_bytecode
 from ...share.layout import SPARE, Layout
+from ..generation import spare
 from ..generation.record import bytecode_of
 from . import tree as trees
 from .read import FAILED, MARK, Entry, Facts, Inode, Question, facts, walk
@@ -232,6 +234,7 @@ def _judge(seen: Look, number: int) -> list[Damage]:
     for place, target in tree.links.items():
         found += _judge_link(place, entries.get(place), target)
     found += _judge_bytecode(seen, tree, entries)
+    found += _judge_copies(seen, number)
     known = {damage.place for damage in tree.damages}
     for place, entry in entries.items():
         found += _judge_place(tree, place, entry, above, known)
@@ -313,6 +316,18 @@ def wanted_mode(tree: Tree, place: str) -> t.Optional[int]:
     if tree.executables is None:
         return None
     return 0o755 if place in tree.executables else 0o644
+
+
+def _judge_copies(seen: Look, number: int) -> t.Iterator[Damage]:
+    """Whether a generation lacks copies of what only it has: they were taken while that was damaged."""
+    tree, entries = seen.trees[number], seen.entries[number]
+    if tree.kind != GENERATION or SPARE not in entries:
+        return
+    for place in sorted(filter(functools.partial(trees.is_alone, tree), tree.files)):
+        is_small = place in entries and entries[place].size <= spare.LARGEST
+        if is_small and place not in tree.copies and seen.is_good(number, place):
+            yield Damage(SPARE, CONTENT, f"it has no copy of {place}")
+            return
 
 
 def _judge_link(place: str, entry: t.Optional[Entry], target: str) -> t.Iterator[Damage]:

@@ -23,7 +23,7 @@ import typing as t
 from ...errors import UvnasError
 from ...host import acl, files, mutex, removal
 from ...share.contents import is_bytecode
-from ...share.layout import CONTENTS, MANIFEST, SPARE, Layout
+from ...share.layout import SPARE, Layout
 from ..generation import spare
 from . import tree as trees
 from .content import Content, Sources, has_digest

@@ -162,6 +162,13 @@ def is_inside(place: str) -> bool:
     return "\0" not in place and not {"", ".", ".."} & {*place.split("/")}
 
 
+def is_alone(tree: Tree, place: str) -> bool:
+    """Whether nothing but the copies of a generation has a file of it, apart from its manifest."""
+    expected = tree.files[place]
+    by_itself = expected.by.endswith((MANIFEST, CONTENTS)) or place.startswith("bin/")
+    return by_itself and not expected.shared and place != MANIFEST
+
+
 def package_of(tree: Tree, place: str) -> str:
     """The normalized name of the package that a file is of; empty if of none."""
     expected = tree.expected(place)

@@ -10,6 +10,8 @@ import typing as t
 
 import pytest
 from ansible_collections.uvnas.cluster.plugins.module_utils.env.repair import look, read
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.repair import tree as trees
+from ansible_collections.uvnas.cluster.plugins.module_utils.env.repair.tree import Tree
 from ansible_collections.uvnas.cluster.plugins.module_utils.host.process import Completed
 from ansible_collections.uvnas.cluster.tests.unit import whole_share
 from ansible_collections.uvnas.cluster.tests.unit.whole_share import WholeShare, not_done, wrong
@@ -36,6 +38,12 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> Unreadable:
                 found[inode] = {read.FAILED: "Permission denied"}
         return found
 
+    def content(tree: Tree, place: str) -> bytes | None:
+        path = tree.at(place)
+        return None if os.path.exists(path) and which[0](path) else reads(tree, place)
+
+    reads = trees.read
+    monkeypatch.setattr(trees, "read", content)
     monkeypatch.setattr(look, "facts", facts)
     return which
 
@@ -74,5 +82,15 @@ def test_what_can_be_read_again_and_is_right_was_no_damage_after_all(made: Whole
     result = made.repair(uv=Offline())
     assert len(looks) > 1
     assert ("beta.py", "unreadable") in wrong(result)
+    assert not_done(result) == {}
+    assert made.differences() == []
+
+
+def test_copies_are_taken_again_once_all_is_known(made: WholeShare) -> None:
+    """What the package of an unreadable RECORD has is not known in the first pass."""
+    for spare in made.root.glob("generations/*/*/.uvnas-spare"):
+        whole_share.write(spare, b"")
+    made.file("alpha-1.0.dist-info/RECORD").chmod(0)
+    result = made.repair()
     assert not_done(result) == {}
     assert made.differences() == []
