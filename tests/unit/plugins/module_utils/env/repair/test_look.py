@@ -30,3 +30,13 @@ def test_what_is_wrong_with_an_unpacked_wheel_alone(made: WholeShare) -> None:
     assert wrong(made.verify()) == set()
     record.unlink()
     assert wrong(made.verify()) == {("alpha-1.0.dist-info/RECORD", "invalid")}
+
+
+def test_one_that_was_killed_before_it_had_sealed_the_witness(made: WholeShare) -> None:
+    for tree, witness in ((made.generation(), ".uvnas.json"), (made.interpreter, f"bin/python{whole_share.MINOR}")):
+        mode = (tree / witness).stat().st_mode
+        (tree / witness).chmod(mode | 0o200)
+        assert wrong(made.verify()) == {(witness, "mode")}
+        made.repair()
+        assert (tree / witness).stat().st_mode == mode
+    assert made.differences() == []
