@@ -427,7 +427,7 @@ def test_the_page_as_it_is(pair: Pair) -> None:
         "uvnas.cluster.repair",
     ]
     with pair.restored():
-        edit(pair.packages("train") / "charset_normalizer" / "api.py")
+        edit(pair.packages("train") / "six.py")
         remove(pair.generation("train") / "bin" / "normalizer")
         for command, rc in zip(typed, (2, 0, 0), strict=True):
             _prompt, _option, _inventory, playbook, *options = command.text.split()

@@ -109,9 +109,9 @@ class Recorder:
         return Contents(records, found, self._links, sorted(self._executables), self._uncompiled(cache_tag))
 
     def alone(self, listed: Contents) -> list[str]:
-        """The files that no other generation has: RECORDs, what no RECORD covers, and scripts, which name this one."""
-        scripts = {place for package in self._packages for place in package.hashes if place.startswith("bin/")}
-        return sorted({*listed.records, *listed.files, *scripts})
+        """The files that no other generation has: RECORDs, what no RECORD covers, and what is written for this one."""
+        own = {place for package in self._packages for place in package.hashes if is_of_one_generation(place)}
+        return sorted({*listed.records, *listed.files, *own})
 
     def _uncompiled(self, cache_tag: t.Optional[str]) -> t.Optional[list[str]]:
         """The sources that have no bytecode: they do not compile, or their names are too long."""
@@ -165,6 +165,15 @@ def read_packages(env: str, path: str, site_packages: str) -> list[Package]:
         place = as_text(os.path.join(inside, os.path.basename(info), "RECORD"))
         found.append(Package(name, place, hashlib.sha256(content).hexdigest(), hashes))
     return found
+
+
+def is_of_one_generation(place: str) -> bool:
+    """Whether a file was written for its generation: scripts, which name it, and what the installer notes."""
+    head, _slash, name = place.rpartition("/")
+    # (Packages may have metadata of others inside.)
+    above, _slash, directory = head.rpartition("/")
+    is_noted = name in _BY_INSTALLER and directory.endswith(".dist-info") and above.endswith("/site-packages")
+    return head == "bin" or is_noted
 
 
 def by_place(site_packages: str, lines: t.Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -166,7 +166,7 @@ def _as_data(
         }
 
     # What was not mended comes first: all of it is shown if only some is.
-    told_all = sorted(map(told, damages), key=lambda each: bool(each.get("done")))
+    told_all = sorted(map(told, damages), key=lambda each: (bool(each.get("done")), each["path"]))
     return {
         "kind": tree.kind,
         "name": tree.name,

@@ -302,6 +302,9 @@ def _judge_mode(tree: Tree, place: str, entry: Entry) -> t.Iterator[Damage]:
     wanted = wanted_mode(tree, place)
     if tree.kind == RECORD:  # Only its owner reads it.
         mode |= _READ
+    if tree.witness == place and mode & 0o200:
+        yield Damage(place, MODE, f"its mode is {mode:04o}, so the tree is not sealed")
+        return
     if mode & _NEVER or mode & _READ != _READ or (wanted is not None and mode & ~0o200 != wanted & ~0o200):
         shown = wanted if wanted is not None else mode & ~_NEVER | _READ
         yield Damage(place, MODE, f"its mode is {mode:04o}, not {shown | mode & 0o200:04o}")

@@ -284,10 +284,7 @@ class Mending:
         expected = self._tree(where).expected(where[1])
         if expected is None or not expected.shared:
             return None
-        info, _slash, name = expected.shared.partition("/")
-        directory, _slash, last = name.rpartition("/")
-        if directory == info and last in _WRITTEN:
-            return None
+        info = expected.shared.partition("/")[0]
         return self._families.get(info, {}).get(where[0])
 
     @functools.cached_property
@@ -551,11 +548,10 @@ class Mending:
             tree = self._tree(where)
             if tree.kind != GENERATION or where[1] != SPARE:
                 continue
-            found = {MANIFEST: tree.copies[MANIFEST]}
-            for place, expected in tree.files.items():
-                content = None if expected.shared or place == MANIFEST else spare.small(tree.at(place))
-                by_itself = expected.by.endswith((MANIFEST, CONTENTS)) or place.startswith("bin/")
-                if content is not None and by_itself and has_digest(content, expected.digest):
+            found = dict(tree.copies)
+            for place in filter(functools.partial(trees.is_alone, tree), tree.files):
+                content = spare.small(tree.at(place))
+                if content is not None and has_digest(content, tree.files[place].digest):
                     found[place] = content
             if self.check_mode:
                 self._set(where, what, done="copied again")
@@ -680,8 +676,6 @@ _STAYS = {
     (INTERPRETER, INVALID): "move it away, and run site.yml, which installs it again",
     ("", INVALID): "build it anew, with a change to its declaration, or remove it",
 }
-# In metadata directories: what uv writes in each environment, so that it is one with nothing.
-_WRITTEN = frozenset(("INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"))
 _NOWHERE = "nowhere"
 _NOWHERE_YET = "only the index, or an archive, may have it: a check does not ask"
 

@@ -36,7 +36,7 @@ from ...share.manifest import Manifest
 from ...uv.install import recorded
 from ...uv.wheel import normalize, parse_record
 from ..generation import spare
-from ..generation.record import VOUCHES, by_place, bytecode_of
+from ..generation.record import VOUCHES, by_place, bytecode_of, is_of_one_generation
 from ..state import read_lock
 
 GENERATION, INTERPRETER, UV, CACHE, BYTECODE, RECORD = (
@@ -165,7 +165,7 @@ def is_inside(place: str) -> bool:
 def is_alone(tree: Tree, place: str) -> bool:
     """Whether nothing but the copies of a generation has a file of it, apart from its manifest."""
     expected = tree.files[place]
-    by_itself = expected.by.endswith((MANIFEST, CONTENTS)) or place.startswith("bin/")
+    by_itself = expected.by.endswith((MANIFEST, CONTENTS)) or is_of_one_generation(place)
     return by_itself and not expected.shared and place != MANIFEST
 
 
@@ -347,8 +347,8 @@ def _add_record(tree: Tree, inside: str, info: str, content: bytes) -> None:
         if digest is None:
             tree.unhashed.add(place)
             continue
-        # Scripts are written for each generation.
-        shared = f"{info}/{place[len(inside) + 1 :] if inside else place}" if place.startswith(inside) else ""
+        is_own = bool(inside) and (is_of_one_generation(place) or not place.startswith(inside))
+        shared = "" if is_own else f"{info}/{place[len(inside) + 1 :] if inside else place}"
         (tree.shipped if is_bytecode(place) else tree.files)[place] = Expected(digest, name, shared)
 
 

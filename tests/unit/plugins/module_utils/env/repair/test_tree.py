@@ -49,7 +49,7 @@ def test_a_manifest_that_lost_its_digest_is_not_an_earlier_versions(made: WholeS
     manifest = made.generation() / ".uvnas.json"
     content = manifest.read_bytes()
     whole_share.write(manifest, content.replace(b'"sha256": ', b'"sha257": '))
-    assert wrong(made.verify()) == {(".uvnas.json", "content")}
+    assert {(".uvnas.json", "content")} <= wrong(made.verify())
     made.repair()
     assert manifest.read_bytes() == content
     assert made.differences() == []
