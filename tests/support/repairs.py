@@ -106,18 +106,20 @@ class Damaged:
     def worse(self) -> list[str]:
         """What is neither right nor as damaged as it was. Trees may be open: a repair has been cut off."""
         now = State.of(self.share)
-        found = [
-            f"{name}: {facts}, neither {self.before.facts.get(name)} nor {self.after.facts.get(name)}"
-            for name in sorted({*now.facts, *self.before.facts, *self.after.facts})
-            if not name.endswith(".pyc")
-            and (facts := _opened(now.facts.get(name)))
-            not in (_opened(self.before.facts.get(name)), _opened(self.after.facts.get(name)))
-        ]
-        # The same source does not always give the same bytes.
+        found = []
+        for name in sorted({*now.facts, *self.before.facts, *self.after.facts}):
+            facts, was, damaged = (each.facts.get(name) for each in (now, self.before, self.after))
+            known = (_opened(was), _opened(damaged), _closed(damaged))
+            if not name.endswith(".pyc") and _opened(facts) not in known:
+                found.append(f"{name}: {facts}, neither {was} nor {damaged}")
+        # The same source does not always give the same bytes. Damage to it was not found as long as it was not known
+        # what its package has.
+        names = self.before.together()
+        touched = {*self.found}.union(*(self._names(damage, names) for damage in self.done))
         found += [
             f"{name}: {said}"
             for name, said in places(verify(self.share)).items()
-            if name.endswith(".pyc") and name not in self.found
+            if name.endswith(".pyc") and name not in touched
         ]
         return found
 
@@ -142,6 +144,14 @@ def _without(state: State, directories: t.Container[str]) -> State:
         return {name: each for name, each in found.items() if name.partition("/")[0] not in directories}
 
     return State(some(state.facts), some(state.files))
+
+
+def _closed(facts: tuple[t.Any, ...] | None) -> tuple[t.Any, ...] | None:
+    """Facts without what no file may have, which is the first step where nobody knows the right mode yet."""
+    if facts is None or not stat.S_ISREG(facts[0]):
+        return facts
+    kind, mode, *rest = facts
+    return kind, oct(int(mode, 8) & 0o755 | 0o644), *rest
 
 
 def _opened(facts: tuple[t.Any, ...] | None) -> tuple[t.Any, ...] | None:
