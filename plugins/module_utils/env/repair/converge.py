@@ -12,15 +12,14 @@ import typing as t
 
 from ...bytecode.store import Bytecode
 from ...bytecode.store import Interpreter as Compiler
-from ...errors import UvnasError
-from ...host import durable, files, mutex
+from ...errors import LostMutexError, UvnasError
+from ...host import durable, files, in_use, mutex
 from ...host.progress import SILENT, Progress
-from ...host.removal import Leftover
 from ...host.workers import Result
 from ...python.record import load_record
 from ...python.sources import Downloads
 from ...share import journal as journals
-from ...share import standing, store
+from ...share import standing
 from ...share.convergence import ShareConvergence
 from ...share.journal import NOBODY, Author, Journal
 from ...share.layout import Layout
@@ -28,6 +27,7 @@ from ...share.place import check_place
 from ...share.spec import Share
 from ...uv import unsynced
 from ...uv.command import Uv
+from . import tree as trees
 from .content import Sources
 from .look import RECORDS, Look, all_trees, look
 from .mend import Mending, Outcome, remove_kept
@@ -75,9 +75,14 @@ def verify(
         chosen = _choose(share.layout, found, budget) if budget.bytes_per_second else found
         seen = look(chosen, among=found, jobs=jobs, bytes_per_second=budget.bytes_per_second)
         seen = _without_what_changed(share.layout, seen, jobs)
+    warnings = []
     if budget.bytes_per_second and remember:
-        with mutex.hold(share.layout.mutex, timeout=busy_timeout, purpose="verifying", waiting=progress.waiting()):
-            _remember(share.layout, chosen, found)
+        waiting = progress.waiting()
+        try:
+            with mutex.hold(share.layout.mutex, timeout=busy_timeout, purpose="verifying", waiting=waiting):
+                _remember(share.layout, chosen, found)
+        except (UvnasError, OSError) as error:  # What was found is said all the same.
+            warnings.append(f"share {share.name}: the next run reads the same again: {trees.why(error)}")
     told.ends("read")
     names = {tree.name for tree in chosen}
     return {
@@ -85,6 +90,7 @@ def verify(
         "trees": [_as_data(tree, damages, None) for tree, damages in zip(seen.trees, seen.damages)],
         "read": {**_read(seen), "seconds": round(time.monotonic() - began, 2)},
         "remaining": [tree.name for tree in found if tree.name not in names],
+        **({"warnings": warnings} if warnings else {}),
     }
 
 
@@ -201,11 +207,6 @@ class Repair(ShareConvergence[Look, Repaired]):
     jobs: int = 0
     check_mode: bool = False
     progress: Progress = SILENT
-    # Whether the work is done: until then, what looks unfinished may be complete, and damaged.
-    state: dict[str, t.Any] = dataclasses.field(default_factory=dict)
-
-    def sweep(self) -> list[Leftover]:
-        return store.sweep(self.layout) if self.state.get("done") else []
 
     def plan(self) -> Look:
         """What is wrong. Read once: with the mutex held, where anything is to be done."""
@@ -215,7 +216,10 @@ class Repair(ShareConvergence[Look, Repaired]):
             return look(all_trees(self.layout), jobs=self.jobs)
 
     def converge(self, *, purpose: str, busy_timeout: float) -> Result:
-        """See Convergence. Unlike others, it reads only with the mutex held, as it reads everything."""
+        """See Convergence. Unlike others, this plans once, with the mutex held, as it reads everything for that.
+
+        And it sweeps only at its end: what looks unfinished may be complete, and damaged.
+        """
         self.check_place()
         if self.check_mode:
             return self.report(self.plan(), None)
@@ -223,10 +227,11 @@ class Repair(ShareConvergence[Look, Repaired]):
             self.check_place()
             plan = self.plan()
             result = self.report(plan, self.do(plan) if self.changes(plan) else None)
-            mutex.check(self.mutex)
-            remove_kept(plan)
-            self.state["done"] = True
-            self.sweep()
+            with contextlib.suppress(LostMutexError):  # What was repaired is said all the same.
+                mutex.check(self.mutex)
+                remove_kept(plan)
+                left = in_use.as_data(self.sweep())
+                result = {**result, "left": left} if left else result
             return result
 
     def changes(self, plan: Look) -> bool:
@@ -255,7 +260,7 @@ class Repair(ShareConvergence[Look, Repaired]):
                     break
                 wrong = {tree.name for tree, damages in zip(now.trees, now.damages) if damages}
                 # All of it: what is right there is where the rest comes from.
-                now = self._look_again(plan, wrong)
+                now = self._look_again(now, wrong)
                 for tree, damages in zip(now.trees, now.damages):
                     if tree.name in wrong:
                         _compare(first.setdefault(tree.name, {}), damages, outcomes.setdefault(tree.name, {}))
