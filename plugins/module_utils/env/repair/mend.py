@@ -548,6 +548,10 @@ class Mending:
             tree = self._tree(where)
             if tree.kind != GENERATION or where[1] != SPARE:
                 continue
+            if self.outcomes.get((where, MODE), Outcome()).done:
+                # It could not be read, and may have what nothing else has: the next pass reads it.
+                self._set(where, what, done=_PERMITTED[MODE])
+                continue
             found = dict(tree.copies)
             for place in filter(functools.partial(trees.is_alone, tree), tree.files):
                 content = spare.small(tree.at(place))

@@ -94,3 +94,13 @@ def test_copies_are_taken_again_once_all_is_known(made: WholeShare) -> None:
     result = made.repair()
     assert not_done(result) == {}
     assert made.differences() == []
+
+
+def test_copies_that_cannot_be_read_are_not_taken_again(made: WholeShare) -> None:
+    """What has been damaged meanwhile is in them."""
+    (made.generation() / ".uvnas-spare").chmod(0)
+    whole_share.write(made.generation() / "bin" / "alpha", b"")
+    whole_share.write(made.generation() / ".uvnas-files.json", b"")
+    result = made.repair()
+    assert not_done(result) == {}
+    assert made.differences() == []
