@@ -69,7 +69,7 @@ def test_a_share_that_is_damaged_itself(broken: WholeShare, original: WholeShare
 OWN = (".uvnas.json", ".uvnas-files.json", ".uvnas-spare", f"{SITE}/alpha-1.0.dist-info/RECORD")
 
 
-@pytest.mark.parametrize(("one", "other"), itertools.combinations(OWN, 2))
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(OWN, 2)))
 def test_two_that_vouch_for_the_rest(made: WholeShare, one: str, other: str) -> None:
     """All is found. It is mended, unless the only copy is what is damaged; then nothing is worse."""
     for place in (one, other):
