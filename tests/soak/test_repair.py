@@ -48,7 +48,13 @@ def check(it: Powered, damaged: Damaged, lost: t.Container[str] = ()) -> None:
     # In any case, for the sake of the next turn.
     result = repairs.repair(it.site.share)
     assert worse == []
-    assert [each for tree in result["trees"] for each in tree["damages"] if not each.get("done")] == []
+    stays = [
+        f"{tree['name']} {each['path']}: {each['says']}: {each.get('why')}"
+        for tree in result["trees"]
+        for each in tree["damages"]
+        if not each.get("done")
+    ]
+    assert "\n".join(stays) == ""
     assert damaged.left(lost) == []
     assert it.faults() == []
 

@@ -108,7 +108,7 @@ class Damaged:
         now = State.of(self.share)
         found = []
         for name in sorted({*now.facts, *self.before.facts, *self.after.facts}):
-            facts, was, damaged = (each.facts.get(name) for each in (now, self.before, self.after))
+            facts, was, damaged = (_known(name, each.facts.get(name)) for each in (now, self.before, self.after))
             known = (_opened(was), _opened(damaged), _closed(damaged))
             if not name.endswith(".pyc") and _opened(facts) not in known:
                 found.append(f"{name}: {facts}, neither {was} nor {damaged}")
@@ -131,7 +131,10 @@ class Damaged:
         leftovers = [str(path) for path in self.share.rglob(".*.uvnas-*.tmp")]
         said = [f"{name}: {said}" for name, said in places(verify(self.share)).items()]
         before, now = (_without(state, lost) for state in (self.before, State.of(self.share)))
-        return [*before.differences(now), *said, *leftovers]
+        found = before.differences(now)
+        if "bytecode" in lost:  # What links the bytecode of environments to each other.
+            found = [line for line in found if ".pyc: one with " not in line]
+        return [*found, *said, *leftovers]
 
 
 def in_doubt(share: Path) -> tuple[str, ...]:
@@ -140,10 +143,19 @@ def in_doubt(share: Path) -> tuple[str, ...]:
 
 
 def _without(state: State, directories: t.Container[str]) -> State:
-    def some(found: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-        return {name: each for name, each in found.items() if name.partition("/")[0] not in directories}
+    facts = {name: _known(name, each) for name, each in state.facts.items()}
+    return State(
+        {name: each for name, each in facts.items() if each and name.partition("/")[0] not in directories},
+        {name: each for name, each in state.files.items() if name.partition("/")[0] not in directories},
+    )
 
-    return State(some(state.facts), some(state.files))
+
+def _known(name: str, facts: tuple[t.Any, ...] | None) -> tuple[t.Any, ...] | None:
+    """Facts without who may run a file of uv's cache: only environments know, and they may be damaged themselves."""
+    if facts is None or not name.startswith("cache/") or not stat.S_ISREG(facts[0]):
+        return facts
+    kind, mode, *rest = facts
+    return kind, oct(int(mode, 8) & ~0o111), *rest
 
 
 def _closed(facts: tuple[t.Any, ...] | None) -> tuple[t.Any, ...] | None:
