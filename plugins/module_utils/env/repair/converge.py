@@ -261,9 +261,9 @@ class Repair(ShareConvergence[Look, Repaired]):
                 wrong = {tree.name for tree, damages in zip(now.trees, now.damages) if damages}
                 # All of it: what is right there is where the rest comes from.
                 now = self._look_again(now, wrong)
-                for tree, damages in zip(now.trees, now.damages):
-                    if tree.name in wrong:
-                        _compare(first.setdefault(tree.name, {}), damages, outcomes.setdefault(tree.name, {}))
+                still = {tree.name: damages for tree, damages in zip(now.trees, now.damages)}
+                for name in wrong:  # Unpacked wheels may be gone: see unsynced.py.
+                    _compare(first.setdefault(name, {}), still.get(name, ()), outcomes.setdefault(name, {}))
                 if not any(now.damages):
                     break
         plan.damages = [list(first[tree.name].values()) if tree.name in first else [] for tree in plan.trees]
