@@ -342,11 +342,6 @@ def _judge_link(place: str, entry: t.Optional[Entry], target: str) -> t.Iterator
         yield Damage(place, LINK, f"points to {entry.target}, not to {target}")
 
 
-def source_of(tree: Tree, place: str) -> t.Optional[Source]:
-    """The source of bytecode; None if nothing says that there should be one."""
-    return tree.bytecode.get(place)
-
-
 def _add_bytecode(seen: Look) -> None:
     """Where a RECORD has another hash than SHA-256, what a source is called in the store goes by its content."""
     for tree, entries in zip(seen.trees, seen.entries):
@@ -366,7 +361,7 @@ def _judge_bytecode(seen: Look, tree: Tree, entries: t.Mapping[str, Entry]) -> t
     for place, entry in entries.items():
         if not is_bytecode(place):
             continue
-        source, shipped = source_of(tree, place), tree.shipped.get(place)
+        source, shipped = tree.bytecode.get(place), tree.shipped.get(place)
         if not stat.S_ISREG(entry.mode):
             if source is not None or shipped is not None:
                 yield Damage(place, LINK if stat.S_ISLNK(entry.mode) else KIND, "is not a file")

@@ -27,7 +27,8 @@ from ...share.layout import SPARE, Layout
 from ..generation import spare
 from . import tree as trees
 from .content import Content, Sources, has_digest
-from .look import Look, directories, source_of, wanted_mode
+from .look import Look, directories, wanted_mode
+from .read import Entry
 from .tree import (
     ACL,
     BYTECODE,
@@ -45,6 +46,7 @@ from .tree import (
     UNDECLARED,
     UNREADABLE,
     UV,
+    Source,
     Tree,
 )
 
@@ -126,7 +128,7 @@ class Mending:
     def _path(self, where: Where) -> str:
         return self._tree(where).at(where[1])
 
-    def _entry(self, where: Where) -> t.Any:
+    def _entry(self, where: Where) -> t.Optional[Entry]:
         return self.seen.entries[where[0]].get(where[1])
 
     def _set(self, where: Where, what: str, *, done: str = "", why: str = "") -> None:
@@ -194,7 +196,8 @@ class Mending:
             with self._doing(where, what, _PERMITTED[what]):
                 path, entry = self._path(where), self._entry(where)
                 status = os.lstat(path)
-                if stat.S_ISLNK(status.st_mode) or (status.st_dev, status.st_ino) != entry.inode:
+                is_same = entry is not None and (status.st_dev, status.st_ino) == entry.inode
+                if stat.S_ISLNK(status.st_mode) or not is_same:
                     raise FileNotFoundError(errno.ENOENT, "it has changed meanwhile", path)
                 self._doors.seals(where)
                 os.chmod(path, self._mode(where, status))
@@ -276,8 +279,9 @@ class Mending:
             found.places[where] = None
         return [*by_inode.values(), *alone]
 
-    def _source(self, where: Where) -> t.Any:
-        return source_of(self._tree(where), where[1])
+    def _source(self, where: Where) -> t.Optional[Source]:
+        """What some bytecode should be of; None for anything else."""
+        return self._tree(where).bytecode.get(where[1])
 
     def _family(self, where: Where) -> t.Optional[int]:
         """Which trees a file should be one with: the number of the family for its wheel; None if it has none."""
