@@ -26,6 +26,7 @@ from ...python.record import SITE, load_record
 from ...python.sources import Downloads, SiteArchives
 from ...share.contents import as_text
 from ...share.layout import GENERATION_LOCK, Layout
+from ...share.manifest import Manifest
 from ...uv.command import Uv
 from ...uv.target import platform_arguments
 from ..generation import install
@@ -139,7 +140,7 @@ class Sources:
         """
         try:
             if tree.kind == GENERATION and tree.manifest is not None:
-                return _pick(self._wheels(tree, wanted), wanted.values()), "the index", ""
+                return _pick(self._wheels(tree, tree.manifest, wanted), wanted.values()), "the index", ""
             if tree.kind == INTERPRETER:
                 return _pick(self._interpreter(tree), wanted.values()), "its archive", ""
         except UvnasError as error:
@@ -157,9 +158,8 @@ class Sources:
             with contextlib.suppress(FileNotFoundError):
                 removal.remove(path)
 
-    def _wheels(self, tree: Tree, wanted: t.Iterable[str]) -> t.Iterator[bytes]:
+    def _wheels(self, tree: Tree, manifest: Manifest, wanted: t.Iterable[str]) -> t.Iterator[bytes]:
         """The files of the wheels that have these, fetched into a cache of their own by the hashes of the lock."""
-        manifest = t.cast(t.Any, tree.manifest)
         text = trees.read(tree, GENERATION_LOCK)
         if text is None or digest_of(text) != tree.files[GENERATION_LOCK].digest:
             raise UvnasError("its lock is damaged, too")

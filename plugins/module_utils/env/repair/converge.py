@@ -18,6 +18,7 @@ from ...host.progress import SILENT, Progress
 from ...host.workers import Result
 from ...python.record import load_record
 from ...python.sources import Downloads
+from ...python.version import Version
 from ...share import journal as journals
 from ...share import standing
 from ...share.convergence import ShareConvergence
@@ -32,7 +33,7 @@ from .content import Sources
 from .look import RECORDS, Look, all_trees, look
 from .mend import Mending, Outcome, remove_kept
 from .read import Entry, walk
-from .tree import GENERATION, INTERPRETER, Damage, Tree
+from .tree import GENERATION, Damage, Tree
 
 FORMAT = 1
 # Damages of one tree that a result has.
@@ -296,14 +297,9 @@ class Repair(ShareConvergence[Look, Repaired]):
 
     def _compile(self, tree: Tree, names: t.Sequence[str]) -> None:
         """Give sources of a tree their bytecode. Raises UvnasError, OSError."""
-        if tree.kind == INTERPRETER:
-            known = load_record(self.layout).interpreters[tree.name]
-            key, minor, digest = known.key, known.minor, known.digest
-        else:
-            python = t.cast(t.Any, tree.manifest).python
-            key, digest = python.key, python.digest
-            minor = tree.library.split("/")[1].removeprefix("python")
-        compiler = Compiler(self.layout.interpreter_bin(key, minor), digest)
+        known = load_record(self.layout).interpreters[tree.name] if tree.manifest is None else tree.manifest.python
+        program = self.layout.interpreter_bin(known.key, Version.of_key(known.key).minor)
+        compiler = Compiler(program, known.digest)
         with unsynced.writing(self.layout):
             Bytecode.by(self.uv, compiler, earlier=self.others).add(tree.at(tree.library), names)
 

@@ -363,7 +363,8 @@ class Mending:
         for number, place in self._by_shared.get(group.shared, ()):
             tree = self.seen.trees[number]
             path = tree.at(place)
-            is_same = t.cast(t.Any, tree.expected(place)).digest == group.digest
+            expected = tree.expected(place)
+            is_same = expected is not None and expected.digest == group.digest
             if is_same and self.seen.is_good(number, place) and path not in but:
                 return Content("uv's cache" if tree.kind == CACHE else "another environment", path)
         return None
