@@ -24,6 +24,7 @@ from ...errors import UvnasError
 from ...host import files, platform, removal
 from ...python.record import SITE, load_record
 from ...python.sources import Downloads, SiteArchives
+from ...python.version import Version
 from ...share.contents import as_text
 from ...share.layout import GENERATION_LOCK, Layout
 from ...share.manifest import Manifest
@@ -35,9 +36,9 @@ from . import tree as trees
 from .look import Look, all_trees
 from .tree import GENERATION, INTERPRETER, Expected, Tree, digest_of
 
-# What has been unpacked, by digest.
-Unpacked = t.Mapping[str, bytes]
 _NONE = Expected("", "")
+# Files of an interpreter that name its place are smaller, in bytes.
+_LARGEST_TEXT = 4 << 20
 # Characters of what uv says that are shown.
 _LAST = 300
 
@@ -109,16 +110,17 @@ class Sources:
         """The RECORD of an unpacked wheel, from what generations say about its files; None if they do not know all."""
         info = place.partition("/")[0]
         lines = []
-        for path, content in _files(tree.path):
+        for path in _files(tree.path):
             name = as_text(os.path.relpath(path, tree.path))
             if name == place:
                 continue
             digest = self._shared.get(f"{info}/{name}") or (tree.expected(name) or _NONE).digest
             algorithm, _colon, value = digest.partition(":")
-            if not digest or not has_digest(content, digest):
-                return None
+            with open(path, "rb") as file:
+                if not digest or digest_in(file, algorithm) != value:
+                    return None
             encoded = base64.urlsafe_b64encode(bytes.fromhex(value)).decode().rstrip("=")
-            lines.append([name, f"{algorithm}={encoded}", str(len(content))])
+            lines.append([name, f"{algorithm}={encoded}", str(os.path.getsize(path))])
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows([*sorted(lines), [place, "", ""]])
         return text.getvalue().encode("utf-8", "surrogateescape") if lines else None
@@ -133,19 +135,25 @@ class Sources:
             for _place, expected in tree.of_wheels()
         }
 
-    def unpack(self, tree: Tree, wanted: t.Mapping[str, str]) -> tuple[Unpacked, str, str]:
-        """What can be had for a tree from its archives: content by digest, where from, and why not more.
+    @contextlib.contextmanager
+    def unpacked(self, tree: Tree, wanted: t.Mapping[str, str]) -> t.Iterator[tuple[dict[str, Content], str]]:
+        """What can be had for a tree from its archives: content by digest, for as long as the block; why not more.
 
         ``wanted``: the digests, by place.
         """
-        try:
-            if tree.kind == GENERATION and tree.manifest is not None:
-                return _pick(self._wheels(tree, tree.manifest, wanted), wanted.values()), "the index", ""
-            if tree.kind == INTERPRETER:
-                return _pick(self._interpreter(tree), wanted.values()), "its archive", ""
-        except UvnasError as error:
-            return {}, "", trees.why(error)
-        return {}, "", ""
+        found: dict[str, Content] = {}
+        why = ""
+        with contextlib.ExitStack() as stack:
+            try:
+                if tree.kind == GENERATION and tree.manifest is not None:
+                    target = self._install_wheels(stack, tree, tree.manifest, wanted)
+                    found = _pick(target, wanted.values(), "the index")
+                elif tree.kind == INTERPRETER:
+                    target = self._install_interpreter(stack, tree)
+                    found = _pick(target, wanted.values(), "its archive", called=tree.path)
+            except UvnasError as error:
+                why = trees.why(error)
+            yield found, why
 
     @contextlib.contextmanager
     def _scratch(self, beside: str) -> t.Iterator[str]:
@@ -158,78 +166,86 @@ class Sources:
             with contextlib.suppress(FileNotFoundError):
                 removal.remove(path)
 
-    def _wheels(self, tree: Tree, manifest: Manifest, wanted: t.Iterable[str]) -> t.Iterator[bytes]:
-        """The files of the wheels that have these, fetched into a cache of their own by the hashes of the lock."""
+    def _install_wheels(
+        self, stack: contextlib.ExitStack, tree: Tree, manifest: Manifest, wanted: t.Iterable[str]
+    ) -> str:
+        """A directory with the wheels that have these, fetched into a cache of their own by the hashes of the lock."""
         text = trees.read(tree, GENERATION_LOCK)
         if text is None or digest_of(text) != tree.files[GENERATION_LOCK].digest:
             raise UvnasError("its lock is damaged, too")
         lock = parse(text.decode(), what="its lock")
         names = {trees.package_of(tree, place) for place in wanted}
         packages = tuple(package for package in lock.packages if package.name in names)
+        scratch = stack.enter_context(self._scratch(self.layout.cache))
+        target, cache, wheels = (os.path.join(scratch, name) for name in ("target", "cache", "lock.txt"))
         if not packages:
-            return
-        interpreter = self.layout.interpreter_bin(manifest.python.key, manifest.python.version.rpartition(".")[0])
-        if manifest.python.version.endswith("t"):
-            interpreter += "t"
-        with self._scratch(self.layout.cache) as scratch:
-            target, cache, wheels = (os.path.join(scratch, name) for name in ("target", "cache", "lock.txt"))
-            files.write(wheels, "".join(f"{package.text}\n" for package in packages))
-            uv = dataclasses.replace(self.uv, cache_dir=cache)
-            arguments = [
-                "--python", interpreter, "--target", target, "--require-hashes", "--link-mode", "copy",
-            ]  # fmt: skip
-            arguments += platform_arguments(tree.name, manifest.options.get("glibc"), uv.runner)
-            for package in manifest.options.get("no_binary", ()):
-                arguments += ["--no-binary", package]
-            some = Lock(packages, None, lock.builds)
-            done = install.install(uv, some, wheels, arguments, ["--allow-empty-requirements"], {})
-            if done.rc != 0:
-                raise UvnasError(f"uv cannot fetch it from the index: {' '.join(done.stderr.split())[-_LAST:]}")
-            yield from _all(target)
+            return target
+        program = self.layout.interpreter_bin(manifest.python.key, Version.of_key(manifest.python.key).minor)
+        files.write(wheels, "".join(f"{package.text}\n" for package in packages))
+        uv = dataclasses.replace(self.uv, cache_dir=cache)
+        arguments = ["--python", program, "--target", target, "--require-hashes", "--link-mode", "copy"]
+        arguments += platform_arguments(tree.name, manifest.options.get("glibc"), uv.runner)
+        for package in manifest.options.get("no_binary", ()):
+            arguments += ["--no-binary", package]
+        some = Lock(packages, None, lock.builds)
+        done = install.install(uv, some, wheels, arguments, ["--allow-empty-requirements"], {})
+        if done.rc != 0:
+            raise UvnasError(f"uv cannot fetch it from the index: {' '.join(done.stderr.split())[-_LAST:]}")
+        return target
 
-    def _interpreter(self, tree: Tree) -> t.Iterator[bytes]:
-        """The files of an interpreter, installed anew elsewhere; where they name that place, they name its own."""
+    def _install_interpreter(self, stack: contextlib.ExitStack, tree: Tree) -> str:
+        """A directory with an interpreter, installed again from its archive."""
         known = load_record(self.layout).interpreters[tree.name]
         is_sites = known.source == SITE
         uv = SiteArchives.by(self.uv, platform.here(), {}, room=1).uv if is_sites else self.python.uv
-        with self._scratch(self.layout.python) as scratch:
-            uv.check(
-                "python", "install", "--no-cache", "--no-bin", "--install-dir", scratch, tree.name,
-                message="uv cannot install it again",
-                variables={"UV_PYTHON_DOWNLOADS": "manual"},
-                cwd="/",
-            )  # fmt: skip
-            there, here = os.fsencode(os.path.join(scratch, tree.name)), os.fsencode(tree.path)
-            for content in _all(os.path.join(scratch, tree.name)):
-                yield content
-                if there in content:
-                    yield content.replace(there, here)
+        scratch = stack.enter_context(self._scratch(self.layout.python))
+        uv.check(
+            "python", "install", "--no-cache", "--no-bin", "--install-dir", scratch, tree.name,
+            message="uv cannot install it again",
+            variables={"UV_PYTHON_DOWNLOADS": "manual"},
+            cwd="/",
+        )  # fmt: skip
+        return os.path.join(scratch, tree.name)
 
 
-def _files(directory: str) -> t.Iterator[tuple[str, bytes]]:
+def _files(directory: str) -> t.Iterator[str]:
+    """The paths of all regular files."""
     for above, _directories, names in os.walk(directory):
         for name in names:
             path = os.path.join(above, name)
             if stat.S_ISREG(os.lstat(path).st_mode):
-                with open(path, "rb") as file:
-                    yield path, file.read()
+                yield path
 
 
-def _all(directory: str) -> t.Iterator[bytes]:
-    return (content for _path, content in _files(directory))
-
-
-def _pick(contents: t.Iterable[bytes], digests: t.Iterable[str]) -> Unpacked:
-    """Those contents that are asked for."""
+def _pick(directory: str, digests: t.Iterable[str], origin: str, *, called: str = "") -> dict[str, Content]:
+    """Those files of a directory that are asked for, also if they name it, and should name what it is ``called``."""
     wanted = set(digests)
     algorithms = {digest.partition(":")[0] for digest in wanted}
-    found = {}
-    for data in contents:
+    found: dict[str, Content] = {}
+    for path in _files(directory):
         for algorithm in algorithms:
-            digest = f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
+            with open(path, "rb") as file:
+                digest = f"{algorithm}:{digest_in(file, algorithm)}"
             if digest in wanted:
-                found[digest] = data
+                found[digest] = Content(origin, path)
+        if not called or os.path.getsize(path) > _LARGEST_TEXT:
+            continue
+        with open(path, "rb") as file:
+            data = file.read()
+        if os.fsencode(directory) in data:
+            data = data.replace(os.fsencode(directory), os.fsencode(called))
+            found.update({digest: Content(origin, data=data) for digest in wanted if has_digest(data, digest)})
     return found
+
+
+def digest_in(stream: t.IO[bytes], algorithm: str) -> str:
+    """The digest of what is in a stream from here on."""
+    digest = hashlib.new(algorithm)
+    while True:
+        block = stream.read(1 << 20)
+        if not block:
+            return digest.hexdigest()
+        digest.update(block)
 
 
 def has_digest(data: bytes, digest: str) -> bool:

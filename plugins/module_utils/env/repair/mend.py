@@ -14,7 +14,6 @@ import dataclasses
 import errno
 import fcntl
 import functools
-import hashlib
 import os
 import shutil
 import stat
@@ -26,7 +25,7 @@ from ...share.contents import is_bytecode
 from ...share.layout import SPARE, Layout
 from ..generation import spare
 from . import tree as trees
-from .content import Content, Sources, has_digest
+from .content import Content, Sources, digest_in, has_digest
 from .look import Look, directories, wanted_mode
 from .read import Entry
 from .tree import (
@@ -393,11 +392,11 @@ class Mending:
                     self._say(group, why=_NOWHERE_YET)
                 continue
             digests = {place: group.digest for place, group in wanted.items()}
-            unpacked, origin, why = self.sources.unpack(self.seen.trees[number], digests)
-            for group in wanted.values():
-                data = unpacked.get(group.digest)
-                if data is None or not self._put(group, Content(origin, data=data)):
-                    self._say(group, why=why or "neither this host's shares nor the index have it as it was")
+            with self.sources.unpacked(self.seen.trees[number], digests) as (found, why):
+                for group in wanted.values():
+                    content = found.get(group.digest)
+                    if content is None or not self._put(group, content):
+                        self._say(group, why=why or "neither this host's shares nor the index have it as it was")
 
     def _outcome(self, group: Group) -> Outcome:
         return next(
@@ -478,7 +477,7 @@ class Mending:
         algorithm, _colon, value = digest.partition(":")
         try:
             with _opened(path) as file:
-                return _digest(file, algorithm) == value
+                return digest_in(file, algorithm) == value
         except OSError:
             return False
 
@@ -497,7 +496,7 @@ class Mending:
                         _clone(original, new)
                 new.flush()
                 new.seek(0)
-                if _digest(new, algorithm) != value:
+                if digest_in(new, algorithm) != value:
                     os.unlink(scratch)
                     return False
                 os.fchmod(new.fileno(), mode)
@@ -795,12 +794,3 @@ def _clone(original: t.IO[bytes], new: t.IO[bytes]) -> None:
         fcntl.ioctl(new.fileno(), _FICLONE, original.fileno())
     except OSError:
         shutil.copyfileobj(original, new, 1 << 20)
-
-
-def _digest(stream: t.IO[bytes], algorithm: str) -> str:
-    digest = hashlib.new(algorithm)
-    while True:
-        block = stream.read(1 << 20)
-        if not block:
-            return digest.hexdigest()
-        digest.update(block)
