@@ -9,9 +9,11 @@ For a converged environment that reads one link, two files and one directory. It
 from __future__ import annotations
 
 import dataclasses
+import os
 import typing as t
 
 from ..errors import SpecError, UvnasError, as_uvnas_error
+from ..host import trust
 from ..host.data import made_of
 from ..python.record import Interpreter, Record, load_record, resolve
 from ..share import standing, store
@@ -114,6 +116,8 @@ class Comparison:
         known = standing.read(self.layout, env)
         hold = _hold(self.layout, spec, known, generation_id)
         here = None if generation_id is None else intact.look(self.layout, env, generation_id)
+        if here is not None and generation_id is not None and here.uid not in (0, os.geteuid()):
+            raise trust.foreign(self.layout.generation(env, generation_id), here.uid, os.geteuid())
         held_complete = True
         if hold is not None and hold.id != generation_id:
             held_complete = intact.look(self.layout, env, hold.id) is not None

@@ -31,6 +31,8 @@ class Intact:
     manifest: Manifest
     # Judged by its witness and by site-packages only.
     sealed: bool
+    # Whose its manifest is.
+    uid: int
 
 
 def look(layout: Layout, env: str, generation_id: str) -> t.Optional[Intact]:
@@ -51,7 +53,8 @@ def look(layout: Layout, env: str, generation_id: str) -> t.Optional[Intact]:
                 f"names what is damaged, and uvnas.cluster.repair mends it. {manifests.anew(path)}"
             ),
         )
-    return Intact(manifest, sealing.is_sealed(witness) and (directory is None or sealing.is_sealed(directory)))
+    is_sealed = sealing.is_sealed(witness) and (directory is None or sealing.is_sealed(directory))
+    return Intact(manifest, is_sealed, witness.st_uid)
 
 
 def to_seal(layout: Layout, env: str) -> list[str]:

@@ -572,6 +572,17 @@ def test_what_is_not_what_was_built_is_an_error_of_its_environment_with_a_hint_t
     assert sealed(layout)
 
 
+def test_a_generation_of_somebody_else_is_an_error_of_its_environment(layout: Layout) -> None:
+    converged(layout)
+    os.chown(layout.manifest("analysis", ID), 4711, 4711)
+    lock(layout, "fine")
+    done = converge(layout, named("analysis", "fine"))
+    assert f"{layout.generation('analysis', ID)} belongs to 4711, but should belong to root" in done["msg"]
+    assert actions(done) == {"fine": "build", "analysis": "failed"}
+    os.chown(layout.manifest("analysis", ID), 0, 0)
+    assert not converge(layout, named("analysis", "fine"))["changed"]
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_an_environment_that_is_built_anew_in_its_place_is_absent_meanwhile(layout: Layout, fails: bool) -> None:
     """Its link would lead to nothing, or to half of it."""
