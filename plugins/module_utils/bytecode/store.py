@@ -49,8 +49,6 @@ _TURN = ".turn"
 _PORTION = 2000
 # So few are linked sooner than a process starts.
 _FEW = 100
-# What os.link() fails with where the filesystem has no hard links (or they are forbidden), or no more for this file.
-_NO_LINKS = frozenset((errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK))
 # What the limit on uv's processes may be. About anything else, uv says that it is wrong.
 _LIMIT = re.compile("[1-9][0-9]{0,4}")
 # What makes this share fail, and not another one that was only read.
@@ -370,7 +368,7 @@ def _link_one(entry: str, target: str) -> bool:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return False
-        if error.errno not in _NO_LINKS:
+        if error.errno not in files.NO_LINKS:
             raise
         _copy(entry, target, os.path.dirname(target))
         if error.errno == errno.EMLINK:  # From now on, links are to the copy.

@@ -18,6 +18,10 @@ from ..errors import UvnasError
 from . import acl
 from .data import parse_json
 
+# What os.link() fails with where the filesystem has no hard links (or they are forbidden), or no more for this file.
+NO_LINKS = frozenset((errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK))
+FICLONE = 0x40049409  # ioctl_ficlone(2); the same on x86_64 and aarch64
+
 
 def temporary_name(path: str) -> str:
     """A hidden name beside ``path`` that nobody else uses or can foresee, and no longer than a file name may be."""

@@ -14,7 +14,7 @@ import stat
 import typing as t
 
 from ..errors import CommandError, UvnasError
-from ..host import acl, mutex, removal
+from ..host import acl, files, mutex, removal
 from ..host.process import Runner
 
 PROBE_MUTEX = ".uvnas-probe.mutex"
@@ -23,7 +23,6 @@ _PROBE_DIR = ".uvnas-probe-"
 # Patterns of names that this file leaves in a share's root, for good or when it is killed.
 LEFTOVERS = (PROBE_MUTEX, f"{_PROBE_DIR}*")
 
-_FICLONE = 0x40049409  # ioctl_ficlone(2); the same on x86_64 and aarch64
 # Errors that tell nothing about what a filesystem can do.
 _TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS})
 _SCRIPT_RC = 42
@@ -113,7 +112,7 @@ def _reflink(source: str, target: str) -> None:
     try:
         write = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.ioctl(write, _FICLONE, read)
+            fcntl.ioctl(write, files.FICLONE, read)
         finally:
             os.close(write)
     finally:

@@ -30,8 +30,9 @@ from ...uv import unsynced
 from ...uv.command import Uv
 from . import tree as trees
 from .content import Sources
+from .doors import remove_kept
 from .look import RECORDS, Look, all_trees, look
-from .mend import Mending, Outcome, remove_kept
+from .mend import Mending, Outcome
 from .read import Entry, walk
 from .tree import GENERATION, Damage, Tree
 
@@ -238,7 +239,7 @@ class Repair(ShareConvergence[Look, Repaired]):
     def changes(self, plan: Look) -> bool:
         return any(plan.damages)
 
-    def obstacle(self, plan: Look) -> t.Optional[Result]:  # noqa: ARG002
+    def obstacle(self, plan: Look) -> t.Optional[Result]:
         return None
 
     def do(self, plan: Look) -> Repaired:

@@ -26,6 +26,7 @@ from ...share.layout import SPARE, Layout
 from ..generation import spare
 from . import tree as trees
 from .content import Content, Sources, digest_in, has_digest
+from .doors import Doors, Where
 from .look import Look, directories, wanted_mode
 from .read import Entry
 from .tree import (
@@ -49,16 +50,10 @@ from .tree import (
     Tree,
 )
 
-_FICLONE = 0x40049409  # ioctl_ficlone(2)
-# What os.link() fails with where there are no hard links, or no more of this file.
-_NO_LINKS = frozenset((errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK))
 # What nothing else can be mended with, either.
 _FATAL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE))
 _PERMITTED = {MODE: "given its mode", ACL: "freed of its ACL"}
 _REPLACED = frozenset((CONTENT, MISSING, LINK, KIND, UNREADABLE, OWNER))
-
-# A tree, by its number in a look, and a place in it.
-Where = tuple[int, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +90,7 @@ class Mending:
 
     def mend(self) -> None:
         """Mend what can be mended; ``outcomes`` has the rest, too. Raises OSError, and UvnasError without the mutex."""
-        self._doors = _Doors(self.seen)
+        self._doors = Doors(self.seen)
         try:
             self._clear()
             self._permit()
@@ -688,92 +683,11 @@ _NOWHERE = "nowhere"
 _NOWHERE_YET = "only the index, or an archive, may have it: a check does not ask"
 
 
-def remove_kept(seen: Look) -> None:
-    """Remove what NFS has kept of files that were replaced, as far as no process of this host has them open by now.
-
-    Their client cannot: it tries when they are closed, in a directory that is sealed. Hold the share's mutex.
-    """
-    doors = _Doors(seen)
-    try:
-        for where in seen.kept:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                doors.open(where)
-                removal.remove(seen.trees[where[0]].at(where[1]))
-    finally:
-        doors.close()
-
-
-class _Doors:
-    """Directories of sealed trees that are open meanwhile."""
-
-    def __init__(self, seen: Look) -> None:
-        self._seen = seen
-        self._opened: dict[str, None] = {}
-        self._trees: dict[int, None] = {}
-
-    def open(self, where: Where) -> None:
-        """Make the directory of a place, if need be, and let its owner write to it."""
-        number, place = where
-        tree = self._seen.trees[number]
-        directory = os.path.dirname(tree.at(place))
-        if directory in self._opened or not place:
-            return
-        above = place.rpartition("/")[0]
-        self._check_way(tree, above)
-        if above and not os.path.lexists(directory):
-            self.open((number, above))
-            os.mkdir(directory, 0o755)
-        if tree.witness:
-            self.seals(where)
-            os.chmod(directory, stat.S_IMODE(os.stat(directory).st_mode) | 0o700)
-        self._opened[directory] = None
-
-    @staticmethod
-    def _check_way(tree: Tree, place: str) -> None:
-        """Raise OSError if a symlink, or anything else that is no directory, is on the way to a place in a tree."""
-        parts = place.split("/") if place else []
-        for count in range(len(parts) + 1):
-            path = tree.at("/".join(parts[:count]))
-            with contextlib.suppress(FileNotFoundError):
-                if not stat.S_ISDIR(os.lstat(path).st_mode):
-                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-
-    def closed(self, directory: str) -> None:
-        """Note that a directory, if it is one, has got its own mode again."""
-        self._opened.pop(directory, None)
-
-    def seals(self, where: Where) -> None:
-        """Note that a tree is not sealed for now. Its witness says so first."""
-        number = where[0]
-        tree = self._seen.trees[number]
-        if not tree.witness or number in self._trees:
-            return
-        self._trees[number] = None
-        with contextlib.suppress(FileNotFoundError, PermissionError):  # The tree may be closed.
-            status = os.lstat(tree.at(tree.witness))
-            if stat.S_ISREG(status.st_mode):
-                os.chmod(tree.at(tree.witness), stat.S_IMODE(status.st_mode) | stat.S_IWUSR)
-
-    def close(self) -> None:
-        """Seal all of that again, witnesses last."""
-        sealed = {number: self._seen.trees[number] for number in self._trees}
-        for directory in self._opened:
-            if any(directory == tree.path or directory.startswith(f"{tree.path}/") for tree in sealed.values()):
-                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                    if stat.S_ISDIR(os.lstat(directory).st_mode):  # What was in the way has been replaced.
-                        os.chmod(directory, 0o555)
-        for tree in sealed.values():
-            with contextlib.suppress(FileNotFoundError, PermissionError):
-                status = os.lstat(tree.at(tree.witness))
-                if stat.S_ISREG(status.st_mode):
-                    os.chmod(tree.at(tree.witness), stat.S_IMODE(status.st_mode) & 0o555)
-
-
 def _try_link(source: str, path: str) -> bool:
     try:
         os.link(source, path)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in files.NO_LINKS:
             raise
         return False
     return True
@@ -791,6 +705,6 @@ def _opened(path: str) -> t.IO[bytes]:
 def _clone(original: t.IO[bytes], new: t.IO[bytes]) -> None:
     """Copy a file, as a clone that takes no space where the filesystem can."""
     try:
-        fcntl.ioctl(new.fileno(), _FICLONE, original.fileno())
+        fcntl.ioctl(new.fileno(), files.FICLONE, original.fileno())
     except OSError:
         shutil.copyfileobj(original, new, 1 << 20)

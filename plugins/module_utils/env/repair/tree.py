@@ -37,6 +37,7 @@ from ...uv.install import recorded
 from ...uv.wheel import normalize, parse_record
 from ..generation import spare
 from ..generation.record import VOUCHES, by_place, bytecode_of, is_of_one_generation
+from ..lock.file import Lock
 from ..state import read_lock
 
 GENERATION, INTERPRETER, UV, CACHE, BYTECODE, RECORD = (
@@ -505,9 +506,9 @@ def records(layout: Layout) -> t.Iterator[tuple[str, t.Callable[[], t.Any]]]:
         yield f"envs/{env}", functools.partial(_link, layout, env)
 
 
-def _lock(layout: Layout, env: str) -> None:
-    """Raise UvnasError unless the lock of an environment is one."""
-    read_lock(layout, env).lock  # noqa: B018
+def _lock(layout: Layout, env: str) -> Lock:
+    """The lock of an environment. Raises UvnasError if it is none."""
+    return read_lock(layout, env).lock
 
 
 def _link(layout: Layout, env: str) -> None:
