@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import typing as t
 from pathlib import Path
 
@@ -57,6 +58,27 @@ def test_damage_is_found_and_repaired_and_all_is_as_before(it: Powered, kind: st
     result = repairs.repair(share)
     assert [each for tree in result["trees"] for each in tree["damages"] if not each["done"]] == []
     assert damaged.left() == []
+    assert cloned - clones(share) == set()
+    assert it.faults() == []
+    assert repairs.repair(share)["changed"] is False
+
+
+@pytest.mark.parametrize("kind", ["clones"], indirect=True, scope="module")
+def test_clones_of_a_wheel_that_the_cache_has_twice_stay_with_what_they_were_cloned_from(it: Powered) -> None:
+    share = it.site.share
+    # Two builds at once may have unpacked it twice already.
+    first = min(path.parent for path in share.glob("cache/archive-v0/*/six.py"))
+    second = first.with_name("second")
+    subprocess.run(["cp", "-a", "--reflink=never", first, second], check=True)
+    site_packages = [path.parent for path in share.glob("generations/*/*/lib/*/*/six.py")]
+    for target, source in zip(site_packages, (first, second), strict=True):
+        for path in [target / "six.py", *target.glob("six-*/[LMW]*")]:
+            subprocess.run(["cp", "--reflink=always", source / path.relative_to(target), path], check=True)
+    cloned = clones(share)
+    assert {str(each / "six.py") for each in (first, second, *site_packages)} <= cloned
+    for each in site_packages:
+        (each / "six.py").write_text("raise SystemExit\n")
+    assert repairs.repair(share)["changed"] is True
     assert cloned - clones(share) == set()
     assert it.faults() == []
     assert repairs.repair(share)["changed"] is False

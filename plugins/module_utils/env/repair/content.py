@@ -62,9 +62,12 @@ class Sources:
     python: Downloads
     seen: Look
 
-    def here(self, digest: str, but: t.Container[str]) -> t.Iterator[Content]:
-        """Files on this share that had this content when they were read, except those at certain paths."""
-        for number, place in self._here.get(digest, ()):
+    def here(self, digest: str, but: t.Container[str], near: t.Callable[[int], int]) -> t.Iterator[Content]:
+        """Files on this share that had this content when they were read, except those at certain paths.
+
+        The trees that are the most ``near`` come first.
+        """
+        for number, place in sorted(self._here.get(digest, ()), key=lambda found: -near(found[0])):
             tree = self.seen.trees[number]
             path = tree.at(place)
             if path not in but:

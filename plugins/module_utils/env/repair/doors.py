@@ -15,11 +15,8 @@ import os
 import stat
 
 from ...host import removal
-from .look import Look
+from .look import Look, Where
 from .tree import Tree
-
-# A tree, by its number in a look, and a place in it.
-Where = tuple[int, str]
 
 
 class Doors:

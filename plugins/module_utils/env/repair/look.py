@@ -53,6 +53,8 @@ _NEVER = 0o7000 | _NOBODY_WRITES
 _READ = 0o444
 # The share's own files, in one tree.
 RECORDS = "records"
+# A tree, by its number in a look, and a place in it.
+Where = tuple[int, str]
 
 
 @dataclasses.dataclass

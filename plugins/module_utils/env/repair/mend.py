@@ -26,9 +26,10 @@ from ...share.layout import SPARE, Layout
 from ..generation import spare
 from . import tree as trees
 from .content import Content, Sources, digest_in, has_digest
-from .doors import Doors, Where
-from .look import Look, directories, wanted_mode
+from .doors import Doors
+from .look import Look, Where, directories, wanted_mode
 from .read import Entry
+from .sharing import Group, Sharing
 from .tree import (
     ACL,
     BYTECODE,
@@ -65,17 +66,6 @@ class Outcome:
 
 
 @dataclasses.dataclass
-class Group:
-    """Places that shall be one file again."""
-
-    digest: str
-    # What they are in their wheel, and in which family; empty if they are nothing else's.
-    shared: str
-    # A set in order: a file may have many names.
-    places: dict[Where, None]
-
-
-@dataclasses.dataclass
 class Mending:
     """One pass over what a look has found. Hold the share's mutex."""
 
@@ -90,7 +80,7 @@ class Mending:
 
     def mend(self) -> None:
         """Mend what can be mended; ``outcomes`` has the rest, too. Raises OSError, and UvnasError without the mutex."""
-        self._doors = Doors(self.seen)
+        self._doors, self._sharing = Doors(self.seen), Sharing(self.seen)
         try:
             self._clear()
             self._permit()
@@ -241,93 +231,17 @@ class Mending:
 
     def _groups(self) -> list[Group]:
         """The files to replace, those together that were, or should be, one."""
-        by_inode: dict[t.Any, Group] = {}
-        by_name: dict[t.Any, Group] = {}
-        alone: list[Group] = []
-        later: list[tuple[Where, str, str]] = []
-        for where, what in self._all(*_REPLACED):
-            if what == UNREADABLE and self.outcomes.get((where, what), Outcome()).done:
-                continue
-            tree, place = self._tree(where), where[1]
-            expected = tree.expected(place)
-            if expected is None or place in tree.links or (is_bytecode(place) and self._source(where) is not None):
-                continue
-            digest = expected.digest
-            family = self._family(where)
-            shared = "" if family is None else f"{family} {expected.shared}"
-            entry = self._entry(where)
-            if entry is None or not stat.S_ISREG(entry.mode) or entry.links == 1:
-                later.append((where, digest, shared))
-                continue
-            group = by_inode.setdefault((entry.inode, digest), Group(digest, shared, {}))
-            group.places[where] = None
-            if shared:
-                by_name.setdefault((shared, digest), group)
-        for where, digest, shared in later:
-            found = by_name.get((shared, digest)) if shared else None
-            if found is None:
-                found = Group(digest, shared, {})
-                alone.append(found)
-                if shared:
-                    by_name[shared, digest] = found
-            found.places[where] = None
-        return [*by_inode.values(), *alone]
+        return self._sharing.groups(
+            where
+            for where, what in self._all(*_REPLACED)
+            if not (what == UNREADABLE and self.outcomes.get((where, what), Outcome()).done)
+            and where[1] not in self._tree(where).links
+            and not (is_bytecode(where[1]) and self._source(where) is not None)
+        )
 
     def _source(self, where: Where) -> t.Optional[Source]:
         """What some bytecode should be of; None for anything else."""
         return self._tree(where).bytecode.get(where[1])
-
-    def _family(self, where: Where) -> t.Optional[int]:
-        """Which trees a file should be one with: the number of the family for its wheel; None if it has none."""
-        expected = self._tree(where).expected(where[1])
-        if expected is None or not expected.shared:
-            return None
-        info = expected.shared.partition("/")[0]
-        return self._families.get(info, {}).get(where[0])
-
-    @functools.cached_property
-    def _families(self) -> dict[str, dict[int, int]]:
-        """By wheel and tree: which trees have links to the same files of it. uv's cache may have a wheel twice."""
-        sharing: dict[str, dict[t.Any, set[int]]] = {}
-        having: dict[str, set[int]] = {}
-        for number, tree in enumerate(self.seen.trees):
-            for place, expected in tree.of_wheels():
-                info = expected.shared.partition("/")[0]
-                having.setdefault(info, set()).add(number)
-                entry = self.seen.entries[number].get(place)
-                if entry is not None and entry.links > 1:
-                    sharing.setdefault(info, {}).setdefault(entry.inode, set()).add(number)
-        found: dict[str, dict[int, int]] = {}
-        for info, numbers in having.items():
-            groups: list[set[int]] = []
-            for together in {frozenset(each) for each in sharing.get(info, {}).values() if len(each) > 1}:
-                touching = [group for group in groups if group & together]
-                groups = [group for group in groups if not group & together]
-                groups.append(set(together).union(*touching))
-            if len(groups) == 1:
-                # Of a small wheel, all that was linked may be what is damaged.
-                groups[0].update(number for number in numbers if self._is_linked(number))
-            elif not groups:
-                groups.append({number for number in numbers if self._is_linked(number)})
-            found[info] = {number: index for index, group in enumerate(groups) for number in group}
-        return found
-
-    def _is_linked(self, number: int) -> bool:
-        """Whether the files of a generation are links to those of others; unpacked wheels are linked if any are."""
-        if number not in self._linked:
-            tree, entries = self.seen.trees[number], self.seen.entries[number]
-            found = [entries[place] for place, _expected in tree.of_wheels() if place in entries]
-            generations = [each for each, one in enumerate(self.seen.trees) if one.kind == GENERATION]
-            self._linked[number] = (
-                any(map(self._is_linked, generations))
-                if tree.kind == CACHE
-                else tree.kind == GENERATION and sum(entry.links > 1 for entry in found) * 2 > len(found)
-            )
-        return self._linked[number]
-
-    @functools.cached_property
-    def _linked(self) -> dict[int, bool]:
-        return {}
 
     def _candidates(self, group: Group) -> t.Iterator[Content]:
         but = {self._path(where) for where in group.places}
@@ -335,43 +249,22 @@ class Mending:
             # Of somebody else, and otherwise right: a copy is the owner's.
             if self.seen.is_good(*where):
                 yield Content("itself", self._path(where))
-        yield from self.sources.here(group.digest, but)
+        number, place = next(iter(group.places))
+        yield from self.sources.here(group.digest, but, lambda other: self._sharing.clones(number, other, place))
         for where in group.places:
             yield from self.sources.copy(self._tree(where), where[1], group.digest)
         yield from self.sources.elsewhere(group.digest)
 
     def _replace(self, group: Group) -> None:
-        linked = self._to_link_to(group)
-        if linked is not None and self._put(group, linked, link=True):
-            return
+        linked = self._sharing.to_link_to(group)
+        if linked is not None:
+            origin = "uv's cache" if self._tree(linked).kind == CACHE else "another environment"
+            if self._put(group, Content(origin, self._path(linked)), link=True):
+                return
         for content in self._candidates(group):
             if self._put(group, content):
                 return
         self._say(group, why=_NOWHERE)
-
-    def _to_link_to(self, group: Group) -> t.Optional[Content]:
-        """A good file that these should be links to."""
-        if not group.shared:
-            return None
-        but = {self._path(where) for where in group.places}
-        for number, place in self._by_shared.get(group.shared, ()):
-            tree = self.seen.trees[number]
-            path = tree.at(place)
-            expected = tree.expected(place)
-            is_same = expected is not None and expected.digest == group.digest
-            if is_same and self.seen.is_good(number, place) and path not in but:
-                return Content("uv's cache" if tree.kind == CACHE else "another environment", path)
-        return None
-
-    @functools.cached_property
-    def _by_shared(self) -> dict[str, list[Where]]:
-        found: dict[str, list[Where]] = {}
-        for number, tree in enumerate(self.seen.trees):
-            for place, expected in tree.of_wheels():
-                family = self._family((number, place))
-                if family is not None:
-                    found.setdefault(f"{family} {expected.shared}", []).append((number, place))
-        return found
 
     def _replace_unpacked(self) -> None:
         """Ask archives and the index for what is nowhere else, one tree after the other."""
