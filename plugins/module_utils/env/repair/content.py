@@ -110,7 +110,10 @@ class Sources:
         return {}
 
     def record(self, tree: Tree, place: str) -> t.Optional[bytes]:
-        """The RECORD of an unpacked wheel, from what generations say about its files; None if they do not know all."""
+        """The RECORD of an unpacked wheel, from what generations say about its files; None if they do not know all.
+
+        Raises OSError, if a file cannot be read.
+        """
         info = place.partition("/")[0]
         lines = []
         for path in _files(tree.path):

@@ -302,8 +302,8 @@ def _judge_mode(tree: Tree, place: str, entry: Entry) -> t.Iterator[Damage]:
         yield Damage(place, OWNER, f"belongs to uid {entry.uid}")
     mode = stat.S_IMODE(entry.mode)
     wanted = wanted_mode(tree, place)
-    if tree.kind == RECORD:  # Only its owner reads it.
-        mode |= _READ
+    if tree.kind == RECORD:  # Only its owner has to read it.
+        mode |= _READ & 0o077
     if tree.witness == place and mode & 0o200:
         yield Damage(place, MODE, f"its mode is {mode:04o}, so the tree is not sealed")
         return
@@ -314,7 +314,7 @@ def _judge_mode(tree: Tree, place: str, entry: Entry) -> t.Iterator[Damage]:
 
 def wanted_mode(tree: Tree, place: str) -> t.Optional[int]:
     """The mode that a file should have, as everybody may read it; None where that is not recorded."""
-    if is_bytecode(place):
+    if is_bytecode(place) or tree.kind == RECORD:
         return 0o644
     if place in (tree.witness, SPARE) and tree.kind == GENERATION:
         return 0o644

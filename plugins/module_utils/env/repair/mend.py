@@ -423,7 +423,13 @@ class Mending:
             tree = self._tree(where)
             if tree.kind != CACHE or not where[1].endswith(".dist-info/RECORD"):
                 continue
-            content = self.sources.record(tree, where[1])
+            if self._is_readable_again(where, what):
+                continue
+            try:
+                content = self.sources.record(tree, where[1])
+            except PermissionError as error:
+                self._set(where, what, why=_NOT_YET if self.check_mode else trees.why(error))
+                continue
             if content is None:
                 self._set(where, what, why=f"remove {tree.path}: uv fetches it again")
             elif self.check_mode:
@@ -434,25 +440,28 @@ class Mending:
                     files.write(scratch, content)
                     self._rename(scratch, where)
 
+    def _is_readable_again(self, where: Where, what: str) -> bool:
+        """Whether something could not be read, and has been given its mode: the next pass tells whether it is right."""
+        is_permitted = bool(self.outcomes.get((where, MODE), Outcome()).done)
+        if is_permitted:
+            self._set(where, what, done=_PERMITTED[MODE])
+        return is_permitted
+
     def _mend_spares(self) -> None:
         """Copies of what only a generation has: taken again, once that is right."""
         for where, what in list(self._all(CONTENT, MISSING)):
             tree = self._tree(where)
-            if tree.kind != GENERATION or where[1] != SPARE:
+            if tree.kind != GENERATION or where[1] != SPARE or self._is_readable_again(where, what):
                 continue
-            if self.outcomes.get((where, MODE), Outcome()).done:
-                # It could not be read, and may have what nothing else has: the next pass reads it.
-                self._set(where, what, done=_PERMITTED[MODE])
-                continue
-            found = dict(tree.copies)
-            for place in filter(functools.partial(trees.is_alone, tree), tree.files):
-                content = spare.small(tree.at(place))
-                if content is not None and has_digest(content, tree.files[place].digest):
-                    found[place] = content
             if self.check_mode:
                 self._set(where, what, done="copied again")
                 continue
             with self._doing(where, what, "copied again"):
+                found = dict(tree.copies)
+                for place in filter(functools.partial(trees.is_alone, tree), tree.files):
+                    content = spare.small(tree.at(place))
+                    if content is not None and has_digest(content, tree.files[place].digest):
+                        found[place] = content
                 self._doors.open(where)
                 scratch = self._scratch(tree)
                 files.write(scratch, spare.pack(found))
@@ -558,8 +567,14 @@ class Mending:
         """Say of what no step is for why it stays."""
         for number, damages in enumerate(self.seen.damages):
             kind = self.seen.trees[number].kind
+            # A check cannot read yet what may tell more.
+            waits = self.check_mode and any(
+                self.outcomes.get(((number, damage.place), MODE), Outcome()).done for damage in damages
+            )
             for damage in damages:
                 why = _STAYS.get((kind, damage.what)) or _STAYS.get(("", damage.what))
+                if waits and damage.what in (INVALID, MISSING):
+                    why = _NOT_YET
                 if why is not None:
                     self.outcomes.setdefault(((number, damage.place), damage.what), Outcome(why=why))
 
@@ -574,6 +589,7 @@ _STAYS = {
 }
 _NOWHERE = "nowhere"
 _NOWHERE_YET = "only the index, or an archive, may have it: a check does not ask"
+_NOT_YET = "what tells can be read once it has its mode, which a check does not set"
 
 
 def _try_link(source: str, path: str) -> bool:
