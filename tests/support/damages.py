@@ -95,14 +95,20 @@ def fact(path: Path, status: os.stat_result, known: dict[tuple[int, int], str]) 
 def paths(share: Path) -> t.Iterator[Path]:
     """Everything that is vouched for."""
     for pattern in TREES:
-        for tree in sorted(share.glob(pattern)):
+        for tree in sorted(share.glob(pattern), key=_order):
             if tree.is_symlink() or tree.name.startswith("."):
                 continue
             yield tree
             for above, directories, names in os.walk(tree):
-                for name in (*directories, *names):
+                directories.sort()
+                for name in (*directories, *sorted(names)):
                     if name not in _LEFT_OUT:
                         yield Path(above, name)
+
+
+def _order(tree: Path) -> tuple[list[str], str]:
+    """Where a tree comes. uv calls unpacked wheels as it likes, but the same seed should choose the same files."""
+    return sorted(path.name for path in tree.glob("*.dist-info")), tree.name
 
 
 def do_damage(

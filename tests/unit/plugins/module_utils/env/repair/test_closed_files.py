@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the uvnas.cluster contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that even their owner may not read, together with other damage: what could tell about that may be among them."""
+"""Files that even their owner may not read, together with other damage: what tells about that may be among them."""
 
 from __future__ import annotations
 
