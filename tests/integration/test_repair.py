@@ -236,7 +236,8 @@ def unnamed(pair: Pair, before: State, done: t.Iterable[Damage]) -> list[Damage]
 def _is_unknown(tree: t.Mapping[str, t.Any]) -> bool:
     """Whether a report says that what lists the files of a tree is damaged, or cannot be read, and so is its copy."""
     said = [*tree["notes"], *(damage["says"] for damage in tree["damages"])]
-    return any(words in each for words in ("is not known", "there is no copy", "is not on record") for each in said)
+    says_so = any(words in each for words in ("is not known", "there is no copy", "is not on record") for each in said)
+    return says_so or any(damage["what"] == "invalid" for damage in tree["damages"])
 
 
 def test_random_damage_is_found_and_repaired(pair: Pair) -> None:

@@ -573,7 +573,7 @@ class Mending:
             )
             for damage in damages:
                 why = _STAYS.get((kind, damage.what)) or _STAYS.get(("", damage.what))
-                if waits and damage.what in (INVALID, MISSING):
+                if waits and damage.what != OWNER:
                     why = _NOT_YET
                 if why is not None:
                     self.outcomes.setdefault(((number, damage.place), damage.what), Outcome(why=why))

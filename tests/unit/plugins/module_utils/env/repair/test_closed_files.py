@@ -27,15 +27,18 @@ UNSURE = {
 
 
 @pytest.mark.parametrize(("closed", "other"), list(itertools.permutations(PLACES, 2)))
-@pytest.mark.parametrize("kind", ["empty", "gone"])
+@pytest.mark.parametrize("kind", ["empty", "gone", "link"])
 def test_all_is_mended_and_a_check_says_no_worse(made: WholeShare, closed: str, other: str, kind: str) -> None:
     (first,), (second,) = (list(made.root.glob(place)) for place in (closed, other))
-    mode = second.stat().st_mode & 0o777
+    mode, above = (path.stat().st_mode & 0o777 for path in (second, second.parent))
     first.chmod(0)
     whole_share.remove(second)
     if kind == "empty":
         whole_share.add(second)
         second.chmod(mode)
+    elif kind == "link":
+        whole_share.opened(second).symlink_to("/nowhere")
+        second.parent.chmod(above)
     unprivileged.give(made.root)
     checked = unprivileged.done(lambda: made.repair(check_mode=True))
     assert wrong(checked) == wrong(unprivileged.done(made.verify))
