@@ -182,7 +182,9 @@ def _damage(path: Path, kind: str, chance: random.Random) -> Path:
         path.write_text("import os\n")
     elif kind == MODE:
         mode = stat.S_IMODE(path.stat().st_mode)
-        path.chmod(chance.choice([each for each in (0o666, 0o600, 0o777, 0o000, 0o4755, 0o664) if each != mode]))
+        # Only its owner has to read what an interpreter was installed from.
+        wrong = (0o666, *(() if path.parent.name == "python-archives" else (0o600,)), 0o777, 0o000, 0o4755, 0o664)
+        path.chmod(chance.choice([each for each in wrong if each != mode]))
     elif kind == EDIT:  # As editors do: a new file with the old name.
         content = path.read_bytes()
         beside = path.with_name(".swp")
