@@ -9,6 +9,7 @@ do clones; a cache may have a wheel twice, if two builds unpacked it at once.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import stat
@@ -144,12 +145,25 @@ class Sharing:
     def clones(self, one: int, other: int, place: str) -> int:
         """How many files of two trees, of the wheel that ``place`` is of, are clones of each other.
 
-        Of a wheel that uv's cache has twice, a clone of the other one would leave what this one was cloned from alone.
+        0 if the cache has that wheel but once. Otherwise a clone of the other one would leave what this one was cloned
+        from alone.
         """
         expected = self.seen.trees[one].expected(place)
         info = "" if expected is None else expected.shared.partition("/")[0]
-        found = self._starts(one, info) if info else frozenset()
+        if self._cached[info] < 2:
+            return 0
+        found = self._starts(one, info)
         return len(found & self._starts(other, info)) if found else 0
+
+    @functools.cached_property
+    def _cached(self) -> collections.Counter[str]:
+        """How often the cache has each wheel."""
+        return collections.Counter(
+            info
+            for tree in self.seen.trees
+            if tree.kind == CACHE
+            for info in {expected.shared.partition("/")[0] for _place, expected in tree.of_wheels()}
+        )
 
     def _starts(self, number: int, info: str) -> frozenset[int]:
         """Where on the disk a tree's files of a wheel are that share their space."""
