@@ -249,7 +249,7 @@ class Mending:
             # Of somebody else, and otherwise right: a copy is the owner's.
             if self.seen.is_good(*where):
                 yield Content("itself", self._path(where))
-        number, place = next(iter(group.places))
+        (number, place), *_rest = group.places
         yield from self.sources.here(group.digest, but, lambda other: self._sharing.clones(number, other, place))
         for where in group.places:
             yield from self.sources.copy(self._tree(where), where[1], group.digest)
