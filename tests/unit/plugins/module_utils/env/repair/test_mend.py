@@ -283,6 +283,18 @@ def test_a_wheel_that_is_twice_in_the_cache(made: WholeShare) -> None:
     assert before.differences(damages.State.of(made.root)) == []
 
 
+def test_what_has_lost_all_links_is_linked_again(made: WholeShare) -> None:
+    path = made.file("")
+    path.chmod(0o755)
+    whole_share.opened(path)
+    shutil.rmtree(path)
+    path.parent.chmod(0o555)
+    assert not_done(made.repair(uv=InstallingUv(made.root, index=True))) == {}
+    # (A directory was empty, as the name of the only source there is too long; and nobody knows that the cache has the same.)
+    left = [line for line in made.differences() if "_vendor/__pycache__:" not in line and "x.txt" not in line]
+    assert [line for line in left if ".pyc" not in line] == []
+
+
 def test_copies_stay_copies(tmp_path: Path) -> None:
     made = whole_share.make(tmp_path / "uv", copies=True)
     DAMAGES["edited"](made.file("alpha/core.py"))
