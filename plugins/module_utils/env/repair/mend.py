@@ -583,8 +583,12 @@ class Mending:
 _STAYS = {
     ("", OWNER): "only root can give it back: chown",
     (RECORD, INVALID): "nothing else has what it said",
+    (RECORD, MISSING): "make it again as a directory: what was in it is repaired then, as far as it can be had",
+    (RECORD, KIND): "move it away, and make it again as a directory: what was in it is repaired then",
     (INTERPRETER, MISSING): "site.yml installs it again",
+    (INTERPRETER, KIND): "move it away, and run site.yml, which installs it again",
     (INTERPRETER, INVALID): "move it away, and run site.yml, which installs it again",
+    (UV, CONTENT): "remove this version: site.yml installs the one that is declared",
     ("", INVALID): "build it anew, with a change to its declaration, or remove it",
 }
 _NOWHERE = "nowhere"

@@ -48,6 +48,8 @@ CONTENT, MISSING, UNDECLARED, MODE, OWNER, ACL, LINK, KIND, UNREADABLE, INVALID 
     "content", "missing", "undeclared", "mode", "owner", "acl", "link", "kind", "unreadable", "invalid",
 )  # fmt: skip
 
+# Characters of what a command says that are shown.
+_LAST = 300
 _TAG = re.compile(r"\.(cpython-[0-9]+[a-z]*)\.pyc\Z")
 _STORE = re.compile(r"(cpython-[0-9]+[a-z]*)-([0-9a-f]{16})")
 
@@ -519,6 +521,7 @@ def _link(layout: Layout, env: str) -> None:
 
 
 def why(error: t.Union[UvnasError, OSError]) -> str:
-    """An error in one line, with what to do."""
+    """An error in one line, with what a command said last, and what to do."""
     known = as_uvnas_error(error)
-    return " ".join(f"{known}. {known.hint}".split())
+    said = " ".join(str(getattr(known, "stderr", "")).split())[-_LAST:]
+    return " ".join(f"{known}{': ' * bool(said)}{said}. {known.hint}".split())

@@ -233,6 +233,21 @@ def test_acls(made: WholeShare) -> None:
     assert acls.acls_in(made.root) == []
 
 
+@pytest.mark.parametrize("is_file", [True, False])
+def test_what_to_do_about_what_is_gone_as_a_whole(made: WholeShare, is_file: bool) -> None:
+    for path in (made.root / "python-archives", made.interpreter):
+        for each in (path, *path.rglob("*")):
+            if each.is_dir() and not each.is_symlink():
+                each.chmod(0o755)
+        shutil.rmtree(path)
+        if is_file:
+            path.write_text("mine")
+    whole_share.write(made.root / "lib" / "uv" / "0.13.9" / ".uvnas-files.json", b"")
+    found = [damage for tree in made.repair()["trees"] for damage in tree["damages"] if not damage["done"]]
+    assert len(found) == 3
+    assert [damage for damage in found if damage["why"] == "it cannot be mended here"] == []
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_somebody_elses_files(made: WholeShare) -> None:
     unprivileged.give(made.root)
