@@ -118,7 +118,7 @@ class Sources:
         lines = []
         for path in _files(tree.path):
             name = as_text(os.path.relpath(path, tree.path))
-            if name == place:
+            if name == place or name.startswith(f"{place}/"):
                 continue
             digest = self._shared.get(f"{info}/{name}") or (tree.expected(name) or _NONE).digest
             algorithm, _colon, value = digest.partition(":")

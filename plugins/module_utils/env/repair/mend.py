@@ -115,6 +115,15 @@ class Mending:
     def _entry(self, where: Where) -> t.Optional[Entry]:
         return self.seen.entries[where[0]].get(where[1])
 
+    def _is_blocked(self, where: Where) -> bool:
+        """Whether something is in the way that only goes if that is asked for: a directory, or a file above it."""
+        number, place = where
+        entries = self.seen.entries[number]
+        found = [entries[above] for above in _above(place) if above in entries]
+        if any(not stat.S_ISDIR(entry.mode) and not stat.S_ISLNK(entry.mode) for entry in found):
+            return not self.remove
+        return bool(place) and place in entries and stat.S_ISDIR(entries[place].mode) and not self.remove
+
     def _set(self, where: Where, what: str, *, done: str = "", why: str = "") -> None:
         self.outcomes[where, what] = Outcome(done, why)
 
@@ -143,8 +152,7 @@ class Mending:
             # What a repair leaves that was killed.
             is_ours = what == UNDECLARED and any(map(files.is_temporary, where[1].split("/")))
             if not (in_the_way or is_ours or self.remove):
-                says = "" if what == UNDECLARED else "only uvnas_repair_remove: true removes what is there"
-                self._set(where, what, why=says)
+                self._set(where, what, why="" if what == UNDECLARED else _BLOCKED)
             elif self.check_mode:
                 self._set(where, what, done="removed")
             else:
@@ -218,7 +226,7 @@ class Mending:
     def _link(self) -> None:
         for where, what in list(self._all(MISSING, LINK, KIND)):
             target = self._tree(where).links.get(where[1])
-            if target is None:
+            if target is None or self._is_blocked(where):
                 continue
             if self.check_mode:
                 self._set(where, what, done="linked again")
@@ -236,6 +244,7 @@ class Mending:
             for where, what in self._all(*_REPLACED)
             if not (what == UNREADABLE and self.outcomes.get((where, what), Outcome()).done)
             and where[1] not in self._tree(where).links
+            and not self._is_blocked(where)
             and not (is_bytecode(where[1]) and self._source(where) is not None)
         )
 
@@ -328,10 +337,6 @@ class Mending:
                     return False
             except FileNotFoundError:
                 return False  # The other share, or somebody at work there.
-            blocked = self._entry(where)
-            if blocked is not None and stat.S_ISDIR(blocked.mode) and not self.remove:
-                os.unlink(scratch)
-                continue
             try:
                 self._doors.open(where)
                 self._rename(scratch, where)
@@ -421,9 +426,10 @@ class Mending:
         """RECORDs in uv's cache: of the same wheel elsewhere, or put together again."""
         for where, what in list(self._all(CONTENT, MISSING, "invalid")):
             tree = self._tree(where)
-            if tree.kind != CACHE or not where[1].endswith(".dist-info/RECORD"):
+            # (Packages may have others inside, of what they bring along. These are files like any.)
+            if tree.kind != CACHE or where[1] in tree.files or not where[1].endswith(".dist-info/RECORD"):
                 continue
-            if self._is_readable_again(where, what):
+            if self._is_blocked(where) or self._is_readable_again(where, what):
                 continue
             try:
                 content = self.sources.record(tree, where[1])
@@ -451,7 +457,9 @@ class Mending:
         """Copies of what only a generation has: taken again, once that is right."""
         for where, what in list(self._all(CONTENT, MISSING)):
             tree = self._tree(where)
-            if tree.kind != GENERATION or where[1] != SPARE or self._is_readable_again(where, what):
+            if tree.kind != GENERATION or where[1] != SPARE or self._is_blocked(where):
+                continue
+            if self._is_readable_again(where, what):
                 continue
             if self.check_mode:
                 self._set(where, what, done="copied again")
@@ -473,17 +481,15 @@ class Mending:
         for where, what in list(self._all(*_REPLACED)):
             tree = self._tree(where)
             source = self._source(where) if is_bytecode(where[1]) else None
-            blocked = self._entry(where)
-            if blocked is not None and stat.S_ISDIR(blocked.mode) and not self.remove:
+            if tree.kind == BYTECODE or source is None or self._is_blocked(where):
                 continue
-            if tree.kind == BYTECODE or source is None:
-                continue
-            if self.check_mode:
+            why = self._is_of_damaged(where[0], source.place)
+            if why:
+                self._set(where, what, why=why)
+            elif self.check_mode:
                 self._set(where, what, done="compiled anew")
-            elif self._is_ready(where[0], source.place):
-                todo.setdefault(where[0], {}).setdefault(tree.names(source.place), []).append((where, what))
             else:
-                self._set(where, what, why="its source is damaged")
+                todo.setdefault(where[0], {}).setdefault(tree.names(source.place), []).append((where, what))
         for number in sorted(todo, key=lambda each: self.seen.trees[each].kind != INTERPRETER):
             tree, names = self.seen.trees[number], todo[number]
             for name, found in list(names.items()):
@@ -507,16 +513,22 @@ class Mending:
                 for where, what in found:
                     self._set(where, what, done=done, why=why)
 
-    def _is_ready(self, number: int, place: str) -> bool:
-        """Whether a source is right by now."""
+    def _is_of_damaged(self, number: int, place: str) -> str:
+        """Why a source has no bytecode yet; empty if it is right by now."""
         where = (number, place)
         found = [self.outcomes.get((where, what), Outcome()) for what in self._whats(where)]
-        return all(outcome.done for outcome in found)
+        if all(outcome.done for outcome in found):
+            return ""
+        return next((each.why for each in found if each.why == _NOWHERE_YET), "its source is damaged")
 
     def _mend_store(self) -> None:
         """The share's store of bytecode: what is damaged there is replaced by what a tree has, or goes."""
         stores = {tree.directory: number for number, tree in enumerate(self.seen.trees) if tree.kind == BYTECODE}
-        bad = {where: what for where, what in self._all(CONTENT, KIND, UNREADABLE) if where[0] in stores.values()}
+        bad = {
+            where: what
+            for where, what in self._all(CONTENT, KIND, UNREADABLE)
+            if where[0] in stores.values() and where[1].endswith(".pyc") and not self._is_blocked(where)
+        }
         wanted: dict[str, tuple[int, str]] = {}
         for where, _what in self._all(*_REPLACED):
             source = self._source(where) if is_bytecode(where[1]) and where[0] not in stores.values() else None
@@ -575,6 +587,9 @@ class Mending:
                 why = _STAYS.get((kind, damage.what)) or _STAYS.get(("", damage.what))
                 if waits and damage.what != OWNER:
                     why = _NOT_YET
+                is_about_what_is_there = damage.what in _REPLACED - {OWNER} or damage.what == INVALID
+                if is_about_what_is_there and self._is_blocked((number, damage.place)):
+                    why = _BLOCKED
                 if why is not None:
                     self.outcomes.setdefault(((number, damage.place), damage.what), Outcome(why=why))
 
@@ -591,9 +606,17 @@ _STAYS = {
     (UV, CONTENT): "remove this version: site.yml installs the one that is declared",
     ("", INVALID): "build it anew, with a change to its declaration, or remove it",
 }
+_BLOCKED = "only uvnas_repair_remove: true removes what is there"
 _NOWHERE = "nowhere"
 _NOWHERE_YET = "only the index, or an archive, may have it: a check does not ask"
 _NOT_YET = "what tells can be read once it has its mode, which a check does not set"
+
+
+def _above(place: str) -> t.Iterator[str]:
+    """The directories that a place is in, but not the tree itself."""
+    while "/" in place:
+        place = place.rpartition("/")[0]
+        yield place
 
 
 def _try_link(source: str, path: str) -> bool:

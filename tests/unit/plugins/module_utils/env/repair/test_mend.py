@@ -207,7 +207,9 @@ def test_something_where_a_directory_should_be(made: WholeShare, tmp_path: Path,
     directory.parent.chmod(0o555)
     assert (f"{SITE}/alpha", "kind") in wrong(made.verify())
     if not is_link:
+        checked = not_done(made.repair(check_mode=True))
         why = not_done(made.repair())
+        assert why == checked == dict.fromkeys(why, why[f"{SITE}/alpha"])
         assert "uvnas_repair_remove" in why[f"{SITE}/alpha"]
         assert directory.read_text() == "mine"
     assert not_done(made.repair(remove=not is_link)) == {}
@@ -216,10 +218,24 @@ def test_something_where_a_directory_should_be(made: WholeShare, tmp_path: Path,
     assert [path.read_text() for path in elsewhere.iterdir()] == ["mine"]
 
 
-def test_a_directory_where_a_file_should_be_stays_unless_it_may_go(made: WholeShare) -> None:
-    path = made.file("alpha/core.py")
+IN_THE_WAY = {
+    "bytecode of an interpreter": f"python/{KEY}/lib/python{MINOR}/__pycache__/os.{TAG}.pyc",
+    "link": "generations/train/*/bin/python",
+    "record of a wheel": "cache/archive-v0/of-alpha/alpha-1.0.dist-info/RECORD",
+    **{kind: FILES[kind] for kind in ("source", "bytecode", "manifest", "copies", "record", "store", "its copy")},
+}
+
+
+@pytest.mark.parametrize("kind", IN_THE_WAY)
+def test_a_directory_where_a_file_should_be_stays_unless_it_may_go(made: WholeShare, kind: str) -> None:
+    path = sorted(made.root.glob(IN_THE_WAY[kind]))[0]
     _directory(path)
-    assert "uvnas_repair_remove" in not_done(made.repair())[f"{SITE}/alpha/core.py"]
+    if kind == "source":  # Of which other generations have more links.
+        DAMAGES["edited"](made.file("alpha/core.py", "other"))
+    checked = not_done(made.repair(check_mode=True))
+    why = not_done(made.repair())
+    assert why == checked
+    assert any(str(path).endswith(place) and "uvnas_repair_remove" in says for place, says in why.items())
     assert (path / "mine.txt").exists()
 
 
@@ -271,6 +287,24 @@ def test_check_mode_changes_nothing_and_foretells(made: WholeShare) -> None:
     assert wrong(predicted) == wrong(done)
 
 
+def test_a_check_knows_what_bytecode_waits_for(made: WholeShare) -> None:
+    whole_share.remove(made.interpreter / "lib" / f"python{MINOR}" / "os.py")
+    whole_share.remove(made.interpreter / "lib" / f"python{MINOR}" / "__pycache__" / f"os.{TAG}.pyc")
+    checked, done = not_done(made.repair(check_mode=True)), not_done(made.repair())
+    assert checked == dict.fromkeys(done, "only the index, or an archive, may have it: a check does not ask")
+    assert len(done) == 2
+    assert "its source is damaged" in done.values()
+
+
+def test_a_check_says_of_a_record_inside_a_package_what_is_done(made: WholeShare) -> None:
+    """Which is a file like any."""
+    path = unpacked(made.root, "alpha") / "alpha" / "_vendor" / "gamma-2.0.dist-info" / "RECORD"
+    _edit(path)
+    assert not_done(made.repair(check_mode=True)) == {}
+    assert not_done(made.repair()) == {}
+    assert made.differences() == []
+
+
 # Linking
 
 
@@ -305,7 +339,7 @@ def test_what_has_lost_all_links_is_linked_again(made: WholeShare) -> None:
     shutil.rmtree(path)
     path.parent.chmod(0o555)
     assert not_done(made.repair(uv=InstallingUv(made.root, index=True))) == {}
-    # (A directory was empty, as the name of the only source there is too long; and nobody knows that the cache has the same.)
+    # (The directory was empty, and nobody knows that the cache has the same of x.txt.)
     left = [line for line in made.differences() if "_vendor/__pycache__:" not in line and "x.txt" not in line]
     assert [line for line in left if ".pyc" not in line] == []
 
