@@ -115,6 +115,8 @@ class Sources:
         Raises OSError, if a file cannot be read.
         """
         info = place.partition("/")[0]
+        if os.path.islink(tree.at(info)):  # What is there, is elsewhere.
+            return None
         lines = []
         for path in _files(tree.path):
             name = as_text(os.path.relpath(path, tree.path))

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import re
 import stat
 import time
 import typing as t
@@ -51,6 +52,8 @@ _NOBODY_WRITES = 0o022
 # What no file has; who runs one with a set-id bit becomes its owner.
 _NEVER = 0o7000 | _NOBODY_WRITES
 _READ = 0o444
+# A directory in the store of bytecode.
+_PART = re.compile("[0-9a-f]{2}")
 # The share's own files, in one tree.
 RECORDS = "records"
 # A tree, by its number in a look, and a place in it.
@@ -117,7 +120,7 @@ def all_trees(layout: Layout) -> list[Tree]:
                 found.append(tree)
     found += trees.archives(layout)
     tags = {tree.directory for tree in found if tree.directory}
-    for name in files.directories_in(layout.bytecode):
+    for name in files.names_in(layout.bytecode):
         if name in tags:  # Anything else is an earlier version's, or nothing needs it.
             found.append(Tree(BYTECODE, f"bytecode/{name}", os.path.join(layout.bytecode, name), directory=name))
     return found
@@ -445,6 +448,11 @@ def _judge_directory(tree: Tree, place: str, entry: Entry) -> t.Iterator[Damage]
 def _judge_store(seen: Look, tree: Tree, entries: t.Mapping[str, Entry]) -> t.Iterator[Damage]:
     """What is wrong with compiled bytecode: each file says which entry of the store it is."""
     for place, entry in entries.items():
+        if not place or _PART.fullmatch(place):
+            if not stat.S_ISDIR(entry.mode):
+                yield Damage(place, KIND, "is not a directory")
+            elif entry.mode & _NOBODY_WRITES or entry.mode & 0o700 != 0o700:
+                yield Damage(place, MODE, f"its mode is {stat.S_IMODE(entry.mode):04o}, not 0755")
         if not place.endswith(".pyc"):
             continue
         key = os.path.basename(place)[: -len(".pyc")]

@@ -100,8 +100,9 @@ class Mending:
     def _all(self, *whats: str) -> t.Iterator[tuple[Where, str]]:
         for number, damages in enumerate(self.seen.damages):
             for damage in damages:
-                # Of a tree itself, only who may do what to it can be set right.
-                if damage.what in whats and (damage.place or damage.what in _PERMITTED):
+                # Of a tree itself, only who may do what to it can be set right, but bytecode is easily had again.
+                is_lasting = self.seen.trees[number].kind != BYTECODE
+                if damage.what in whats and (damage.place or damage.what in _PERMITTED or not is_lasting):
                     where = (number, damage.place)
                     if damage.what != UNREADABLE or not self.outcomes.get((where, UNREADABLE), Outcome()).done:
                         yield where, damage.what
@@ -442,6 +443,7 @@ class Mending:
                 self._set(where, what, done="put together from what it lists")
             else:
                 with self._doing(where, what, "put together from what it lists"):
+                    self._doors.open(where)
                     scratch = self._scratch(tree)
                     files.write(scratch, content)
                     self._rename(scratch, where)
@@ -507,7 +509,9 @@ class Mending:
             done, why = "compiled anew", ""
             try:
                 self.compile(tree, sorted(names))
-            except UvnasError as error:
+            except (UvnasError, OSError) as error:
+                if isinstance(error, OSError) and error.errno in _FATAL:
+                    raise
                 done, why = "", trees.why(error)
             for found in names.values():
                 for where, what in found:
@@ -549,19 +553,30 @@ class Mending:
             if where not in bad and os.path.lexists(path):
                 continue
             mutex.check(self.layout.mutex)
-            if entry in good:
-                os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-                scratch = files.temporary_name(os.path.join(self.layout.bytecode, "repair"))
-                if _try_link(good[entry], scratch):
-                    os.rename(scratch, path)
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(scratch)
-                    if where in bad:
-                        self._set(where, bad[where], done="linked to what an environment has")
-                    continue
-            if where in bad:
-                removal.remove_tree(path)
-                self._set(where, bad[where], done="removed, and compiled anew where it is needed")
+            try:
+                if where in bad:
+                    removal.remove_tree(path)
+                    self._set(where, bad[where], done="removed, and compiled anew where it is needed")
+                if entry in good and self._put_in_store(good[entry], path) and where in bad:
+                    self._set(where, bad[where], done="linked to what an environment has")
+            except OSError as error:
+                if error.errno in _FATAL:
+                    raise
+                if where in bad:
+                    self._set(where, bad[where], why=trees.why(error))
+
+    def _put_in_store(self, good: str, path: str) -> bool:
+        """Link good bytecode to a path in the store. False where that cannot be linked. Raises OSError."""
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        scratch = files.temporary_name(os.path.join(self.layout.bytecode, "repair"))
+        if not _try_link(good, scratch):
+            return False
+        try:
+            os.rename(scratch, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):  # Two names of one file, which a rename leaves alone.
+                os.unlink(scratch)
+        return True
 
     def _good_bytecode(self, wanted: t.Container[str]) -> dict[str, str]:
         """Paths of good bytecode in trees, by the entry of the store that it is."""

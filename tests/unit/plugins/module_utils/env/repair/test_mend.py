@@ -237,6 +237,46 @@ def test_a_directory_where_a_file_should_be_stays_unless_it_may_go(made: WholeSh
     assert why == checked
     assert any(str(path).endswith(place) and "uvnas_repair_remove" in says for place, says in why.items())
     assert (path / "mine.txt").exists()
+    assert not_done(made.repair(remove=True)) == {}
+    assert wrong(made.verify()) == set()
+    assert [line for line in made.differences() if not line.startswith("cache/")] == []
+
+
+DIRECTORIES = ["cache/archive-v0/of-alpha/alpha-1.0.dist-info", f"python/{KEY}/bin", "bytecode/*-*", "bytecode/*-*/*"]
+
+
+@pytest.mark.parametrize("place", DIRECTORIES)
+def test_a_symlink_to_a_directory_leads_nobody_elsewhere(made: WholeShare, tmp_path: Path, place: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    program = elsewhere / f"python{MINOR}"
+    program.write_text("mine")
+    program.chmod(0o555)
+    for path in sorted(made.root.glob(place)):
+        whole_share.opened(path)
+        shutil.rmtree(path)
+        path.symlink_to(elsewhere)
+    whole_share.remove(made.pyc("alpha/core.py"))
+    whole_share.remove(made.pyc("alpha/core.py", "other"))
+    before = elsewhere.stat().st_mtime_ns
+    assert wrong(made.verify()) > {(f"{SITE}/alpha/__pycache__/core.{TAG}.pyc", "missing")}
+    made.repair(remove=True)
+    assert (elsewhere.stat().st_mtime_ns, program.stat().st_mode & 0o777) == (before, 0o555)
+    assert [path.read_text() for path in elsewhere.iterdir()] == ["mine"]
+    # Its interpreter cannot be had.
+    assert made.pyc("alpha/core.py").exists() != place.endswith("bin")
+
+
+def test_a_file_where_a_directory_of_a_witness_should_be(made: WholeShare) -> None:
+    """Which then cannot say whether its tree is sealed."""
+    path = made.interpreter / "bin"
+    whole_share.opened(path)
+    shutil.rmtree(path)
+    path.write_text("mine")
+    path.parent.chmod(0o555)
+    why = not_done(made.repair(remove=True))
+    assert why.keys() == {f"bin/python{MINOR}"}
+    assert "no route to the index" in why[f"bin/python{MINOR}"]
 
 
 def test_acls(made: WholeShare) -> None:
