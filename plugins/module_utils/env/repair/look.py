@@ -402,8 +402,7 @@ def _judge_place(
 ) -> t.Iterator[Damage]:
     """What is wrong with directories, and with what nobody has declared."""
     if stat.S_ISDIR(entry.mode):
-        if place in above:
-            yield from _judge_directory(tree, place, entry)
+        yield from _judge_directory(tree, place, entry, place in above)
         return
     if place in above:
         target = f" to {entry.target}" if entry.target else ""
@@ -433,14 +432,14 @@ def _may_have_bytecode(tree: Tree, place: str) -> bool:
     return is_ours and expected is not None and not expected.digest.startswith("sha256:")
 
 
-def _judge_directory(tree: Tree, place: str, entry: Entry) -> t.Iterator[Damage]:
+def _judge_directory(tree: Tree, place: str, entry: Entry, is_declared: bool) -> t.Iterator[Damage]:
+    """What is wrong with who may do what to a directory, that is not of any use included: things may be in it."""
     if entry.uid != os.geteuid():
         yield Damage(place, OWNER, f"belongs to uid {entry.uid}")
     mode = stat.S_IMODE(entry.mode)
-    if tree.witness and mode != 0o555:
-        yield Damage(place, MODE, f"its mode is {mode:04o}, not 0555")
-    elif mode & _NOBODY_WRITES or mode & 0o555 != 0o555:
-        yield Damage(place, MODE, f"its mode is {mode:04o}, not 0755")
+    is_usual = not mode & _NOBODY_WRITES and mode & 0o555 == 0o555
+    if not is_usual or (tree.witness and is_declared and mode != 0o555):
+        yield Damage(place, MODE, f"its mode is {mode:04o}, not {'0555' if tree.witness else '0755'}")
     if entry.inherits:
         yield Damage(place, ACL, "it has a default ACL")
 

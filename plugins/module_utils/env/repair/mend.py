@@ -437,7 +437,9 @@ class Mending:
             except PermissionError as error:
                 self._set(where, what, why=_NOT_YET if self.check_mode else trees.why(error))
                 continue
-            if content is None:
+            if content is None and self._waits(where[0]):
+                self._set(where, what, why=_NOT_YET)
+            elif content is None:
                 self._set(where, what, why=f"remove {tree.path}: uv fetches it again")
             elif self.check_mode:
                 self._set(where, what, done="put together from what it lists")
@@ -449,8 +451,14 @@ class Mending:
                     self._rename(scratch, where)
 
     def _is_readable_again(self, where: Where, what: str) -> bool:
-        """Whether something could not be read, and has been given its mode: the next pass tells whether it is right."""
-        is_permitted = bool(self.outcomes.get((where, MODE), Outcome()).done)
+        """Whether something could not be read, and it or what it is in has been given its mode.
+
+        The next pass tells whether it is right.
+        """
+        number, place = where
+        is_permitted = any(
+            self.outcomes.get(((number, each), MODE), Outcome()).done for each in (place, *_above(place))
+        )
         if is_permitted:
             self._set(where, what, done=_PERMITTED[MODE])
         return is_permitted
@@ -590,14 +598,16 @@ class Mending:
                     found[source.entry] = tree.at(place)
         return found
 
+    def _waits(self, number: int) -> bool:
+        """Whether a check cannot read yet what may tell more."""
+        permitted = (self.outcomes.get(((number, damage.place), MODE)) for damage in self.seen.damages[number])
+        return self.check_mode and any(outcome is not None and outcome.done for outcome in permitted)
+
     def _explain(self) -> None:
         """Say of what no step is for why it stays."""
         for number, damages in enumerate(self.seen.damages):
             kind = self.seen.trees[number].kind
-            # A check cannot read yet what may tell more.
-            waits = self.check_mode and any(
-                self.outcomes.get(((number, damage.place), MODE), Outcome()).done for damage in damages
-            )
+            waits = self._waits(number)
             for damage in damages:
                 why = _STAYS.get((kind, damage.what)) or _STAYS.get(("", damage.what))
                 if waits and damage.what != OWNER:
