@@ -22,7 +22,7 @@ import typing as t
 from ...errors import UvnasError
 from ...host import acl, files, mutex, removal
 from ...share.contents import is_bytecode
-from ...share.layout import SPARE, Layout
+from ...share.layout import CONTENTS, SPARE, Layout
 from ..generation import spare
 from . import tree as trees
 from .content import Content, Sources, digest_in, has_digest
@@ -603,6 +603,12 @@ class Mending:
         permitted = (self.outcomes.get(((number, damage.place), MODE)) for damage in self.seen.damages[number])
         return self.check_mode and any(outcome is not None and outcome.done for outcome in permitted)
 
+    def _will_be_known(self, number: int) -> bool:
+        """Whether a check has found the list of what should be in a tree."""
+        whats = self._whats((number, CONTENTS))
+        found = (self.outcomes.get(((number, CONTENTS), what), Outcome()) for what in whats)
+        return self.check_mode and any(outcome.done for outcome in found)
+
     def _explain(self) -> None:
         """Say of what no step is for why it stays."""
         for number, damages in enumerate(self.seen.damages):
@@ -612,6 +618,8 @@ class Mending:
                 why = _STAYS.get((kind, damage.what)) or _STAYS.get(("", damage.what))
                 if waits and damage.what != OWNER:
                     why = _NOT_YET
+                elif damage.what == INVALID and not damage.place and self._will_be_known(number):
+                    why = _WITH_ITS_LIST
                 is_about_what_is_there = damage.what in _REPLACED - {OWNER} or damage.what == INVALID
                 if is_about_what_is_there and self._is_blocked((number, damage.place)):
                     why = _BLOCKED
@@ -634,6 +642,7 @@ _STAYS = {
 _BLOCKED = "only uvnas_repair_remove: true removes what is there"
 _NOWHERE = "nowhere"
 _NOWHERE_YET = "only the index, or an archive, may have it: a check does not ask"
+_WITH_ITS_LIST = "what should be in it is known once its list is repaired, which a check does not do"
 _NOT_YET = "what tells can be read once it has its mode, which a check does not set"
 
 

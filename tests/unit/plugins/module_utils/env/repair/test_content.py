@@ -105,3 +105,17 @@ def test_a_record_is_not_put_together_from_a_part_of_its_wheel(made: WholeShare,
     why = not_done(made.repair(remove=True))
     assert why == not_done(made.repair(check_mode=True))
     assert why == {"alpha-1.0.dist-info/RECORD": f"remove {path}: uv fetches it again"}
+
+
+@pytest.mark.parametrize("tree", ["generations/train/*", f"python/{whole_share.KEY}"])
+def test_a_list_that_another_share_has(made: WholeShare, original: WholeShare, tree: str) -> None:
+    """A check does not say that the tree is lost."""
+    (path,) = made.root.glob(tree)
+    for name in (".uvnas-files.json", ".uvnas-spare"):
+        whole_share.write(path / name, b"")
+    checked = not_done(made.repair(original.root, check_mode=True))
+    assert set(checked.values()) == {
+        "what should be in it is known once its list is repaired, which a check does not do"
+    }
+    assert not_done(made.repair(original.root)) == {}
+    assert wrong(made.verify()) == set()
