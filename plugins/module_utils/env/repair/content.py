@@ -115,10 +115,12 @@ class Sources:
         Raises OSError, if a file cannot be read.
         """
         info = place.partition("/")[0]
+        if os.path.islink(tree.at(info)):  # What is there, is elsewhere.
+            return None
         lines = []
         for path in _files(tree.path):
             name = as_text(os.path.relpath(path, tree.path))
-            if name == place:
+            if name == place or name.startswith(f"{place}/"):
                 continue
             digest = self._shared.get(f"{info}/{name}") or (tree.expected(name) or _NONE).digest
             algorithm, _colon, value = digest.partition(":")
@@ -127,9 +129,12 @@ class Sources:
                     return None
             encoded = base64.urlsafe_b64encode(bytes.fromhex(value)).decode().rstrip("=")
             lines.append([name, f"{algorithm}={encoded}", str(os.path.getsize(path))])
+        there = {line[0] for line in lines}
+        if not any(wheel <= there for wheel in self._wheels.get(info, ())):
+            return None  # Something is missing that it listed.
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows([*sorted(lines), [place, "", ""]])
-        return text.getvalue().encode("utf-8", "surrogateescape") if lines else None
+        return text.getvalue().encode("utf-8", "surrogateescape")
 
     @functools.cached_property
     def _shared(self) -> dict[str, str]:
@@ -140,6 +145,19 @@ class Sources:
             if tree.kind == GENERATION
             for _place, expected in tree.of_wheels()
         }
+
+    @functools.cached_property
+    def _wheels(self) -> dict[str, set[frozenset[str]]]:
+        """What generations have of wheels: by metadata directory, the paths of all files, each set once."""
+        found: dict[str, set[frozenset[str]]] = {}
+        for tree in self.seen.trees:
+            wheels: dict[str, set[str]] = {}
+            for _place, expected in tree.of_wheels() if tree.kind == GENERATION else ():
+                info, _slash, name = expected.shared.partition("/")
+                wheels.setdefault(info, set()).add(name)
+            for info, names in wheels.items():
+                found.setdefault(info, set()).add(frozenset(names))
+        return found
 
     @contextlib.contextmanager
     def unpacked(self, tree: Tree, wanted: t.Mapping[str, str]) -> t.Iterator[tuple[dict[str, Content], str]]:

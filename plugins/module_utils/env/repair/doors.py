@@ -65,10 +65,17 @@ class Doors:
         if not tree.witness or number in self._trees:
             return
         self._trees[number] = None
-        with contextlib.suppress(FileNotFoundError, PermissionError):  # The tree may be closed.
-            status = os.lstat(tree.at(tree.witness))
+        self._say(tree, is_sealed=False)
+
+    def _say(self, tree: Tree, *, is_sealed: bool) -> None:
+        """Have the witness of a tree say whether that is sealed, if it is there and not elsewhere, behind a symlink."""
+        path = tree.at(tree.witness)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):  # The tree may be closed.
+            self._check_way(tree, os.path.dirname(tree.witness))
+            status = os.lstat(path)
             if stat.S_ISREG(status.st_mode):
-                os.chmod(tree.at(tree.witness), stat.S_IMODE(status.st_mode) | stat.S_IWUSR)
+                mode = stat.S_IMODE(status.st_mode)
+                os.chmod(path, mode & 0o555 if is_sealed else mode | stat.S_IWUSR)
 
     def close(self) -> None:
         """Seal all of that again, witnesses last."""
@@ -79,10 +86,7 @@ class Doors:
                     if stat.S_ISDIR(os.lstat(directory).st_mode):  # What was in the way has been replaced.
                         os.chmod(directory, 0o555)
         for tree in sealed.values():
-            with contextlib.suppress(FileNotFoundError, PermissionError):
-                status = os.lstat(tree.at(tree.witness))
-                if stat.S_ISREG(status.st_mode):
-                    os.chmod(tree.at(tree.witness), stat.S_IMODE(status.st_mode) & 0o555)
+            self._say(tree, is_sealed=True)
 
 
 def remove_kept(seen: Look) -> None:

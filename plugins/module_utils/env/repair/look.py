@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import re
 import stat
 import time
 import typing as t
@@ -51,6 +52,8 @@ _NOBODY_WRITES = 0o022
 # What no file has; who runs one with a set-id bit becomes its owner.
 _NEVER = 0o7000 | _NOBODY_WRITES
 _READ = 0o444
+# A directory in the store of bytecode.
+_PART = re.compile("[0-9a-f]{2}")
 # The share's own files, in one tree.
 RECORDS = "records"
 # A tree, by its number in a look, and a place in it.
@@ -117,7 +120,7 @@ def all_trees(layout: Layout) -> list[Tree]:
                 found.append(tree)
     found += trees.archives(layout)
     tags = {tree.directory for tree in found if tree.directory}
-    for name in files.directories_in(layout.bytecode):
+    for name in files.names_in(layout.bytecode):
         if name in tags:  # Anything else is an earlier version's, or nothing needs it.
             found.append(Tree(BYTECODE, f"bytecode/{name}", os.path.join(layout.bytecode, name), directory=name))
     return found
@@ -399,8 +402,7 @@ def _judge_place(
 ) -> t.Iterator[Damage]:
     """What is wrong with directories, and with what nobody has declared."""
     if stat.S_ISDIR(entry.mode):
-        if place in above:
-            yield from _judge_directory(tree, place, entry)
+        yield from _judge_directory(tree, place, entry, place in above)
         return
     if place in above:
         target = f" to {entry.target}" if entry.target else ""
@@ -430,14 +432,14 @@ def _may_have_bytecode(tree: Tree, place: str) -> bool:
     return is_ours and expected is not None and not expected.digest.startswith("sha256:")
 
 
-def _judge_directory(tree: Tree, place: str, entry: Entry) -> t.Iterator[Damage]:
+def _judge_directory(tree: Tree, place: str, entry: Entry, is_declared: bool) -> t.Iterator[Damage]:
+    """What is wrong with who may do what to a directory, that is not of any use included: things may be in it."""
     if entry.uid != os.geteuid():
         yield Damage(place, OWNER, f"belongs to uid {entry.uid}")
     mode = stat.S_IMODE(entry.mode)
-    if tree.witness and mode != 0o555:
-        yield Damage(place, MODE, f"its mode is {mode:04o}, not 0555")
-    elif mode & _NOBODY_WRITES or mode & 0o555 != 0o555:
-        yield Damage(place, MODE, f"its mode is {mode:04o}, not 0755")
+    is_usual = not mode & _NOBODY_WRITES and mode & 0o555 == 0o555
+    if not is_usual or (tree.witness and is_declared and mode != 0o555):
+        yield Damage(place, MODE, f"its mode is {mode:04o}, not {'0555' if tree.witness else '0755'}")
     if entry.inherits:
         yield Damage(place, ACL, "it has a default ACL")
 
@@ -445,6 +447,11 @@ def _judge_directory(tree: Tree, place: str, entry: Entry) -> t.Iterator[Damage]
 def _judge_store(seen: Look, tree: Tree, entries: t.Mapping[str, Entry]) -> t.Iterator[Damage]:
     """What is wrong with compiled bytecode: each file says which entry of the store it is."""
     for place, entry in entries.items():
+        if not place or _PART.fullmatch(place):
+            if not stat.S_ISDIR(entry.mode):
+                yield Damage(place, KIND, "is not a directory")
+            elif entry.mode & _NOBODY_WRITES or entry.mode & 0o700 != 0o700:
+                yield Damage(place, MODE, f"its mode is {stat.S_IMODE(entry.mode):04o}, not 0755")
         if not place.endswith(".pyc"):
             continue
         key = os.path.basename(place)[: -len(".pyc")]

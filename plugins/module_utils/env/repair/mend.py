@@ -22,7 +22,7 @@ import typing as t
 from ...errors import UvnasError
 from ...host import acl, files, mutex, removal
 from ...share.contents import is_bytecode
-from ...share.layout import SPARE, Layout
+from ...share.layout import CONTENTS, SPARE, Layout
 from ..generation import spare
 from . import tree as trees
 from .content import Content, Sources, digest_in, has_digest
@@ -100,8 +100,9 @@ class Mending:
     def _all(self, *whats: str) -> t.Iterator[tuple[Where, str]]:
         for number, damages in enumerate(self.seen.damages):
             for damage in damages:
-                # Of a tree itself, only who may do what to it can be set right.
-                if damage.what in whats and (damage.place or damage.what in _PERMITTED):
+                # Of a tree itself, only who may do what to it can be set right, but bytecode is easily had again.
+                is_lasting = self.seen.trees[number].kind != BYTECODE
+                if damage.what in whats and (damage.place or damage.what in _PERMITTED or not is_lasting):
                     where = (number, damage.place)
                     if damage.what != UNREADABLE or not self.outcomes.get((where, UNREADABLE), Outcome()).done:
                         yield where, damage.what
@@ -114,6 +115,15 @@ class Mending:
 
     def _entry(self, where: Where) -> t.Optional[Entry]:
         return self.seen.entries[where[0]].get(where[1])
+
+    def _is_blocked(self, where: Where) -> bool:
+        """Whether something is in the way that only goes if that is asked for: a directory, or a file above it."""
+        number, place = where
+        entries = self.seen.entries[number]
+        found = [entries[above] for above in _above(place) if above in entries]
+        if any(not stat.S_ISDIR(entry.mode) and not stat.S_ISLNK(entry.mode) for entry in found):
+            return not self.remove
+        return bool(place) and place in entries and stat.S_ISDIR(entries[place].mode) and not self.remove
 
     def _set(self, where: Where, what: str, *, done: str = "", why: str = "") -> None:
         self.outcomes[where, what] = Outcome(done, why)
@@ -143,8 +153,7 @@ class Mending:
             # What a repair leaves that was killed.
             is_ours = what == UNDECLARED and any(map(files.is_temporary, where[1].split("/")))
             if not (in_the_way or is_ours or self.remove):
-                says = "" if what == UNDECLARED else "only uvnas_repair_remove: true removes what is there"
-                self._set(where, what, why=says)
+                self._set(where, what, why="" if what == UNDECLARED else _BLOCKED)
             elif self.check_mode:
                 self._set(where, what, done="removed")
             else:
@@ -218,7 +227,7 @@ class Mending:
     def _link(self) -> None:
         for where, what in list(self._all(MISSING, LINK, KIND)):
             target = self._tree(where).links.get(where[1])
-            if target is None:
+            if target is None or self._is_blocked(where):
                 continue
             if self.check_mode:
                 self._set(where, what, done="linked again")
@@ -236,6 +245,7 @@ class Mending:
             for where, what in self._all(*_REPLACED)
             if not (what == UNREADABLE and self.outcomes.get((where, what), Outcome()).done)
             and where[1] not in self._tree(where).links
+            and not self._is_blocked(where)
             and not (is_bytecode(where[1]) and self._source(where) is not None)
         )
 
@@ -328,10 +338,6 @@ class Mending:
                     return False
             except FileNotFoundError:
                 return False  # The other share, or somebody at work there.
-            blocked = self._entry(where)
-            if blocked is not None and stat.S_ISDIR(blocked.mode) and not self.remove:
-                os.unlink(scratch)
-                continue
             try:
                 self._doors.open(where)
                 self._rename(scratch, where)
@@ -421,28 +427,38 @@ class Mending:
         """RECORDs in uv's cache: of the same wheel elsewhere, or put together again."""
         for where, what in list(self._all(CONTENT, MISSING, "invalid")):
             tree = self._tree(where)
-            if tree.kind != CACHE or not where[1].endswith(".dist-info/RECORD"):
+            # (Packages may have others inside, of what they bring along. These are files like any.)
+            if tree.kind != CACHE or where[1] in tree.files or not where[1].endswith(".dist-info/RECORD"):
                 continue
-            if self._is_readable_again(where, what):
+            if self._is_blocked(where) or self._is_readable_again(where, what):
                 continue
             try:
                 content = self.sources.record(tree, where[1])
             except PermissionError as error:
                 self._set(where, what, why=_NOT_YET if self.check_mode else trees.why(error))
                 continue
-            if content is None:
+            if content is None and self._waits(where[0]):
+                self._set(where, what, why=_NOT_YET)
+            elif content is None:
                 self._set(where, what, why=f"remove {tree.path}: uv fetches it again")
             elif self.check_mode:
                 self._set(where, what, done="put together from what it lists")
             else:
                 with self._doing(where, what, "put together from what it lists"):
+                    self._doors.open(where)
                     scratch = self._scratch(tree)
                     files.write(scratch, content)
                     self._rename(scratch, where)
 
     def _is_readable_again(self, where: Where, what: str) -> bool:
-        """Whether something could not be read, and has been given its mode: the next pass tells whether it is right."""
-        is_permitted = bool(self.outcomes.get((where, MODE), Outcome()).done)
+        """Whether something could not be read, and it or what it is in has been given its mode.
+
+        The next pass tells whether it is right.
+        """
+        number, place = where
+        is_permitted = any(
+            self.outcomes.get(((number, each), MODE), Outcome()).done for each in (place, *_above(place))
+        )
         if is_permitted:
             self._set(where, what, done=_PERMITTED[MODE])
         return is_permitted
@@ -451,7 +467,9 @@ class Mending:
         """Copies of what only a generation has: taken again, once that is right."""
         for where, what in list(self._all(CONTENT, MISSING)):
             tree = self._tree(where)
-            if tree.kind != GENERATION or where[1] != SPARE or self._is_readable_again(where, what):
+            if tree.kind != GENERATION or where[1] != SPARE or self._is_blocked(where):
+                continue
+            if self._is_readable_again(where, what):
                 continue
             if self.check_mode:
                 self._set(where, what, done="copied again")
@@ -473,17 +491,15 @@ class Mending:
         for where, what in list(self._all(*_REPLACED)):
             tree = self._tree(where)
             source = self._source(where) if is_bytecode(where[1]) else None
-            blocked = self._entry(where)
-            if blocked is not None and stat.S_ISDIR(blocked.mode) and not self.remove:
+            if tree.kind == BYTECODE or source is None or self._is_blocked(where):
                 continue
-            if tree.kind == BYTECODE or source is None:
-                continue
-            if self.check_mode:
+            why = self._is_of_damaged(where[0], source.place)
+            if why:
+                self._set(where, what, why=why)
+            elif self.check_mode:
                 self._set(where, what, done="compiled anew")
-            elif self._is_ready(where[0], source.place):
-                todo.setdefault(where[0], {}).setdefault(tree.names(source.place), []).append((where, what))
             else:
-                self._set(where, what, why="its source is damaged")
+                todo.setdefault(where[0], {}).setdefault(tree.names(source.place), []).append((where, what))
         for number in sorted(todo, key=lambda each: self.seen.trees[each].kind != INTERPRETER):
             tree, names = self.seen.trees[number], todo[number]
             for name, found in list(names.items()):
@@ -501,22 +517,30 @@ class Mending:
             done, why = "compiled anew", ""
             try:
                 self.compile(tree, sorted(names))
-            except UvnasError as error:
+            except (UvnasError, OSError) as error:
+                if isinstance(error, OSError) and error.errno in _FATAL:
+                    raise
                 done, why = "", trees.why(error)
             for found in names.values():
                 for where, what in found:
                     self._set(where, what, done=done, why=why)
 
-    def _is_ready(self, number: int, place: str) -> bool:
-        """Whether a source is right by now."""
+    def _is_of_damaged(self, number: int, place: str) -> str:
+        """Why a source has no bytecode yet; empty if it is right by now."""
         where = (number, place)
         found = [self.outcomes.get((where, what), Outcome()) for what in self._whats(where)]
-        return all(outcome.done for outcome in found)
+        if all(outcome.done for outcome in found):
+            return ""
+        return next((each.why for each in found if each.why == _NOWHERE_YET), "its source is damaged")
 
     def _mend_store(self) -> None:
         """The share's store of bytecode: what is damaged there is replaced by what a tree has, or goes."""
         stores = {tree.directory: number for number, tree in enumerate(self.seen.trees) if tree.kind == BYTECODE}
-        bad = {where: what for where, what in self._all(CONTENT, KIND, UNREADABLE) if where[0] in stores.values()}
+        bad = {
+            where: what
+            for where, what in self._all(CONTENT, KIND, UNREADABLE)
+            if where[0] in stores.values() and where[1].endswith(".pyc") and not self._is_blocked(where)
+        }
         wanted: dict[str, tuple[int, str]] = {}
         for where, _what in self._all(*_REPLACED):
             source = self._source(where) if is_bytecode(where[1]) and where[0] not in stores.values() else None
@@ -537,19 +561,30 @@ class Mending:
             if where not in bad and os.path.lexists(path):
                 continue
             mutex.check(self.layout.mutex)
-            if entry in good:
-                os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-                scratch = files.temporary_name(os.path.join(self.layout.bytecode, "repair"))
-                if _try_link(good[entry], scratch):
-                    os.rename(scratch, path)
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(scratch)
-                    if where in bad:
-                        self._set(where, bad[where], done="linked to what an environment has")
-                    continue
-            if where in bad:
-                removal.remove_tree(path)
-                self._set(where, bad[where], done="removed, and compiled anew where it is needed")
+            try:
+                if where in bad:
+                    removal.remove_tree(path)
+                    self._set(where, bad[where], done="removed, and compiled anew where it is needed")
+                if entry in good and self._put_in_store(good[entry], path) and where in bad:
+                    self._set(where, bad[where], done="linked to what an environment has")
+            except OSError as error:
+                if error.errno in _FATAL:
+                    raise
+                if where in bad:
+                    self._set(where, bad[where], why=trees.why(error))
+
+    def _put_in_store(self, good: str, path: str) -> bool:
+        """Link good bytecode to a path in the store. False where that cannot be linked. Raises OSError."""
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        scratch = files.temporary_name(os.path.join(self.layout.bytecode, "repair"))
+        if not _try_link(good, scratch):
+            return False
+        try:
+            os.rename(scratch, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):  # Two names of one file, which a rename leaves alone.
+                os.unlink(scratch)
+        return True
 
     def _good_bytecode(self, wanted: t.Container[str]) -> dict[str, str]:
         """Paths of good bytecode in trees, by the entry of the store that it is."""
@@ -563,18 +598,31 @@ class Mending:
                     found[source.entry] = tree.at(place)
         return found
 
+    def _waits(self, number: int) -> bool:
+        """Whether a check cannot read yet what may tell more."""
+        permitted = (self.outcomes.get(((number, damage.place), MODE)) for damage in self.seen.damages[number])
+        return self.check_mode and any(outcome is not None and outcome.done for outcome in permitted)
+
+    def _will_be_known(self, number: int) -> bool:
+        """Whether a check has found the list of what should be in a tree."""
+        whats = self._whats((number, CONTENTS))
+        found = (self.outcomes.get(((number, CONTENTS), what), Outcome()) for what in whats)
+        return self.check_mode and any(outcome.done for outcome in found)
+
     def _explain(self) -> None:
         """Say of what no step is for why it stays."""
         for number, damages in enumerate(self.seen.damages):
             kind = self.seen.trees[number].kind
-            # A check cannot read yet what may tell more.
-            waits = self.check_mode and any(
-                self.outcomes.get(((number, damage.place), MODE), Outcome()).done for damage in damages
-            )
+            waits = self._waits(number)
             for damage in damages:
                 why = _STAYS.get((kind, damage.what)) or _STAYS.get(("", damage.what))
                 if waits and damage.what != OWNER:
                     why = _NOT_YET
+                elif damage.what == INVALID and not damage.place and self._will_be_known(number):
+                    why = _WITH_ITS_LIST
+                is_about_what_is_there = damage.what in _REPLACED - {OWNER} or damage.what == INVALID
+                if is_about_what_is_there and self._is_blocked((number, damage.place)):
+                    why = _BLOCKED
                 if why is not None:
                     self.outcomes.setdefault(((number, damage.place), damage.what), Outcome(why=why))
 
@@ -583,13 +631,26 @@ class Mending:
 _STAYS = {
     ("", OWNER): "only root can give it back: chown",
     (RECORD, INVALID): "nothing else has what it said",
+    (RECORD, MISSING): "make it again as a directory: what was in it is repaired then, as far as it can be had",
+    (RECORD, KIND): "move it away, and make it again as a directory: what was in it is repaired then",
     (INTERPRETER, MISSING): "site.yml installs it again",
+    (INTERPRETER, KIND): "move it away, and run site.yml, which installs it again",
     (INTERPRETER, INVALID): "move it away, and run site.yml, which installs it again",
+    (UV, CONTENT): "remove this version: site.yml installs the one that is declared",
     ("", INVALID): "build it anew, with a change to its declaration, or remove it",
 }
+_BLOCKED = "only uvnas_repair_remove: true removes what is there"
 _NOWHERE = "nowhere"
 _NOWHERE_YET = "only the index, or an archive, may have it: a check does not ask"
+_WITH_ITS_LIST = "what should be in it is known once its list is repaired, which a check does not do"
 _NOT_YET = "what tells can be read once it has its mode, which a check does not set"
+
+
+def _above(place: str) -> t.Iterator[str]:
+    """The directories that a place is in, but not the tree itself."""
+    while "/" in place:
+        place = place.rpartition("/")[0]
+        yield place
 
 
 def _try_link(source: str, path: str) -> bool:

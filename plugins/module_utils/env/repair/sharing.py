@@ -126,16 +126,17 @@ class Sharing:
         return found
 
     def _is_linked(self, number: int) -> bool:
-        """Whether the files of a generation are links to those of others; unpacked wheels are linked if any are."""
+        """Whether the files of a generation are links to those of others; unpacked wheels are linked if any are.
+
+        So is a generation that has lost all of them, which cannot tell.
+        """
         if number not in self._linked:
             tree, entries = self.seen.trees[number], self.seen.entries[number]
             found = [entries[place] for place, _expected in tree.of_wheels() if place in entries]
-            generations = [each for each, one in enumerate(self.seen.trees) if one.kind == GENERATION]
-            self._linked[number] = (
-                any(map(self._is_linked, generations))
-                if tree.kind == CACHE
-                else tree.kind == GENERATION and sum(entry.links > 1 for entry in found) * 2 > len(found)
-            )
+            self._linked[number] = tree.kind == GENERATION and sum(entry.links > 1 for entry in found) * 2 > len(found)
+            if tree.kind == CACHE or (tree.kind == GENERATION and not found):
+                generations = [each for each, one in enumerate(self.seen.trees) if one.kind == GENERATION]
+                self._linked[number] = any(map(self._is_linked, generations))
         return self._linked[number]
 
     @functools.cached_property

@@ -48,6 +48,8 @@ CONTENT, MISSING, UNDECLARED, MODE, OWNER, ACL, LINK, KIND, UNREADABLE, INVALID 
     "content", "missing", "undeclared", "mode", "owner", "acl", "link", "kind", "unreadable", "invalid",
 )  # fmt: skip
 
+# Characters of what a command says that are shown.
+_LAST = 300
 _TAG = re.compile(r"\.(cpython-[0-9]+[a-z]*)\.pyc\Z")
 _STORE = re.compile(r"(cpython-[0-9]+[a-z]*)-([0-9a-f]{16})")
 
@@ -447,7 +449,7 @@ def _recorded(path: str) -> t.Optional[Contents]:
 def kept_archives(layout: Layout, installed: t.Iterable[Interpreter]) -> Tree:
     """The archives that interpreters were installed from, as far as they are kept."""
     tree = Tree(RECORD, "python-archives", layout.python_archives)
-    found = files.names_in(layout.python_archives)
+    found = [] if is_closed(tree.path) else files.names_in(tree.path)
     for known in installed:
         if known.archive and known.archive_sha256:
             tree.files[known.archive] = Expected(f"sha256:{known.archive_sha256}", "the digest in pythons.json")
@@ -514,11 +516,13 @@ def _lock(layout: Layout, env: str) -> Lock:
 def _link(layout: Layout, env: str) -> None:
     """Raise UvnasError unless the link of an environment leads to a generation."""
     generation_id = store.published(layout, env)
-    if generation_id is None or not os.path.isdir(layout.generation(env, generation_id)):
+    path = layout.generation(env, generation_id or "")
+    if generation_id is None or not os.path.isdir(path) or os.path.islink(path):
         raise UvnasError(f"leads to {generation_id}, which is not there", hint="Run site.yml.")
 
 
 def why(error: t.Union[UvnasError, OSError]) -> str:
-    """An error in one line, with what to do."""
+    """An error in one line, with what a command said last, and what to do."""
     known = as_uvnas_error(error)
-    return " ".join(f"{known}. {known.hint}".split())
+    said = " ".join(str(getattr(known, "stderr", "")).split())[-_LAST:]
+    return " ".join(f"{known}{': ' * bool(said)}{said}. {known.hint}".split())

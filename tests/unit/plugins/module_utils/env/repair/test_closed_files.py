@@ -59,3 +59,20 @@ def test_modes_of_kept_archives(made: WholeShare, mode: int) -> None:
     assert (path.name, "mode") in wrong(unprivileged.done(made.verify))
     assert not_done(unprivileged.done(made.repair)) == {}
     assert unprivileged.done(made.owned_differences) == []
+
+
+CLOSED = [f"{CACHE}/alpha-1.0.dist-info", f"{CACHE}/alpha", "python-archives", "bytecode/*-*/??"]
+
+
+@pytest.mark.parametrize("place", CLOSED)
+def test_closed_directories_outside_of_generations(made: WholeShare, place: str) -> None:
+    """A repair may need what is in them."""
+    path = sorted(made.root.glob(place))[0]
+    path.chmod(0)
+    whole_share.write(made.generation() / "pyvenv.cfg", b"")
+    unprivileged.give(made.root)
+    checked = unprivileged.done(lambda: made.repair(check_mode=True))
+    assert wrong(checked) == wrong(unprivileged.done(made.verify))
+    assert set(not_done(checked).values()) <= UNSURE
+    assert not_done(unprivileged.done(made.repair)) == {}
+    assert unprivileged.done(made.owned_differences) == []

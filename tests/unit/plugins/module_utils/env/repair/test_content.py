@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.uvnas.cluster.tests.unit import whole_share
-from ansible_collections.uvnas.cluster.tests.unit.whole_share import SITE, InstallingUv, WholeShare, not_done, wrong
+from ansible_collections.uvnas.cluster.tests.unit.whole_share import (
+    SITE,
+    InstallingUv,
+    WholeShare,
+    not_done,
+    unpacked,
+    wrong,
+)
 
 
 def origins(result: dict[str, object]) -> set[str]:
@@ -85,3 +92,30 @@ def test_two_that_vouch_for_the_rest(made: WholeShare, one: str, other: str) -> 
         assert not_done(result)
         assert all((made.generation() / place).read_bytes() == b"{}" for place in (one, other) if "spare" not in place)
         assert made.file("alpha/core.py").read_text() == "answer = 42\n"
+
+
+@pytest.mark.parametrize("is_pipe", [True, False])
+def test_a_record_is_not_put_together_from_a_part_of_its_wheel(made: WholeShare, is_pipe: bool) -> None:
+    """It would vouch for that, and whatever is installed from there would lack the rest."""
+    path = unpacked(made.root, "alpha")
+    (path / "alpha-1.0.dist-info" / "RECORD").unlink()
+    (path / "alpha" / "core.py").unlink()
+    if is_pipe:
+        os.mkfifo(path / "alpha" / "core.py")
+    why = not_done(made.repair(remove=True))
+    assert why == not_done(made.repair(check_mode=True))
+    assert why == {"alpha-1.0.dist-info/RECORD": f"remove {path}: uv fetches it again"}
+
+
+@pytest.mark.parametrize("tree", ["generations/train/*", f"python/{whole_share.KEY}"])
+def test_a_list_that_another_share_has(made: WholeShare, original: WholeShare, tree: str) -> None:
+    """A check does not say that the tree is lost."""
+    (path,) = made.root.glob(tree)
+    for name in (".uvnas-files.json", ".uvnas-spare"):
+        whole_share.write(path / name, b"")
+    checked = not_done(made.repair(original.root, check_mode=True))
+    assert set(checked.values()) == {
+        "what should be in it is known once its list is repaired, which a check does not do"
+    }
+    assert not_done(made.repair(original.root)) == {}
+    assert wrong(made.verify()) == set()

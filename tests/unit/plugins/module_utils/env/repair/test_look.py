@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ansible_collections.uvnas.cluster.tests.unit import whole_share
 from ansible_collections.uvnas.cluster.tests.unit.whole_share import WholeShare, unpacked, wrong
 
@@ -40,3 +42,33 @@ def test_one_that_was_killed_before_it_had_sealed_the_witness(made: WholeShare) 
         made.repair()
         assert (tree / witness).stat().st_mode == mode
     assert made.differences() == []
+
+
+def test_directories_that_nobody_declared(made: WholeShare) -> None:
+    """They are nobody's damage, unless others may put something there, or their owner cannot look into them."""
+    top = made.generation()
+    top.chmod(0o755)
+    for mode in (0o755, 0o777, 0o700, 0o000):
+        (top / f"mine-{mode:o}").mkdir()
+        (top / f"mine-{mode:o}").chmod(mode)
+    top.chmod(0o555)
+    assert wrong(made.verify()) == {("mine-777", "mode"), ("mine-700", "mode"), ("mine-0", "mode")}
+    made.repair()
+    assert wrong(made.verify()) == set()
+
+
+def test_a_directory_in_the_cache_of_what_no_record_has_a_hash_of(made: WholeShare) -> None:
+    """Generations have, which nothing is wrong with."""
+    path = unpacked(made.root, "beta") / "beta"
+    for directory in (path, path / "lib"):
+        directory.chmod(0o777)
+    assert wrong(made.verify()) == {("beta", "mode"), ("beta/lib", "mode")} == wrong(made.repair(check_mode=True))
+    made.repair()
+    assert made.differences() == []
+
+
+def test_a_generation_that_a_symlink_is_in_the_place_of(made: WholeShare, tmp_path: Path) -> None:
+    path = made.generation()
+    path.rename(tmp_path / "moved")
+    path.symlink_to(tmp_path / "moved")
+    assert wrong(made.verify()) == {("envs/train", "invalid")}

@@ -207,7 +207,9 @@ def test_something_where_a_directory_should_be(made: WholeShare, tmp_path: Path,
     directory.parent.chmod(0o555)
     assert (f"{SITE}/alpha", "kind") in wrong(made.verify())
     if not is_link:
+        checked = not_done(made.repair(check_mode=True))
         why = not_done(made.repair())
+        assert why == checked == dict.fromkeys(why, why[f"{SITE}/alpha"])
         assert "uvnas_repair_remove" in why[f"{SITE}/alpha"]
         assert directory.read_text() == "mine"
     assert not_done(made.repair(remove=not is_link)) == {}
@@ -216,11 +218,65 @@ def test_something_where_a_directory_should_be(made: WholeShare, tmp_path: Path,
     assert [path.read_text() for path in elsewhere.iterdir()] == ["mine"]
 
 
-def test_a_directory_where_a_file_should_be_stays_unless_it_may_go(made: WholeShare) -> None:
-    path = made.file("alpha/core.py")
+IN_THE_WAY = {
+    "bytecode of an interpreter": f"python/{KEY}/lib/python{MINOR}/__pycache__/os.{TAG}.pyc",
+    "link": "generations/train/*/bin/python",
+    "record of a wheel": "cache/archive-v0/of-alpha/alpha-1.0.dist-info/RECORD",
+    **{kind: FILES[kind] for kind in ("source", "bytecode", "manifest", "copies", "record", "store", "its copy")},
+}
+
+
+@pytest.mark.parametrize("kind", IN_THE_WAY)
+def test_a_directory_where_a_file_should_be_stays_unless_it_may_go(made: WholeShare, kind: str) -> None:
+    path = sorted(made.root.glob(IN_THE_WAY[kind]))[0]
     _directory(path)
-    assert "uvnas_repair_remove" in not_done(made.repair())[f"{SITE}/alpha/core.py"]
+    if kind == "source":  # Of which other generations have more links.
+        DAMAGES["edited"](made.file("alpha/core.py", "other"))
+    checked = not_done(made.repair(check_mode=True))
+    why = not_done(made.repair())
+    assert why == checked
+    assert any(str(path).endswith(place) and "uvnas_repair_remove" in says for place, says in why.items())
     assert (path / "mine.txt").exists()
+    assert not_done(made.repair(remove=True)) == {}
+    assert wrong(made.verify()) == set()
+    assert [line for line in made.differences() if not line.startswith("cache/")] == []
+
+
+DIRECTORIES = ["cache/archive-v0/of-alpha/alpha-1.0.dist-info", f"python/{KEY}/bin", "bytecode/*-*", "bytecode/*-*/*"]
+
+
+@pytest.mark.parametrize("place", DIRECTORIES)
+def test_a_symlink_to_a_directory_leads_nobody_elsewhere(made: WholeShare, tmp_path: Path, place: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    program = elsewhere / f"python{MINOR}"
+    program.write_text("mine")
+    program.chmod(0o555)
+    for path in sorted(made.root.glob(place)):
+        whole_share.opened(path)
+        shutil.rmtree(path)
+        path.symlink_to(elsewhere)
+    whole_share.remove(made.pyc("alpha/core.py"))
+    whole_share.remove(made.pyc("alpha/core.py", "other"))
+    before = elsewhere.stat().st_mtime_ns
+    assert wrong(made.verify()) > {(f"{SITE}/alpha/__pycache__/core.{TAG}.pyc", "missing")}
+    made.repair(remove=True)
+    assert (elsewhere.stat().st_mtime_ns, program.stat().st_mode & 0o777) == (before, 0o555)
+    assert [path.read_text() for path in elsewhere.iterdir()] == ["mine"]
+    # Its interpreter cannot be had.
+    assert made.pyc("alpha/core.py").exists() != place.endswith("bin")
+
+
+def test_a_file_where_a_directory_of_a_witness_should_be(made: WholeShare) -> None:
+    """Which then cannot say whether its tree is sealed."""
+    path = made.interpreter / "bin"
+    whole_share.opened(path)
+    shutil.rmtree(path)
+    path.write_text("mine")
+    path.parent.chmod(0o555)
+    why = not_done(made.repair(remove=True))
+    assert why.keys() == {f"bin/python{MINOR}"}
+    assert "no route to the index" in why[f"bin/python{MINOR}"]
 
 
 def test_acls(made: WholeShare) -> None:
@@ -231,6 +287,21 @@ def test_acls(made: WholeShare) -> None:
     assert not_done(made.repair()) == {}
     assert made.differences() == []
     assert acls.acls_in(made.root) == []
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_what_to_do_about_what_is_gone_as_a_whole(made: WholeShare, is_file: bool) -> None:
+    for path in (made.root / "python-archives", made.interpreter):
+        for each in (path, *path.rglob("*")):
+            if each.is_dir() and not each.is_symlink():
+                each.chmod(0o755)
+        shutil.rmtree(path)
+        if is_file:
+            path.write_text("mine")
+    whole_share.write(made.root / "lib" / "uv" / "0.13.9" / ".uvnas-files.json", b"")
+    found = [damage for tree in made.repair()["trees"] for damage in tree["damages"] if not damage["done"]]
+    assert len(found) == 3
+    assert [damage for damage in found if damage["why"] == "it cannot be mended here"] == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -254,6 +325,24 @@ def test_check_mode_changes_nothing_and_foretells(made: WholeShare) -> None:
     done = made.repair()
     assert (predicted["changed"], not_done(predicted)) == (done["changed"], not_done(done)) == (True, {})
     assert wrong(predicted) == wrong(done)
+
+
+def test_a_check_knows_what_bytecode_waits_for(made: WholeShare) -> None:
+    whole_share.remove(made.interpreter / "lib" / f"python{MINOR}" / "os.py")
+    whole_share.remove(made.interpreter / "lib" / f"python{MINOR}" / "__pycache__" / f"os.{TAG}.pyc")
+    checked, done = not_done(made.repair(check_mode=True)), not_done(made.repair())
+    assert checked == dict.fromkeys(done, "only the index, or an archive, may have it: a check does not ask")
+    assert len(done) == 2
+    assert "its source is damaged" in done.values()
+
+
+def test_a_check_says_of_a_record_inside_a_package_what_is_done(made: WholeShare) -> None:
+    """Which is a file like any."""
+    path = unpacked(made.root, "alpha") / "alpha" / "_vendor" / "gamma-2.0.dist-info" / "RECORD"
+    _edit(path)
+    assert not_done(made.repair(check_mode=True)) == {}
+    assert not_done(made.repair()) == {}
+    assert made.differences() == []
 
 
 # Linking
@@ -281,6 +370,18 @@ def test_a_wheel_that_is_twice_in_the_cache(made: WholeShare) -> None:
     DAMAGES["deleted"](made.file("alpha/__init__.py"))
     assert not_done(made.repair(uv=InstallingUv(made.root, index=True))) == {}
     assert before.differences(damages.State.of(made.root)) == []
+
+
+def test_what_has_lost_all_links_is_linked_again(made: WholeShare) -> None:
+    path = made.file("")
+    path.chmod(0o755)
+    whole_share.opened(path)
+    shutil.rmtree(path)
+    path.parent.chmod(0o555)
+    assert not_done(made.repair(uv=InstallingUv(made.root, index=True))) == {}
+    # (The directory was empty, and nobody knows that the cache has the same of x.txt.)
+    left = [line for line in made.differences() if "_vendor/__pycache__:" not in line and "x.txt" not in line]
+    assert [line for line in left if ".pyc" not in line] == []
 
 
 def test_copies_stay_copies(tmp_path: Path) -> None:
