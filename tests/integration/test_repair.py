@@ -57,6 +57,7 @@ INSIDE = {"generation": "generations/", "interpreter": "python/", "uv": "lib/uv/
 UNSURE = {
     "only the index, or an archive, may have it: a check does not ask",
     "what tells can be read once it has its mode, which a check does not set",
+    "what should be in it is known once its list is repaired, which a check does not do",
 }
 # Damages of one tree that a report names.
 NAMED = 100
