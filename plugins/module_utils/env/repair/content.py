@@ -39,8 +39,6 @@ from .tree import GENERATION, INTERPRETER, Expected, Tree, digest_of
 _NONE = Expected("", "")
 # Files of an interpreter that name its place are smaller, in bytes.
 _LARGEST_TEXT = 4 << 20
-# Characters of what uv says that are shown.
-_LAST = 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +212,7 @@ class Sources:
         some = Lock(packages, None, lock.builds)
         done = install.install(uv, some, wheels, arguments, ["--allow-empty-requirements"], {})
         if done.rc != 0:
-            raise UvnasError(f"uv cannot fetch it from the index: {' '.join(done.stderr.split())[-_LAST:]}")
+            raise UvnasError(f"uv cannot fetch it from the index: {trees.last_words(done.stderr)}")
         return target
 
     def _install_interpreter(self, stack: contextlib.ExitStack, tree: Tree) -> str:

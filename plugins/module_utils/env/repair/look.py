@@ -248,7 +248,7 @@ def _judge(seen: Look, number: int) -> list[Damage]:
         damage
         for damage in found
         if (damage.place not in known or damage.what in (MODE, OWNER, ACL))
-        and not (damage.what == MISSING and closed and _is_below(damage.place, closed))
+        and not (damage.what == MISSING and not closed.isdisjoint(("", *trees.above(damage.place))))
     ]
 
 
@@ -257,14 +257,6 @@ def _closed(entries: t.Mapping[str, Entry]) -> set[str]:
     if os.geteuid() == 0:
         return set()
     return {place for place, entry in entries.items() if stat.S_ISDIR(entry.mode) and entry.mode & 0o500 != 0o500}
-
-
-def _is_below(place: str, directories: t.Container[str]) -> bool:
-    while place:
-        place = place.rpartition("/")[0]
-        if place in directories:
-            return True
-    return False
 
 
 def directories(tree: Tree) -> set[str]:

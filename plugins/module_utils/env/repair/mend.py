@@ -120,7 +120,7 @@ class Mending:
         """Whether something is in the way that only goes if that is asked for: a directory, or a file above it."""
         number, place = where
         entries = self.seen.entries[number]
-        found = [entries[above] for above in _above(place) if above in entries]
+        found = [entries[above] for above in trees.above(place) if above in entries]
         if any(not stat.S_ISDIR(entry.mode) and not stat.S_ISLNK(entry.mode) for entry in found):
             return not self.remove
         return bool(place) and place in entries and stat.S_ISDIR(entries[place].mode) and not self.remove
@@ -457,7 +457,7 @@ class Mending:
         """
         number, place = where
         is_permitted = any(
-            self.outcomes.get(((number, each), MODE), Outcome()).done for each in (place, *_above(place))
+            self.outcomes.get(((number, each), MODE), Outcome()).done for each in (place, *trees.above(place))
         )
         if is_permitted:
             self._set(where, what, done=_PERMITTED[MODE])
@@ -644,13 +644,6 @@ _NOWHERE = "nowhere"
 _NOWHERE_YET = "only the index, or an archive, may have it: a check does not ask"
 _WITH_ITS_LIST = "what should be in it is known once its list is repaired, which a check does not do"
 _NOT_YET = "what tells can be read once it has its mode, which a check does not set"
-
-
-def _above(place: str) -> t.Iterator[str]:
-    """The directories that a place is in, but not the tree itself."""
-    while "/" in place:
-        place = place.rpartition("/")[0]
-        yield place
 
 
 def _try_link(source: str, path: str) -> bool:

@@ -165,6 +165,13 @@ def is_inside(place: str) -> bool:
     return "\0" not in place and not {"", ".", ".."} & {*place.split("/")}
 
 
+def above(place: str) -> t.Iterator[str]:
+    """The directories that a place is in, but not the tree itself."""
+    while "/" in place:
+        place = place.rpartition("/")[0]
+        yield place
+
+
 def is_alone(tree: Tree, place: str) -> bool:
     """Whether nothing but the copies of a generation has a file of it, apart from its manifest."""
     expected = tree.files[place]
@@ -524,5 +531,10 @@ def _link(layout: Layout, env: str) -> None:
 def why(error: t.Union[UvnasError, OSError]) -> str:
     """An error in one line, with what a command said last, and what to do."""
     known = as_uvnas_error(error)
-    said = " ".join(str(getattr(known, "stderr", "")).split())[-_LAST:]
+    said = last_words(str(getattr(known, "stderr", "")))
     return " ".join(f"{known}{': ' * bool(said)}{said}. {known.hint}".split())
+
+
+def last_words(stderr: str) -> str:
+    """What a command said last, in one line."""
+    return " ".join(stderr.split())[-_LAST:]
